@@ -1,0 +1,97 @@
+"""
+Super-resolution of gravitationally lensed galaxies.
+
+An observed image of a lensed galaxy and a lens model go in; the lensed image on a finer grid, free of the
+PSF, and the source behind it come out, each with its uncertainty.
+
+The public names below are loaded when they are first used, so that ``import lenssuper`` itself stays fast and
+pulls in neither torch, numba nor matplotlib.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lenssuper._version import version as __version__
+    from lenssuper.forward import ForwardModel
+    from lenssuper.grid import PixelGrid
+    from lenssuper.lens import EPL, NFW, SIE, SIS, TNFW, CompositeLens, ExternalShear, LensModel, PointMass
+    from lenssuper.observation import Observation, read_observation, write_observation
+    from lenssuper.operators import (
+        BilinearSampling,
+        Binning,
+        LinearOperator,
+        OverlapOperator,
+        PixelScatter,
+        PSFConvolution,
+    )
+    from lenssuper.result import SuperResolution
+    from lenssuper.superresolver import SuperResolver
+
+__all__ = [
+    "EPL",
+    "NFW",
+    "SIE",
+    "SIS",
+    "TNFW",
+    "BilinearSampling",
+    "Binning",
+    "CompositeLens",
+    "ExternalShear",
+    "ForwardModel",
+    "LensModel",
+    "LinearOperator",
+    "Observation",
+    "OverlapOperator",
+    "PSFConvolution",
+    "PixelGrid",
+    "PixelScatter",
+    "PointMass",
+    "SuperResolution",
+    "SuperResolver",
+    "__version__",
+    "read_observation",
+    "write_observation",
+]
+
+_MODULE_OF = {
+    "PixelGrid": "grid",
+    "Observation": "observation",
+    "read_observation": "observation",
+    "write_observation": "observation",
+    "LensModel": "lens",
+    "CompositeLens": "lens",
+    "SIS": "lens",
+    "SIE": "lens",
+    "EPL": "lens",
+    "ExternalShear": "lens",
+    "PointMass": "lens",
+    "NFW": "lens",
+    "TNFW": "lens",
+    "LinearOperator": "operators",
+    "OverlapOperator": "operators",
+    "BilinearSampling": "operators",
+    "PixelScatter": "operators",
+    "PSFConvolution": "operators",
+    "Binning": "operators",
+    "ForwardModel": "forward",
+    "SuperResolution": "result",
+    "SuperResolver": "superresolver",
+}
+
+
+def __getattr__(name: str):
+    if name == "__version__":
+        value = import_module("lenssuper._version").version
+    elif name in _MODULE_OF:
+        value = getattr(import_module(f"lenssuper.{_MODULE_OF[name]}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,90 @@
+"""Quantities to floats at the door, floats to Quantities at the exit.
+
+The numerics of lenssuper hold no units: lengths on the sky are float64 arcsec and angles float64 radian. This
+module is the only place where a unit is stripped, so it is also the one that says what is wrong with an argument.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from astropy import units as u
+
+__all__ = ["arcsec", "to_arcsec", "to_number", "to_radian"]
+
+
+def to_arcsec(value: u.Quantity, name: str, *, finite: bool = True) -> float | np.ndarray:
+    """Return an angular Quantity as float64 arcsec.
+
+    Parameters
+    ----------
+    value : `~astropy.units.Quantity`
+        Scalar or array with an angular unit.
+    name : str
+        Name of the argument, for the message of an error.
+    finite : bool, optional
+        Whether NaN and infinity are errors.
+
+    Returns
+    -------
+    float or ndarray
+        A float for a scalar, else a new float64 array of the same shape.
+
+    Raises
+    ------
+    TypeError
+        If ``value`` is not a Quantity.
+    astropy.units.UnitConversionError
+        If its unit is not an angle (both a `TypeError` and a `ValueError`).
+    ValueError
+        If a value is not finite.
+    """
+    return _to_angle(value, name, u.arcsec, "1.2 * u.arcsec", finite)
+
+
+def to_radian(value: u.Quantity, name: str, *, finite: bool = True) -> float | np.ndarray:
+    """Return an angular Quantity as float64 radian; arguments and errors as `to_arcsec`."""
+    return _to_angle(value, name, u.radian, "45 * u.deg", finite)
+
+
+def to_number(value: float | u.Quantity, name: str, *, finite: bool = True) -> float | np.ndarray:
+    """Return a dimensionless number, array or Quantity as float64.
+
+    Raises
+    ------
+    TypeError
+        If ``value`` is not numeric.
+    astropy.units.UnitConversionError
+        If it carries a unit that is not dimensionless (both a `TypeError` and a `ValueError`).
+    ValueError
+        If a value is not finite.
+    """
+    if isinstance(value, u.Quantity):
+        try:
+            value = value.to_value(u.dimensionless_unscaled)
+        except u.UnitConversionError:
+            raise u.UnitConversionError(f"{name} must be a number without a unit; got {value!s}") from None
+    numbers = np.asarray(value)
+    if numbers.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must be a real number; got {value!r}")
+    return _checked(numbers.astype(np.float64), name, value, finite)
+
+
+def arcsec(values: float | np.ndarray) -> u.Quantity:
+    """Attach arcsec to float values, without a copy."""
+    return values << u.arcsec
+
+
+def _to_angle(value, name, unit, example, finite):
+    if not isinstance(value, u.Quantity):
+        raise TypeError(f"{name} must be a Quantity with an angular unit, e.g. {example}; got {value!r}")
+    try:
+        numbers = value.to_value(unit)
+    except u.UnitConversionError:
+        raise u.UnitConversionError(f"{name} must have an angular unit, e.g. {example}; got {value!s}") from None
+    return _checked(np.array(numbers, dtype=np.float64), name, value, finite)
+
+
+def _checked(numbers, name, value, finite):
+    if finite and not np.all(np.isfinite(numbers)):
+        raise ValueError(f"{name} must be finite; got {value!s}")
+    return float(numbers) if numbers.ndim == 0 else numbers

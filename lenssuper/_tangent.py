@@ -1,8 +1,8 @@
 """The tangent plane and the linear part of a WCS, in plain floats.
 
-Offsets are gnomonic: a direction on the sky is projected from the centre of the sphere on the plane that touches it
-at the reference point (Calabretta & Greisen 2002, A&A 395, 1077, section 5.1.3). East and north are those of ICRS at
-the reference point, whatever the frame of the coordinates that come in.
+Offsets are gnomonic: a direction on the sky is projected from the centre of the sphere on the plane that
+touches it at the reference point (Calabretta & Greisen 2002, A&A 395, 1077, section 5.1.3). East and north
+are those of ICRS at the reference point, whatever the frame of the coordinates that come in.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def to_icrs(coord, name):
 
 
 def sky_to_offset(coord, reference):
-    """Tangent-plane offsets (x west, y north) in arcsec of a SkyCoord from ``reference`` = (ra, dec) in degrees."""
+    """Offsets (x west, y north) in arcsec of a SkyCoord from ``reference`` = (ra, dec) in degrees."""
     radial, east, north = _triad(reference)
     icrs = coord.icrs
     ra, dec = icrs.ra.rad, icrs.dec.rad
     towards = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
     depth = np.tensordot(radial, towards, 1)
     if np.any(depth <= 0):
-        raise ValueError("coord must be less than 90 degrees from the reference of the grid to have an offset")
+        raise ValueError("coord must be less than 90 degrees from the reference of the grid")
     return (
         -np.tensordot(east, towards, 1) / depth * ARCSEC_PER_RADIAN,
         np.tensordot(north, towards, 1) / depth * ARCSEC_PER_RADIAN,
@@ -57,7 +57,8 @@ def offset_to_sky(x, y, reference):
     radial, east, north = _triad(reference)
     xi, eta = np.broadcast_arrays(-np.asarray(x) / ARCSEC_PER_RADIAN, np.asarray(y) / ARCSEC_PER_RADIAN)
     px, py, pz = (radial[i] + xi * east[i] + eta * north[i] for i in range(3))
-    return SkyCoord(np.arctan2(py, px) % (2 * np.pi), np.arctan2(pz, np.hypot(px, py)), unit=u.rad, frame="icrs")
+    ra, dec = np.arctan2(py, px), np.arctan2(pz, np.hypot(px, py))
+    return SkyCoord(ra % (2 * np.pi), dec, unit=u.rad, frame="icrs")
 
 
 def _triad(reference):
@@ -79,7 +80,8 @@ def linearise(wcs, shape, reference):
     shape : (int, int)
         Shape (ny, nx) of the image.
     reference : SkyCoord, Quantity of two angles, or None
-        Zero of the offsets: on the sky, or in the world coordinates of a linear WCS. None is the centre of the image.
+        Zero of the offsets: on the sky, or in the world coordinates of a linear WCS. None is the centre
+        of the image.
 
     Returns
     -------
@@ -105,8 +107,8 @@ def linearise(wcs, shape, reference):
         def project(px, py):
             return _world(wcs, px, py) - zero[:, np.newaxis]
 
-    # Central differences of fourth order, exact for SIP up to its fourth power. A wide step keeps the rounding of
-    # sky coordinates (1e-10 arcsec) out of the result; it stays within the image.
+    # Central differences of fourth order, exact for SIP up to its fourth power. A wide step keeps the
+    # rounding of sky coordinates (1e-10 arcsec) out of the result; it stays within the image.
     steps = np.array([-2.0, -1.0, 1.0, 2.0])
     weights = np.array([1.0, -8.0, 8.0, -1.0]) / 12
     matrix = np.empty((2, 2))
@@ -119,7 +121,7 @@ def linearise(wcs, shape, reference):
     if reference is None:
         middle = np.zeros(2)  # by definition, without the rounding of sky coordinates
     if not (np.isfinite(matrix).all() and np.isfinite(middle).all() and np.linalg.det(matrix) != 0):
-        raise ValueError("wcs does not give a finite position, and a pixel of finite size, at the centre of the image")
+        raise ValueError("wcs does not give the centre of the image a finite position and pixel size")
     origin = middle - matrix @ centre
     _warn_if_bent(project, matrix, origin, shape)
     return matrix, origin, known
@@ -144,7 +146,8 @@ def _world(wcs, px, py):
     if isinstance(world, SkyCoord):
         return world
     if not isinstance(world, (list, tuple)) or len(world) != 2:
-        raise ValueError(f"wcs must be celestial or have two axes in angular units; got {type(world).__name__}")
+        got = type(world).__name__
+        raise ValueError(f"wcs must be celestial or have two axes in angular units; got a {got}")
     try:
         return np.stack([u.Quantity(axis).to_value(u.arcsec) for axis in world])
     except (u.UnitConversionError, TypeError):
@@ -162,8 +165,8 @@ def _linear_zero(centre, reference):
         raise ValueError("reference is a SkyCoord, but the wcs is not celestial")
     if not isinstance(reference, u.Quantity) or reference.shape != (2,):
         raise TypeError(
-            "reference of a linear wcs must be a Quantity of its two world coordinates, e.g. (0, 0) * u.arcsec; "
-            f"got {reference!r}"
+            "reference of a linear wcs must be a Quantity of its two world coordinates, "
+            f"e.g. (0, 0) * u.arcsec; got {reference!r}"
         )
     return reference.to_value(u.arcsec)
 
@@ -176,8 +179,8 @@ def _warn_if_bent(project, matrix, origin, shape):
     worst = np.hypot(*misfit).max()
     if not worst < _BENT:
         warnings.warn(
-            f"the wcs is not straight: at a corner of the {ny} x {nx} image it is {worst:.2g} pixels from the affine "
-            "map that touches it at the centre; cut out the lens before its grid is made",
+            f"the wcs is not straight: at a corner of the {ny} x {nx} image it is {worst:.2g} pixels from "
+            "the affine map that touches it at the centre; cut out the lens before its grid is made",
             LensSuperWarning,
             stacklevel=4,
         )

@@ -1,7 +1,8 @@
 """Quantities to floats at the door, floats to Quantities at the exit.
 
 The numerics of lenssuper hold no units: lengths on the sky are float64 arcsec and angles float64 radian. This
-module is the only place where a unit is stripped, so it is also the one that says what is wrong with an argument.
+module is the only place where a unit is stripped, so it is also the one that says what is wrong with an
+argument.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ def _to_angle(value, name, unit, example, finite):
     try:
         numbers = value.to_value(unit)
     except u.UnitConversionError:
-        raise u.UnitConversionError(f"{name} must have an angular unit, e.g. {example}; got {value!s}") from None
+        message = f"{name} must have an angular unit, e.g. {example}; got {value!s}"
+        raise u.UnitConversionError(message) from None
     return _checked(np.array(numbers, dtype=np.float64), name, value, finite)
 
 

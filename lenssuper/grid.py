@@ -22,8 +22,8 @@ class PixelGrid:
 
     The grid is an affine map from 0-based pixel coordinates (column, row), with pixel centres at integers, to
     offsets (x, y) from a reference point. The offsets are gnomonic, in the plane that touches the sky at the
-    reference point, x to the west and y to the north of ICRS; without a celestial WCS x runs along the columns and y
-    along the rows. A grid cannot be changed after it is made; grids with the same numbers are equal.
+    reference point, x to the west and y to the north of ICRS; without a celestial WCS x runs along the
+    columns and y along the rows. A grid cannot be changed after it is made; grids with the same numbers are equal.
 
     Parameters
     ----------
@@ -63,29 +63,34 @@ class PixelGrid:
         shape = _check_shape(shape)
         scale = np.atleast_1d(to_arcsec(pixel_scale, "pixel_scale"))
         if scale.shape not in ((1,), (2,)):
-            raise ValueError(f"pixel_scale must be one value or two (x, y); got shape {np.shape(pixel_scale)}")
+            raise ValueError(f"pixel_scale must be one value or two (x, y); got {pixel_scale}")
         if not np.all(scale > 0):
             raise ValueError(f"pixel_scale must be positive; got {pixel_scale}")
         middle = np.asarray(to_arcsec(center, "center"))
         if middle.shape != (2,):
-            raise ValueError(f"center must be two values (x, y); got shape {middle.shape}")
+            raise ValueError(f"center must be two values (x, y); got {center}")
         angle = to_radian(rotation, "rotation")
         cos, sin = np.cos(angle), np.sin(angle)
         matrix = np.array([[cos, -sin], [sin, cos]]) * scale
         origin = middle - matrix @ [(shape[1] - 1) / 2, (shape[0] - 1) / 2]
-        self._set(shape, matrix, origin, None if reference is None else _tangent.to_icrs(reference, "reference"))
+        if reference is not None:
+            reference = _tangent.to_icrs(reference, "reference")
+        self._set(shape, matrix, origin, reference)
 
     def _set(self, shape, matrix, origin, reference):
         matrix, origin = np.array(matrix, dtype=np.float64), np.array(origin, dtype=np.float64)
         matrix.flags.writeable = origin.flags.writeable = False
-        for name, value in zip(("_shape", "_matrix", "_origin", "_reference"), (shape, matrix, origin, reference)):
+        values = {"_shape": shape, "_matrix": matrix, "_origin": origin, "_reference": reference}
+        for name, value in values.items():
             object.__setattr__(self, name, value)
 
     @classmethod
     def _from_affine(cls, shape, matrix, origin, reference=None):
-        """A grid from its numbers: arcsec per pixel, offset of pixel (0, 0), and (ra, dec) in degrees or None."""
+        """A grid from its numbers: arcsec per pixel, offset of pixel (0, 0), (ra, dec) in degrees or None."""
         grid = cls.__new__(cls)
-        grid._set(_check_shape(shape), matrix, origin, None if reference is None else tuple(map(float, reference)))
+        if reference is not None:
+            reference = (float(reference[0]), float(reference[1]))
+        grid._set(_check_shape(shape), matrix, origin, reference)
         return grid
 
     @classmethod
@@ -94,10 +99,10 @@ class PixelGrid:
     ) -> PixelGrid:
         """Make the grid of an image from its WCS.
 
-        A celestial WCS may be rotated, flipped, anisotropic, distorted, of any projection and frame: the grid is the
-        affine map that touches it at the centre of the image, in the tangent plane at the reference point. Offsets
-        are along west and north of ICRS also if the frame of the WCS is another. The world coordinates of a linear
-        WCS with angular units are the offsets, counted from the reference point.
+        A celestial WCS may be rotated, flipped, anisotropic, distorted, of any projection and frame: the grid
+        is the affine map that touches it at the centre of the image, in the tangent plane at the reference
+        point. Offsets are along west and north of ICRS also if the frame of the WCS is another. The world
+        coordinates of a linear WCS with angular units are the offsets, counted from the reference point.
 
         Parameters
         ----------
@@ -106,8 +111,8 @@ class PixelGrid:
         shape : (int, int)
             Shape (ny, nx) of the image.
         reference : `~astropy.coordinates.SkyCoord` or `~astropy.units.Quantity`, optional
-            Zero of the offsets: a position on the sky, or two world coordinates of a linear WCS. By default the
-            centre of the image. Exposures of one lens given the same reference share one frame.
+            Zero of the offsets: a position on the sky, or two world coordinates of a linear WCS. By default
+            the centre of the image. Exposures of one lens given the same reference share one frame.
 
         Returns
         -------
@@ -138,7 +143,8 @@ class PixelGrid:
         if not isinstance(nddata, NDData):
             raise TypeError(f"nddata must be an astropy NDData; got {type(nddata).__name__}")
         if np.ndim(nddata.data) != 2:
-            raise ObservationError(f"nddata must be a two-dimensional image; got shape {np.shape(nddata.data)}")
+            got = np.shape(nddata.data)
+            raise ObservationError(f"nddata must be a two-dimensional image; got shape {got}")
         if nddata.wcs is None:
             raise ObservationError(
                 "the observation has no WCS to tell where its pixels are: "
@@ -204,7 +210,7 @@ class PixelGrid:
         return PixelGrid._from_affine, (self._shape, self._matrix, self._origin, self._reference)
 
     def _key(self):
-        return self._shape, tuple(self._matrix.ravel().tolist()), tuple(self._origin.tolist()), self._reference
+        return self._shape, *self._matrix.ravel().tolist(), *self._origin.tolist(), self._reference
 
     def __eq__(self, other):
         return self._key() == other._key() if isinstance(other, PixelGrid) else NotImplemented
@@ -277,7 +283,7 @@ class PixelGrid:
 
     @property
     def extent(self) -> u.Quantity:
-        """Outer edges (left, right, bottom, top) of the grid, for matplotlib's ``imshow`` with ``origin="lower"``.
+        """Outer edges (left, right, bottom, top), for matplotlib's ``imshow`` with ``origin="lower"``.
 
         Raises
         ------
@@ -288,7 +294,8 @@ class PixelGrid:
         across = np.abs([self._matrix[0, 1] * ny, self._matrix[1, 0] * nx])
         if np.any(across > 0.1 * np.linalg.norm(self._matrix, axis=0)):
             raise ValueError(
-                f"a grid rotated by {self.rotation:.4g} has no extent; draw it with pcolormesh(*grid.vertices, image)"
+                f"a grid rotated by {self.rotation:.4g} has no extent; "
+                "draw it with pcolormesh(*grid.vertices, image)"
             )
         left, bottom = self._to_offset(-0.5, -0.5)
         right, top = self._to_offset(nx - 0.5, ny - 0.5)
@@ -346,7 +353,9 @@ class PixelGrid:
 
     def _need_reference(self):
         if self._reference is None:
-            raise ValueError("the grid is not on the sky: make it with reference=SkyCoord(...) or from a celestial WCS")
+            raise ValueError(
+                "the grid is not on the sky: make it with reference=SkyCoord(...) or from a celestial WCS"
+            )
         return self._reference
 
     # Floats in arcsec, for the numerics
@@ -365,14 +374,16 @@ class PixelGrid:
 
     def _to_offset(self, px, py):
         """(x, y) in arcsec of pixel coordinates; any shapes that broadcast."""
-        (a, b), (c, d) = self._matrix
-        return a * px + b * py + self._origin[0], c * px + d * py + self._origin[1]
+        (a, b), (c, d) = self._matrix.tolist()  # Python floats, so that torch tensors keep their kind
+        x0, y0 = self._origin.tolist()
+        return a * px + b * py + x0, c * px + d * py + y0
 
     def _to_pixel(self, x, y):
         """Pixel coordinates (column, row) of offsets in arcsec; any shapes that broadcast."""
-        (a, b), (c, d) = self._matrix
+        (a, b), (c, d) = self._matrix.tolist()
         determinant = a * d - b * c
-        x, y = x - self._origin[0], y - self._origin[1]
+        x0, y0 = self._origin.tolist()
+        x, y = x - x0, y - y0
         return (d * x - b * y) / determinant, (a * y - c * x) / determinant
 
     def _centers(self):
@@ -390,7 +401,7 @@ def cutout_slices(item, shape):
     if len(items) != 2 or not all(isinstance(part, slice) for part in items):
         raise TypeError(f"an image is cut out with one or two slices, e.g. [10:40, 5:50]; got [{item!r}]")
     slices = []
-    for part, n in zip(items, shape):
+    for part, n in zip(items, shape, strict=True):
         start, stop, step = part.indices(n)
         if step != 1:
             raise ValueError(f"the step of a cutout must be 1; got {step}")

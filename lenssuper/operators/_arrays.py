@@ -1,0 +1,73 @@
+"""What counts as an image: real numbers, float32 or float64, numpy or torch, of the right trailing shape."""
+
+from __future__ import annotations
+
+import operator
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["float_images", "image_shape", "is_nddata", "is_tensor"]
+
+
+def is_tensor(x: Any) -> bool:
+    """Whether ``x`` is a torch tensor, without importing torch: if nobody has imported it, nothing is."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def is_nddata(x: Any) -> bool:
+    """Whether ``x`` is an astropy NDData, without importing astropy."""
+    nddata = sys.modules.get("astropy.nddata")
+    return nddata is not None and isinstance(x, nddata.NDData)
+
+
+def image_shape(shape: Sequence[int], name: str) -> tuple[int, int]:
+    """Check a shape (ny, nx) of two positive integers and give it back as a tuple of plain integers."""
+    try:
+        ny, nx = (operator.index(n) for n in shape)
+    except TypeError:
+        raise TypeError(f"{name} must be two integers (ny, nx); got {shape!r}") from None
+    except ValueError:
+        raise ValueError(f"{name} must be two integers (ny, nx); got {shape!r}") from None
+    if ny < 1 or nx < 1:
+        raise ValueError(f"{name} must be at least one pixel along each axis; got {shape!r}")
+    return ny, nx
+
+
+def _float_tensor(x, name: str):
+    import torch
+
+    if x.dtype.is_complex:
+        raise TypeError(f"{name} must be real; got a tensor of {x.dtype}")
+    if x.dtype in (torch.float32, torch.float64):
+        return x
+    return x.to(torch.float32 if x.dtype.is_floating_point else torch.float64)
+
+
+def _float_array(x, name: str) -> np.ndarray:
+    if hasattr(x, "unit") or isinstance(x, np.ma.MaskedArray):
+        # numpy would drop the unit or the mask without a word
+        raise TypeError(f"{name} must be a plain array or a torch tensor; got {type(x).__name__}")
+    x = np.asarray(x)
+    if x.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be an array of real numbers; got dtype {x.dtype}")
+    single = x.dtype.kind == "f" and x.dtype.itemsize <= 4
+    return x.astype(np.float32 if single else np.float64, copy=False)
+
+
+def float_images(x, shape: tuple[int, int], name: str, what: str = "shape"):
+    """
+    Check that ``x`` is real and of shape (..., ny, nx); integers become float64 and half precision float32.
+
+    ``what`` is what the shape is called in the error message.
+    """
+    x = _float_tensor(x, name) if is_tensor(x) else _float_array(x, name)
+    if tuple(x.shape[-2:]) != shape:
+        expected = ", ".join(str(n) for n in shape)
+        raise ValueError(f"{name} must have shape (..., {expected}), the {what}; got {tuple(x.shape)}")
+    return x

@@ -1,0 +1,45 @@
+"""
+What torch has to be told about a linear operator: its derivative is itself, its gradient the adjoint.
+
+Loaded only once a tensor has been handed to an operator, so that the operators themselves never import torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from lenssuper.operators.base import LinearOperator
+
+__all__ = ["apply"]
+
+
+class _Apply(torch.autograd.Function):
+    """y = A x; both backward and jvp go through this function again, so that higher derivatives exist."""
+
+    @staticmethod
+    def forward(op, x):
+        return op._forward(x.detach())
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.op = inputs[0]
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return None, _Apply.apply(ctx.op.H, gradient)
+
+    @staticmethod
+    def jvp(ctx, _, tangent):
+        return _Apply.apply(ctx.op, tangent)
+
+    @staticmethod
+    def vmap(info, in_dims, op, x):
+        return _Apply.apply(op, x.movedim(in_dims[1], 0)), 0
+
+
+def apply(op: LinearOperator, x: torch.Tensor) -> torch.Tensor:
+    """Apply ``op`` to a tensor (..., ny, nx) that has been checked, recording the gradient."""
+    return _Apply.apply(op, x)

@@ -1,0 +1,82 @@
+"""
+Configuration of the documentation, on top of what the astropy packages share (sphinx-astropy).
+
+Without network: ``sphinx-build -D disable_intersphinx=1``.
+"""
+
+import os
+import shutil
+from datetime import UTC, datetime
+
+# The gallery is drawn into files; no window is ever opened.
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+from sphinx_astropy.conf.v2 import *  # noqa: F403
+from sphinx_astropy.conf.v2 import exclude_patterns, extensions, intersphinx_mapping
+
+import lenssuper
+
+# -- Project ---------------------------------------------------------------------------------------
+
+project = "lenssuper"
+author = "The lenssuper developers"
+copyright = f"{datetime.now(tz=UTC).year}, {author}"
+release = lenssuper.__version__
+version = release.split("+")[0]
+
+# -- Reading the sources ---------------------------------------------------------------------------
+
+exclude_patterns += ["changes/*"]
+rst_epilog = ""
+
+extensions += ["sphinx_gallery.gen_gallery"]
+
+automodapi_toctreedirnm = "api/generated"
+# An inheritance diagram is drawn by graphviz; where that is not installed the pages do without.
+automodapi_inheritance_diagram = shutil.which("dot") is not None
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+
+# Every reference to a name of this package has to lead somewhere. Other projects' names are looked up through
+# intersphinx, where there is a network, and are not insisted on.
+nitpicky = True
+nitpick_ignore_regex = [(r"py:.*", r"(?!lenssuper\.).*")]
+
+intersphinx_mapping.pop("pythonloc", None)
+intersphinx_mapping.pop("astropy.org", None)
+intersphinx_mapping.pop("h5py", None)
+intersphinx_mapping["torch"] = ("https://docs.pytorch.org/docs/stable/", None)
+intersphinx_mapping["lenstronomy"] = ("https://lenstronomy.readthedocs.io/en/stable/", None)
+
+# -- Gallery ---------------------------------------------------------------------------------------
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"[/\\]plot_",
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": False,
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "show_memory": False,
+    "image_scrapers": ("matplotlib",),
+    "matplotlib_animations": False,
+    "doc_module": ("lenssuper",),
+    "reference_url": {"lenssuper": None},
+}
+
+# -- HTML ------------------------------------------------------------------------------------------
+
+html_title = f"lenssuper {version}"
+html_theme_options = {
+    "logo": {"text": "lenssuper"},
+    "navigation_depth": 3,
+    "show_nav_level": 1,
+    "show_toc_level": 2,
+    "use_edit_page_button": False,
+}
+html_context = {"default_mode": "auto"}
+html_show_sourcelink = False
+
+linkcheck_timeout = 60
+linkcheck_anchors = False

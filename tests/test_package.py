@@ -1,0 +1,286 @@
+"""The package as a whole: what importing it costs, who imports whom, and what it says about itself."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lenssuper
+
+PACKAGE = Path(lenssuper.__file__).parent
+
+# Top to bottom: a file imports from its own room and from those above it. Rooms on one line are level.
+ORDER = [
+    ["exceptions"],
+    ["_units"],
+    ["_tangent", "_files"],
+    ["grid"],
+    ["observation"],
+    ["lens"],
+    ["operators"],
+    ["forward"],
+    ["light"],
+    ["solvers"],
+    ["networks"],
+    ["training"],
+    ["simulate"],
+    ["result"],
+    ["superresolver"],
+    ["lensfit", "catalog"],
+    ["plotting"],
+    ["cli"],
+    ["__main__"],
+]
+LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
+
+# Rooms that may use less than all that is above them.
+ONLY = {
+    "networks": {"exceptions"},
+    "simulate": {
+        "exceptions",
+        "_units",
+        "_tangent",
+        "grid",
+        "observation",
+        "lens",
+        "operators",
+        "forward",
+        "light",
+    },
+}
+
+# Upward imports that are allowed inside a function, where they run when the function is called.
+LAZY = {("result", "plotting"), ("superresolver", "plotting"), ("lensfit", "plotting")}
+
+
+def run_python(code: str) -> str:
+    """Run ``code`` in an interpreter of its own and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def loaded_after(statement: str) -> set[str]:
+    """Return the top-level packages that are loaded once ``statement`` has run."""
+    names = run_python(f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))")
+    return {name.partition(".")[0] for name in json.loads(names)}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(module: str) -> str:
+    """Return the room of a dotted module name: ``lenssuper.lens.models`` is in ``lens``."""
+    return module.split(".")[1]
+
+
+def imports_of(tree: ast.Module, module: str, *, is_package: bool):
+    """Yield ``(line, imported module of this package, inside a function)`` for every import that can run."""
+
+    def visit(node: ast.AST, inside: bool):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for child in node.orelse:
+                yield from visit(child, inside)
+            return
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name, inside
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = module.split(".") if is_package else module.split(".")[:-1]
+                parents = parents[: len(parents) - node.level + 1]
+                base = ".".join([*parents, *([base] if base else [])])
+            if base == "lenssuper":
+                for alias in node.names:
+                    yield node.lineno, f"lenssuper.{lenssuper._MODULE_OF.get(alias.name, alias.name)}", inside
+            else:
+                yield node.lineno, base, inside
+        inside = inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, inside)
+
+    for line, name, inside in visit(tree, False):
+        if name == "lenssuper" or name.startswith("lenssuper."):
+            yield line, name, inside
+
+
+def layer_errors(source: str, module: str, *, is_package: bool = False) -> list[str]:
+    """Return a sentence for each import in ``source`` that the order of the rooms forbids."""
+    room = room_of(module)
+    if room not in LEVEL:
+        return [f"{module}: the room {room!r} is not in the table of this test; give it its place there"]
+    errors = []
+    for line, name, inside in imports_of(ast.parse(source), module, is_package=is_package):
+        where = f"{module}, line {line}: imports {name}"
+        if name == "lenssuper":
+            errors.append(f"{where}, which hides what it uses; import from the room itself")
+            continue
+        other = room_of(name)
+        if other == room or other in ("_version", "__version__"):
+            continue
+        if other not in LEVEL:
+            errors.append(f"{where}, and the room {other!r} is not in the table of this test")
+        elif LEVEL[other] >= LEVEL[room] and not (inside and (room, other) in LAZY):
+            errors.append(f"{where}, but {other!r} is not above {room!r}")
+        elif room in ONLY and other not in ONLY[room]:
+            errors.append(f"{where}, but {room!r} may use only {sorted(ONLY[room])}")
+    return errors
+
+
+SOURCES = sorted(
+    path
+    for path in PACKAGE.rglob("*.py")
+    if path.parent != PACKAGE or path.stem not in ("__init__", "_version")
+)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_imports_only_from_above(path):
+    errors = layer_errors(
+        path.read_text(encoding="utf-8"), module_name(path), is_package=path.name == "__init__.py"
+    )
+    assert not errors, "\n".join(errors)
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "complaint"),
+    [
+        ("lenssuper.grid", "from lenssuper.lens import SIE", "'lens' is not above 'grid'"),
+        ("lenssuper.grid", "from lenssuper import SIE", "'lens' is not above 'grid'"),
+        ("lenssuper.grid", "def f():\n    import lenssuper.plotting", "'plotting' is not above 'grid'"),
+        ("lenssuper.lens.models", "from ..operators import base", "'operators' is not above 'lens'"),
+        ("lenssuper.lens.models", "from .. import forward", "'forward' is not above 'lens'"),
+        ("lenssuper.simulate.mock", "from lenssuper.solvers import base", "'simulate' may use only"),
+        ("lenssuper.networks.unet", "from lenssuper.lens import SIE", "'networks' may use only"),
+        ("lenssuper.result", "from lenssuper.plotting import show", "'plotting' is not above 'result'"),
+        ("lenssuper.grid", "import lenssuper", "hides what it uses"),
+        ("lenssuper.misc", "", "'misc' is not in the table"),
+    ],
+)
+def test_layer_check_sees_a_wrong_import(module, source, complaint):
+    (error,) = layer_errors(source, module)
+    assert complaint in error
+    assert module in error
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("lenssuper.lens.models", "from .base import LensModel\nfrom ..grid import PixelGrid"),
+        ("lenssuper.superresolver", "from lenssuper import SIE, PixelGrid, __version__"),
+        ("lenssuper.result", "def plot():\n    from lenssuper.plotting import show"),
+        ("lenssuper.grid", "if TYPE_CHECKING:\n    from lenssuper.lens import SIE"),
+        ("lenssuper.grid", "import numpy as np\nfrom astropy import units"),
+    ],
+)
+def test_layer_check_lets_a_right_import_pass(module, source):
+    assert layer_errors(source, module) == []
+
+
+def test_import_is_light():
+    heavy = {
+        "torch",
+        "numba",
+        "matplotlib",
+        "scipy",
+        "lenstronomy",
+        "photutils",
+        "sklearn",
+        "shapely",
+        "coolest",
+    }
+    assert loaded_after("import lenssuper; lenssuper.__version__; dir(lenssuper)") & heavy == set()
+
+
+def test_describing_a_lens_needs_neither_torch_numba_nor_matplotlib():
+    loaded = loaded_after("from lenssuper import SIE, ExternalShear, PixelGrid")
+    assert "astropy" in loaded
+    assert loaded & {"torch", "numba", "matplotlib", "lenstronomy"} == set()
+
+
+def test_public_names_and_their_modules_agree():
+    assert sorted(lenssuper._MODULE_OF) == sorted(set(lenssuper.__all__) - {"__version__"})
+    assert set(lenssuper.__all__) <= set(dir(lenssuper))
+    assert len(set(lenssuper.__all__)) == len(lenssuper.__all__)
+
+
+def test_type_checkers_see_the_same_names():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    (block,) = [
+        node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    ]
+    typed = {
+        alias.asname or alias.name: node.module.removeprefix("lenssuper.")
+        for node in block.body
+        for alias in node.names
+    }
+    assert typed.pop("__version__") == "_version"
+    assert typed == lenssuper._MODULE_OF
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'SuperResolution3D'"):
+        lenssuper.SuperResolution3D  # noqa: B018
+
+
+def test_version_is_a_version():
+    assert re.match(r"\d+\.\d+", lenssuper.__version__)
+
+
+@pytest.mark.parametrize("name", sorted(lenssuper._MODULE_OF))
+def test_public_name_is_documented(name):
+    thing = getattr(lenssuper, name)
+    assert thing.__name__ == name
+    doc = inspect.getdoc(thing) or ""
+    assert doc.split("\n\n")[0].strip(), f"{name} has no summary"
+    if inspect.isclass(thing) and inspect.isabstract(thing):
+        return
+    parameters = [
+        parameter.name
+        for parameter in inspect.signature(thing).parameters.values()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+    if not parameters:
+        return
+    section = re.search(
+        r"^Parameters\n-{10}\n(.*?)(?=^\w[\w ]*\n-{3,}\n|\Z)", doc, flags=re.DOTALL | re.MULTILINE
+    )
+    assert section, f"{name} takes parameters and its docstring has no Parameters section"
+    described = {
+        word
+        for line in re.findall(r"^(\w[\w, *]*)(?: :.*)?$", section[1], flags=re.MULTILINE)
+        for word in re.split(r"[,\s*]+", line)
+    }
+    assert set(parameters) <= described, f"{name} does not describe {sorted(set(parameters) - described)}"
+
+
+@pytest.mark.parametrize("name", sorted(lenssuper._MODULE_OF))
+def test_public_methods_have_docstrings(name):
+    thing = getattr(lenssuper, name)
+    if not inspect.isclass(thing):
+        return
+    bare = [
+        member
+        for member, value in vars(thing).items()
+        if not member.startswith("_")
+        and isinstance(value, property | classmethod | staticmethod) | inspect.isfunction(value)
+        and not inspect.getdoc(getattr(thing, member))
+    ]
+    assert not bare, f"{name} has public members without a docstring: {bare}"

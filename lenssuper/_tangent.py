@@ -16,7 +16,7 @@ from astropy.wcs import WCS, FITSFixedWarning
 
 from lenssuper.exceptions import LensSuperWarning
 
-__all__ = ["linearise", "make_wcs", "offset_to_sky", "sky_to_offset", "to_icrs"]
+__all__ = ["linearise", "make_wcs", "offset_to_sky", "read_own_wcs", "sky_to_offset", "to_icrs"]
 
 ARCSEC_PER_RADIAN = 180 / np.pi * 3600
 
@@ -208,3 +208,14 @@ def make_wcs(shape, matrix, origin, reference):
         wcs.wcs.set()
     wcs.array_shape = shape
     return wcs
+
+
+def read_own_wcs(wcs):
+    """Matrix, origin and reference of a WCS from `make_wcs`, perhaps after a journey through a file."""
+    celestial = wcs.has_celestial
+    # A file may hold the linear axes in another unit, and the scale in either of the two factors.
+    to_arcsec = np.array([u.Unit(unit).to(u.arcsec) for unit in wcs.wcs.cunit])
+    signs = np.array([-1, 1]) if celestial else np.array([1, 1])
+    matrix = (to_arcsec * signs)[:, np.newaxis] * wcs.pixel_scale_matrix
+    shift = np.zeros(2) if celestial else to_arcsec * wcs.wcs.crval
+    return matrix, shift - matrix @ (wcs.wcs.crpix - 1), tuple(wcs.wcs.crval) if celestial else None

@@ -23,7 +23,8 @@ class PixelGrid:
     The grid is an affine map from 0-based pixel coordinates (column, row), with pixel centres at integers, to
     offsets (x, y) from a reference point. The offsets are gnomonic, in the plane that touches the sky at the
     reference point, x to the west and y to the north of ICRS; without a celestial WCS x runs along the
-    columns and y along the rows. A grid cannot be changed after it is made; grids with the same numbers are equal.
+    columns and y along the rows. A grid cannot be changed after it is made; grids with the same numbers are
+    equal.
 
     Parameters
     ----------
@@ -92,6 +93,11 @@ class PixelGrid:
             reference = (float(reference[0]), float(reference[1]))
         grid._set(_check_shape(shape), matrix, origin, reference)
         return grid
+
+    @classmethod
+    def _from_own_wcs(cls, wcs, shape):
+        """The grid whose `wcs` this is, its reference point and its numbers to the last digits."""
+        return cls._from_affine(shape, *_tangent.read_own_wcs(wcs))
 
     @classmethod
     def from_wcs(
@@ -184,7 +190,7 @@ class PixelGrid:
         PixelGrid
             Centred on the bounding box of the points.
         """
-        margin = _check_count(margin, "margin", 0)
+        margin = check_count(margin, "margin", 0)
         points = [np.ravel(to_arcsec(values, name)) for values, name in ((x, "x"), (y, "y"))]
         if min(values.size for values in points) == 0:
             raise ValueError("x and y must hold at least one point")
@@ -310,13 +316,13 @@ class PixelGrid:
 
     def refine(self, factor: int) -> PixelGrid:
         """Divide every pixel in ``factor`` x ``factor``; the footprint stays."""
-        factor = _check_count(factor, "factor", 1)
+        factor = check_count(factor, "factor", 1)
         first = -0.5 + 0.5 / factor
         return self._moved(tuple(n * factor for n in self._shape), self._matrix / factor, (first, first))
 
     def pad(self, n: int | tuple[int, int]) -> PixelGrid:
         """Add ``n`` pixels on each side, or (rows, columns) below and above, left and right."""
-        rows, columns = (_check_count(k, "n", 0) for k in (n if isinstance(n, (tuple, list)) else (n, n)))
+        rows, columns = (check_count(k, "n", 0) for k in (n if isinstance(n, (tuple, list)) else (n, n)))
         ny, nx = self._shape
         return self._moved((ny + 2 * rows, nx + 2 * columns), self._matrix, (-columns, -rows))
 
@@ -411,7 +417,7 @@ def cutout_slices(item, shape):
     return tuple(slices)
 
 
-def _check_count(value, name, least):
+def check_count(value, name, least):
     if not isinstance(value, numbers.Integral) or isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be an integer; got {value!r}")
     if value < least:
@@ -424,4 +430,4 @@ def _check_shape(shape):
         ny, nx = shape
     except (TypeError, ValueError):
         raise TypeError(f"shape must be two integers (ny, nx); got {shape!r}") from None
-    return _check_count(ny, "shape", 1), _check_count(nx, "shape", 1)
+    return check_count(ny, "shape", 1), check_count(nx, "shape", 1)

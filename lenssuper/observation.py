@@ -1,0 +1,414 @@
+"""An observed image, checked and unpacked once."""
+
+from __future__ import annotations
+
+import copy
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+from astropy.nddata import CCDData, NDData, StdDevUncertainty
+from astropy.utils.exceptions import AstropyUserWarning
+
+from lenssuper._files import atomic_write
+from lenssuper.exceptions import FileFormatError, LensSuperWarning, ObservationError
+from lenssuper.grid import PixelGrid, check_count, cutout_slices
+
+__all__ = ["Observation", "read_observation", "write_observation"]
+
+# A PSF whose sum is this close to one is taken as normalised: float32 sums are good to about 1e-6.
+_PSF_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Observation:
+    """An observed image with the weight of every pixel, its PSF and its place on the sky.
+
+    Made by `from_nddata`, which checks it, or `read_observation`. A pixel that is masked, not finite or
+    without weight has data 0, weight 0 and mask True, so that it drops out of every sum.
+
+    Attributes
+    ----------
+    data : (ny, nx) ndarray
+        Surface brightness per pixel in `unit`, float64.
+    weights : (ny, nx) ndarray
+        One over the variance, float64; 0 where `mask` is set.
+    mask : (ny, nx) ndarray of bool
+        Pixels that are not used.
+    psf : (odd, odd) ndarray or None
+        Point spread function of sum one, float64.
+    psf_oversampling : int
+        Number of PSF samples per pixel of the image, along each axis.
+    psf_includes_pixel : bool
+        Whether the PSF contains the averaging over a pixel (a star as the pixels see it) or is optical.
+    grid : PixelGrid
+        Where the pixels are.
+    unit : `~astropy.units.UnitBase`
+        Unit of the data.
+    meta : mapping
+        Metadata of the input.
+    """
+
+    data: np.ndarray
+    weights: np.ndarray
+    mask: np.ndarray
+    psf: np.ndarray | None
+    psf_oversampling: int
+    psf_includes_pixel: bool
+    grid: PixelGrid
+    unit: u.UnitBase = u.dimensionless_unscaled
+    meta: Mapping = field(default_factory=dict)
+
+    @classmethod
+    def from_nddata(
+        cls,
+        nddata: NDData,
+        *,
+        grid: PixelGrid | None = None,
+        psf_oversampling: int = 1,
+        psf_includes_pixel: bool = True,
+    ) -> Observation:
+        """Check an image and unpack it.
+
+        Parameters
+        ----------
+        nddata : `~astropy.nddata.NDData`
+            Two-dimensional image with an uncertainty of any kind (standard deviation, variance or inverse
+            variance), and where there is one a mask (True = do not use), a PSF and a WCS. It is not changed.
+        grid : PixelGrid, optional
+            Where the pixels are, instead of what the WCS of ``nddata`` says.
+        psf_oversampling : int, optional
+            Number of PSF samples per pixel of the image, along each axis.
+        psf_includes_pixel : bool, optional
+            Whether the PSF is effective (contains the pixel) or optical.
+
+        Returns
+        -------
+        Observation
+
+        Raises
+        ------
+        ObservationError
+            If the image cannot be used; the message says what to do.
+
+        Warns
+        -----
+        LensSuperWarning
+            If the PSF did not sum to one.
+        """
+        if not isinstance(nddata, NDData):
+            raise TypeError(f"an observation must be an astropy NDData, e.g. a CCDData; got {nddata!r:.80}")
+        data, unit = _read_data(nddata)
+        if grid is None:
+            grid = PixelGrid.from_nddata(nddata)
+        elif not isinstance(grid, PixelGrid):
+            raise TypeError(f"grid must be a PixelGrid; got {grid!r:.80}")
+        if grid.shape != data.shape:
+            raise ObservationError(f"grid must have the shape of the data, {data.shape}; got {grid.shape}")
+        masked = _read_mask(nddata.mask, data.shape)
+        weights = _read_weights(nddata.uncertainty, unit, data.shape, masked | ~np.isfinite(data))
+        used = weights > 0
+        if not used.any():
+            raise ObservationError(
+                f"no pixel of the observation can be used: of {data.size}, {masked.sum()} are masked, "
+                f"{(~np.isfinite(data)).sum()} are not finite, and the rest have no weight"
+            )
+        if not isinstance(psf_includes_pixel, (bool, np.bool_)):
+            raise TypeError(f"psf_includes_pixel must be True or False; got {psf_includes_pixel!r}")
+        return cls(
+            data=np.where(used, data, 0.0),
+            weights=weights,
+            mask=~used,
+            psf=None if nddata.psf is None else _read_psf(nddata.psf),
+            psf_oversampling=check_count(psf_oversampling, "psf_oversampling", 1),
+            psf_includes_pixel=bool(psf_includes_pixel),
+            grid=grid,
+            unit=unit,
+            meta=copy.deepcopy(nddata.meta),
+        )
+
+    def __repr__(self):
+        psf = "none" if self.psf is None else f"{self.psf.shape}"
+        used = self.mask.size - np.count_nonzero(self.mask)
+        return (
+            f"Observation(shape={self.shape}, unit={str(self.unit)!r}, {used} of {self.mask.size} pixels "
+            f"used, psf={psf}, grid={self.grid!r})"
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows and columns, (ny, nx)."""
+        return self.grid.shape
+
+    @property
+    def sigma(self) -> np.ndarray:
+        """Standard deviation of every pixel, float64 in `unit`; infinite where it is not used."""
+        with np.errstate(divide="ignore"):
+            return 1 / np.sqrt(self.weights)
+
+    def __getitem__(self, item) -> Observation:
+        """Cut out part of the image, ``observation[10:40, 5:50]``; PSF and reference point stay."""
+        item = cutout_slices(item, self.shape)
+        if self.mask[item].all():
+            raise ObservationError("no pixel of the cutout can be used: all are masked")
+        parts = {name: getattr(self, name)[item].copy() for name in ("data", "weights", "mask")}
+        return replace(self, grid=self.grid[item], meta=copy.deepcopy(self.meta), **parts)
+
+    def to_nddata(self) -> CCDData:
+        """Pack the observation as an astropy image with standard deviation, mask, PSF and WCS."""
+        return CCDData(
+            self.data.copy(),
+            unit=self.unit,
+            uncertainty=StdDevUncertainty(self.sigma),
+            mask=self.mask.copy(),
+            psf=None if self.psf is None else self.psf.copy(),
+            wcs=self.grid.wcs,
+            meta=copy.deepcopy(self.meta),
+        )
+
+
+def _read_data(nddata):
+    data = np.asarray(nddata.data)
+    if data.ndim != 2:
+        raise ObservationError(f"an observation must be a two-dimensional image; got shape {data.shape}")
+    if data.size == 0 or data.dtype.kind not in "iuf":
+        raise ObservationError(f"an observation must hold real numbers; got shape {data.shape}, {data.dtype}")
+    unit = u.dimensionless_unscaled if nddata.unit is None else nddata.unit
+    if isinstance(unit, u.function.FunctionUnitBase) or unit.is_equivalent(u.mag):
+        raise ObservationError(f"an observation must be linear in the flux; got the unit {str(unit)!r}")
+    return data.astype(np.float64), unit
+
+
+def _read_mask(mask, shape):
+    mask = np.asarray(False if mask is None else mask)
+    if mask.dtype.kind not in "biu":
+        raise ObservationError(f"the mask must be boolean (True = do not use); got {mask.dtype}")
+    if mask.shape not in ((), shape):
+        raise ObservationError(f"the mask must have the shape of the data, {shape}; got {mask.shape}")
+    return np.broadcast_to(mask != 0, shape)
+
+
+# Of what an uncertainty holds: its unit as a power of that of the data, and the power that makes it a weight.
+_KINDS = {"std": (1, -2), "var": (2, -1), "ivar": (-2, 1)}
+
+
+def _read_weights(uncertainty, unit, shape, unused):
+    """One over the variance, 0 where it is not known or ``unused`` says so."""
+    if uncertainty is None or uncertainty.array is None:
+        raise ObservationError(
+            "the observation has no uncertainty, and every pixel needs its noise: "
+            "add one with nddata.uncertainty = astropy.nddata.StdDevUncertainty(sigma), "
+            "where sigma is an array like the data"
+        )
+    if uncertainty.uncertainty_type not in _KINDS:
+        raise ObservationError(
+            "the uncertainty must be a StdDevUncertainty, VarianceUncertainty or InverseVariance; "
+            f"got {type(uncertainty).__name__}"
+        )
+    power, to_weight = _KINDS[uncertainty.uncertainty_type]
+    values = np.ma.filled(np.ma.array(uncertainty.array, dtype=np.float64), np.nan)
+    if values.shape not in ((), shape):
+        raise ObservationError(
+            f"the uncertainty must have the shape of the data, {shape}; got {values.shape}"
+        )
+    if uncertainty.unit is not None:
+        try:
+            values = values * uncertainty.unit.to(unit**power)
+        except u.UnitConversionError:
+            raise ObservationError(
+                f"the unit of the uncertainty must be that of the data to the power {power}; "
+                f"got {str(uncertainty.unit)!r} for data in {str(unit)!r}"
+            ) from None
+    values = np.broadcast_to(values, shape)
+    unused = unused | np.isnan(values)
+    _refuse_values(values < 0, unused, "negative", "<= 0")
+    # An infinite sigma is a pixel without weight, and so is an inverse variance of zero.
+    with np.errstate(all="ignore"):
+        weights = values**to_weight
+    inverse = power < 0
+    _refuse_values(
+        weights == np.inf, unused, "infinite" if inverse else "zero", "== numpy.inf" if inverse else "<= 0"
+    )
+    return np.where(unused, 0.0, weights)
+
+
+def _refuse_values(bad, unused, what, condition):
+    count = np.count_nonzero(bad & ~unused)
+    if count:
+        raise ObservationError(
+            f"the uncertainty is {what} in {count} pixels that are not masked; if they are bad, mask them: "
+            f"bad = nddata.uncertainty.array {condition}; "
+            "nddata.mask = bad if nddata.mask is None else nddata.mask | bad"
+        )
+
+
+def _read_psf(psf):
+    psf = np.asarray(psf)
+    if psf.ndim != 2 or psf.dtype.kind not in "iuf":
+        raise ObservationError(f"the psf must be a two-dimensional array; got shape {psf.shape}, {psf.dtype}")
+    if psf.shape[0] % 2 == 0 or psf.shape[1] % 2 == 0:
+        raise ObservationError(
+            "the psf must have an odd number of rows and of columns, so that its centre is a pixel; "
+            f"got {psf.shape}. If its peak is on pixel (n // 2, n // 2) of an even axis drop the first one, "
+            "psf[1:, 1:]; if it is centred between pixels move it, "
+            "scipy.ndimage.shift(numpy.pad(psf, ((0, 1), (0, 1))), 0.5)"
+        )
+    psf = psf.astype(np.float64)
+    bad = np.count_nonzero(~np.isfinite(psf))
+    if bad:
+        raise ObservationError(f"the psf must be finite; got {bad} pixels that are NaN or infinite")
+    total = psf.sum()
+    if not total > 0:
+        raise ObservationError(f"the psf must have a positive sum; got {total:.6g}")
+    if abs(total - 1) > _PSF_TOLERANCE:
+        warnings.warn(f"the psf sums to {total:.6g}; it is normalised to one", LensSuperWarning, stacklevel=4)
+    return psf / total
+
+
+# Cards that a written observation has beside those of the CCDData layout.
+_CARDS = {
+    "LSNEXT": "number of extensions of this file",
+    "LSGRID": "offsets are counted from CRVAL",
+    "PSFOVERS": "PSF samples per pixel",
+    "PSFPIXEL": "whether the PSF contains the pixel",
+}
+
+
+def write_observation(observation: Observation, path: str | os.PathLike, *, overwrite: bool = False) -> None:
+    """Write an observation as a FITS file in the layout of `~astropy.nddata.CCDData`.
+
+    PRIMARY holds the data, UNCERT the standard deviation, MASK the mask (1 = do not use) and PSFIMAGE the
+    PSF. The file is complete under its name or not there, however the writing ends.
+
+    Parameters
+    ----------
+    observation : Observation
+        What to write.
+    path : str or path-like
+        Name of the file.
+    overwrite : bool, optional
+        Whether a file of that name may be replaced.
+
+    Raises
+    ------
+    FileExistsError
+        If the file is there and ``overwrite`` is not set.
+
+    Warns
+    -----
+    LensSuperWarning
+        If an entry of ``meta`` does not fit in a FITS header.
+    """
+    if not isinstance(observation, Observation):
+        raise TypeError(f"observation must be an Observation; got {observation!r:.80}")
+    nddata = observation.to_nddata()
+    nddata.meta = _fits_header(observation.meta)
+    hdus = nddata.to_hdu()
+    values = (len(hdus) - 1, True, observation.psf_oversampling, observation.psf_includes_pixel)
+    for (key, comment), value in zip(_CARDS.items(), values, strict=True):
+        hdus[0].header[key] = (value, comment)
+    with atomic_write(path, overwrite=overwrite) as beside:
+        hdus.writeto(beside, checksum=True)
+
+
+def read_observation(
+    path: str | os.PathLike,
+    *,
+    grid: PixelGrid | None = None,
+    psf_oversampling: int | None = None,
+    psf_includes_pixel: bool | None = None,
+) -> Observation:
+    """Read an observation from a FITS file in the layout of `~astropy.nddata.CCDData`.
+
+    Parameters
+    ----------
+    path : str or path-like
+        File with the image, and extensions UNCERT, MASK and PSFIMAGE. Without BUNIT the data have no unit.
+    grid : PixelGrid, optional
+        Where the pixels are, instead of what the WCS of the file says.
+    psf_oversampling, psf_includes_pixel : optional
+        As in `Observation.from_nddata`; by default what the file says, else 1 and True.
+
+    Returns
+    -------
+    Observation
+
+    Raises
+    ------
+    FileFormatError
+        If the file is truncated, corrupt or not a FITS image.
+    ObservationError
+        If what it holds cannot be used.
+    """
+    path = os.fspath(path)
+    nddata, cards = _read_ccddata(path)
+    try:
+        if grid is None and cards.get("LSGRID") and nddata.wcs is not None:
+            grid = PixelGrid._from_own_wcs(nddata.wcs, nddata.shape)
+        if psf_oversampling is None:
+            psf_oversampling = cards.get("PSFOVERS", 1)
+        if psf_includes_pixel is None:
+            psf_includes_pixel = cards.get("PSFPIXEL", True)
+        return Observation.from_nddata(
+            nddata, grid=grid, psf_oversampling=psf_oversampling, psf_includes_pixel=psf_includes_pixel
+        )
+    except ObservationError as error:
+        raise ObservationError(f"{path}: {error}") from error
+
+
+# What astropy only warns of when it opens a damaged file.
+_DAMAGE = ("File may have been truncated", "Error validating header", "(Check|Data)sum verif")
+
+
+def _read_ccddata(path):
+    try:
+        with warnings.catch_warnings():
+            for damage in _DAMAGE:
+                warnings.filterwarnings("error", f".*{damage}", AstropyUserWarning)
+            with fits.open(path, checksum=True) as hdus:
+                header = hdus[0].header
+                cards = {key: header[key] for key in _CARDS if key in header}
+                if len(hdus) - 1 < cards.get("LSNEXT", 0):
+                    raise FileFormatError(
+                        f"{path} is truncated: it has {len(hdus) - 1} extensions of {cards['LSNEXT']}"
+                    )
+                images = [hdu.header for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] > 0]
+                if not images:
+                    raise FileFormatError(f"{path} holds no image")
+                known = str(images[0].get("BUNIT", header.get("BUNIT", ""))).strip()
+            nddata = CCDData.read(path, format="fits", unit=None if known else u.dimensionless_unscaled)
+    except (FileFormatError, FileNotFoundError, PermissionError, IsADirectoryError):
+        raise
+    except (OSError, ValueError, TypeError, fits.VerifyError, AstropyUserWarning) as error:
+        raise FileFormatError(f"{path} cannot be read as a FITS image: {error}") from error
+    for key in _CARDS:
+        nddata.meta.remove(key, ignore_missing=True)
+    return nddata, cards
+
+
+def _fits_header(meta):
+    """A FITS header of a mapping; entries that do not fit are named in a warning."""
+    if isinstance(meta, fits.Header):
+        return meta.copy()
+    header, left_out = fits.Header(), []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fits.verify.VerifyWarning)  # long keywords become HIERARCH cards
+        for key, value in meta.items():
+            try:
+                card = fits.Card(key, value)
+                card.verify("exception")
+                str(card)  # the length shows only here
+                header.append(card)
+            except (ValueError, TypeError, fits.VerifyError):
+                left_out.append(key)
+    if left_out:
+        warnings.warn(
+            f"these entries of meta do not fit in a FITS header and are not written: {left_out}",
+            LensSuperWarning,
+            stacklevel=3,
+        )
+    return header

@@ -239,7 +239,9 @@ class SparseOperator(LinearOperator):
         if not sparse.issparse(matrix):
             raise TypeError(f"matrix must be a scipy sparse array; got {type(matrix).__name__}")
         if matrix.shape != self.shape:
-            raise ValueError(f"matrix must have shape {self.shape}, output x input pixels; got {matrix.shape}")
+            raise ValueError(
+                f"matrix must have shape {self.shape}, output x input pixels; got {matrix.shape}"
+            )
         self._stored = StoredMatrix(matrix)
 
     @property

@@ -1,0 +1,122 @@
+"""From fine pixels to coarse ones: averaging blocks, or picking single pixels."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lenssuper.operators._arrays import image_shape, is_tensor
+from lenssuper.operators.base import LinearOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Binning", "Sampling", "positive_integer"]
+
+
+def positive_integer(value, name: str) -> int:
+    """Check a whole number of at least one."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number; got {value!r}") from None
+    if number < 1:
+        raise ValueError(f"{name} must be at least 1; got {number}")
+    return number
+
+
+class Binning(LinearOperator):
+    """
+    Average blocks of factor x factor pixels.
+
+    Pixel values are surface brightness, so that a constant image stays what it is. The adjoint spreads a
+    pixel over its block, with weight 1 / factor^2.
+
+    Parameters
+    ----------
+    in_shape : tuple of int
+        Shape (ny, nx) of the fine image, multiples of ``factor``.
+    factor : int
+        Number of fine pixels along the side of a coarse one.
+
+    Raises
+    ------
+    ValueError
+        If ``in_shape`` is not a multiple of ``factor``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lenssuper.operators import Binning
+    >>> Binning((2, 4), 2) @ np.array([[1, 1, 2, 0], [1, 1, 4, 2]])
+    array([[1., 2.]])
+    """
+
+    def __init__(self, in_shape: Sequence[int], factor: int) -> None:
+        ny, nx = image_shape(in_shape, "in_shape")
+        self._factor = factor = positive_integer(factor, "factor")
+        if ny % factor or nx % factor:
+            raise ValueError(f"in_shape must be a multiple of factor, {factor}; got {(ny, nx)}")
+        super().__init__((ny, nx), (ny // factor, nx // factor))
+
+    @property
+    def factor(self) -> int:
+        """Number of fine pixels along the side of a coarse one."""
+        return self._factor
+
+    def _forward(self, x):
+        ny, nx = self._out_shape
+        k = self._factor
+        return x.reshape(*x.shape[:-2], ny, k, nx, k).mean((-3, -1))
+
+    def _adjoint(self, y):
+        ny, nx = self._out_shape
+        k = self._factor
+        blocks = (y / k**2)[..., :, None, :, None]
+        shape = (*y.shape[:-2], ny, k, nx, k)
+        spread = blocks.expand(shape) if is_tensor(y) else np.broadcast_to(blocks, shape)
+        return spread.reshape(*y.shape[:-2], ny * k, nx * k)
+
+
+class Sampling(LinearOperator):
+    """
+    Pick every factor-th pixel along each axis.
+
+    The adjoint puts the pixels back where they came from, and zeros between them.
+
+    Parameters
+    ----------
+    in_shape : tuple of int
+        Shape (ny, nx) of the fine image.
+    factor : int
+        Distance between the pixels picked.
+    offset : int, optional
+        Row and column of the first pixel picked.
+
+    Raises
+    ------
+    ValueError
+        If ``offset`` is not a pixel of the image.
+    """
+
+    def __init__(self, in_shape: Sequence[int], factor: int, offset: int = 0) -> None:
+        shape = image_shape(in_shape, "in_shape")
+        self._factor = positive_integer(factor, "factor")
+        self._offset = operator.index(offset)
+        if not 0 <= self._offset < min(shape):
+            raise ValueError(f"offset must be a row and a column of the image {shape}; got {offset}")
+        picked = slice(self._offset, None, self._factor)
+        self._picked = (..., picked, picked)
+        super().__init__(shape, [len(range(*picked.indices(n))) for n in shape])
+
+    def _forward(self, x):
+        x = x[self._picked]
+        return x.clone() if is_tensor(x) else x.copy()
+
+    def _adjoint(self, y):
+        shape = (*y.shape[:-2], *self._in_shape)
+        x = y.new_zeros(shape) if is_tensor(y) else np.zeros(shape, dtype=y.dtype)
+        x[self._picked] = y
+        return x

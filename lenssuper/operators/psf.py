@@ -1,0 +1,284 @@
+"""
+The point-spread function: convolution, and the PSF brought to a finer grid than it was measured on.
+
+A pixel of the fine image holds the mean surface brightness of the sky over that pixel, and a pixel of the
+observed image the mean of the blurred sky over its own. Two kinds of PSF lead from the one to the other:
+
+* an *optical* PSF says what becomes of a point of light before it is collected in pixels. Blurring and
+  averaging over a fine pixel commute: the fine image is convolved with the PSF, and the mean of the fine
+  pixels in each observed one is taken;
+* an *effective* PSF is a star as the pixels see it (Anderson & King 2000, PASP 112, 1360): it has been
+  averaged over an observed pixel already, and is evaluated at the distance of the observed pixel's centre
+  from the fine pixel's. The fine image has been averaged over a fine pixel; that average is taken out of
+  the kernel, so that no pixel blurs twice.
+
+Both end as one kernel of distances between fine and observed pixels, in `BlurAndBin`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.interpolate import BSpline, make_interp_spline
+from scipy.ndimage import convolve1d
+from scipy.signal import convolve
+
+from lenssuper.exceptions import LensSuperWarning
+from lenssuper.operators._arrays import image_shape
+from lenssuper.operators._convolution import StridedConvolution
+from lenssuper.operators.binning import positive_integer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["BlurAndBin", "PSFConvolution", "fine_kernel"]
+
+# Takes the average over a pixel out of pixel averages, to sixth order in the pixel. In Fourier space
+# averaging is a factor sin(k/2) / (k/2), and one over that is 1 + k^2/24 + 7 k^4/5760 + ...; here k^2 and
+# k^4 are written as second and fourth differences. It grows to 1.24, at the Nyquist frequency.
+_AVERAGE_TO_POINT = np.array([9, -116, 2134, -116, 9]) / 1920
+
+# A cardinal quintic spline falls by 0.43 from one node to the next, to less than 1e-15 here
+_REACH = 42
+
+# Share of the flux in the PSF's outermost samples from which on its wings have been cut off
+_BORDER_FLUX = 0.02
+
+
+class PSFConvolution(StridedConvolution):
+    """
+    Linear convolution with a kernel, where the kernel lies inside the image.
+
+    The image that goes in is larger than the one that comes out by the kernel's size less one, so that
+    nothing wraps round and nothing has to be invented beyond the edge. Done by FFT, in the precision of the
+    image.
+
+    Parameters
+    ----------
+    kernel : array, shape (ky, kx)
+        The kernel; it is not normalised.
+    out_shape : tuple of int
+        Shape (ny, nx) of the image that comes out; ``in_shape`` is (ny + ky - 1, nx + kx - 1).
+
+    Raises
+    ------
+    TypeError
+        If ``kernel`` is not an array of real numbers.
+    ValueError
+        If ``kernel`` is not two-dimensional and finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lenssuper.operators import PSFConvolution
+    >>> blur = PSFConvolution(np.full((3, 3), 1 / 9), out_shape=(64, 64))
+    >>> blur
+    <PSFConvolution: (66, 66) -> (64, 64)>
+    >>> blur.forward(np.ones((66, 66))).std() < 1e-12
+    True
+    """
+
+    def __init__(self, kernel, out_shape: Sequence[int]) -> None:
+        super().__init__(_kernel_array(kernel, "kernel"), 1, out_shape)
+
+
+class BlurAndBin(StridedConvolution):
+    """
+    From the fine image to the observed pixels: the PSF, and the average over a pixel, in one operator.
+
+    Parameters
+    ----------
+    psf : array, shape (ny, nx) with both odd, or None
+        The PSF, its star in the middle of the central sample; normalised here. None if there is no blur.
+    factor : int
+        Number of fine pixels along the side of an observed one.
+    out_shape : tuple of int
+        Shape (ny, nx) of the observed image.
+    oversampling : int, optional
+        Samples of the PSF along the side of an observed pixel; it need not be ``factor``.
+    includes_pixel : bool, optional
+        Whether the PSF is a star as the pixels see it (effective), or the pixel has yet to be applied
+        (optical).
+
+    Raises
+    ------
+    TypeError
+        If ``psf`` is not an array of real numbers.
+    ValueError
+        If ``psf`` has an even side, a value that is not finite, or no positive sum.
+
+    Warns
+    -----
+    LensSuperWarning
+        If much of the flux is at the border of the PSF.
+
+    See Also
+    --------
+    fine_kernel : the PSF on the fine grid.
+
+    Notes
+    -----
+    The fine image extends beyond the observed one by `pad` observed pixels on each side, as far as light
+    can come from: ``in_shape`` is ((ny + 2 pad) factor, (nx + 2 pad) factor). Weights sum to one for each
+    observed pixel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lenssuper.operators import BlurAndBin
+    >>> y, x = np.mgrid[-12:13, -12:13]
+    >>> psf = np.exp(-(x**2 + y**2) / 2)
+    >>> op = BlurAndBin(psf, factor=2, out_shape=(64, 64))
+    >>> op
+    <BlurAndBin: (180, 180) -> (64, 64)>
+    >>> op.pad
+    13
+    """
+
+    def __init__(
+        self,
+        psf,
+        factor: int,
+        out_shape: Sequence[int],
+        *,
+        oversampling: int = 1,
+        includes_pixel: bool = True,
+    ) -> None:
+        factor = positive_integer(factor, "factor")
+        kernel = fine_kernel(psf, factor, oversampling=oversampling, includes_pixel=includes_pixel)
+        if not includes_pixel:
+            kernel = convolve(kernel, np.full((factor, factor), factor**-2.0), method="direct")
+        # An observed pixel is in the middle of its block of fine ones, and the kernel has as many more pixels
+        # than the block on one side as on the other. What is missing to whole observed pixels is filled up.
+        self._pad = max(-(-(n - factor) // (2 * factor)) for n in kernel.shape)
+        full = factor * (2 * self._pad + 1)
+        kernel = np.pad(kernel, [((full - n) // 2,) * 2 for n in kernel.shape])
+        super().__init__(kernel, factor, image_shape(out_shape, "out_shape"))
+
+    @property
+    def pad(self) -> int:
+        """Number of observed pixels by which the fine image extends beyond the observed one on each side."""
+        return self._pad
+
+    @property
+    def factor(self) -> int:
+        """Number of fine pixels along the side of an observed one."""
+        return self._factor
+
+
+def fine_kernel(psf, factor: int, *, oversampling: int = 1, includes_pixel: bool = True) -> np.ndarray:
+    """
+    Give the PSF on a grid ``factor`` times finer than the observed pixels.
+
+    Parameters
+    ----------
+    psf : array, shape (ny, nx) with both odd, or None
+        The PSF, its star in the middle of the central sample; normalised here. None if there is no blur.
+    factor : int
+        Number of fine pixels along the side of an observed one.
+    oversampling : int, optional
+        Samples of the PSF along the side of an observed pixel; it need not be ``factor``.
+    includes_pixel : bool, optional
+        Whether the PSF contains the observed pixel (effective) or not (optical).
+
+    Returns
+    -------
+    array
+        Weights that sum to one. For an optical PSF, at distances of whole fine pixels (odd sides): the fine
+        image is convolved with it and binned. For an effective PSF, at the distances of the observed
+        pixels' centres from the fine pixels' (even sides if ``factor`` is even, as the centre is a corner
+        of fine pixels then): the convolution is picked at the observed pixels' centres. The PSF of a point
+        seen by a pixel without blur (a single sample, or None) is the pixel itself: a square of ``factor``
+        x ``factor`` equal weights.
+
+    Raises
+    ------
+    TypeError
+        If ``psf`` is not an array of real numbers.
+    ValueError
+        If ``psf`` has an even side, a value that is not finite, or no positive sum.
+
+    Warns
+    -----
+    LensSuperWarning
+        If much of the flux is at the border of the PSF.
+
+    Notes
+    -----
+    The samples are joined by a cardinal quintic spline, which is zero where the next sample beyond the
+    border would be; where the fine pixels are the coarser grid, the same spline gathers the samples into
+    them, so that fluxes and centroids are kept and a narrow PSF cannot fall between two pixels. Against
+    exact Gaussians, with a PSF of FWHM 2 pixels sampled once per pixel, a source of sigma 1 pixel and
+    factor 2, an observed pixel is right to 3e-4 of the peak (a cubic spline: 2e-3).
+    """
+    factor = positive_integer(factor, "factor")
+    oversampling = positive_integer(oversampling, "oversampling")
+    psf = np.ones((1, 1)) if psf is None else _checked_psf(psf)
+    if _is_single_point(psf):
+        n = factor if includes_pixel else 1
+        return np.full((n, n), n**-2.0)
+    half_pixel = includes_pixel and factor % 2 == 0
+    rows, columns = (_resampling(n, factor, oversampling, half_pixel) for n in psf.shape)
+    kernel = rows @ psf @ columns.T
+    if includes_pixel:
+        for axis in (0, 1):
+            kernel = convolve1d(kernel, _AVERAGE_TO_POINT, axis=axis, mode="constant")
+    return kernel / kernel.sum()
+
+
+def _resampling(n: int, factor: int, oversampling: int, half_pixel: bool) -> np.ndarray:
+    """Weights (fine pixels, samples) that bring n samples to the fine pixels, along one axis."""
+    spacing = max(1 / oversampling, 1 / factor)  # of the coarser grid: that is where the spline's nodes are
+    reach = (n - 1) / 2 / oversampling + spacing
+    # fine pixels on each side, beside the central one if there is one, strictly within reach
+    side = int(np.ceil(reach * factor - 1e-9)) - (not half_pixel)
+    distance = (np.arange(-side, side + (not half_pixel)) + 0.5 * half_pixel) / factor
+    sample = (np.arange(n) - (n - 1) / 2) / oversampling
+    return _cardinal_spline()(np.clip((distance[:, None] - sample) / spacing, -_REACH, _REACH))
+
+
+@cache
+def _cardinal_spline() -> BSpline:
+    """Give the quintic spline that is one at zero and zero at all other whole numbers."""
+    nodes = np.arange(-_REACH, _REACH + 1)
+    return make_interp_spline(nodes, (nodes == 0).astype(float), k=5)
+
+
+def _is_single_point(psf: np.ndarray) -> bool:
+    centre = psf[psf.shape[0] // 2, psf.shape[1] // 2]
+    return centre != 0 and np.count_nonzero(psf) == 1
+
+
+def _kernel_array(kernel, name: str) -> np.ndarray:
+    if hasattr(kernel, "unit") or isinstance(kernel, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a plain array; got {type(kernel).__name__}")
+    kernel = np.array(kernel)
+    if kernel.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be an array of real numbers; got dtype {kernel.dtype}")
+    if kernel.ndim != 2 or kernel.size == 0:
+        raise ValueError(f"{name} must be a two-dimensional array; got shape {kernel.shape}")
+    if not np.isfinite(kernel).all():
+        raise ValueError(f"{name} must be finite; got {np.sum(~np.isfinite(kernel))} values that are not")
+    return kernel.astype(np.float64)
+
+
+def _checked_psf(psf) -> np.ndarray:
+    """Check a PSF and normalise it."""
+    psf = _kernel_array(psf, "psf")
+    if psf.shape[0] % 2 == 0 or psf.shape[1] % 2 == 0:
+        raise ValueError(f"psf must have odd sides, so that a sample is its centre; got shape {psf.shape}")
+    total = psf.sum()
+    if not total > 0:
+        raise ValueError(f"psf must have a positive sum; got {total}")
+    psf /= total
+    border = 1 - psf[1:-1, 1:-1].sum()
+    if min(psf.shape) > 1 and border > _BORDER_FLUX:
+        warnings.warn(
+            f"the outermost samples of the PSF hold {border:.0%} of its flux: its wings are cut off",
+            LensSuperWarning,
+            stacklevel=3,
+        )
+    return psf

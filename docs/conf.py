@@ -36,9 +36,9 @@ automodapi_toctreedirnm = "api/generated"
 automodapi_inheritance_diagram = shutil.which("dot") is not None
 numpydoc_xref_param_type = False
 
-# Every reference to a public name of this package has to lead somewhere. Other projects' names are looked up through
-# intersphinx, where there is a network, and are not insisted on; neither are the private bases of public classes,
-# which are written with the file they live in (lenssuper.lens.base.Name).
+# Every reference to a public name of this package has to lead somewhere. Other projects' names are looked up
+# through intersphinx, where there is a network, and are not insisted on; neither are the private bases of
+# public classes, which are written with the file they live in (lenssuper.lens.base.Name).
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!lenssuper\.).*"),

@@ -1,6 +1,16 @@
 """Lens models and what they do to light: deflection, critical curves, images, and other codes' parameters."""
 
 from .base import CompositeLens, LensModel
-from .models import SIE, SIS, ExternalShear
+from .models import EPL, NFW, SIE, SIS, TNFW, ExternalShear, PointMass
 
-__all__ = ["SIE", "SIS", "CompositeLens", "ExternalShear", "LensModel"]
+__all__ = [
+    "EPL",
+    "NFW",
+    "SIE",
+    "SIS",
+    "TNFW",
+    "CompositeLens",
+    "ExternalShear",
+    "LensModel",
+    "PointMass",
+]

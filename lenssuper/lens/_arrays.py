@@ -1,8 +1,8 @@
 """Array helpers of the lens profiles: one code for numpy and torch, safe where a formula reads 0/0.
 
-A branch that is not taken must not poison the gradient of the one that is: automatic differentiation multiplies the
-infinite slope of the branch left out by zero and gets NaN. Every function here replaces the argument before it
-divides or takes a root, and selects afterwards.
+A branch that is not taken must not poison the gradient of the one that is: automatic differentiation
+multiplies the infinite slope of the branch left out by zero and gets NaN. Every function here replaces the
+argument before it divides or takes a root, and selects afterwards.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ def as_arrays(x, y, *parameters):
     """
     arrays = [a for a in (x, y, *parameters) if _is_array(a)]
     xp = compat.array_namespace(*arrays) if arrays else numpy_namespace
-    leader = arrays[0] if arrays else None
+    device = compat.device(arrays[0]) if arrays else None
     positions = [a for a in (x, y) if _is_array(a)]
     dtype = xp.result_type(*positions) if positions else xp.float64
     if not xp.isdtype(dtype, "real floating"):
         dtype = xp.float64
-    device = None if leader is None else compat.device(leader)
 
     def convert(value):
         if _is_array(value):
@@ -42,52 +41,71 @@ def as_arrays(x, y, *parameters):
 
 
 def off_centre(xp, x, y):
-    """Return (x, y, at_centre) with the points exactly at the centre moved away from it, to be masked afterwards."""
-    at_centre = (x == 0) & (y == 0)
+    """Return x, y moved off the points exactly at the centre, and where those are (to be masked)."""
+    centre = (x == 0) & (y == 0)
     one = xp.ones_like(x + y)
-    return xp.where(at_centre, one, x), xp.where(at_centre, one, y), at_centre
+    return xp.where(centre, one, x), xp.where(centre, one, y), centre
 
 
-def plug(xp, at_centre, *values):
-    """Set the values at the centre to zero ("plugging the hole")."""
-    return tuple(xp.where(at_centre, xp.zeros_like(value), value) for value in values)
+def plug(xp, centre, *values):
+    """Set the values at the centre to exactly zero ("plugging the hole")."""
+    return tuple(xp.where(centre, xp.zeros_like(value), value) for value in values)
+
+
+def branch(xp, condition, x, inside, outside, harmless):
+    """Return ``inside(x)`` where the condition holds, else ``outside(x)``.
+
+    Each function sees ``harmless`` (a pair of numbers, one for each) in place of the points of the other.
+    """
+    for_inside, for_outside = (xp.full_like(x, number) for number in harmless)
+    return xp.where(
+        condition, inside(xp.where(condition, x, for_inside)), outside(xp.where(condition, for_outside, x))
+    )
 
 
 def atanhc(xp, m):
     """Return arctanh(sqrt(m)) / sqrt(m) for m < 1, which is arctan(sqrt(-m)) / sqrt(-m) for m < 0."""
-    small, near, far = _split(xp, m)
-    positive = far > 0
-    half = xp.full_like(far, 0.5)
-    up, down = xp.sqrt(xp.where(positive, far, half)), xp.sqrt(xp.where(positive, half, -far))
-    return xp.where(
-        small, _polynomial(near, _ATANHC), xp.where(positive, xp.atanh(up) / up, xp.atan(down) / down)
-    )
 
+    def positive(m):
+        root = xp.sqrt(m)
+        return xp.atanh(root) / root
 
-def atanhc_slope(xp, m):
-    """Return (atanhc(m) - 1) / m for m < 1."""
-    small, near, far = _split(xp, m)
-    return xp.where(small, _polynomial(near, _ATANHC[1:]), (atanhc(xp, far) - 1) / far)
+    def negative(m):
+        root = xp.sqrt(-m)
+        return xp.atan(root) / root
+
+    def far(m):
+        return branch(xp, m > 0, m, positive, negative, (0.5, -0.5))
+
+    return branch(xp, xp.abs(m) < _SERIES_RADIUS, m, _polynomial(_ATANHC), far, (0.0, 0.5))
 
 
 def asinhc(xp, m):
     """Return arcsinh(sqrt(m)) / sqrt(m) for m >= 0."""
-    small, near, far = _split(xp, m)
-    root = xp.sqrt(far)
-    return xp.where(small, _polynomial(near, _ASINHC), xp.asinh(root) / root)
+
+    def far(m):
+        root = xp.sqrt(m)
+        return xp.asinh(root) / root
+
+    return branch(xp, m < _SERIES_RADIUS, m, _polynomial(_ASINHC), far, (0.0, 0.5))
+
+
+def atanhc_slope(xp, m, value):
+    """Return (value - 1) / m with value = atanhc(m), which the caller has, by its series near m = 0."""
+    near = xp.abs(m) < _SERIES_RADIUS
+    series = _polynomial(_ATANHC[1:])(xp.where(near, m, xp.zeros_like(m)))
+    return xp.where(near, series, (value - 1) / xp.where(near, xp.ones_like(m), m))
+
+
+def _polynomial(coefficients):
+    def evaluate(m):
+        total = coefficients[-1]
+        for coefficient in reversed(coefficients[:-1]):
+            total = total * m + coefficient
+        return total
+
+    return evaluate
 
 
 def _is_array(value):
     return compat.is_array_api_obj(value) and not isinstance(value, np.generic)
-
-
-def _split(xp, m):
-    small = xp.abs(m) < _SERIES_RADIUS
-    return small, xp.where(small, m, xp.zeros_like(m)), xp.where(small, xp.full_like(m, 0.5), m)
-
-
-def _polynomial(m, coefficients):
-    total = coefficients[-1]
-    for coefficient in reversed(coefficients[:-1]):
-        total = total * m + coefficient
-    return total

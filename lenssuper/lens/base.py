@@ -18,16 +18,16 @@ class LensModel(ABC):
     """A lens in a single plane: anything with a potential, a deflection and a Hessian.
 
     Lens models are immutable, can be compared, hashed, copied and pickled, and add up: ``lens + lens`` is a
-    `CompositeLens`. All positions are tangent-plane offsets from the grid's reference point, x to the west and y to
-    the north, as Quantities with an angular unit; x and y broadcast against each other.
+    `CompositeLens`. All positions are tangent-plane offsets from the grid's reference point, x to the west
+    and y to the north, as Quantities with an angular unit; x and y broadcast against each other.
 
     Notes
     -----
-    At a centre where the deflection has no limit (a singular isothermal or steeper profile, a point mass) it is set
-    to exactly zero.
+    At a centre where the deflection has no limit (a singular isothermal or steeper profile, a point mass) it
+    is set to exactly zero.
     """
 
-    # -- what a subclass gives: floats in arcsec and radian, no units -----------------------------------------------
+    # -- what a subclass gives: floats in arcsec and radian, no units ----------------------------------------
 
     @property
     @abstractmethod
@@ -37,7 +37,7 @@ class LensModel(ABC):
     @property
     @abstractmethod
     def parameters(self) -> dict[str, u.Quantity | float]:
-        """The parameters by name; those of a sum as ``"SIE.theta_E"``, of a second SIE ``"SIE_2.theta_E"``."""
+        """The parameters by name; of a sum as ``"SIE.theta_E"``, of a second SIE ``"SIE_2.theta_E"``."""
 
     @abstractmethod
     def replace(self, **changes) -> LensModel:
@@ -63,7 +63,7 @@ class LensModel(ABC):
     def _centers(self) -> list[tuple[float, float]]:
         """The points where the deflection may be torn or the convergence infinite, in arcsec."""
 
-    # -- what astronomers call -------------------------------------------------------------------------------------
+    # -- what astronomers call ------------------------------------------------------------------------------
 
     def deflection(self, x: u.Quantity, y: u.Quantity) -> tuple[u.Quantity, u.Quantity]:
         """Return the (scaled) deflection angle alpha.
@@ -93,8 +93,8 @@ class LensModel(ABC):
     def potential(self, x: u.Quantity, y: u.Quantity) -> u.Quantity:
         """Return the lensing potential psi in arcsec^2, whose gradient is the deflection.
 
-        Parameters and shapes as in `deflection`. The constant is free; here psi = 0 at the centre where that is
-        possible.
+        Parameters and shapes as in `deflection`. The constant is free; here psi = 0 at the centre where that
+        is possible.
         """
         return u.Quantity(self._potential(*_positions(x, y)), u.arcsec**2, copy=False)
 
@@ -132,8 +132,8 @@ class LensModel(ABC):
     def magnification(self, x: u.Quantity, y: u.Quantity) -> u.Quantity:
         """Return the signed magnification 1 / det(d beta / d theta) of a point source.
 
-        Negative where the image is mirrored, infinite on a critical curve, zero at a singular centre. Parameters and
-        shapes as in `deflection`.
+        Negative where the image is mirrored, infinite on a critical curve, zero at a singular centre.
+        Parameters and shapes as in `deflection`.
         """
         x, y = _positions(x, y)
         psi_xx, psi_yy, psi_xy = self._hessian(x, y)
@@ -163,11 +163,11 @@ class LensModel(ABC):
 
 
 class ProfileLens(LensModel):
-    """A single lens profile: parameters checked at the door, and the functions that give its light bending.
+    """A single lens profile: parameters checked at the door, and the functions that bend the light.
 
-    A subclass names its parameters (``_schema``), the three functions of `lenssuper.lens.profiles` it stands on
-    (potential, deflection, Hessian) and which parameters they take (``_arguments``); where one of the parameters is
-    ``phi`` the positions are turned into the frame of the axes and the results back.
+    A subclass names its parameters (``_schema``), the three functions of `lenssuper.lens.profiles` it stands
+    on (potential, deflection, Hessian) and which parameters they take (``_arguments``); where one of the
+    parameters is ``phi`` the positions are turned into the frame of the axes and the results back.
     """
 
     _schema: ClassVar[tuple[Parameter, ...]]
@@ -229,12 +229,17 @@ class ProfileLens(LensModel):
             c * s * (xx - yy) + (c * c - s * s) * xy,
         )
 
+    @property
+    def _torn(self) -> bool:
+        """Whether the deflection tends to different finite values on different ways into the centre."""
+        return False
+
     def _centers(self):
         strength = self._floats[self._schema[0].name]
         return [(self._floats["x"], self._floats["y"])] if self._singular and strength != 0 else []
 
     def _local(self, x, y, values):
-        """Return the positions in the frame of the lens, the arguments of its functions, and (cos, sin) of its angle."""
+        """Return x, y in the frame of the lens, its functions' arguments, and (cos, sin) of its angle."""
         v = self._floats if values is None else {**self._floats, **_check_names(self, values)}
         arguments = [v[name] for name in self._arguments]
         xp, x, y, *centre = as_arrays(x, y, v["x"], v["y"], v.get("phi", 0.0))

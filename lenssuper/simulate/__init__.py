@@ -1,0 +1,44 @@
+"""Simulated observations: instruments, sources, mock lenses and random draws of them."""
+
+from __future__ import annotations
+
+from lenssuper.simulate.galaxies import ClumpySpiral
+from lenssuper.simulate.instruments import (
+    EUCLID_VIS,
+    HST_ACS_F814W,
+    HST_WFC3_F160W,
+    JWST_NIRCAM_F150W,
+    JWST_NIRCAM_F444W,
+    LSST_I,
+    Instrument,
+)
+from lenssuper.simulate.mock import MockLens, mock_lens
+from lenssuper.simulate.psfs import AiryPSF, GaussianPSF, MoffatPSF, OpticalPSF
+from lenssuper.simulate.random import benchmark_set, random_lens, random_mock, random_source
+from lenssuper.simulate.sources import CompositeSource, GaussianSource, ImageSource, SersicSource, Source
+
+__all__ = [
+    "EUCLID_VIS",
+    "HST_ACS_F814W",
+    "HST_WFC3_F160W",
+    "JWST_NIRCAM_F150W",
+    "JWST_NIRCAM_F444W",
+    "LSST_I",
+    "AiryPSF",
+    "ClumpySpiral",
+    "CompositeSource",
+    "GaussianPSF",
+    "GaussianSource",
+    "ImageSource",
+    "Instrument",
+    "MockLens",
+    "MoffatPSF",
+    "OpticalPSF",
+    "SersicSource",
+    "Source",
+    "benchmark_set",
+    "mock_lens",
+    "random_lens",
+    "random_mock",
+    "random_source",
+]

@@ -1,0 +1,270 @@
+"""Mock lenses: a lens, a source and an instrument give an observation, and the truth behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.nddata import CCDData, StdDevUncertainty
+from scipy.signal import fftconvolve
+
+from lenssuper.grid import PixelGrid
+from lenssuper.lens import LensModel
+from lenssuper.simulate._checks import number, positive
+from lenssuper.simulate._render import pixel_averages
+from lenssuper.simulate.instruments import Instrument
+from lenssuper.simulate.sources import Source
+
+__all__ = ["MockLens", "mock_lens"]
+
+_RATE = u.electron / u.s
+_COSMOS = SkyCoord(150.1193 * u.deg, 2.2058 * u.deg)  # where the mocks look by default
+
+
+@dataclass(frozen=True, eq=False)
+class MockLens:
+    """
+    A simulated observation together with the truth.
+
+    All images are surface brightness in ``observation.unit`` per observed pixel, whatever their own pixels.
+
+    Attributes
+    ----------
+    observation : `~astropy.nddata.CCDData`
+        Data, true standard deviation, mask, effective PSF and celestial WCS (north up).
+    lens : LensModel
+    source : Source
+        As lensed: scaled to the peak S/N asked for.
+    instrument : Instrument
+    grid : PixelGrid
+        Of the observation; its offsets are the lens's coordinates.
+    factor : int
+        The refinement `image` uses by default.
+    noiseless : ndarray, shape ``grid.shape``
+        The observation without noise: lensed, blurred and averaged over the observed pixels.
+    lens_light : Source or None
+        Light of the lens galaxy, part of ``noiseless`` but not of `image`.
+    """
+
+    observation: CCDData
+    lens: LensModel
+    source: Source
+    instrument: Instrument
+    grid: PixelGrid
+    factor: int
+    noiseless: np.ndarray
+    lens_light: Source | None = None
+    _images: dict[int, np.ndarray] = field(default_factory=dict, init=False, repr=False)
+
+    def image(self, factor: int | None = None) -> np.ndarray:
+        """
+        The lensed source without PSF and noise, averaged over finer pixels.
+
+        Parameters
+        ----------
+        factor : int, optional
+            How many of them there are to an observed pixel, along each axis; by default the mock's own.
+
+        Returns
+        -------
+        ndarray, shape (factor * ny, factor * nx)
+        """
+        factor = self.factor if factor is None else factor
+        if factor not in self._images:
+            grid = self.grid.refine(_whole(factor, "factor"))
+            self._images[factor] = pixel_averages(_lensed(self.lens, self.source), grid)
+        return self._images[factor].copy()
+
+    def source_image(self, grid: PixelGrid) -> np.ndarray:
+        """
+        The source averaged over the pixels of a grid in the source plane.
+
+        Parameters
+        ----------
+        grid : PixelGrid
+            Its offsets are the source plane's coordinates.
+
+        Returns
+        -------
+        ndarray, shape ``grid.shape``
+        """
+        return pixel_averages(self.source.surface_brightness, grid)
+
+
+def mock_lens(
+    lens: LensModel,
+    source: Source,
+    instrument: Instrument,
+    *,
+    shape: tuple[int, int] = (64, 64),
+    peak_snr: float | None = None,
+    exposure: u.Quantity | None = None,
+    factor: int = 2,
+    lens_light: Source | None = None,
+    noise: str = "poisson",
+    position: SkyCoord = _COSMOS,
+    supersampling: int = 8,
+    rng: np.random.Generator | int | None = None,
+) -> MockLens:
+    """
+    Simulate the observation of a lens.
+
+    The image is made by shooting rays (at least ``supersampling`` of them per pixel along each axis,
+    more where the brightness changes), convolving with the optical PSF on the sub-pixels and averaging
+    these. Light from outside the field is scattered in.
+
+    Parameters
+    ----------
+    lens : LensModel
+    source : Source
+        Its surface brightness is in electron / s per observed pixel, unless ``peak_snr`` rescales it.
+    instrument : Instrument
+    shape : (int, int), optional
+        Rows and columns of the observation.
+    peak_snr : float, optional
+        Scale the source until its brightest noise-free pixel has this ratio to its standard deviation.
+    exposure : `~astropy.units.Quantity`, optional
+        Total exposure time instead of the instrument's.
+    factor : int, optional
+        Refinement of the truth.
+    lens_light : Source, optional
+        Light of the lens galaxy in the image plane, in electron / s per pixel; it is not rescaled.
+    noise : {"poisson", "gaussian"}, optional
+        Photon noise of background and light with Gaussian read noise, or only the background's noise,
+        Gaussian and the same in every pixel.
+    position : `~astropy.coordinates.SkyCoord`, optional
+        Where on the sky the centre of the field lies.
+    supersampling : int, optional
+        Sub-pixels per observed pixel and axis at which the PSF is sampled.
+    rng : `~numpy.random.Generator` or int, optional
+        Source of the noise.
+
+    Returns
+    -------
+    MockLens
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind.
+    ValueError
+        If ``peak_snr`` is not positive, the shape is not that of an image, or no light falls in the field.
+    """
+    _check_kind(lens, LensModel, "lens")
+    _check_kind(source, Source, "source")
+    _check_kind(instrument, Instrument, "instrument")
+    if noise not in ("poisson", "gaussian"):
+        raise ValueError(f"noise must be 'poisson' or 'gaussian'; got {noise!r}")
+    if exposure is not None:
+        instrument = replace(instrument, exposure=exposure)
+    rng = np.random.default_rng(rng)
+    factor, supersampling = _whole(factor, "factor"), _whole(supersampling, "supersampling")
+    grid = PixelGrid(shape, instrument.pixel_scale, reference=position)
+
+    arcs = _observe(_lensed(lens, source), grid, instrument, supersampling)
+    light = 0.0
+    if lens_light is not None:
+        _check_kind(lens_light, Source, "lens_light")
+        light = _observe(lens_light.surface_brightness, grid, instrument, supersampling)
+    if peak_snr is not None:
+        gain = _gain(arcs, light, instrument, positive(peak_snr, "peak_snr"), noise)
+        arcs, source = gain * arcs, gain * source
+    noiseless = arcs + light
+    data, sigma = _expose(noiseless, instrument, noise, rng)
+    return MockLens(
+        observation=_ccd(data, sigma, grid, instrument),
+        lens=lens,
+        source=source,
+        instrument=instrument,
+        grid=grid,
+        factor=factor,
+        noiseless=noiseless,
+        lens_light=lens_light,
+    )
+
+
+def _lensed(lens, source):
+    def brightness(x, y):
+        ax, ay = lens._deflection(x, y)
+        return source.surface_brightness(x - ax, y - ay)
+
+    return brightness
+
+
+def _observe(brightness, grid, instrument, supersampling):
+    """
+    Blur by the optical PSF and average over the pixels of ``grid``.
+
+    Averages over sub-pixels, convolved with samples of the PSF one sub-pixel apart and averaged over the
+    sub-pixels of each pixel, are exact but for aliasing of the PSF: the sub-pixel's box and the comb of the
+    last average make up the pixel's box.
+    """
+    kernel = instrument.optics.optical(instrument.pixel_scale / supersampling)
+    half = kernel.shape[0] // 2
+    border = -(-half // supersampling)
+    fine = pixel_averages(brightness, grid.pad(border).refine(supersampling), rays=1)
+    cut = border * supersampling - half
+    fine = fine[cut : fine.shape[0] - cut, cut : fine.shape[1] - cut]
+    blurred = fftconvolve(fine, kernel, mode="valid")
+    ny, nx = grid.shape
+    return blurred.reshape(ny, supersampling, nx, supersampling).mean(axis=(1, 3))
+
+
+def _gain(arcs, light, instrument, peak_snr, noise):
+    """The factor on the arcs that gives their brightest pixel the peak S/N."""
+    peak = np.unravel_index(np.argmax(arcs), arcs.shape)
+    brightest = arcs[peak]
+    if not brightest > 0:
+        raise ValueError(
+            "source must put some light into the field for peak_snr to be reached; it puts none there"
+        )
+    if noise == "gaussian":
+        return peak_snr * np.sqrt(instrument._variance(0.0)) / brightest
+    # (g f)^2 = S^2 (g f / t + variance without the arcs), solved for the rate g f
+    s2, t = peak_snr**2, instrument.exposure.to_value(u.s)
+    rest = instrument._variance(light if np.ndim(light) == 0 else light[peak])
+    return (s2 / t + np.sqrt((s2 / t) ** 2 + 4 * s2 * rest)) / (2 * brightest)
+
+
+def _expose(model, instrument, noise, rng):
+    """Noisy data and the true standard deviation of every pixel."""
+    if noise == "gaussian":
+        sigma = np.full(model.shape, np.sqrt(instrument._variance(0.0)))
+        return model + sigma * rng.standard_normal(model.shape), sigma
+    sigma = np.sqrt(instrument._variance(model))
+    if not (sigma > 0).all():
+        raise ValueError(
+            "instrument must have background or read noise: pixels without light have no noise at all"
+        )
+    t, background = instrument.exposure.to_value(u.s), instrument.background.to_value(_RATE)
+    counts = rng.poisson(np.maximum((np.maximum(model, 0.0) + background) * t, 0.0))
+    read = np.sqrt(instrument._read_variance) * rng.standard_normal(model.shape)
+    # an image of a galaxy with negative noise in it may be below zero: that part is added, it has no photons
+    return counts / t - background + np.minimum(model, 0.0) + read, sigma
+
+
+def _ccd(data, sigma, grid, instrument):
+    header = {"INSTRUME": instrument.name, "EXPTIME": instrument.exposure.to_value(u.s)}
+    return CCDData(
+        data,
+        unit=_RATE,
+        uncertainty=StdDevUncertainty(sigma),
+        mask=np.zeros(data.shape, dtype=bool),
+        wcs=grid.wcs,
+        psf=instrument.psf.copy(),
+        meta=header,
+    )
+
+
+def _check_kind(value, kind, name):
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}; got {type(value).__name__}")
+
+
+def _whole(value, name):
+    result = number(value, name)
+    if result != int(result) or result < 1:
+        raise ValueError(f"{name} must be a whole number, 1 or more; got {value}")
+    return int(result)

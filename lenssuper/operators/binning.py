@@ -72,12 +72,11 @@ class Binning(LinearOperator):
         return x.reshape(*x.shape[:-2], ny, k, nx, k).mean((-3, -1))
 
     def _adjoint(self, y):
-        ny, nx = self._out_shape
         k = self._factor
-        blocks = (y / k**2)[..., :, None, :, None]
-        shape = (*y.shape[:-2], ny, k, nx, k)
-        spread = blocks.expand(shape) if is_tensor(y) else np.broadcast_to(blocks, shape)
-        return spread.reshape(*y.shape[:-2], ny * k, nx * k)
+        share = y / k**2
+        if is_tensor(y):
+            return share.repeat_interleave(k, -2).repeat_interleave(k, -1)
+        return share.repeat(k, -2).repeat(k, -1)
 
 
 class Sampling(LinearOperator):

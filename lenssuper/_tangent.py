@@ -23,6 +23,8 @@ ARCSEC_PER_RADIAN = 180 / np.pi * 3600
 # A WCS bent by more than this at a corner of the grid, in pixels, is worth a warning.
 _BENT = 0.1
 
+_CENTRE = "the centre of the image by its wcs"
+
 
 def to_icrs(coord, name):
     """(ra, dec) in degrees of a scalar SkyCoord."""
@@ -96,7 +98,7 @@ def linearise(wcs, shape, reference):
     centre = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
     sky = _world(wcs, *centre)
     if isinstance(sky, SkyCoord):
-        known = to_icrs(sky if reference is None else reference, "reference")
+        known = to_icrs(sky, _CENTRE) if reference is None else to_icrs(reference, "reference")
 
         def project(px, py):
             return np.stack(sky_to_offset(_world(wcs, px, py), known))
@@ -120,8 +122,8 @@ def linearise(wcs, shape, reference):
     middle = project(centre[:1], centre[1:])[:, 0]
     if reference is None:
         middle = np.zeros(2)  # by definition, without the rounding of sky coordinates
-    if not (np.isfinite(matrix).all() and np.isfinite(middle).all() and np.linalg.det(matrix) != 0):
-        raise ValueError("wcs does not give the centre of the image a finite position and pixel size")
+    if not (np.isfinite([*matrix.flat, *middle]).all() and np.linalg.det(matrix) != 0):
+        raise ValueError(f"{_CENTRE} must be a finite position with a pixel of finite size")
     origin = middle - matrix @ centre
     _warn_if_bent(project, matrix, origin, shape)
     return matrix, origin, known

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from astropy import units as u
 
+from lenssuper.exceptions import ArgumentUnitError
+
 __all__ = ["arcsec", "to_arcsec", "to_number", "to_radian"]
 
 
@@ -34,8 +36,8 @@ def to_arcsec(value: u.Quantity, name: str, *, finite: bool = True) -> float | n
     ------
     TypeError
         If ``value`` is not a Quantity.
-    astropy.units.UnitConversionError
-        If its unit is not an angle (both a `TypeError` and a `ValueError`).
+    ArgumentUnitError
+        If its unit is not an angle.
     ValueError
         If a value is not finite.
     """
@@ -54,8 +56,8 @@ def to_number(value: float | u.Quantity, name: str, *, finite: bool = True) -> f
     ------
     TypeError
         If ``value`` is not numeric.
-    astropy.units.UnitConversionError
-        If it carries a unit that is not dimensionless (both a `TypeError` and a `ValueError`).
+    ArgumentUnitError
+        If it carries a unit that is not dimensionless.
     ValueError
         If a value is not finite.
     """
@@ -63,7 +65,7 @@ def to_number(value: float | u.Quantity, name: str, *, finite: bool = True) -> f
         try:
             value = value.to_value(u.dimensionless_unscaled)
         except u.UnitConversionError:
-            raise u.UnitConversionError(f"{name} must be a number without a unit; got {value!s}") from None
+            raise ArgumentUnitError(f"{name} must be a number without a unit; got {value!s}") from None
     numbers = np.asarray(value)
     if numbers.dtype.kind not in "iuf":
         raise TypeError(f"{name} must be a real number; got {value!r}")
@@ -82,7 +84,7 @@ def _to_angle(value, name, unit, example, finite):
         numbers = value.to_value(unit)
     except u.UnitConversionError:
         message = f"{name} must have an angular unit, e.g. {example}; got {value!s}"
-        raise u.UnitConversionError(message) from None
+        raise ArgumentUnitError(message) from None
     return _checked(np.array(numbers, dtype=np.float64), name, value, finite)
 
 

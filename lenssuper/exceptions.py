@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from astropy.units import UnitConversionError, UnitTypeError
 from astropy.utils.exceptions import AstropyUserWarning
 
 __all__ = [
+    "ArgumentUnitError",
     "ConvergenceWarning",
     "FileFormatError",
     "LensSuperError",
@@ -15,6 +17,13 @@ __all__ = [
 
 class LensSuperError(Exception):
     """Base class of the errors that are particular to lenssuper."""
+
+
+class ArgumentUnitError(LensSuperError, UnitConversionError, UnitTypeError):
+    """An argument has a unit of the wrong kind, such as km for an angle.
+
+    Both a `TypeError` and a `ValueError`, which astropy's own errors are in some of its versions only.
+    """
 
 
 class ObservationError(LensSuperError, ValueError):

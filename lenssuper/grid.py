@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 
 import numpy as np
@@ -368,11 +369,12 @@ class PixelGrid:
 
     @property
     def _area(self):
-        return float(abs(np.linalg.det(self._matrix)))
+        (a, b), (c, d) = self._matrix.tolist()
+        return abs(a * d - b * c)
 
     @property
     def _side(self):
-        return float(np.sqrt(self._area))
+        return math.sqrt(self._area)
 
     def _middle(self):
         ny, nx = self._shape

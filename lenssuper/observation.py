@@ -229,10 +229,10 @@ def _read_weights(uncertainty, unit, shape, unused):
     # An infinite sigma is a pixel without weight, and so is an inverse variance of zero.
     with np.errstate(all="ignore"):
         weights = values**to_weight
-    inverse = power < 0
-    _refuse_values(
-        weights == np.inf, unused, "infinite" if inverse else "zero", "== numpy.inf" if inverse else "<= 0"
-    )
+    if to_weight > 0:
+        _refuse_values(weights == np.inf, unused, "infinite", "== numpy.inf")
+    else:
+        _refuse_values(weights == np.inf, unused, "zero", "<= 0")
     return np.where(unused, 0.0, weights)
 
 
@@ -265,7 +265,7 @@ def _read_psf(psf):
     if not total > 0:
         raise ObservationError(f"the psf must have a positive sum; got {total:.6g}")
     if abs(total - 1) > _PSF_TOLERANCE:
-        warnings.warn(f"the psf sums to {total:.6g}; it is normalised to one", LensSuperWarning, stacklevel=4)
+        warnings.warn(f"the psf sums to {total:.6g}; it is normalised to one", LensSuperWarning, stacklevel=3)
     return psf / total
 
 
@@ -318,6 +318,7 @@ def write_observation(observation: Observation, path: str | os.PathLike, *, over
 def read_observation(
     path: str | os.PathLike,
     *,
+    unit: u.UnitBase | None = None,
     grid: PixelGrid | None = None,
     psf_oversampling: int | None = None,
     psf_includes_pixel: bool | None = None,
@@ -327,7 +328,9 @@ def read_observation(
     Parameters
     ----------
     path : str or path-like
-        File with the image, and extensions UNCERT, MASK and PSFIMAGE. Without BUNIT the data have no unit.
+        File with the image, and extensions UNCERT, MASK and PSFIMAGE.
+    unit : `~astropy.units.UnitBase`, optional
+        Unit of the data, instead of what BUNIT says; by default, without BUNIT the data have no unit.
     grid : PixelGrid, optional
         Where the pixels are, instead of what the WCS of the file says.
     psf_oversampling, psf_includes_pixel : optional
@@ -345,7 +348,7 @@ def read_observation(
         If what it holds cannot be used.
     """
     path = os.fspath(path)
-    nddata, cards = _read_ccddata(path)
+    nddata, cards = _read_ccddata(path, unit)
     try:
         if grid is None and cards.get("LSGRID") and nddata.wcs is not None:
             grid = PixelGrid._from_own_wcs(nddata.wcs, nddata.shape)
@@ -361,33 +364,41 @@ def read_observation(
 
 
 # What astropy only warns of when it opens a damaged file.
-_DAMAGE = ("File may have been truncated", "Error validating header", "(Check|Data)sum verif")
+_DAMAGE = ("File may have been truncated", "Error validating header")
 
 
-def _read_ccddata(path):
+def _read_ccddata(path, unit):
     try:
         with warnings.catch_warnings():
             for damage in _DAMAGE:
                 warnings.filterwarnings("error", f".*{damage}", AstropyUserWarning)
-            with fits.open(path, checksum=True) as hdus:
+            with fits.open(path) as hdus:
                 header = hdus[0].header
                 cards = {key: header[key] for key in _CARDS if key in header}
-                if len(hdus) - 1 < cards.get("LSNEXT", 0):
-                    raise FileFormatError(
-                        f"{path} is truncated: it has {len(hdus) - 1} extensions of {cards['LSNEXT']}"
-                    )
+                if "LSNEXT" in cards:
+                    _check_own_file(path, hdus, cards["LSNEXT"])
                 images = [hdu.header for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] > 0]
                 if not images:
                     raise FileFormatError(f"{path} holds no image")
-                known = str(images[0].get("BUNIT", header.get("BUNIT", ""))).strip()
-            nddata = CCDData.read(path, format="fits", unit=None if known else u.dimensionless_unscaled)
+                if unit is None and not str(images[0].get("BUNIT", header.get("BUNIT", ""))).strip():
+                    unit = u.dimensionless_unscaled
+            nddata = CCDData.read(path, format="fits", unit=unit)
     except (FileFormatError, FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except (OSError, ValueError, TypeError, fits.VerifyError, AstropyUserWarning) as error:
         raise FileFormatError(f"{path} cannot be read as a FITS image: {error}") from error
-    for key in _CARDS:
+    for key in (*_CARDS, "CHECKSUM", "DATASUM"):
         nddata.meta.remove(key, ignore_missing=True)
     return nddata, cards
+
+
+def _check_own_file(path, hdus, extensions):
+    """What only a file of `write_observation` is held to; others carry stale counts and sums."""
+    if len(hdus) - 1 < extensions:
+        raise FileFormatError(f"{path} is truncated: it has {len(hdus) - 1} extensions of {extensions}")
+    for hdu in hdus:
+        if not hdu.verify_datasum() or not hdu.verify_checksum():
+            raise FileFormatError(f"{path} is corrupt: the checksum of {hdu.name} is wrong")
 
 
 def _fits_header(meta):

@@ -12,7 +12,6 @@ import numpy as np
 from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData, NDData, StdDevUncertainty
-from astropy.utils.exceptions import AstropyUserWarning
 
 from lenssuper._files import atomic_write
 from lenssuper.exceptions import FileFormatError, LensSuperWarning, ObservationError
@@ -216,13 +215,7 @@ def _read_weights(uncertainty, unit, shape, unused):
             f"the uncertainty must have the shape of the data, {shape}; got {values.shape}"
         )
     if uncertainty.unit is not None:
-        try:
-            values = values * uncertainty.unit.to(unit**power)
-        except u.UnitConversionError:
-            raise ObservationError(
-                f"the unit of the uncertainty must be that of the data to the power {power}; "
-                f"got {str(uncertainty.unit)!r} for data in {str(unit)!r}"
-            ) from None
+        values = values * uncertainty.unit.to(unit**power)  # astropy has seen to it that they agree
     values = np.broadcast_to(values, shape)
     unused = unused | np.isnan(values)
     _refuse_values(values < 0, unused, "negative", "<= 0")
@@ -369,36 +362,45 @@ _DAMAGE = ("File may have been truncated", "Error validating header")
 
 def _read_ccddata(path, unit):
     try:
-        with warnings.catch_warnings():
-            for damage in _DAMAGE:
-                warnings.filterwarnings("error", f".*{damage}", AstropyUserWarning)
-            with fits.open(path) as hdus:
-                header = hdus[0].header
-                cards = {key: header[key] for key in _CARDS if key in header}
-                if "LSNEXT" in cards:
-                    _check_own_file(path, hdus, cards["LSNEXT"])
-                images = [hdu.header for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] > 0]
-                if not images:
-                    raise FileFormatError(f"{path} holds no image")
-                if unit is None and not str(images[0].get("BUNIT", header.get("BUNIT", ""))).strip():
-                    unit = u.dimensionless_unscaled
-            nddata = CCDData.read(path, format="fits", unit=unit)
+        cards, bunit = _check_file(path)
+        if unit is None and not bunit.strip():
+            unit = u.dimensionless_unscaled
+        nddata = CCDData.read(path, format="fits", unit=unit)
     except (FileFormatError, FileNotFoundError, PermissionError, IsADirectoryError):
         raise
-    except (OSError, ValueError, TypeError, fits.VerifyError, AstropyUserWarning) as error:
+    except (OSError, ValueError, TypeError, fits.VerifyError) as error:
         raise FileFormatError(f"{path} cannot be read as a FITS image: {error}") from error
     for key in (*_CARDS, "CHECKSUM", "DATASUM"):
         nddata.meta.remove(key, ignore_missing=True)
     return nddata, cards
 
 
-def _check_own_file(path, hdus, extensions):
-    """What only a file of `write_observation` is held to; others carry stale counts and sums."""
-    if len(hdus) - 1 < extensions:
-        raise FileFormatError(f"{path} is truncated: it has {len(hdus) - 1} extensions of {extensions}")
-    for hdu in hdus:
-        if not hdu.verify_datasum() or not hdu.verify_checksum():
-            raise FileFormatError(f"{path} is corrupt: the checksum of {hdu.name} is wrong")
+def _check_file(path):
+    """The cards of lenssuper in a FITS file that is whole, and the unit of its first image."""
+    # Damage is looked for in the warnings afterwards: an error raised inside astropy leaves the file open.
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with fits.open(path) as hdus:
+            extensions = len(hdus) - 1  # reads all headers
+            header = hdus[0].header
+            images = [hdu.header for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] > 0]
+            cards = {key: header[key] for key in _CARDS if key in header}
+            # Only own files are held to their count and sums, which others carry stale.
+            corrupt = [hdu.name for hdu in hdus if "LSNEXT" in cards and not _sums_agree(hdu)]
+    for warning in caught:
+        if str(warning.message).startswith(_DAMAGE):
+            raise FileFormatError(f"{path} is damaged: {warning.message}")
+    if extensions < cards.get("LSNEXT", 0):
+        raise FileFormatError(f"{path} is truncated: it has {extensions} extensions of {cards['LSNEXT']}")
+    if corrupt:
+        raise FileFormatError(f"{path} is corrupt: the checksum of {', '.join(corrupt)} is wrong")
+    if not images:
+        raise FileFormatError(f"{path} holds no image")
+    return cards, str(images[0].get("BUNIT", header.get("BUNIT", "")))
+
+
+def _sums_agree(hdu):
+    return hdu.verify_datasum() and hdu.verify_checksum()
 
 
 def _fits_header(meta):

@@ -10,6 +10,8 @@ import numpy as np
 from astropy import units as u
 
 from .._units import arcsec, to_arcsec
+from ..grid import PixelGrid
+from . import curves, images
 from ._arrays import as_arrays
 from ._parameters import Parameter
 
@@ -140,6 +142,79 @@ class LensModel(ABC):
         with np.errstate(divide="ignore"):
             mu = 1 / np.asarray((1 - psi_xx) * (1 - psi_yy) - psi_xy**2)
         return _dimensionless(np.where(self._at_center(x, y), 0.0, mu))
+
+    def critical_curves(self, grid: PixelGrid) -> list[u.Quantity]:
+        """Return the critical curves, where the magnification is infinite, in the field of a grid.
+
+        Parameters
+        ----------
+        grid : `~lenssuper.PixelGrid`
+            The field and, with its pixels, how finely the curves are drawn. Curves around a singular centre
+            are found however small they are, down to 1e-8 arcsec.
+
+        Returns
+        -------
+        list of `~astropy.units.Quantity`
+            Polylines of shape (N, 2), columns x and y in arcsec, the largest first; closed curves end with
+            their first point. Every point has abs(det A) < 1e-8.
+        """
+        return [arcsec(curve) for curve in curves.critical_curves(self, grid)]
+
+    def caustics(self, grid: PixelGrid) -> list[u.Quantity]:
+        """Return the caustics, the critical curves mapped to the source plane; see `critical_curves`.
+
+        An isothermal centre has a cut in place of its radial caustic: see `cuts`.
+        """
+        return [arcsec(curve) for curve in curves.caustics(self, grid)]
+
+    def cuts(self, n_points: int = 360) -> list[u.Quantity]:
+        """Return the cut (pseudo-caustic) of each isothermal centre: the source positions the centre maps to.
+
+        Inside a cut a source has one image more than outside.
+
+        Returns
+        -------
+        list of `~astropy.units.Quantity`
+            Closed polylines of shape (n_points + 1, 2) in arcsec; none for lenses whose deflection vanishes
+            or diverges at the centre.
+        """
+        return [arcsec(curve) for curve in curves.cuts(self, n_points)]
+
+    def einstein_radius(self) -> u.Quantity:
+        """Return the effective Einstein radius, sqrt(area / pi) of the largest critical curve, in arcsec.
+
+        For an SIE without shear that is ``theta_E``.
+
+        Raises
+        ------
+        ValueError
+            If there is no closed critical curve.
+        """
+        return arcsec(curves.einstein_radius(self))
+
+    def image_positions(
+        self, beta_x: u.Quantity, beta_y: u.Quantity, *, grid: PixelGrid | None = None
+    ) -> tuple[u.Quantity, u.Quantity]:
+        """Return all images of a point source, in the order in which they arrive.
+
+        Parameters
+        ----------
+        beta_x, beta_y : `~astropy.units.Quantity`
+            Source position, scalars.
+        grid : `~lenssuper.PixelGrid`, optional
+            Field to look in; by default one that no image can be outside of.
+
+        Returns
+        -------
+        x, y : `~astropy.units.Quantity`
+            Image positions in arcsec, of shape (N,). Central images within 1e-8 arcsec of a singular centre,
+            which have no light, are left out.
+        """
+        beta = np.array([to_arcsec(beta_x, "beta_x"), to_arcsec(beta_y, "beta_y")])
+        if beta.shape != (2,):
+            raise ValueError(f"beta_x and beta_y must be scalars; got arrays of shape {beta.shape[1:]}")
+        points = images.image_positions(self, beta, grid)
+        return arcsec(points[:, 0]), arcsec(points[:, 1])
 
     def __add__(self, other: LensModel) -> CompositeLens:
         if not isinstance(other, LensModel):

@@ -1,0 +1,155 @@
+"""Critical curves, caustics, cuts and the Einstein radius of any lens, in floats (arcsec)."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from ..exceptions import ConvergenceWarning
+from ..grid import PixelGrid
+from ._lattice import distance_to_center, lattice, square
+
+# How close to det A = 0 every point of a critical curve is brought, and in how many steps at most.
+_TOLERANCE = 1e-8
+_STEPS = 40
+# Radii, in arcsec, between which the Einstein radius is looked for.
+_RADII = (1e-5, 1e4)
+
+
+def critical_curves(lens, grid: PixelGrid) -> list[np.ndarray]:
+    """Return the curves det A = 0 in the field of the grid, polylines of shape (N, 2), the largest first.
+
+    A closed curve ends with its first point.
+    """
+    from contourpy import contour_generator
+
+    centers = lens._centers()
+    x, y = lattice(grid, centers)
+    det = determinant(lens, x, y)
+    # the determinant spans many decades near a centre; this keeps its sign and its zeros
+    contours = contour_generator(x=x, y=y, z=det / (1 + np.abs(det)), name="serial").lines(0.0)
+    curves = [_polish(lens, curve, centers, np.sqrt(grid._area)) for curve in contours if len(curve) > 3]
+    return sorted(curves, key=lambda curve: -abs(enclosed_area(curve)))
+
+
+def caustics(lens, grid: PixelGrid) -> list[np.ndarray]:
+    """Return the critical curves mapped to the source plane, in the same order."""
+    return [_shoot(lens, curve) for curve in critical_curves(lens, grid)]
+
+
+def cuts(lens, n_points: int) -> list[np.ndarray]:
+    """Return the cut of each torn centre, closed polylines (n_points + 1, 2) in the source plane.
+
+    Where a profile is isothermal down to its centre, the deflection there depends on the direction, so the
+    centre maps to a closed curve; a source that crosses it gains or loses an image, which no determinant
+    tells (Kormann et al. 1994, sect. 4).
+    """
+    angle = np.linspace(0, 2 * np.pi, n_points + 1)
+    found = []
+    for number, part in enumerate(lens.components):
+        if not part._centers() or not part._torn:
+            continue
+        (cx, cy) = part._centers()[0]
+        # an isothermal deflection depends on the direction alone: take it far from rounding errors
+        own = np.stack(part._deflection(cx + np.cos(angle), cy + np.sin(angle)), axis=-1)
+        others = lens.components[:number] + lens.components[number + 1 :]
+        bent = sum((np.stack(other._deflection(cx, cy)) for other in others), start=np.zeros(2))
+        curve = np.array([cx, cy]) - bent - own
+        curve[-1] = curve[0]
+        found.append(curve)
+    return found
+
+
+def einstein_radius(lens) -> float:
+    """Return sqrt(area / pi) of the largest critical curve.
+
+    Raises
+    ------
+    ValueError
+        If the lens has no closed critical curve.
+    """
+    center, radius = mean_radius(lens)
+    centers = lens._centers()
+    half_width = 3 * radius
+    for _ in range(4):
+        closed = [c for c in critical_curves(lens, square(center, half_width)) if np.array_equal(c[0], c[-1])]
+        if closed and np.abs(closed[0] - center).max() < 0.9 * half_width:
+            # halving the chords takes a quarter of the missing area away, which tells how much is left
+            finer = _polish(lens, _with_midpoints(closed[0]), centers, half_width / 64)
+            coarse, fine = (abs(enclosed_area(curve)) for curve in (closed[0], finer))
+            return float(np.sqrt((fine + (fine - coarse) / 3) / np.pi))
+        half_width *= 2
+    raise ValueError(f"this lens has no closed critical curve, so no Einstein radius: {lens!r}")
+
+
+def mean_radius(lens) -> tuple[np.ndarray, float]:
+    """Return a centre, and the largest radius of a circle about it whose mean convergence is one.
+
+    The mean convergence inside a circle is the mean radial deflection on it over the radius.
+    """
+    centers = lens._centers()
+    if not centers:
+        raise ValueError(f"this lens has no mass, so no Einstein radius: {lens!r}")
+    center = np.mean(centers, axis=0)
+    radii = np.geomspace(*_RADII, 400)
+    angle = np.linspace(0, 2 * np.pi, 96, endpoint=False)
+    cos, sin = np.cos(angle), np.sin(angle)
+    alpha_x, alpha_y = lens._deflection(
+        center[0] + radii[:, np.newaxis] * cos, center[1] + radii[:, np.newaxis] * sin
+    )
+    inside = np.mean(alpha_x * cos + alpha_y * sin, axis=1) >= radii
+    if not inside.any():
+        raise ValueError(f"this lens is too weak for an Einstein radius above {_RADII[0]} arcsec: {lens!r}")
+    return center, float(radii[np.flatnonzero(inside)[-1]])
+
+
+def determinant(lens, x, y):
+    """Return det A = (1 - psi_xx) (1 - psi_yy) - psi_xy^2."""
+    psi_xx, psi_yy, psi_xy = lens._hessian(x, y)
+    return (1 - psi_xx) * (1 - psi_yy) - psi_xy**2
+
+
+def enclosed_area(curve: np.ndarray) -> float:
+    """Return the signed area of the polygon through the points, closed or not (the shoelace formula)."""
+    x, y = (curve - curve[0]).T
+    return float(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]) / 2)
+
+
+def _shoot(lens, curve):
+    alpha = np.stack(lens._deflection(curve[:, 0], curve[:, 1]), axis=-1)
+    return curve - alpha
+
+
+def _with_midpoints(curve):
+    finer = np.empty((2 * len(curve) - 1, 2))
+    finer[::2] = curve
+    finer[1::2] = (curve[1:] + curve[:-1]) / 2
+    return finer
+
+
+def _polish(lens, curve, centers, scale):
+    """Move every point along the gradient of det A onto det A = 0, by Newton's method."""
+    points = np.array(curve)
+    for _ in range(_STEPS):
+        x, y = points.T
+        det = determinant(lens, x, y)
+        if np.all(np.abs(det) < 1e-3 * _TOLERANCE):
+            break
+        reach = np.minimum(distance_to_center(x, y, centers), scale)
+        h = 1e-4 * reach
+        slope_x = (determinant(lens, x + h, y) - determinant(lens, x - h, y)) / (2 * h)
+        slope_y = (determinant(lens, x, y + h) - determinant(lens, x, y - h)) / (2 * h)
+        slope2 = slope_x**2 + slope_y**2
+        factor = -det / np.where(slope2 == 0, np.inf, slope2)
+        length = np.abs(factor) * np.sqrt(slope2)
+        factor = factor * np.minimum(1, 0.3 * reach / np.maximum(length, 1e-300))
+        points = points + np.stack([factor * slope_x, factor * slope_y], axis=-1)
+    worst = np.max(np.abs(determinant(lens, *points.T)))
+    if not worst < _TOLERANCE:
+        warnings.warn(
+            f"a critical curve is exact to |det A| = {worst:.1e} only", ConvergenceWarning, stacklevel=2
+        )
+    if np.array_equal(curve[0], curve[-1]):
+        points[-1] = points[0]
+    return points

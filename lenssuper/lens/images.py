@@ -1,0 +1,140 @@
+"""All images of a point source, in floats (arcsec).
+
+The lattice is mapped to the source plane cell by cell. Cells whose image may hold the source are divided
+again and again, and Newton's method starts from what is left.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from ..exceptions import LensSuperWarning
+from ..grid import PixelGrid
+from ._lattice import NEAREST, distance_to_center, lattice, square
+from .curves import determinant
+
+# How often the cells are divided, by how much the box around a mapped cell is widened (edges are curved), and
+# how many Newton steps are taken.
+_DIVISIONS = 5
+_MARGIN = 0.5
+_STEPS = 60
+# So many cells are left only where a whole ring of images maps to the source.
+_ENOUGH = 2000
+# Radii, in arcsec, between which the edge of the search is looked for.
+_RADII = (1e-4, 1e5)
+
+
+def image_positions(lens, beta: np.ndarray, grid: PixelGrid | None) -> np.ndarray:
+    """Return the images of a source at beta, shape (N, 2), in order of arrival.
+
+    Without a grid the field is chosen such that no image can be outside it.
+    """
+    centers = lens._centers()
+    x, y = lattice(_field(lens, beta) if grid is None else grid, centers)
+    cells = np.stack([[x[:-1, :-1], x[:-1, 1:], x[1:, 1:], x[1:, :-1]],
+                      [y[:-1, :-1], y[:-1, 1:], y[1:, 1:], y[1:, :-1]]])  # fmt: skip
+    cells = cells.reshape(2, 4, -1)
+    for center in centers:
+        # the cell around a centre maps to everywhere and nowhere
+        offsets = cells - np.reshape(center, (2, 1, 1))
+        cells = cells[..., ~np.all(np.abs(offsets).max(axis=1) < 3 * NEAREST, axis=0)]
+    cells = _candidates(lens, cells, beta)
+    for _ in range(_DIVISIONS):
+        if cells.shape[-1] > _ENOUGH:
+            break
+        cells = _candidates(lens, _divide(cells), beta)
+    points = _solve(lens, cells, beta)
+    points = _distinct(points, centers)
+    _warn_on_caustic(lens, points)
+    return points[np.argsort(_arrival(lens, points, beta))]
+
+
+def _field(lens, beta):
+    """Return a square outside which the lens equation has no solution.
+
+    On a circle around the lens on which every ray, mapped to the source plane, is on the outer side of the
+    source, and on all larger ones, there is no image.
+    """
+    parts = [part._values() for part in lens.components]
+    center = np.mean([(v["x"], v["y"]) for v in parts], axis=0)
+    angle = np.linspace(0, 2 * np.pi, 96, endpoint=False)
+    cos, sin = np.cos(angle), np.sin(angle)
+    radii = np.geomspace(*_RADII, 500)
+    x, y = center[0] + radii[:, np.newaxis] * cos, center[1] + radii[:, np.newaxis] * sin
+    alpha_x, alpha_y = lens._deflection(x, y)
+    outward = (x - alpha_x - beta[0]) * cos + (y - alpha_y - beta[1]) * sin
+    inside = np.flatnonzero(np.any(outward <= 0, axis=1))
+    return square(center, 1.3 * (radii[inside[-1]] if inside.size else radii[0]))
+
+
+def _candidates(lens, cells, beta):
+    """Keep the cells whose widened bounding box in the source plane holds the source."""
+    alpha = np.stack(lens._deflection(cells[0], cells[1]))
+    mapped = cells - alpha
+    low, high = mapped.min(axis=1), mapped.max(axis=1)
+    margin = _MARGIN * (high - low).max(axis=0)
+    source = beta[:, np.newaxis]
+    return cells[..., np.all((low - margin <= source) & (source <= high + margin), axis=0)]
+
+
+def _divide(cells):
+    """Divide every quadrilateral in four, through the middles of its edges."""
+    a, b, c, d = np.moveaxis(cells, 1, 0)
+    ab, bc, cd, da, middle = (a + b) / 2, (b + c) / 2, (c + d) / 2, (d + a) / 2, (a + b + c + d) / 4
+    parts = [(a, ab, middle, da), (ab, b, bc, middle), (middle, bc, c, cd), (da, middle, cd, d)]
+    return np.concatenate([np.stack(part, axis=1) for part in parts], axis=-1)
+
+
+def _solve(lens, cells, beta):
+    """Newton's method for theta - alpha(theta) = beta from the middle of every cell; keep what converged."""
+    point = cells.mean(axis=1)
+    size = np.ptp(cells, axis=1).max(axis=0)
+    residual = _residual(lens, point, beta)
+    damping = np.ones(point.shape[1])
+    for _ in range(_STEPS):
+        psi_xx, psi_yy, psi_xy = lens._hessian(point[0], point[1])
+        det = determinant(lens, point[0], point[1])
+        det = np.where(det == 0, 1e-300, det)
+        step = np.stack([(1 - psi_yy) * residual[0] + psi_xy * residual[1],
+                         psi_xy * residual[0] + (1 - psi_xx) * residual[1]]) / det  # fmt: skip
+        length = np.maximum(np.hypot(*step), 1e-300)
+        trial = point + step * (damping * np.minimum(1, 4 * size / length))
+        ahead = _residual(lens, trial, beta)
+        better = np.hypot(*ahead) < np.hypot(*residual)
+        point, residual = np.where(better, trial, point), np.where(better, ahead, residual)
+        damping = np.where(better, np.minimum(1, 2 * damping), damping / 4)
+    scale = np.hypot(*beta) + np.hypot(*point) + np.hypot(*lens._deflection(point[0], point[1]))
+    return point[:, np.hypot(*residual) < 1e-12 * scale].T
+
+
+def _residual(lens, point, beta):
+    alpha = np.stack(lens._deflection(point[0], point[1]))
+    return beta[:, np.newaxis] - point + alpha
+
+
+def _distinct(points, centers):
+    """Drop copies of a point, and what Newton's method left on a centre."""
+    reach = distance_to_center(points[:, 0], points[:, 1], centers)
+    points, reach = points[reach > NEAREST / 2], reach[reach > NEAREST / 2]
+    kept: list[int] = []
+    for i, point in enumerate(points):
+        apart = np.hypot(*(points[kept] - point).T) if kept else np.array([np.inf])
+        if np.all(apart > 1e-6 * min(reach[i], 1.0) + 1e-12):
+            kept.append(i)
+    return points[kept]
+
+
+def _arrival(lens, points, beta):
+    """Return the Fermat potential |theta - beta|^2 / 2 - psi(theta), which orders the images in time."""
+    return np.sum((points - beta) ** 2, axis=1) / 2 - lens._potential(points[:, 0], points[:, 1])
+
+
+def _warn_on_caustic(lens, points):
+    if len(points) and np.any(np.abs(determinant(lens, points[:, 0], points[:, 1])) < 1e-6):
+        warnings.warn(
+            "the source lies on a caustic, where images merge; their positions are not exact",
+            LensSuperWarning,
+            stacklevel=4,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import json
 import re
@@ -270,8 +271,10 @@ def test_public_name_is_documented(name):
     ]
     if not parameters:
         return
+    # The fields of a dataclass are its parameters, and may be described as its attributes.
+    heading = "(?:Parameters|Attributes)" if dataclasses.is_dataclass(thing) else "Parameters"
     section = re.search(
-        r"^Parameters\n-{10}\n(.*?)(?=^\w[\w ]*\n-{3,}\n|\Z)", doc, flags=re.DOTALL | re.MULTILINE
+        rf"^{heading}\n-{{10}}\n(.*?)(?=^\w[\w ]*\n-{{3,}}\n|\Z)", doc, flags=re.DOTALL | re.MULTILINE
     )
     assert section, f"{name} takes parameters and its docstring has no Parameters section"
     described = {

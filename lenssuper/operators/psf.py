@@ -231,13 +231,28 @@ def fine_kernel(psf, factor: int, *, oversampling: int = 1, includes_pixel: bool
 
 def _resampling(n: int, factor: int, oversampling: int, half_pixel: bool) -> np.ndarray:
     """Weights (fine pixels, samples) that bring n samples to the fine pixels, along one axis."""
-    spacing = max(1 / oversampling, 1 / factor)  # of the coarser grid: that is where the spline's nodes are
-    reach = (n - 1) / 2 / oversampling + spacing
-    # fine pixels on each side, beside the central one if there is one, strictly within reach
-    side = int(np.ceil(reach * factor - 1e-9)) - (not half_pixel)
-    distance = (np.arange(-side, side + (not half_pixel)) + 0.5 * half_pixel) / factor
-    sample = (np.arange(n) - (n - 1) / 2) / oversampling
-    return _cardinal_spline()(np.clip((distance[:, None] - sample) / spacing, -_REACH, _REACH))
+    if oversampling <= factor:
+        return _spline_weights(n, oversampling, factor, half_pixel)
+    # Every fine pixel must see the samples it gathers in the same places: whole numbers of them in a pixel
+    multiple = factor * -(-oversampling // factor)
+    samples = _spline_weights(n, oversampling, multiple, half_pixel=False)
+    return _spline_weights(len(samples), multiple, factor, half_pixel) @ samples
+
+
+def _spline_weights(n: int, rate: int, new_rate: int, half_pixel: bool) -> np.ndarray:
+    """
+    Weights (new points, n points) from points at one rate per observed pixel to points at another.
+
+    Both sets are centred on zero, which is a new point itself unless they are shifted by half their distance.
+    The nodes of the spline are the points of the coarser grid.
+    """
+    spacing = 1 / min(rate, new_rate)
+    reach = (n - 1) / 2 / rate + spacing
+    # new points on each side, beside the central one if there is one, strictly within reach
+    side = int(np.ceil(reach * new_rate - 1e-9)) - (not half_pixel)
+    new = (np.arange(-side, side + (not half_pixel)) + 0.5 * half_pixel) / new_rate
+    old = (np.arange(n) - (n - 1) / 2) / rate
+    return _cardinal_spline()(np.clip((new[:, None] - old) / spacing, -_REACH, _REACH))
 
 
 @cache

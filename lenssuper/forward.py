@@ -1,0 +1,242 @@
+"""
+The forward model A = D P L: what a source would look like in an observation.
+
+L lenses the source onto an image finer than the observed one, P blurs it by the PSF, and D averages it over
+the observed pixels. Every way of finding the source compares ``A s`` with what was observed, each pixel
+weighted by its noise; this is the one place where that comparison is written down.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from astropy.nddata import NDData
+
+from lenssuper.grid import PixelGrid, check_count
+from lenssuper.lens import LensModel
+from lenssuper.observation import Observation
+from lenssuper.operators import BlurAndBin, LensingOperator, LinearOperator, OverlapOperator
+from lenssuper.sourcegrid import default_source_grid
+
+__all__ = ["ForwardModel", "ForwardModelBatch"]
+
+
+class ForwardModel(LinearOperator):
+    """
+    The linear map from a source to the observed image, for one observation and one lens.
+
+    As a linear operator it takes sources (..., ny, nx) on `source_grid` to images of the observation's shape,
+    numpy arrays or torch tensors on any device, both in surface brightness in the observation's unit per
+    observed pixel.
+
+    Parameters
+    ----------
+    observation : `~astropy.nddata.NDData` or Observation
+        Image with uncertainty and, where there are any, mask, PSF and WCS.
+    lens : LensModel
+        The deflector; its coordinates are offsets from the reference point of the observation's grid.
+    factor : int, optional
+        How many pixels the lensed image has to an observed one, along each axis.
+    source_grid : PixelGrid, optional
+        Pixels in the source plane; by default `~lenssuper.sourcegrid.default_source_grid`.
+    tol : float, optional
+        Accuracy of the overlap fractions, see `~lenssuper.OverlapOperator`.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind.
+    ObservationError
+        If the observation cannot be used; the message says what to do.
+    ValueError
+        If no pixel that is used sees the source grid.
+
+    Notes
+    -----
+    The lensed image extends beyond the observed one as far as the PSF reaches, so that light from outside the
+    field is scattered in and nothing wraps round. Chi-square is the sum of w (y - A s)^2 over the pixels, with
+    weight w = 1 / variance, and 0 for pixels that are not used (Warren & Dye 2003, ApJ 590, 673, eq. 3).
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from lenssuper import ForwardModel
+    >>> from lenssuper.simulate import random_mock
+    >>> mock = random_mock(1)
+    >>> model = ForwardModel(mock.observation, mock.lens, factor=2)
+    >>> model.out_shape
+    (64, 64)
+    >>> bool(0.8 < model.chi2(mock.source_image(model.source_grid)) / 64**2 < 1.2)
+    True
+    """
+
+    def __init__(
+        self,
+        observation: NDData | Observation,
+        lens: LensModel,
+        *,
+        factor: int = 2,
+        source_grid: PixelGrid | None = None,
+        tol: float = 1e-3,
+    ) -> None:
+        if not isinstance(observation, Observation):
+            observation = Observation.from_nddata(observation)
+        if not isinstance(lens, LensModel):
+            raise TypeError(f"lens must be a LensModel; got {type(lens).__name__}")
+        factor = check_count(factor, "factor", 1)
+        if source_grid is None:
+            source_grid = default_source_grid(observation, lens, factor)
+        elif not isinstance(source_grid, PixelGrid):
+            raise TypeError(f"source_grid must be a PixelGrid; got {type(source_grid).__name__}")
+        self._observation = observation
+        self._factor = factor
+        self._blur = BlurAndBin(
+            observation.psf,
+            factor,
+            observation.shape,
+            oversampling=observation.psf_oversampling,
+            includes_pixel=observation.psf_includes_pixel,
+        )
+        padded = observation.grid.pad(self._blur.pad).refine(factor)
+        self._lensing = OverlapOperator(lens, padded, source_grid, tol=tol)
+        self._weights = observation.weights
+        super().__init__(source_grid.shape, observation.shape)
+        if not np.any(self.adjoint(self._weights) > 0):
+            raise ValueError(
+                f"no pixel of the observation that is used sees the source grid, {source_grid!r}: "
+                "check the units and centre of the lens, or leave source_grid out"
+            )
+
+    @property
+    def observation(self) -> Observation:
+        """What was observed."""
+        return self._observation
+
+    @property
+    def lens(self) -> LensModel:
+        """The lens model."""
+        return self._lensing.lens_model
+
+    @property
+    def factor(self) -> int:
+        """Number of fine pixels along the side of an observed one."""
+        return self._factor
+
+    @property
+    def source_grid(self) -> PixelGrid:
+        """Pixels in the source plane."""
+        return self._lensing.source_grid
+
+    @property
+    def fine_grid(self) -> PixelGrid:
+        """Pixels of the super-resolved image: the observed ones, each divided in factor x factor."""
+        return self._observation.grid.refine(self._factor)
+
+    @property
+    def lensing(self) -> LensingOperator:
+        """L: from the source to the fine image, which extends beyond the observed one (see `lensed_image`)."""
+        return self._lensing
+
+    @property
+    def blur(self) -> BlurAndBin:
+        """D P: from the extended fine image to the observed pixels."""
+        return self._blur
+
+    @property
+    def data(self) -> np.ndarray:
+        """The observed image; 0 where it is not used."""
+        return self._observation.data
+
+    @property
+    def weights(self) -> np.ndarray:
+        """One over the variance of every pixel; 0 where it is not used."""
+        return self._weights
+
+    def with_weights(self, weights: np.ndarray) -> ForwardModel:
+        """
+        Give the same model with other weights, e.g. with some pixels held out.
+
+        Parameters
+        ----------
+        weights : array, shape (ny, nx) of the observation
+            Not negative; pixels that the observation does not use stay unused.
+
+        Returns
+        -------
+        ForwardModel
+            It shares the operators of this one.
+        """
+        weights = np.asarray(weights, dtype=np.float64)
+        if weights.shape != self._out_shape:
+            raise ValueError(f"weights must have the shape of the image, {self._out_shape}; got {weights.shape}")
+        if not (np.isfinite(weights).all() and weights.min() >= 0):
+            raise ValueError("weights must be finite and not negative")
+        other = copy.copy(self)
+        other.__dict__.pop("_root_weights", None)
+        other._weights = np.where(self._observation.mask, 0.0, weights)
+        return other
+
+    def lensed_image(self, source):
+        """
+        Lens a source onto the fine grid: what the telescope would see without PSF.
+
+        Parameters
+        ----------
+        source : array or tensor, shape (..., ny, nx) of the source grid
+
+        Returns
+        -------
+        array or tensor, shape (..., factor ny, factor nx)
+            On `fine_grid`, in surface brightness (per observed pixel, like the data).
+        """
+        edge = self._blur.pad * self._factor
+        ny, nx = self._lensing.out_shape
+        return self._lensing.forward(source)[..., edge : ny - edge, edge : nx - edge]
+
+    @cached_property
+    def _root_weights(self) -> np.ndarray:
+        return np.sqrt(self._weights)
+
+    def whiten(self, image):
+        """Multiply an image (..., ny, nx) by one over the noise's standard deviation; 0 where not used."""
+        root = self._root_weights
+        return image * (image.new_tensor(root) if hasattr(image, "new_tensor") else root)
+
+    @property
+    def whitened(self) -> LinearOperator:
+        """The operator from a source to the image in units of the noise: the rows of A over sigma."""
+        return _Whitened(self)
+
+    def residuals(self, source) -> np.ndarray:
+        """Give (y - A s) / sigma, of the observation's shape; 0 where a pixel is not used."""
+        return self.whiten(self.data - self.forward(source))
+
+    def chi2(self, source) -> float:
+        """Give the sum of the squared `residuals`."""
+        return float((self.residuals(source) ** 2).sum())
+
+    def _forward(self, x):
+        return self._blur._forward(self._lensing._forward(x))
+
+    def _adjoint(self, y):
+        return self._lensing._adjoint(self._blur._adjoint(y))
+
+    def __repr__(self) -> str:
+        return f"<ForwardModel: source {self._in_shape} -> image {self._out_shape}, factor {self._factor}>"
+
+
+class _Whitened(LinearOperator):
+    """A forward model whose images are in units of the noise."""
+
+    def __init__(self, model: ForwardModel) -> None:
+        super().__init__(model.in_shape, model.out_shape)
+        self._model = model
+
+    def _forward(self, x):
+        return self._model.whiten(self._model._forward(x))
+
+    def _adjoint(self, y):
+        return self._model._adjoint(self._model.whiten(y))

@@ -1,0 +1,151 @@
+"""Conjugate gradients, random quadrature of spectra and stationary priors: what the solvers stand on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import scipy.fft
+from scipy.linalg import eigh_tridiagonal
+
+__all__ = ["StationaryField", "conjugate_gradients", "in_threads", "probes", "spectral_sums"]
+
+
+def in_threads(function: Callable, items: Iterable) -> list:
+    """Apply a function to each item, on as many threads as there are processors, results in order."""
+    with ThreadPoolExecutor(max_workers=_processors()) as pool:
+        return list(pool.map(function, items))
+
+
+def _processors() -> int:
+    # a job given one processor of many on a shared machine
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def conjugate_gradients(
+    matrix: Callable, right: np.ndarray, *, tol: float, max_iterations: int
+) -> tuple[np.ndarray, int]:
+    """
+    Solve ``matrix(x) = right`` for a symmetric positive definite matrix, from x = 0.
+
+    Hestenes & Stiefel (1952). scipy's works on flat vectors and tests its tolerance the same way; this one
+    keeps images as they are, which saves a third of the time at these sizes.
+
+    Returns
+    -------
+    x : ndarray
+    iterations : int
+    """
+    x = np.zeros_like(right)
+    residual = right.copy()
+    direction = right.copy()
+    norm = np.vdot(residual, residual)
+    goal = tol**2 * norm
+    for iteration in range(max_iterations):
+        if norm <= goal:
+            return x, iteration
+        image = matrix(direction)
+        step = norm / np.vdot(direction, image)
+        x += step * direction
+        residual -= step * image
+        previous, norm = norm, np.vdot(residual, residual)
+        direction *= norm / previous
+        direction += residual
+    return x, max_iterations
+
+
+def probes(n: int, shape: Sequence[int], rng: np.random.Generator) -> list[np.ndarray]:
+    """Give random signs, for `spectral_sums`."""
+    return [rng.choice([-1.0, 1.0], size=shape) for _ in range(n)]
+
+
+def spectral_sums(
+    matrix: Callable, vectors: Sequence[np.ndarray], functions: Sequence[Callable], steps: int
+) -> list[float]:
+    """
+    Estimate the sums of functions over the eigenvalues of a symmetric matrix.
+
+    Stochastic Lanczos quadrature (Ubaru, Chen & Saad 2017, SIAM J. Matrix Anal. Appl. 38, 1075, algorithm 1).
+
+    Parameters
+    ----------
+    matrix : callable
+        Applies the matrix to an array.
+    vectors : sequence of ndarray
+        Of random signs. The same ones for two matrices make the difference of their sums far more certain
+        than either.
+    functions : sequence of callable
+        Of an array of eigenvalues; they should vanish where the eigenvalues cluster.
+    steps : int
+        Of the Lanczos iteration.
+
+    Returns
+    -------
+    list of float
+        A sum for each function.
+    """
+
+    def quadrature(vector):
+        nodes, weights = _lanczos_quadrature(matrix, vector, steps)
+        return [vector.size * weights @ function(nodes) for function in functions]
+
+    return np.mean(in_threads(quadrature, vectors), axis=0).tolist()
+
+
+def _lanczos_quadrature(matrix, vector, steps):
+    """Nodes and weights of the Gauss quadrature of the spectrum that a vector sees."""
+    steps = min(steps, vector.size)
+    basis = np.empty((steps, vector.size))
+    basis[0] = vector.ravel() / np.linalg.norm(vector)
+    diagonal, beside = [], []
+    for k in range(steps):
+        image = matrix(basis[k].reshape(vector.shape)).ravel()
+        diagonal.append(basis[k] @ image)
+        # against all before, as rounding makes the basis forget them
+        image = image - basis[: k + 1].T @ (basis[: k + 1] @ image)
+        norm = np.linalg.norm(image)
+        if k == steps - 1 or norm < 1e-10 * abs(diagonal[0]):
+            break
+        beside.append(norm)
+        basis[k + 1] = image / norm
+    nodes, vectors = eigh_tridiagonal(np.array(diagonal), np.array(beside[: len(diagonal) - 1]))
+    return nodes, vectors[0] ** 2
+
+
+class StationaryField:
+    """
+    A Gaussian random field with a power spectrum that falls as a power of the wavenumber.
+
+    ``apply`` turns white noise into the field: its covariance is ``apply`` twice, P(k) proportional to
+    (1 + (k length)^2)^(-slope / 2) with angular wavenumber k: a Matern field of smoothness slope / 2 - 1
+    (Rasmussen & Williams 2006, eq. 4.15). The field is periodic.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Rows and columns.
+    length : float
+        Correlation length in pixels.
+    slope : float
+        Slope of the power spectrum at small scales.
+    std : float
+        Standard deviation at a point.
+    """
+
+    def __init__(self, shape: tuple[int, int], *, length: float, slope: float, std: float) -> None:
+        self.shape = tuple(shape)
+        ky = 2 * np.pi * np.fft.fftfreq(shape[0])[:, None]
+
+        def power(kx):
+            return (1 + (ky**2 + kx**2) * length**2) ** (-slope / 2)
+
+        mean = power(2 * np.pi * np.fft.fftfreq(shape[1])).mean()
+        self._amplitude = std * np.sqrt(power(2 * np.pi * np.fft.rfftfreq(shape[1])) / mean)
+
+    def apply(self, white: np.ndarray) -> np.ndarray:
+        """Give the field (ny, nx) of white noise (ny, nx); the map is symmetric."""
+        return scipy.fft.irfft2(scipy.fft.rfft2(white) * self._amplitude, s=self.shape)

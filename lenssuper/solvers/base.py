@@ -1,0 +1,117 @@
+"""What every solver is asked for, and what it answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from lenssuper.forward import ForwardModel
+
+__all__ = ["Posterior", "Solver"]
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """
+    What the data and a prior say of a source.
+
+    All images are on the source grid, in surface brightness like the data.
+
+    Attributes
+    ----------
+    mean : ndarray, shape (ny, nx)
+        The estimate of the source.
+    std : ndarray, shape (ny, nx)
+        Standard deviation of every source pixel.
+    draws : ndarray, shape (n, ny, nx)
+        Draws from the posterior.
+    log_evidence : float
+        Logarithm of the evidence of the prior at its hyper-parameters; NaN if the solver has none.
+    effective_modes : float
+        Number of modes of the source that the data measure, rather than the prior; chi-square is expected to
+        be the number of pixels less this.
+    hyperparameters : mapping of str to float
+        What the prior was tuned to.
+    held_out_chi2 : float
+        Chi-square per pixel of pixels left out of a fit with the same hyper-parameters; NaN if not made.
+    converged : bool
+        Whether the iterations ended by themselves.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    draws: np.ndarray
+    log_evidence: float = np.nan
+    effective_modes: float = np.nan
+    hyperparameters: Mapping[str, float] = field(default_factory=dict)
+    held_out_chi2: float = np.nan
+    converged: bool = True
+    _draw: Callable[[int, np.random.Generator], np.ndarray] | None = field(default=None, repr=False)
+
+    def samples(self, n: int, rng: np.random.Generator | int | None = None) -> np.ndarray:
+        """
+        Draw sources from the posterior.
+
+        Parameters
+        ----------
+        n : int
+            How many. Up to the number of `draws` these are returned, unless ``rng`` is given.
+        rng : `~numpy.random.Generator` or int, optional
+            For fresh draws.
+
+        Returns
+        -------
+        ndarray, shape (n, ny, nx)
+
+        Raises
+        ------
+        ValueError
+            If more draws are asked for than were kept, of a posterior that cannot make new ones.
+        """
+        if rng is None and n <= len(self.draws):
+            return self.draws[:n].copy()
+        if self._draw is None:
+            raise ValueError(
+                f"n must be at most {len(self.draws)}, the number of draws that were kept; got {n}. "
+                "Run the solver again for more"
+            )
+        return self._draw(n, np.random.default_rng(rng))
+
+
+class Solver(ABC):
+    """
+    A way to find the source behind an observation.
+
+    A solver keeps its settings and nothing of what it solves, so that one can serve many observations, one
+    after another or in several processes.
+    """
+
+    @abstractmethod
+    def solve(
+        self,
+        model: ForwardModel,
+        *,
+        rng: np.random.Generator | int | None = None,
+        progress: Callable[[float, str], None] | None = None,
+    ) -> Posterior:
+        """
+        Find the source.
+
+        Parameters
+        ----------
+        model : ForwardModel
+            From a source to the observed image, with the data and their weights.
+        rng : `~numpy.random.Generator` or int, optional
+            For draws and random probes; the same seed gives the same answer.
+        progress : callable, optional
+            Called now and then with the share of the work done, 0 to 1, and a word on what is being done.
+
+        Returns
+        -------
+        Posterior
+        """

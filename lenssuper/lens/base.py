@@ -1,10 +1,11 @@
-"""Lens models: what all of them answer, a single profile, and a sum of profiles."""
+"""Lens models: what all of them answer."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
@@ -12,8 +13,9 @@ from astropy import units as u
 from .._units import arcsec, to_arcsec
 from ..grid import PixelGrid
 from . import curves, images
-from ._arrays import as_arrays
-from ._parameters import Parameter
+
+if TYPE_CHECKING:
+    from ._components import CompositeLens
 
 
 class LensModel(ABC):
@@ -216,9 +218,133 @@ class LensModel(ABC):
         points = images.image_positions(self, beta, grid)
         return arcsec(points[:, 0]), arcsec(points[:, 1])
 
+    # -- other codes and files -------------------------------------------------------------------------------
+
+    def to_lenstronomy(self, *, x_axis: str = "west") -> tuple[list[str], list[dict[str, float]]]:
+        """Return ``lens_model_list`` and ``kwargs_lens`` of lenstronomy, angles in arcsec.
+
+        Parameters
+        ----------
+        x_axis : {"west", "east"}, optional
+            Where lenstronomy's x axis is to point: "west" is along the columns of a north-up image, as here;
+            "east" is along right ascension, which mirrors centres, e2 and gamma2.
+        """
+        from .interop import lenstronomy
+
+        return lenstronomy.to_lenstronomy(self, x_axis)
+
+    @classmethod
+    def from_lenstronomy(
+        cls, names: Sequence[str], kwargs: Sequence[Mapping[str, float]], *, x_axis: str = "west"
+    ) -> LensModel:
+        """Return the lens that lenstronomy describes by a list of names and a list of keyword arguments.
+
+        Parameters
+        ----------
+        names : sequence of str
+            For example ``["SIE", "SHEAR"]``.
+        kwargs : sequence of mapping
+            The parameters of each, angles in arcsec.
+        x_axis : {"west", "east"}, optional
+            Where their x axis points; see `to_lenstronomy`.
+        """
+        from .interop import lenstronomy
+
+        return _of(cls, lenstronomy.from_lenstronomy(names, kwargs, x_axis))
+
+    def to_coolest(self, *, z_lens: float | None = None) -> dict[str, Any]:
+        """Return the lens-mass part of a COOLEST template, ready for JSON.
+
+        An SIS becomes an SIE with q = 1, an EPL a PEMD.
+
+        Raises
+        ------
+        ValueError
+            For a profile that COOLEST does not know, and for a shear whose origin is not at zero.
+        """
+        from .interop import coolest
+
+        return coolest.to_coolest(self, z_lens)
+
+    @classmethod
+    def from_coolest(cls, template: Mapping[str, Any] | str | PathLike) -> LensModel:
+        """Return the lens in a COOLEST template: the point estimates of all its mass profiles.
+
+        Parameters
+        ----------
+        template : mapping, str or path-like
+            The content of the JSON file, or its path.
+        """
+        from .interop import coolest
+
+        return _of(cls, coolest.from_coolest(template))
+
+    @classmethod
+    def from_pyautolens(
+        cls,
+        *,
+        einstein_radius: u.Quantity,
+        ell_comps: tuple[float, float] = (0.0, 0.0),
+        centre: u.Quantity = (0.0, 0.0) * u.arcsec,
+        slope: float = 2.0,
+        gamma_1: float = 0.0,
+        gamma_2: float = 0.0,
+    ) -> LensModel:
+        """Return the lens of PyAutoLens' Isothermal or PowerLaw, and of its ExternalShear if there is any.
+
+        PyAutoLens scales its Einstein radius with the axis ratio,
+        theta_E = sqrt(q) (2 / (1 + q))^(1 / (slope - 1)) einstein_radius.
+
+        Parameters
+        ----------
+        einstein_radius : `~astropy.units.Quantity`
+            In PyAutoLens' scaling.
+        ell_comps : tuple of float, optional
+            (e_y, e_x) = (1 - q) / (1 + q) (sin 2 phi, cos 2 phi).
+        centre : `~astropy.units.Quantity`, optional
+            (y, x).
+        slope : float, optional
+            Slope of the density in three dimensions.
+        gamma_1, gamma_2 : float, optional
+            External shear.
+        """
+        from .interop import pyautolens
+
+        return _of(
+            cls, pyautolens.from_pyautolens(einstein_radius, ell_comps, centre, slope, gamma_1, gamma_2)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the lens as plain numbers and strings such as ``"1.2 arcsec"``, ready for JSON."""
+        from .interop import files
+
+        return files.to_dict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> LensModel:
+        """Return the lens that `to_dict` described."""
+        from .interop import files
+
+        return _of(cls, files.from_dict(content))
+
+    def write(self, path: str | PathLike, *, overwrite: bool = False) -> None:
+        """Write the lens to a JSON file; an existing file is kept unless ``overwrite`` is set."""
+        from .interop import files
+
+        files.write(self, path, overwrite)
+
+    @classmethod
+    def read(cls, path: str | PathLike) -> LensModel:
+        """Return the lens in a JSON file, written by `write` or following COOLEST."""
+        from .interop import files
+
+        return _of(cls, files.read(path))
+
     def __add__(self, other: LensModel) -> CompositeLens:
         if not isinstance(other, LensModel):
             return NotImplemented
+        from ._components import CompositeLens
+
         return CompositeLens([self, other])
 
     def __radd__(self, other):
@@ -237,193 +363,6 @@ class LensModel(ABC):
         return np.any([(x == cx) & (y == cy) for cx, cy in self._centers()] or [(x != x) & (y != y)], axis=0)
 
 
-class ProfileLens(LensModel):
-    """A single lens profile: parameters checked at the door, and the functions that bend the light.
-
-    A subclass names its parameters (``_schema``), the three functions of `lenssuper.lens.profiles` it stands
-    on (potential, deflection, Hessian) and which parameters they take (``_arguments``); where one of the
-    parameters is ``phi`` the positions are turned into the frame of the axes and the results back.
-    """
-
-    _schema: ClassVar[tuple[Parameter, ...]]
-    _functions: ClassVar[tuple]
-    _arguments: ClassVar[tuple[str, ...]]
-    _singular: ClassVar[bool] = True
-
-    def __init_subclass__(cls, **kwargs):
-        super().__init_subclass__(**kwargs)
-        for parameter in cls._schema:
-            setattr(cls, parameter.name, property(_getter(parameter.name), doc=parameter.description))
-
-    def __init__(self, **given):
-        floats = {p.name: p.to_float(given[p.name]) for p in self._schema}
-        kept = {p.name: p.keep(given[p.name]) for p in self._schema}
-        # past the immutability of the class, once
-        self.__dict__.update(_floats=floats, _kept=kept)
-
-    @property
-    def components(self) -> tuple[LensModel, ...]:
-        return (self,)
-
-    @property
-    def parameters(self) -> dict[str, u.Quantity | float]:
-        return {
-            name: value.copy() if isinstance(value, u.Quantity) else value
-            for name, value in self._kept.items()
-        }
-
-    def replace(self, **changes) -> ProfileLens:
-        _check_names(self, changes)
-        return type(self)(**{**self._kept, **changes})
-
-    def _values(self):
-        return dict(self._floats)
-
-    def _potential(self, x, y, values=None):
-        x, y, arguments, _ = self._local(x, y, values)
-        return self._functions[0](x, y, *arguments)
-
-    def _deflection(self, x, y, values=None):
-        x, y, arguments, turn = self._local(x, y, values)
-        alpha_x, alpha_y = self._functions[1](x, y, *arguments)
-        if turn is None:
-            return alpha_x, alpha_y
-        c, s = turn
-        return c * alpha_x - s * alpha_y, s * alpha_x + c * alpha_y
-
-    def _hessian(self, x, y, values=None):
-        x, y, arguments, turn = self._local(x, y, values)
-        xx, yy, xy = self._functions[2](x, y, *arguments)
-        if turn is None:
-            return xx, yy, xy
-        c, s = turn
-        cross = 2 * c * s * xy
-        return (
-            c * c * xx + s * s * yy - cross,
-            s * s * xx + c * c * yy + cross,
-            c * s * (xx - yy) + (c * c - s * s) * xy,
-        )
-
-    @property
-    def _torn(self) -> bool:
-        """Whether the deflection tends to different finite values on different ways into the centre."""
-        return False
-
-    def _centers(self):
-        strength = self._floats[self._schema[0].name]
-        return [(self._floats["x"], self._floats["y"])] if self._singular and strength != 0 else []
-
-    def _local(self, x, y, values):
-        """Return x, y in the frame of the lens, its functions' arguments, and (cos, sin) of its angle."""
-        v = self._floats if values is None else {**self._floats, **_check_names(self, values)}
-        arguments = [v[name] for name in self._arguments]
-        xp, x, y, *centre = as_arrays(x, y, v["x"], v["y"], v.get("phi", 0.0))
-        x, y = x - centre[0], y - centre[1]
-        if "phi" not in v:
-            return x, y, arguments, None
-        c, s = xp.cos(centre[2]), xp.sin(centre[2])
-        return c * x + s * y, c * y - s * x, arguments, (c, s)
-
-    def __eq__(self, other):
-        return self._floats == other._floats if type(other) is type(self) else NotImplemented
-
-    def __hash__(self):
-        return hash((type(self).__name__, *self._floats.items()))
-
-    def __repr__(self):
-        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self._kept.items())})"
-
-
-class CompositeLens(LensModel):
-    """A sum of lens profiles in one plane; what ``lens + lens`` returns.
-
-    Parameters
-    ----------
-    lenses : iterable of `LensModel`
-        What to add; sums among them are taken apart, so there is one level.
-    """
-
-    def __init__(self, lenses: Iterable[LensModel]):
-        components = []
-        for lens in lenses:
-            if not isinstance(lens, LensModel):
-                raise TypeError(f"lenses must be LensModel instances; got {lens!r}")
-            components.extend(lens.components)
-        if not components:
-            raise ValueError("lenses must hold at least one LensModel; got none")
-        seen: dict[str, int] = {}
-        names = []
-        for lens in components:
-            kind = type(lens).__name__
-            seen[kind] = seen.get(kind, 0) + 1
-            names.append(kind if seen[kind] == 1 else f"{kind}_{seen[kind]}")
-        self.__dict__.update(_parts=tuple(components), _names=tuple(names))
-
-    @property
-    def components(self) -> tuple[LensModel, ...]:
-        return self._parts
-
-    @property
-    def parameters(self) -> dict[str, u.Quantity | float]:
-        return {f"{n}.{key}": v for n, lens in self._named() for key, v in lens.parameters.items()}
-
-    def replace(self, **changes) -> CompositeLens:
-        groups = self._groups(changes)
-        return CompositeLens([lens.replace(**groups[name]) for name, lens in self._named()])
-
-    def _values(self):
-        return {f"{n}.{key}": v for n, lens in self._named() for key, v in lens._values().items()}
-
-    def _potential(self, x, y, values=None):
-        return sum(self._each("_potential", x, y, values))
-
-    def _deflection(self, x, y, values=None):
-        return tuple(sum(parts) for parts in zip(*self._each("_deflection", x, y, values), strict=True))
-
-    def _hessian(self, x, y, values=None):
-        return tuple(sum(parts) for parts in zip(*self._each("_hessian", x, y, values), strict=True))
-
-    def _centers(self):
-        return [centre for lens in self._parts for centre in lens._centers()]
-
-    def _named(self):
-        return zip(self._names, self._parts, strict=True)
-
-    def _each(self, method, x, y, values):
-        groups = self._groups(values or {})
-        return [getattr(lens, method)(x, y, groups[name]) for name, lens in self._named()]
-
-    def _groups(self, flat: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        _check_names(self, flat)
-        groups: dict[str, dict[str, Any]] = {name: {} for name in self._names}
-        for key, value in flat.items():
-            name, _, parameter = key.partition(".")
-            groups[name][parameter] = value
-        return groups
-
-    def __eq__(self, other):
-        return self._parts == other._parts if type(other) is type(self) else NotImplemented
-
-    def __hash__(self):
-        return hash(self._parts)
-
-    def __repr__(self):
-        return " + ".join(map(repr, self._parts))
-
-
-def _getter(name):
-    return lambda self: self.parameters[name]
-
-
-def _check_names(lens, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    unknown = given.keys() - lens._values().keys()
-    if unknown:
-        raise ValueError(
-            f"unknown parameter {sorted(unknown)[0]!r}; this lens has {', '.join(lens._values())}"
-        )
-    return given
-
-
 def _positions(x, y):
     x, y = to_arcsec(x, "x"), to_arcsec(y, "y")
     try:
@@ -434,3 +373,10 @@ def _positions(x, y):
 
 def _dimensionless(values):
     return u.Quantity(values, u.dimensionless_unscaled, copy=False)
+
+
+def _of(cls, lens):
+    """Return the lens if it is what was asked for: ``SIE.read`` is not to return a sum."""
+    if not isinstance(lens, cls):
+        raise ValueError(f"expected a lens of type {cls.__name__}; found {lens!r}")
+    return lens

@@ -13,6 +13,9 @@ from ._lattice import distance_to_center, lattice, square
 # How close to det A = 0 every point of a critical curve is brought, and in how many steps at most.
 _TOLERANCE = 1e-8
 _STEPS = 40
+# The longest piece of a polyline, as a part of its length, and how often pieces are halved to get there.
+_LONGEST = 1 / 200
+_PASSES = 6
 # Radii, in arcsec, between which the Einstein radius is looked for.
 _RADII = (1e-5, 1e4)
 
@@ -29,7 +32,8 @@ def critical_curves(lens, grid: PixelGrid) -> list[np.ndarray]:
     det = determinant(lens, x, y)
     # the determinant spans many decades near a centre; this keeps its sign and its zeros
     contours = contour_generator(x=x, y=y, z=det / (1 + np.abs(det)), name="serial").lines(0.0)
-    curves = [_polish(lens, curve, centers, np.sqrt(grid._area)) for curve in contours if len(curve) > 3]
+    scale = np.sqrt(grid._area)
+    curves = [_refine(lens, _polish(lens, c, centers, scale), centers, scale) for c in contours if len(c) > 3]
     return sorted(curves, key=lambda curve: -abs(enclosed_area(curve)))
 
 
@@ -126,6 +130,22 @@ def _with_midpoints(curve):
     finer[::2] = curve
     finer[1::2] = (curve[1:] + curve[:-1]) / 2
     return finer
+
+
+def _refine(lens, curve, centers, scale):
+    """Add points until no piece of the curve, or of its caustic, is longer than a small part of the whole."""
+    for _ in range(_PASSES):
+        long = np.zeros(len(curve) - 1, dtype=bool)
+        for line in (curve, _shoot(lens, curve)):
+            pieces = np.hypot(*np.diff(line, axis=0).T)
+            # the caustic of a circular lens is a point, its length nothing but rounding
+            long |= pieces > max(_LONGEST * pieces.sum(), 1e-7 * scale)
+        if not long.any():
+            break
+        before = np.flatnonzero(long)
+        curve = np.insert(curve, before + 1, (curve[before] + curve[before + 1]) / 2, axis=0)
+        curve = _polish(lens, curve, centers, scale)
+    return curve
 
 
 def _polish(lens, curve, centers, scale):

@@ -9,8 +9,8 @@ from astropy import units as u
 
 from . import cosmology as cosmo
 from . import halos, profiles
+from ._components import ProfileLens
 from ._parameters import AXIS_RATIO, CENTER, POSITION_ANGLE, THETA_E, Parameter
-from .base import ProfileLens
 
 if TYPE_CHECKING:
     from astropy.cosmology import FLRW

@@ -1,0 +1,1 @@
+"""Lens parameters in the words of other codes, and in files; none of it needs the other code."""

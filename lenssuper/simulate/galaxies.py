@@ -24,7 +24,9 @@ class ClumpySpiral(Source):
     Parameters
     ----------
     R_e : `~astropy.units.Quantity`
-        Half-light radius of the exponential disc, on the intermediate axis.
+        Half-light radius of the disc, on the intermediate axis.
+    n : float, optional
+        Sersic index of the disc: 1 for an exponential one; star-forming ones at z > 1 are often flatter.
     q : float, optional
         Axis ratio of the disc as projected.
     phi : `~astropy.units.Quantity`, optional
@@ -45,8 +47,8 @@ class ClumpySpiral(Source):
         Pitch angle of the arms.
     arm_contrast : float, optional
         0 for a smooth disc, towards 1 for one with all its light in the arms.
-    lopsidedness : float, optional
-        Amplitude of the m = 1 asymmetry of the disc.
+    patchiness : float, optional
+        Scatter of the logarithm of a smooth random pattern on the disc: star formation and dust in patches.
     clumps : int, optional
         Number of clumps. Their fluxes follow dN/dL ~ L^-1.8 over a factor 30.
     clump_fraction : float, optional
@@ -58,7 +60,7 @@ class ClumpySpiral(Source):
 
     Notes
     -----
-    Arms are ridges of r = r_0 exp(theta tan(pitch)) on an exponential disc; most clumps sit on them. The
+    Arms are ridges of r = r_0 exp(theta tan(pitch)) on the disc; most clumps sit on them. The
     share of light in clumps and the slope of their luminosities are as in star-forming galaxies at z ~ 1-3
     (Guo et al. 2015, ApJ 800, 39; Dessauges-Zavadsky & Adamo 2018, MNRAS 479, L118).
     """
@@ -67,6 +69,7 @@ class ClumpySpiral(Source):
         self,
         R_e: u.Quantity,
         *,
+        n: float = 1.0,
         q: float = 1.0,
         phi: u.Quantity = 0.0 * u.deg,
         x: u.Quantity = _ZERO,
@@ -78,7 +81,7 @@ class ClumpySpiral(Source):
         arms: int = 2,
         pitch: u.Quantity = 20.0 * u.deg,
         arm_contrast: float = 0.6,
-        lopsidedness: float = 0.1,
+        patchiness: float = 0.3,
         clumps: int = 12,
         clump_fraction: float = 0.2,
         clump_fwhm: u.Quantity = (0.03, 0.12) * u.arcsec,
@@ -86,17 +89,16 @@ class ClumpySpiral(Source):
     ) -> None:
         rng = np.random.default_rng(rng)
         self._R_e = positive_angle(R_e, "R_e")
-        self._q = ratio(q, "q")
+        self._n, self._q = positive(n, "n"), ratio(q, "q")
         self._phi = angle(phi, "phi")
         self._x, self._y = length(x, "x"), length(y, "y")
         self._amplitude = number(amplitude, "amplitude")
         self._arms = _count(arms, "arms")
         self._winding = 1 / np.tan(_pitch(pitch))
         self._contrast = fraction(arm_contrast, "arm_contrast")
-        self._lopsidedness = fraction(lopsidedness, "lopsidedness")
-        self._phases = rng.uniform(0, 2 * np.pi, 3)
-        self._width = rng.uniform(1.0, 2.5)
-        flux = sersic_flux(self._R_e, 1.0)
+        self._phase, self._width = rng.uniform(0, 2 * np.pi), rng.uniform(0.8, 2.0)
+        self._waves = _random_waves(_not_negative(patchiness, "patchiness"), rng)
+        flux = sersic_flux(self._R_e, self._n)
         self._bulge = self._make_bulge(fraction(bulge_fraction, "bulge_fraction"), bulge_R_e, bulge_n, flux)
         flux /= 1 - bulge_fraction
         sizes = _range(clump_fwhm, "clump_fwhm")
@@ -116,12 +118,13 @@ class ClumpySpiral(Source):
         # a power law of index -1.8 between 1 and 30, by inversion
         rank = rng.uniform(size=count)
         light = (1 - rank * (1 - 30**-0.8)) ** (-1 / 0.8)
-        size = (np.log(light) / np.log(30) + rng.normal(0, 0.35, count)).clip(0, 1)
+        size = (np.log(light) / np.log(30) + rng.normal(0, 0.2, count)).clip(0, 1)
         sigma = sizes[0] * (sizes[1] / sizes[0]) ** size / np.sqrt(8 * np.log(2))
-        radius = self._R_e * np.clip(rng.gamma(3.0, 0.38, count), 0.15, 3.0)
+        radius = self._R_e * np.clip(rng.gamma(3.0, 0.35, count), 0.15, 2.0)
+        light *= np.exp(-radius / self._R_e)  # fainter where there is less gas to make stars of
         theta = rng.uniform(0, 2 * np.pi, count)
         if self._arms:
-            ridge = self._phases[0] / self._arms + self._winding * np.log(radius / self._R_e)
+            ridge = self._phase / self._arms + self._winding * np.log(radius / self._R_e)
             ridge += rng.integers(self._arms, size=count) * 2 * np.pi / self._arms + rng.normal(
                 0, 0.25, count
             )
@@ -137,7 +140,7 @@ class ClumpySpiral(Source):
         light += self._bulge_light(a, b)
         for peak, ca, cb, sigma in self._clumps:
             r2 = ((a - ca) ** 2 + (b - cb) ** 2) / sigma**2
-            near = r2 < 64.0  # beyond 8 sigma a clump holds 1e-14 of its peak
+            near = r2 < 36.0  # beyond 6 sigma a clump is below 2e-8 of its peak
             light[near] += peak * np.exp(-0.5 * r2[near])
         return self._amplitude * light
 
@@ -151,15 +154,17 @@ class ClumpySpiral(Source):
         u_, v = a * np.sqrt(self._q) / self._R_e, b / np.sqrt(self._q) / self._R_e
         r2 = u_**2 + v**2
         r = np.sqrt(r2 + _CORE**2)
-        light = np.exp(-sersic_b(1.0) * (r - 1))
-        theta = np.arctan2(v, u_)
-        # arms and asymmetry fade towards the centre, where an angle has no meaning
-        fade = (r2 / (r2 + 0.3**2)) ** 2
+        light = np.exp(-sersic_b(self._n) * (r ** (1 / self._n) - 1))
         if self._arms and self._contrast:
-            phase = self._arms * (theta - self._winding * np.log(r)) - self._phases[0]
+            # arms fade towards the centre, where an angle has no meaning
+            fade = (r2 / (r2 + 0.3**2)) ** 2
+            theta = np.arctan2(v, u_)
+            phase = self._arms * (theta - self._winding * np.log(r)) - self._phase
             ridge = np.exp(self._width * (np.cos(phase) - 1)) / i0e(self._width)  # azimuthal mean 1
             light *= 1 + self._contrast * fade * (ridge - 1)
-        light *= 1 + self._lopsidedness * fade * np.cos(theta - self._phases[1])
+        if self._waves.size:
+            pattern = sum(c * np.cos(ku * u_ + kv * v + p) for c, ku, kv, p in self._waves)
+            light *= np.exp(pattern)
         return light
 
     def __repr__(self) -> str:
@@ -168,6 +173,26 @@ class ClumpySpiral(Source):
             f"x={self._x:.4g} arcsec, y={self._y:.4g} arcsec, arms={self._arms}, clumps={len(self._clumps)}, "
             f"amplitude={self._amplitude:.4g})"
         )
+
+
+def _random_waves(scatter: float, rng: np.random.Generator) -> np.ndarray:
+    """Rows of amplitude, wave vector (per R_e) and phase: a red spectrum from 4 down to 0.7 R_e."""
+    if scatter == 0:
+        return np.empty((0, 4))
+    count = 10
+    wavelength = np.geomspace(4.0, 0.7, count)
+    direction, phase = rng.uniform(0, 2 * np.pi, (2, count))
+    amplitude = np.sqrt(wavelength)
+    amplitude *= scatter * np.sqrt(2 / np.sum(amplitude**2))
+    k = 2 * np.pi / wavelength
+    return np.stack([amplitude, k * np.cos(direction), k * np.sin(direction), phase], axis=1)
+
+
+def _not_negative(value, name: str) -> float:
+    result = number(value, name)
+    if result < 0:
+        raise ValueError(f"{name} must not be negative; got {value}")
+    return result
 
 
 def _count(value, name: str) -> int:

@@ -97,21 +97,23 @@ def random_source(
         rng.uniform(0, 2 * np.pi, 2),
     )
     x, y = distance * np.cos(angle), distance * np.sin(angle)
+    clumps = int(rng.integers(5, 26))
     galaxy = ClumpySpiral(
         size * u.arcsec,
-        q=rng.uniform(0.35, 1.0),
+        n=rng.uniform(0.5, 1.0),
+        q=rng.uniform(0.3, 1.0),
         phi=phi * u.rad,
         x=x * u.arcsec,
         y=y * u.arcsec,
-        bulge_fraction=rng.uniform(0.0, 0.4) ** 1.0,
+        bulge_fraction=0.4 * rng.beta(1.0, 3.0),
         bulge_R_e=size * rng.uniform(0.15, 0.4) * u.arcsec,
         bulge_n=rng.uniform(1.0, 2.5),
         arms=int(rng.integers(2, 5)),
-        pitch=rng.uniform(12, 35) * u.deg * rng.choice([-1, 1]),
-        arm_contrast=rng.uniform(0.3, 0.9),
-        lopsidedness=rng.uniform(0.0, 0.4),
-        clumps=int(rng.integers(5, 26)),
-        clump_fraction=rng.uniform(0.08, 0.35),
+        pitch=rng.uniform(15, 38) * u.deg * rng.choice([-1, 1]),
+        arm_contrast=rng.uniform(0.2, 0.85),
+        patchiness=rng.uniform(0.2, 0.6),
+        clumps=clumps,
+        clump_fraction=rng.uniform(0.1, 0.35) * (0.2 + 0.8 * clumps / 25),
         clump_fwhm=(0.03, 0.12) * u.arcsec,
         rng=rng,
     )

@@ -27,7 +27,8 @@ class PixelScatter(LensingOperator):
 
     It is here to be looked at: as image pixels have no extent, source pixels that no ray happens to hit stay
     empty, and others are hit several times. The pattern looks like a flower around the lens centre. Neither
-    `OverlapOperator` nor, going forward, `BilinearSampling` shows it.
+    `~lenssuper.operators.OverlapOperator` nor, going forward, `~lenssuper.operators.BilinearSampling` shows
+    it.
 
     Parameters
     ----------

@@ -83,3 +83,21 @@ html_show_sourcelink = False
 
 linkcheck_timeout = 60
 linkcheck_anchors = False
+
+
+# -- References ------------------------------------------------------------------------------------
+
+
+def resolve_through_the_room(app, env, node, contnode):
+    """Lead ``lenssuper.operators.Binning`` to ``lenssuper.Binning``, where the class is documented."""
+    package, room, name, *member = [*node.get("reftarget", "").split("."), "", ""][:4]
+    if package != "lenssuper" or lenssuper._MODULE_OF.get(name) != room:
+        return None
+    target = ".".join(["lenssuper", name, *filter(None, member)])
+    domain = env.get_domain("py")
+    return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], target, node, contnode)
+
+
+def setup(app):
+    """Register what this file adds to Sphinx."""
+    app.connect("missing-reference", resolve_through_the_room)

@@ -41,8 +41,9 @@ class BilinearSampling(LensingOperator):
     """
     Lensing by bilinear interpolation of the source where the ray through each image pixel's centre lands.
 
-    Smooth and fast, but a point sample: where the source varies within what one image pixel sees, it misses
-    light or counts it twice. `~lenssuper.operators.OverlapOperator` is the exact average; this is what most lensing codes do.
+    Smooth and fast, and what most lensing codes do, but a point sample: where the source varies within what
+    one image pixel sees, it misses light or counts it twice. `~lenssuper.operators.OverlapOperator` is the
+    exact average.
 
     Parameters
     ----------

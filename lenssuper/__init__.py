@@ -84,7 +84,10 @@ _MODULE_OF = {
 
 def __getattr__(name: str):
     if name == "__version__":
-        value = import_module("lenssuper._version").version
+        try:
+            value = import_module("lenssuper._version").version
+        except ModuleNotFoundError:  # the file is written when the package is built or installed
+            value = "0+unknown"
     elif name in _MODULE_OF:
         value = getattr(import_module(f"lenssuper.{_MODULE_OF[name]}"), name)
     else:

@@ -26,6 +26,7 @@ ORDER = [
     ["observation"],
     ["lens"],
     ["operators"],
+    ["sourcegrid"],
     ["forward"],
     ["light"],
     ["solvers"],

@@ -28,7 +28,8 @@ LENS += ExternalShear(gamma1=0.03, gamma2=-0.02)
 
 
 def random_matrix():
-    return sparse.random_array((30, 56), density=0.2, rng=np.random.default_rng(1))
+    rng = np.random.default_rng(1)
+    return sparse.csr_array(rng.uniform(size=(30, 56)) * (rng.uniform(size=(30, 56)) < 0.2))
 
 
 def gaussian(shape, sigma=1.0):

@@ -188,7 +188,7 @@ JWST_NIRCAM_F444W = Instrument(
 EUCLID_VIS = Instrument(
     "Euclid/VIS",
     0.10 * u.arcsec,
-    AiryPSF(0.72 * u.um, 1.2 * u.m, obscuration=0.33, blur=0.06 * u.arcsec),
+    AiryPSF(0.72 * u.um, 1.2 * u.m, obscuration=0.33, blur=0.09 * u.arcsec),
     background=0.19 * _RATE,
     read_noise=4.0 * u.electron,
     exposure=2240.0 * u.s,

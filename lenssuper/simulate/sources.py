@@ -235,12 +235,15 @@ class ImageSource(Source):
         self._coefficients = spline_filter(np.pad(image, self._pad), order=3)
 
     def surface_brightness(self, x, y):
-        a, b = rotate(np.asarray(x) - self._x, np.asarray(y) - self._y, self._phi)
+        x, y = np.broadcast_arrays(x, y)
+        a, b = rotate(x.ravel() - self._x, y.ravel() - self._y, self._phi)
         ny, nx = self._image.shape
         rows = b / self._scale + 0.5 * (ny - 1) + self._pad
         columns = a / self._scale + 0.5 * (nx - 1) + self._pad
-        coordinates = np.stack(np.broadcast_arrays(rows, columns))
-        return map_coordinates(self._coefficients, coordinates, order=3, mode="constant", prefilter=False)
+        light = map_coordinates(
+            self._coefficients, [rows, columns], order=3, mode="constant", prefilter=False
+        )
+        return light.reshape(x.shape)
 
     def placed(self, x: u.Quantity, y: u.Quantity, phi: u.Quantity) -> ImageSource:
         """The same image elsewhere, turned by ``phi`` as a whole."""

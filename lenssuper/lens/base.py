@@ -152,13 +152,14 @@ class LensModel(ABC):
         ----------
         grid : `~lenssuper.PixelGrid`
             The field and, with its pixels, how finely the curves are drawn. Curves around a singular centre
-            are found however small they are, down to 1e-8 arcsec.
+            are found however small they are, down to 1e-6 arcsec.
 
         Returns
         -------
         list of `~astropy.units.Quantity`
-            Polylines of shape (N, 2), columns x and y in arcsec, the largest first; closed curves end with
-            their first point. Every point has abs(det A) < 1e-8.
+            Polylines of shape (N, 2), columns x and y in arcsec, the largest first. Closed curves end with
+            their first point; a curve that runs into a singular centre is cut there. Every point has
+            abs(det A) < 1e-8, close to a centre relative to the terms of det A.
         """
         return [arcsec(curve) for curve in curves.critical_curves(self, grid)]
 

@@ -8,10 +8,12 @@ import numpy as np
 
 from ..exceptions import ConvergenceWarning
 from ..grid import PixelGrid
-from ._lattice import distance_to_center, lattice, square
+from ._lattice import NEAREST, distance_to_center, lattice, square
 
 # How close to det A = 0 every point of a critical curve is brought, and in how many steps at most.
 _TOLERANCE = 1e-8
+# The distance from a singular centre, in arcsec, within which curves are not followed.
+_BLIND = 100 * NEAREST
 _STEPS = 40
 # The longest piece of a polyline, as a part of its length, and how often pieces are halved to get there.
 _LONGEST = 1 / 200
@@ -23,7 +25,7 @@ _RADII = (1e-5, 1e4)
 def critical_curves(lens, grid: PixelGrid) -> list[np.ndarray]:
     """Return the curves det A = 0 in the field of the grid, polylines of shape (N, 2), the largest first.
 
-    A closed curve ends with its first point.
+    A closed curve ends with its first point; one that runs into a singular centre is cut there.
     """
     from contourpy import contour_generator
 
@@ -32,8 +34,9 @@ def critical_curves(lens, grid: PixelGrid) -> list[np.ndarray]:
     det = determinant(lens, x, y)
     # the determinant spans many decades near a centre; this keeps its sign and its zeros
     contours = contour_generator(x=x, y=y, z=det / (1 + np.abs(det)), name="serial").lines(0.0)
+    pieces = [piece for contour in contours for piece in _cut_at_centers(contour, centers)]
     scale = np.sqrt(grid._area)
-    curves = [_refine(lens, _polish(lens, c, centers, scale), centers, scale) for c in contours if len(c) > 3]
+    curves = [_refine(lens, _polish(lens, piece, centers, scale), centers, scale) for piece in pieces]
     return sorted(curves, key=lambda curve: -abs(enclosed_area(curve)))
 
 
@@ -120,6 +123,22 @@ def enclosed_area(curve: np.ndarray) -> float:
     return float(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]) / 2)
 
 
+def _cut_at_centers(curve, centers):
+    """Return the pieces of a curve away from the centres.
+
+    A critical curve may run through an isothermal centre. Its caustic then ends on the cut of that centre,
+    and the digits of det A are lost on the way.
+    """
+    near = distance_to_center(*curve.T, centers) < _BLIND
+    if near.any() and np.array_equal(curve[0], curve[-1]):
+        # start a closed curve at a centre
+        first = int(np.argmax(near))
+        curve, near = (np.roll(a[:-1], -first, axis=0) for a in (curve, near))
+    edges = np.flatnonzero(np.diff(near)) + 1
+    runs = zip(np.split(curve, edges), np.split(near, edges), strict=True)
+    return [points for points, blind in runs if not blind[0] and len(points) > 3]
+
+
 def _shoot(lens, curve):
     alpha = np.stack(lens._deflection(curve[:, 0], curve[:, 1]), axis=-1)
     return curve - alpha
@@ -165,11 +184,13 @@ def _polish(lens, curve, centers, scale):
         length = np.abs(factor) * np.sqrt(slope2)
         factor = factor * np.minimum(1, 0.3 * reach / np.maximum(length, 1e-300))
         points = points + np.stack([factor * slope_x, factor * slope_y], axis=-1)
-    worst = np.max(np.abs(determinant(lens, *points.T)))
+    # a curve may run through a singular centre, where the terms of det A diverge and cancel
+    psi_xx, psi_yy, psi_xy = lens._hessian(*points.T)
+    terms = 1 + np.abs((1 - psi_xx) * (1 - psi_yy)) + psi_xy**2
+    worst = np.max(np.abs(determinant(lens, *points.T)) / terms)
     if not worst < _TOLERANCE:
-        warnings.warn(
-            f"a critical curve is exact to |det A| = {worst:.1e} only", ConvergenceWarning, stacklevel=2
-        )
+        message = f"a critical curve is exact to {worst:.1e} of the terms of det A only"
+        warnings.warn(message, ConvergenceWarning, stacklevel=5)
     if np.array_equal(curve[0], curve[-1]):
         points[-1] = points[0]
     return points

@@ -96,7 +96,7 @@ def _solve(lens, cells, beta):
     for _ in range(_STEPS):
         psi_xx, psi_yy, psi_xy = lens._hessian(point[0], point[1])
         det = determinant(lens, point[0], point[1])
-        det = np.where(det == 0, 1e-300, det)
+        det = np.where(np.abs(det) < 1e-12, 1e-12, det)
         step = np.stack([(1 - psi_yy) * residual[0] + psi_xy * residual[1],
                          psi_xy * residual[0] + (1 - psi_xx) * residual[1]]) / det  # fmt: skip
         length = np.maximum(np.hypot(*step), 1e-300)

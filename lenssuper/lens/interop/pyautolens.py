@@ -14,8 +14,8 @@ from .ellipticity import axis_ratio_and_angle
 def from_pyautolens(einstein_radius, ell_comps, centre, slope, gamma_1, gamma_2) -> LensModel:
     """Return an SIE (slope 2) or EPL, plus a shear if there is any.
 
-    PyAutoLens has kappa = (3 - slope) / (1 + q) (einstein_radius / R)^(slope - 1), R^2 = x'^2 + y'^2 / q^2;
-    that is the kappa of `~lenssuper.EPL` with theta_E = sqrt(q) (2 / (1 + q))^(1 / (slope - 1)) einstein_radius.
+    PyAutoLens has kappa = (3 - slope) / (1 + q) (einstein_radius / R)^(slope - 1), R^2 = x'^2 + y'^2 / q^2.
+    That is the kappa of an EPL with theta_E = sqrt(q) (2 / (1 + q))^(1 / (slope - 1)) einstein_radius.
     """
     radius = to_arcsec(einstein_radius, "einstein_radius")
     slope = to_number(slope, "slope")

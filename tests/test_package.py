@@ -33,6 +33,8 @@ ORDER = [
     ["networks"],
     ["training"],
     ["simulate"],
+    ["_resolution", "_resultfile"],
+    ["_resultfile"],
     ["result"],
     ["superresolver"],
     ["lensfit", "catalog"],

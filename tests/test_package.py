@@ -34,7 +34,6 @@ ORDER = [
     ["training"],
     ["simulate"],
     ["_resolution", "_resultfile"],
-    ["_resultfile"],
     ["result"],
     ["superresolver"],
     ["lensfit", "catalog"],
@@ -207,6 +206,10 @@ def test_layer_check_sees_a_wrong_import(module, source, complaint):
 )
 def test_layer_check_lets_a_right_import_pass(module, source):
     assert layer_errors(source, module) == []
+
+
+def test_every_room_has_one_place():
+    assert len(LEVEL) == sum(len(rooms) for rooms in ORDER)
 
 
 def test_import_is_light():

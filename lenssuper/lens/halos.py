@@ -1,4 +1,4 @@
-"""NFW haloes, plain and truncated: pure functions of float arrays in arcsec, as `lenssuper.lens.profiles`.
+"""NFW haloes, plain and truncated: pure functions of float arrays in arcsec, as ``lenssuper.lens.profiles``.
 
 Both are normalised by ``alpha_Rs``, the deflection at the scale radius ``Rs`` of the halo without truncation,
 so that 4 rho_s Rs = alpha_Rs / (Rs (1 + ln 1/2)) with the density rho_s in units of the critical surface

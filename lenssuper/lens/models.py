@@ -1,4 +1,4 @@
-"""The lens models: a parameter list and the functions of `lenssuper.lens.profiles` each stands on."""
+"""The lens models: a parameter list and the functions of ``lenssuper.lens.profiles`` each stands on."""
 
 from __future__ import annotations
 

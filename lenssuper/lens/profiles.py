@@ -12,7 +12,7 @@ References
 ----------
 Kormann, Schneider & Bartelmann 1994, A&A 284, 285; Keeton & Kochanek 1998, ApJ 495, 157; Keeton 2001,
 arXiv:astro-ph/0102341; Tessore & Metcalf 2015, A&A 580, A79; Schneider, Ehlers & Falco 1992, "Gravitational
-Lenses". NFW haloes are in `lenssuper.lens.halos`.
+Lenses". NFW haloes are in ``lenssuper.lens.halos``.
 """
 
 from __future__ import annotations
@@ -95,9 +95,10 @@ def epl_deflection(x, y, theta_E, q, gamma):
     y:
     alpha = 2 b / (1 + q) (b / R)^(t - 1) Omega(phi).
     """
+    terms = _epl_terms(q)
     xp, x, y, theta_E, q, gamma = as_arrays(x, y, theta_E, q, gamma)
     x, y, centre = off_centre(xp, x, y)
-    return plug(xp, centre, *_epl_deflection(xp, x, y, theta_E, q, gamma - 1))
+    return plug(xp, centre, *_epl_deflection(xp, x, y, theta_E, q, gamma - 1, terms))
 
 
 def epl_hessian(x, y, theta_E, q, gamma):
@@ -105,10 +106,11 @@ def epl_hessian(x, y, theta_E, q, gamma):
 
     gamma_1 + i gamma_2 = (1 - t) e^(i phi) alpha / r - e^(2 i phi) kappa, phi the polar angle.
     """
+    terms = _epl_terms(q)
     xp, x, y, theta_E, q, gamma = as_arrays(x, y, theta_E, q, gamma)
     x, y, centre = off_centre(xp, x, y)
     t = gamma - 1
-    alpha_x, alpha_y = _epl_deflection(xp, x, y, theta_E, q, t)
+    alpha_x, alpha_y = _epl_deflection(xp, x, y, theta_E, q, t, terms)
     kappa = (2 - t) / 2 * theta_E**t * (q * x**2 + y**2 / q) ** (-t / 2)
     r2 = x**2 + y**2
     gamma1 = ((1 - t) * (x * alpha_x - y * alpha_y) - kappa * (x**2 - y**2)) / r2
@@ -165,17 +167,17 @@ def _isothermal_hessian(xp, x, y, two_kappa, centre):
     return plug(xp, centre, scale * y**2, scale * x**2, -scale * x * y)
 
 
-def _epl_deflection(xp, x, y, theta_E, q, t):
+def _epl_deflection(xp, x, y, theta_E, q, t, terms):
     b = theta_E * xp.sqrt(q)
     radius = xp.sqrt((q * x) ** 2 + y**2)
     cos, sin = q * x / radius, y / radius
-    omega_x, omega_y = _epl_angular(xp, cos, sin, q, t)
+    omega_x, omega_y = _epl_angular(xp, cos, sin, q, t, terms)
     # b^t R^(1 - t) rather than b (b / R)^(t - 1): no 0/0 for theta_E = 0
     scale = 2 / (1 + q) * b**t * radius ** (1 - t)
     return scale * omega_x, scale * omega_y
 
 
-def _epl_angular(xp, cos, sin, q, t):
+def _epl_angular(xp, cos, sin, q, t, terms):
     """Return Omega(phi) = e^(i phi) 2F1(1, t/2; 2 - t/2; -f e^(2 i phi)), f = (1 - q) / (1 + q).
 
     Tessore & Metcalf 2015, eq. 23, by its power series (their sect. 3): Omega_0 = e^(i phi) and
@@ -184,18 +186,19 @@ def _epl_angular(xp, cos, sin, q, t):
     f = (1 - q) / (1 + q)
     z_x, z_y = -f * (cos**2 - sin**2), -f * 2 * sin * cos
     sum_x, sum_y = xp.ones_like(z_x), xp.zeros_like(z_y)
-    for n in range(_epl_terms(xp, q), 0, -1):
+    for n in range(terms, 0, -1):
         ratio = (2 * n - 2 + t) / (2 * n + 2 - t)
         sum_x, sum_y = 1 + ratio * (z_x * sum_x - z_y * sum_y), ratio * (z_x * sum_y + z_y * sum_x)
     return cos * sum_x - sin * sum_y, cos * sum_y + sin * sum_x
 
 
-def _epl_terms(xp, q):
+def _epl_terms(q):
     """Return how many terms leave a remainder below 1e-16: term n is at most f^n in absolute value."""
     try:
-        lowest = float(xp.min(q.detach() if hasattr(q, "detach") else q))
+        lowest = q if isinstance(q, int | float) else float((q.detach() if hasattr(q, "detach") else q).min())
     except RuntimeError:
         # a batching transformation of torch hides the values
         lowest = _EPL_TRACED_Q
-    f = (1 - max(lowest, EPL_LOWEST_Q)) / (1 + max(lowest, EPL_LOWEST_Q))
+    lowest = max(lowest, EPL_LOWEST_Q)
+    f = (1 - lowest) / (1 + lowest)
     return math.ceil(math.log(1e-16 * (1 - f)) / math.log(f)) if f > 1e-16 else 1

@@ -84,6 +84,13 @@ def test_single_precision_stays_single(lens, positions, single):
     assert all(part.dtype == single for part in lens._hessian(x, y))
 
 
+def test_everything_stays_on_the_device_of_the_positions(lens):
+    """Plain parameters follow the positions; the meta device has no values, so nothing may be read back."""
+    x = torch.zeros(3, device="meta")
+    results = (*lens._deflection(x, x), lens._potential(x, x), *lens._hessian(x, x))
+    assert all(result.device.type == "meta" and result.shape == (3,) for result in results)
+
+
 def test_parameter_gradients(lens, positions):
     """Automatic differentiation through every parameter against central differences."""
     x, y = (p[:50] for p in positions)

@@ -99,6 +99,8 @@ def test_any_real_data(dtype):
     values = np.arange(48).reshape(SHAPE)
     obs = Observation.from_nddata(image(data=values.astype(dtype)))
     assert np.array_equal(obs.data, values)
+    assert obs.data.dtype == np.float64
+    assert obs.data.dtype.isnative
 
 
 def test_least_it_takes():

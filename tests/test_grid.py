@@ -170,8 +170,8 @@ def test_covering():
     assert PixelGrid.covering(x, y, 0.1 * u.arcsec, margin=2).shape == (13, 20)
     assert PixelGrid.covering(x, y, 0.1 * u.arcsec, square=True).shape == (16, 16)
     # A span of whole pixels needs no more than that; one point needs one pixel.
-    assert (0.8 - 0.1) / 0.1 > 7
-    assert PixelGrid.covering([0, 0.3] * u.arcsec, [0.1, 0.8] * u.arcsec, 0.1 * u.arcsec).shape == (7, 3)
+    assert (0.4 - 0.1) / 0.1 > 3
+    assert PixelGrid.covering([0, 0.7] * u.arcsec, [0.1, 0.4] * u.arcsec, 0.1 * u.arcsec).shape == (3, 7)
     assert PixelGrid.covering(1 * u.arcsec, 2 * u.arcsec, 0.1 * u.arcsec).shape == (1, 1)
     reference = SkyCoord(10 * u.deg, 20 * u.deg)
     assert PixelGrid.covering(x, y, 0.1 * u.arcsec, reference=reference).reference == reference

@@ -1,0 +1,300 @@
+"""Image pixels cut into triangles that the lens maps, as many as the accuracy needs.
+
+An element is a triangle of the image plane with its three corners and the middles of its three edges mapped to
+the source plane (an array row of six numbers per coordinate: corners 0, 1, 2, middles of 01, 12, 20).  Its
+overlap with the cells of the source grid is computed from the straight triangle plus, to first order, the
+quadratic through the middles; what is left is third order in its size and second order in its curvature.
+
+Where that remainder could move more than `tol` of a pixel's light over a cell border, elements are halved across
+the edge that bends most.  Elements that no border crosses, or that land outside the grid, are left whole: they
+are exact.  Coordinates in the source plane are in cells of the source grid.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lenssuper.operators._compile import compiled
+
+
+
+@compiled
+def _axis(v, e, remainder, n):
+    """What one coordinate of element e says about borders between cells.
+
+    Returns the reach (-1: outside the grid on this axis, 0: no border crosses, 1: one does), the error per weight
+    and how far the three edges bend.
+    """
+    b0 = abs(v[e, 3] - 0.5 * (v[e, 0] + v[e, 1]))
+    b1 = abs(v[e, 4] - 0.5 * (v[e, 1] + v[e, 2]))
+    b2 = abs(v[e, 5] - 0.5 * (v[e, 2] + v[e, 0]))
+    most = max(b0, b1, b2)
+    pad = 0.25 * most + remainder
+    lo = min(v[e, 0], v[e, 1], v[e, 2])
+    hi = max(v[e, 0], v[e, 1], v[e, 2])
+    width = hi - lo
+    lo = min(lo, v[e, 3], v[e, 4], v[e, 5]) - pad
+    hi = max(hi, v[e, 3], v[e, 4], v[e, 5]) + pad
+    if hi <= 0.0 or lo >= n:
+        return -1, 0.0, b0, b1, b2
+    lo = max(lo, -0.5)
+    hi = min(hi, n + 0.5)
+    if np.floor(lo) == np.floor(hi):
+        return 0, 0.0, b0, b1, b2
+    if width <= 0.0:
+        return 1, 1.0, b0, b1, b2
+    error = remainder + most * most / width
+    for k in range(3):
+        m = (k + 1) % 3
+        bend = b0 if k == 0 else (b1 if k == 1 else b2)
+        lo = max(min(v[e, k], v[e, m], v[e, 3 + k]) - pad, -0.5)
+        hi = min(max(v[e, k], v[e, m], v[e, 3 + k]) + pad, n + 0.5)
+        if lo < hi and np.floor(lo) != np.floor(hi):
+            # part of the edge is nearer to the border than it bends: the chord does not know of it
+            run = abs(v[e, k] - v[e, m])
+            error += bend * (bend / run if bend < run else 1.0)
+    return 1, min(2.0 * error / width, 1.0), b0, b1, b2
+
+
+@compiled
+def _judge(x, y, e, weight, rest_x, rest_y, sides, rows, columns):
+    """How much light of element e may be in a wrong cell, and the edge to halve to make that less.
+
+    `sides` are the squared lengths of the edges in the image plane.
+    """
+    reach_x, error_x, bx0, bx1, bx2 = _axis(x, e, rest_x, columns)
+    reach_y, error_y, by0, by1, by2 = _axis(y, e, rest_y, rows)
+    if reach_x < 0 or reach_y < 0 or (reach_x == 0 and reach_y == 0):
+        return 0.0, 0
+    longest = max(sides[0], sides[1], sides[2])
+    scale_x = error_x / (max(bx0, bx1, bx2) + rest_x + 1e-300)
+    scale_y = error_y / (max(by0, by1, by2) + rest_y + 1e-300)
+    best = -1.0
+    edge = 0
+    for k in range(3):
+        share = sides[k] / longest
+        bend_x = bx0 if k == 0 else (bx1 if k == 1 else bx2)
+        bend_y = by0 if k == 0 else (by1 if k == 1 else by2)
+        score = 0.0
+        if reach_x == 1:
+            score += scale_x * (bend_x + share * rest_x)
+        if reach_y == 1:
+            score += scale_y * (bend_y + share * rest_y)
+        if score > best:
+            best = score
+            edge = k
+    return weight * min(error_x + error_y, 1.0), edge
+
+
+@compiled
+def from_corners(u, v, k, wanted, starts, x, y):
+    """Elements of the wanted pixels, each k x k squares cut in two, straight-edged.
+
+    u, v are the mapped corners of the squares, (k m + 1, k n + 1) for `wanted` of shape (m, n); `starts` (m n + 1)
+    and x, y (elements, 6) are filled.  All elements of a pixel have the same weight.
+    """
+    ny, nx = wanted.shape
+    e = 0
+    for p in range(ny * nx):
+        starts[p] = e
+        if wanted[p // nx, p % nx]:
+            for i in range(p // nx * k, (p // nx + 1) * k):
+                for j in range(p % nx * k, (p % nx + 1) * k):
+                    for half in range(2):
+                        x[e, 0], y[e, 0] = u[i, j], v[i, j]
+                        x[e, 1 + half], y[e, 1 + half] = u[i + 1, j + 1], v[i + 1, j + 1]
+                        x[e, 2 - half], y[e, 2 - half] = u[i + half, j + 1 - half], v[i + half, j + 1 - half]
+                        for c in range(3):
+                            x[e, 3 + c] = 0.5 * (x[e, c] + x[e, (c + 1) % 3])
+                            y[e, 3 + c] = 0.5 * (y[e, c] + y[e, (c + 1) % 3])
+                        e += 1
+    starts[ny * nx] = e
+
+
+@compiled
+def from_half_steps(u, v, wanted, starts, x, y):
+    """Two elements for each wanted pixel, from the map at steps of half a pixel.
+
+    u, v have shape (2 m + 3, 2 n + 3), half a pixel more than the m x n pixels on each side.
+    """
+    ny, nx = wanted.shape
+    e = 0
+    for p in range(ny * nx):
+        starts[p] = e
+        i, j = 1 + 2 * (p // nx), 1 + 2 * (p % nx)
+        if wanted[p // nx, p % nx]:
+            for half in range(2):
+                _lattice_element(u, v, i, j, half, x, y, e)
+                e += 1
+    starts[ny * nx] = e
+
+
+@compiled
+def _lattice_element(u, v, i, j, half, x, y, e):
+    """One half of the pixel whose first corner is node (i, j): half 0 below the diagonal, 1 above it."""
+    ci, cj = i + 2 * half, j + 2 - 2 * half  # the corner off the diagonal
+    x[e, 0], y[e, 0] = u[i, j], v[i, j]
+    x[e, 1], y[e, 1] = u[ci, cj], v[ci, cj]
+    x[e, 2], y[e, 2] = u[i + 2, j + 2], v[i + 2, j + 2]
+    a, b = (i + ci) // 2, (j + cj) // 2
+    x[e, 3], y[e, 3] = u[a, b], v[a, b]
+    a, b = (ci + i + 2) // 2, (cj + j + 2) // 2
+    x[e, 4], y[e, 4] = u[a, b], v[a, b]
+    x[e, 5], y[e, 5] = u[i + 1, j + 1], v[i + 1, j + 1]
+
+
+@compiled
+def _third(f, i, j):
+    """How far the map is off its quadratic in the pixel with centre node (i, j), from third differences."""
+    along = abs(f[i, j + 2] - 3.0 * f[i, j + 1] + 3.0 * f[i, j] - f[i, j - 1])
+    along = max(along, abs(f[i, j + 1] - 3.0 * f[i, j] + 3.0 * f[i, j - 1] - f[i, j - 2]))
+    up = abs(f[i + 2, j] - 3.0 * f[i + 1, j] + 3.0 * f[i, j] - f[i - 1, j])
+    up = max(up, abs(f[i + 1, j] - 3.0 * f[i, j] + 3.0 * f[i - 1, j] - f[i - 2, j]))
+    mixed = abs(f[i + 1, j + 1] - 2.0 * f[i + 1, j] + f[i + 1, j - 1]
+                - f[i - 1, j + 1] + 2.0 * f[i - 1, j] - f[i - 1, j - 1])
+    mixed += abs(f[i + 1, j + 1] - 2.0 * f[i, j + 1] + f[i - 1, j + 1]
+                 - f[i + 1, j - 1] + 2.0 * f[i, j - 1] - f[i - 1, j - 1])
+    # a cubic is off its quadratic by 0.064 third differences of half steps
+    return 0.064 * (along + up + 1.5 * mixed)
+
+
+@compiled
+def screen(u, v, rows, columns, tol, rest_x, rest_y, rough):
+    """Find the pixels for which two elements are not enough.
+
+    u, v as in `from_half_steps`; rest_x, rest_y, rough (m, n) are filled.
+    """
+    x = np.empty((2, 6))
+    y = np.empty((2, 6))
+    sides = np.array([1.0, 1.0, 2.0])
+    for i in range(rough.shape[0]):
+        for j in range(rough.shape[1]):
+            rest_x[i, j] = _third(u, 2 * i + 2, 2 * j + 2)
+            rest_y[i, j] = _third(v, 2 * i + 2, 2 * j + 2)
+            error = 0.0
+            for half in range(2):
+                _lattice_element(u, v, 2 * i + 1, 2 * j + 1, half, x, y, half)
+                error += _judge(x, y, half, 0.5, rest_x[i, j], rest_y[i, j], sides, rows, columns)[0]
+            rough[i, j] = error > tol
+
+
+@compiled
+def _register(pixel, x, y, e, error, rows, columns, totals, counts, sign):
+    """Add the error of element e to the cells its corners and middles are in (or take it off: sign -1).
+
+    The table is kept by a hash of pixel and cell; where two fall together, their errors add up.
+    """
+    seen_last = -1
+    seen_before = -1
+    for k in range(6):
+        c = int(min(max(x[e, k], 0.0), columns - 1.0))
+        r = int(min(max(y[e, k], 0.0), rows - 1.0))
+        slot = _slot(pixel[e], r, c, totals.size)
+        if slot != seen_last and slot != seen_before:
+            totals[slot] += sign * error
+            counts[slot] += sign
+            seen_before = seen_last
+            seen_last = slot
+
+
+@compiled
+def _slot(pixel, r, c, size):
+    key = (pixel * 73856093) ^ (r * 19349663) ^ (c * 83492791)
+    return ((key * 40503) >> 8) & (size - 1)
+
+
+@compiled
+def forget(chosen, pixel, x, y, errors, rows, columns, totals, counts):
+    """Take the errors of the chosen elements off the table of cells."""
+    for e in chosen:
+        _register(pixel, x, y, e, errors[e], rows, columns, totals, counts, -1)
+
+
+@compiled
+def judge(which, pixel, plane, x, y, weights, rest_x, rest_y, rows, columns, errors, edges, totals, counts):
+    """Find error and worst edge of some elements, and enter the errors in the table of cells."""
+    sides = np.empty(3)
+    for e in which:
+        for k in range(3):
+            m = (k + 1) % 3
+            sides[k] = (plane[e, k, 0] - plane[e, m, 0]) ** 2 + (plane[e, k, 1] - plane[e, m, 1]) ** 2
+        errors[e], edges[e] = _judge(x, y, e, weights[e], rest_x[e], rest_y[e], sides, rows, columns)
+        if errors[e] > 0.0:
+            _register(pixel, x, y, e, errors[e], rows, columns, totals, counts, 1)
+
+
+@compiled
+def choose(looked_at, pixel, x, y, errors, rows, columns, totals, counts, tol, chosen, left):
+    """Sort elements: `chosen` to be halved, the worst in cells that are not accurate enough; `left` to look at again.
+
+    Elements of which all cells are accurate enough go nowhere.  Returns how many there are of the two.
+    """
+    n_chosen = 0
+    n_left = 0
+    for e in looked_at:
+        if errors[e] <= 0.0:
+            continue
+        state = 0
+        for k in range(6):
+            c = int(min(max(x[e, k], 0.0), columns - 1.0))
+            r = int(min(max(y[e, k], 0.0), rows - 1.0))
+            slot = _slot(pixel[e], r, c, totals.size)
+            if totals[slot] > tol:
+                state = 1
+                if errors[e] * counts[slot] > 0.5 * tol:
+                    state = 2
+                    break
+        if state == 2:
+            chosen[n_chosen] = e
+            n_chosen += 1
+        elif state == 1:
+            left[n_left] = e
+            n_left += 1
+    return n_chosen, n_left
+
+
+@compiled
+def halve_plane(chosen, n, edges, pixel, plane, weights, torn, points):
+    """Cut the chosen elements in two in the image plane: one half replaces the whole, the other goes to n + i.
+
+    `points`, (3 * chosen, 2), is filled with the new middles of edges.
+    """
+    for i in range(len(chosen)):
+        e = chosen[i]
+        t = n + i
+        a = edges[e]
+        b, c = (a + 1) % 3, (a + 2) % 3
+        for d in range(2):
+            pa, pb, pc = plane[e, a, d], plane[e, b, d], plane[e, c, d]
+            middle = 0.5 * (pa + pb)
+            plane[e, 0, d], plane[e, 1, d], plane[e, 2, d] = pa, middle, pc
+            plane[t, 0, d], plane[t, 1, d], plane[t, 2, d] = middle, pb, pc
+            points[3 * i, d] = 0.5 * (pa + middle)
+            points[3 * i + 1, d] = 0.5 * (pb + middle)
+            points[3 * i + 2, d] = 0.5 * (pc + middle)
+        pixel[t] = pixel[e]
+        weights[e] = weights[t] = 0.5 * weights[e]
+        ta, tb, tc = torn[e, a], torn[e, b], torn[e, c]
+        torn[e, 0], torn[e, 1], torn[e, 2] = ta, False, tc
+        torn[t, 0], torn[t, 1], torn[t, 2] = False, tb, tc
+
+
+@compiled
+def halve_map(chosen, n, edges, mapped, v, rest):
+    """The same for one mapped coordinate; the error of the quadratic seen at the new points is kept in `rest`."""
+    for i in range(len(chosen)):
+        e = chosen[i]
+        t = n + i
+        a = edges[e]
+        b, c = (a + 1) % 3, (a + 2) % 3
+        va, vb, vc, ab, bc, ca = v[e, a], v[e, b], v[e, c], v[e, 3 + a], v[e, 3 + b], v[e, 3 + c]
+        quarter, three, inner = mapped[3 * i], mapped[3 * i + 1], mapped[3 * i + 2]
+        ends = -0.125 * (va + vb)
+        off = max(
+            abs(quarter - (0.5 * va + ends + 0.75 * ab)),
+            abs(three - (0.5 * vb + ends + 0.75 * ab)),
+            abs(inner - (ends + 0.25 * ab + 0.5 * (bc + ca))),
+        )
+        rest[e] = rest[t] = max(0.35 * off, 0.125 * rest[e])
+        v[e, 0], v[e, 1], v[e, 2], v[e, 3], v[e, 4], v[e, 5] = va, ab, vc, quarter, inner, ca
+        v[t, 0], v[t, 1], v[t, 2], v[t, 3], v[t, 4], v[t, 5] = ab, vb, vc, three, bc, inner

@@ -1,5 +1,6 @@
 """Ways to find the source behind an observation, interchangeable behind one protocol."""
 
-from .base import Posterior, Solver
+from lenssuper.solvers.base import Posterior, Solver
+from lenssuper.solvers.lognormal import LogNormal
 
-__all__ = ["Posterior", "Solver"]
+__all__ = ["LogNormal", "Posterior", "Solver"]

@@ -67,7 +67,7 @@ def spectral_sums(
     matrix: Callable, vectors: Sequence[np.ndarray], functions: Sequence[Callable], steps: int
 ) -> list[float]:
     """
-    Estimate the sums of functions over the eigenvalues of a symmetric matrix.
+    Estimate the sums of functions over the eigenvalues of a symmetric positive definite matrix.
 
     Stochastic Lanczos quadrature (Ubaru, Chen & Saad 2017, SIAM J. Matrix Anal. Appl. 38, 1075, algorithm 1).
 
@@ -108,12 +108,12 @@ def _lanczos_quadrature(matrix, vector, steps):
         # against all before, as rounding makes the basis forget them
         image = image - basis[: k + 1].T @ (basis[: k + 1] @ image)
         norm = np.linalg.norm(image)
-        if k == steps - 1 or norm < 1e-10 * abs(diagonal[0]):
+        if k == steps - 1 or norm < 1e-8 * max(diagonal):
             break
         beside.append(norm)
         basis[k + 1] = image / norm
     nodes, vectors = eigh_tridiagonal(np.array(diagonal), np.array(beside[: len(diagonal) - 1]))
-    return nodes, vectors[0] ** 2
+    return np.maximum(nodes, np.finfo(float).eps * nodes[-1]), vectors[0] ** 2
 
 
 class StationaryField:
@@ -149,3 +149,7 @@ class StationaryField:
     def apply(self, white: np.ndarray) -> np.ndarray:
         """Give the field (ny, nx) of white noise (ny, nx); the map is symmetric."""
         return scipy.fft.irfft2(scipy.fft.rfft2(white) * self._amplitude, s=self.shape)
+
+    def invert(self, field: np.ndarray) -> np.ndarray:
+        """Give the white noise (ny, nx) that `apply` turns into a field."""
+        return scipy.fft.irfft2(scipy.fft.rfft2(field) / self._amplitude, s=self.shape)

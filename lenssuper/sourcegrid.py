@@ -1,0 +1,116 @@
+"""The grid of the source plane that an observation and its lens ask for."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import fft, ndimage
+
+from lenssuper._units import arcsec
+from lenssuper.exceptions import ObservationError
+from lenssuper.grid import PixelGrid
+from lenssuper.lens import LensModel
+from lenssuper.observation import Observation
+
+__all__ = ["default_source_grid"]
+
+# Beyond this many pixels along a side, the grid is fitted to where there is light.
+_COMFORTABLE = 128
+# The most pixels along a side, however large the field.
+_LARGEST = 256
+# S/N of the mean of 3 x 3 pixels from which there is light. 4 keeps noise out: one field of 64 x 64 pixels
+# in a dozen has a false one, and the margin forgives it.
+_LIT = 4.0
+# Free space around the light, as a share of its size; the faint outskirts of a galaxy reach beyond what is
+# seen of them.
+_MARGIN = 0.4
+
+
+def default_source_grid(observation: Observation, lens: LensModel, factor: int) -> PixelGrid:
+    """
+    Give a grid that covers what the observation shows of the source plane, as finely as the lens resolves it.
+
+    Parameters
+    ----------
+    observation : Observation
+    lens : LensModel
+    factor : int
+        Number of fine image pixels along the side of an observed one.
+
+    Returns
+    -------
+    PixelGrid
+        Square pixels along west and north, in the frame of the observation.
+
+    Raises
+    ------
+    ObservationError
+        If the lens sends no pixel that is used to a finite place in the source plane.
+
+    Notes
+    -----
+    The pixels are as large as those of the fine image divided by the square root of the magnification, the
+    median over the pixels with light: lensing conserves surface brightness, so that is the scale at which a
+    pixel of the source fills one of the image (Schneider, Ehlers & Falco 1992, section 5.2). The grid covers
+    all that the unmasked pixels are mapped to. Where that takes more than 128 pixels a side, it covers the
+    light, with a margin; what has no light is dark anyway, and costs time. Where that takes more than 256,
+    the pixels are larger.
+    """
+    used = ndimage.binary_dilation(~observation.mask, np.ones((3, 3)), iterations=2)
+    x, y = observation.grid._centers()
+    beta = _source_positions(lens, x, y)
+    lit = _lit(observation)
+    seen = _box(beta, used)
+    # what a point mass or a steep core throws out of the field carries no light
+    field = _box(np.stack(np.broadcast_arrays(x, y)), used)
+    low, high = np.maximum(seen[0], field[0]), np.minimum(seen[1], field[1])
+    if not np.all(high > low):
+        raise ObservationError(
+            f"the lens maps the field to {seen[0]}..{seen[1]} arcsec in the source plane, outside of the field "
+            f"itself ({field[0]}..{field[1]} arcsec): check the units and the centre of {lens!r}"
+        )
+    fine = observation.grid._side / factor
+    scale = fine / np.sqrt(_magnification(lens, x, y, lit if lit.any() else used))
+    if np.max(high - low) > _COMFORTABLE * scale and lit.any():
+        lit_low, lit_high = _box(beta, lit)
+        margin = np.maximum(_MARGIN * (lit_high - lit_low), 8 * fine)
+        low, high = np.maximum(low, lit_low - margin), np.minimum(high, lit_high + margin)
+    scale = max(scale, np.max(high - low) / _LARGEST)
+    # the priors of the solvers work by FFT
+    nx, ny = (fft.next_fast_len(int(np.ceil(side / scale)) + 2, real=True) for side in high - low)
+    return PixelGrid(
+        (ny, nx), arcsec(scale), center=arcsec((low + high) / 2), reference=observation.grid.reference
+    )
+
+
+def _source_positions(lens, x, y):
+    x, y = np.broadcast_arrays(x, y)
+    alpha_x, alpha_y = lens._deflection(x, y)
+    return np.stack([x - alpha_x, y - alpha_y])
+
+
+def _box(positions, where):
+    """Lower and upper corner of the finite positions (2, ny, nx) where a mask says so."""
+    points = positions[:, where & np.isfinite(positions).all(axis=0)]
+    if not points.size:
+        raise ObservationError("the lens deflects no pixel of the observation to a finite place")
+    return points.min(axis=1), points.max(axis=1)
+
+
+def _lit(observation: Observation) -> np.ndarray:
+    """Where the weighted mean of 3 x 3 pixels is well above zero."""
+    weights = observation.weights
+    scaled = weights / weights.max()  # of order one, whatever the unit
+    box = np.ones((3, 3))
+    total = ndimage.convolve(scaled, box, mode="constant")  # not a running sum, which can round below zero
+    signal = ndimage.convolve(scaled * observation.data, box, mode="constant")
+    noise = np.sqrt(total / weights.max())
+    return (signal > _LIT * noise) & ~observation.mask
+
+
+def _magnification(lens, x, y, where):
+    """Median magnification over some pixels, from 1 to 25."""
+    x, y = (values[where] for values in np.broadcast_arrays(x, y))
+    xx, yy, xy = lens._hessian(x, y)
+    with np.errstate(divide="ignore"):
+        mu = 1 / np.abs((1 - xx) * (1 - yy) - xy**2)
+    return float(np.clip(np.median(mu[~np.isnan(mu)]), 1, 25)) if mu.size else 1.0

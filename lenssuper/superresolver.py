@@ -1,0 +1,197 @@
+"""The front door: observed lenses go in, super-resolved lenses come out."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable
+
+import numpy as np
+from astropy.nddata import NDData
+from tqdm.auto import tqdm
+
+from lenssuper.exceptions import LensSuperWarning
+from lenssuper.forward import ForwardModel
+from lenssuper.grid import PixelGrid, check_count
+from lenssuper.lens import LensModel
+from lenssuper.observation import Observation
+from lenssuper.result import SuperResolution
+from lenssuper.solvers import LogNormal, Solver
+
+__all__ = ["SuperResolver"]
+
+
+class SuperResolver:
+    """
+    Super-resolves images of a lensed galaxy, given the lens.
+
+    Parameters
+    ----------
+    lens : LensModel
+        The deflector; its coordinates are offsets from the centre of the image (or from the reference point
+        of ``grid``), x to the west and y to the north.
+    factor : int, optional
+        How many pixels the super-resolved image has to an observed one, along each axis.
+    solver : Solver, optional
+        How the source is found; by default `~lenssuper.solvers.LogNormal`.
+    grid : PixelGrid, optional
+        Where the pixels of the observations are, instead of what their WCS says.
+    source_grid : PixelGrid, optional
+        Pixels in the source plane; by default chosen from lens and observation, see
+        `~lenssuper.sourcegrid.default_source_grid`.
+    psf_oversampling : int, optional
+        Number of PSF samples per pixel of the observation, along each axis.
+    psf_includes_pixel : bool, optional
+        Whether the PSF is effective (a star as the pixels see it) or optical (the pixel is still to be
+        applied).
+    rng : `~numpy.random.Generator` or int, optional
+        For the solver; a seed gives the same result every time.
+    progress : bool, optional
+        Whether to show a progress bar; by default on a terminal, where it takes longer than a second.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind.
+    ValueError
+        If ``factor`` is not positive.
+
+    Examples
+    --------
+    >>> from lenssuper import SuperResolver
+    >>> from lenssuper.simulate import random_mock
+    >>> mock = random_mock(1, shape=(32, 32))
+    >>> sr = SuperResolver(mock.lens, factor=2, rng=1)(mock.observation)
+    >>> sr.image.shape
+    (64, 64)
+    >>> bool(0.8 < sr.reduced_chi2 < 1.2)
+    True
+    """
+
+    def __init__(
+        self,
+        lens: LensModel,
+        factor: int = 2,
+        *,
+        solver: Solver | None = None,
+        grid: PixelGrid | None = None,
+        source_grid: PixelGrid | None = None,
+        psf_oversampling: int = 1,
+        psf_includes_pixel: bool = True,
+        rng: np.random.Generator | int | None = None,
+        progress: bool | None = None,
+    ) -> None:
+        solver = LogNormal() if solver is None else solver
+        for name, value, kind in (
+            ("lens", lens, LensModel),
+            ("solver", solver, Solver),
+            ("grid", grid, PixelGrid | None),
+            ("source_grid", source_grid, PixelGrid | None),
+            ("psf_includes_pixel", psf_includes_pixel, bool | np.bool_),
+            ("progress", progress, bool | None),
+        ):
+            if not isinstance(value, kind):
+                wanted = getattr(kind, "__name__", str(kind))
+                raise TypeError(f"{name} must be a {wanted}; got {value!r:.80}")
+        self.lens = lens
+        self.factor = check_count(factor, "factor", 1)
+        self.solver = solver
+        self.grid = grid
+        self.source_grid = source_grid
+        self.psf_oversampling = check_count(psf_oversampling, "psf_oversampling", 1)
+        self.psf_includes_pixel = psf_includes_pixel
+        self.rng = rng
+        self.progress = progress
+
+    def __call__(
+        self, observations: NDData | Observation | Iterable[NDData | Observation]
+    ) -> SuperResolution | list[SuperResolution]:
+        """
+        Super-resolve one observation, or each of several.
+
+        Parameters
+        ----------
+        observations : `~astropy.nddata.NDData` or Observation, or an iterable of them
+            Images with uncertainty and, where there are any, mask, PSF and WCS. They are not changed.
+
+        Returns
+        -------
+        SuperResolution or list of SuperResolution
+            A list for a list.
+
+        Raises
+        ------
+        ObservationError
+            If an observation cannot be used; the message says what to do.
+        ValueError
+            If no pixel of it sees the source.
+
+        Warns
+        -----
+        LensSuperWarning
+            If there is no PSF, or the centre of the lens is outside of the field.
+        """
+        if isinstance(observations, (NDData, Observation)):
+            return self._resolve(observations)
+        if isinstance(observations, (str, bytes)) or not isinstance(observations, Iterable):
+            raise TypeError(
+                "observations must be an NDData, such as a CCDData, or a list of them; "
+                f"got {observations!r:.80}"
+            )
+        return [self._resolve(observation) for observation in observations]
+
+    def _resolve(self, observation):
+        if not isinstance(observation, Observation):
+            observation = Observation.from_nddata(
+                observation,
+                grid=self.grid,
+                psf_oversampling=self.psf_oversampling,
+                psf_includes_pixel=self.psf_includes_pixel,
+            )
+        messages = self._concerns(observation)
+        for message in messages:
+            warnings.warn(message, LensSuperWarning, stacklevel=3)
+        model = ForwardModel(observation, self.lens, factor=self.factor, source_grid=self.source_grid)
+        with self._bar() as bar:
+
+            def report(share, what):
+                bar.set_description_str(what, refresh=False)
+                bar.update(share - bar.n)
+
+            posterior = self.solver.solve(model, rng=self.rng, progress=report)
+        return SuperResolution.from_posterior(
+            model, posterior, solver=type(self.solver).__name__, messages=messages
+        )
+
+    def _concerns(self, observation):
+        """What a person should look at before trusting the result."""
+        concerns = []
+        if observation.psf is None:
+            concerns.append(
+                "the observation has no psf and is taken as not blurred: "
+                "add one with nddata.psf = array (odd sides, its centre in the middle)"
+            )
+        for x, y in self.lens._centers():
+            px, py = observation.grid._to_pixel(x, y)
+            ny, nx = observation.shape
+            if not (-0.5 <= px <= nx - 0.5 and -0.5 <= py <= ny - 0.5):
+                concerns.append(
+                    f'the lens has a centre at ({x:.6g}", {y:.6g}"), outside of the field: x and y are counted '
+                    "from the middle of the image (or grid.reference), to the west and north"
+                )
+        return concerns
+
+    def _bar(self):
+        disable = not self.progress
+        if self.progress is None:
+            disable = not sys.stderr.isatty()
+        return tqdm(
+            total=1.0,
+            disable=disable,
+            delay=0 if self.progress else 1,
+            leave=False,
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
+        )
+
+    def __repr__(self) -> str:
+        return f"SuperResolver({self.lens!r}, factor={self.factor}, solver={type(self.solver).__name__}())"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lenssuper._version import version as __version__
     from lenssuper.forward import ForwardModel
+    from lenssuper.forward_batch import ForwardModelBatch
     from lenssuper.grid import PixelGrid
     from lenssuper.lens import EPL, NFW, SIE, SIS, TNFW, CompositeLens, ExternalShear, LensModel, PointMass
     from lenssuper.observation import Observation, read_observation, write_observation
@@ -41,6 +42,7 @@ __all__ = [
     "CompositeLens",
     "ExternalShear",
     "ForwardModel",
+    "ForwardModelBatch",
     "LensModel",
     "LinearOperator",
     "Observation",
@@ -77,6 +79,7 @@ _MODULE_OF = {
     "PSFConvolution": "operators",
     "Binning": "operators",
     "ForwardModel": "forward",
+    "ForwardModelBatch": "forward_batch",
     "SuperResolution": "result",
     "SuperResolver": "superresolver",
 }

@@ -21,7 +21,7 @@ from lenssuper.observation import Observation
 from lenssuper.operators import BlurAndBin, LensingOperator, LinearOperator, OverlapOperator
 from lenssuper.sourcegrid import default_source_grid
 
-__all__ = ["ForwardModel", "ForwardModelBatch"]
+__all__ = ["ForwardModel"]
 
 
 class ForwardModel(LinearOperator):

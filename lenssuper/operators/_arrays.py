@@ -60,14 +60,14 @@ def _float_array(x, name: str) -> np.ndarray:
     return x.astype(np.float32 if single else np.float64, copy=False)
 
 
-def float_images(x, shape: tuple[int, int], name: str, what: str = "shape"):
+def float_images(x, shape: tuple[int, ...], name: str, what: str = "shape"):
     """
-    Check that ``x`` is real and of shape (..., ny, nx); integers become float64 and half precision float32.
+    Check that ``x`` is real and its last axes are ``shape``; integers become float64, half precision float32.
 
     ``what`` is what the shape is called in the error message.
     """
     x = _float_tensor(x, name) if is_tensor(x) else _float_array(x, name)
-    if tuple(x.shape[-2:]) != shape:
+    if tuple(x.shape[-len(shape) :]) != shape:
         expected = ", ".join(str(n) for n in shape)
         raise ValueError(f"{name} must have shape (..., {expected}), the {what}; got {tuple(x.shape)}")
     return x

@@ -26,7 +26,8 @@ class StridedConvolution(LinearOperator):
 
     Parameters
     ----------
-    kernel : array, shape (factor my, factor mx)
+    kernel : array, shape (factor my, factor mx) or (..., factor my, factor mx)
+        With leading axes, a kernel for every image of a batch with the same last axes.
     factor : int
     out_shape : tuple of int
 
@@ -39,7 +40,7 @@ class StridedConvolution(LinearOperator):
 
     def __init__(self, kernel: np.ndarray, factor: int, out_shape: Sequence[int]) -> None:
         ny, nx = image_shape(out_shape, "out_shape")
-        my, mx = (n // factor for n in kernel.shape)
+        my, mx = (n // factor for n in kernel.shape[-2:])
         self._phase_shape = ny + my - 1, nx + mx - 1
         super().__init__([factor * n for n in self._phase_shape], (ny, nx))
         self._kernel = kernel
@@ -94,13 +95,13 @@ class StridedConvolution(LinearOperator):
         return _fft_of(transformed).irfft2(transformed, s=self._size)[..., :ny, :nx]
 
     def _weights_for(self, x):
-        """Give the phases of the kernel, transformed like the images: (factor, factor, ky, kx)."""
+        """Give the phases of the kernel, transformed like the images: (..., factor, factor, ky, kx)."""
         key = (x.dtype, x.device) if is_tensor(x) else x.dtype
         if key not in self._weights:
             # the kernel's last pixel meets the image's first
-            phases = _phases(self._kernel, self._factor)[::-1, ::-1]
+            phases = _phases(self._kernel, self._factor)[..., ::-1, ::-1, :, :]
             my, mx = phases.shape[-2:]
-            padded = np.zeros((*phases.shape[:2], *(phases.shape[2:] if self._local else self._size)))
+            padded = np.zeros((*phases.shape[:-2], *((my, mx) if self._local else self._size)))
             padded[..., :my, :mx] = phases
             # shifted, so that the first pixel evaluated comes out first
             weights = self._transform(np.roll(padded, (1 - my, 1 - mx), axis=(-2, -1)))

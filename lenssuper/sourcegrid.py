@@ -9,6 +9,7 @@ from lenssuper._units import arcsec
 from lenssuper.exceptions import ObservationError
 from lenssuper.grid import PixelGrid
 from lenssuper.lens import LensModel
+from lenssuper.noise import lit_pixels
 from lenssuper.observation import Observation
 
 __all__ = ["default_source_grid"]
@@ -17,9 +18,6 @@ __all__ = ["default_source_grid"]
 _COMFORTABLE = 128
 # The most pixels along a side, however large the field.
 _LARGEST = 256
-# S/N of the mean of 3 x 3 pixels from which there is light. 4 keeps noise out: one field of 64 x 64 pixels
-# in a dozen has a false one, and the margin forgives it.
-_LIT = 4.0
 # Free space around the light, as a share of its size; the faint outskirts of a galaxy reach beyond what is
 # seen of them.
 _MARGIN = 0.4
@@ -58,7 +56,7 @@ def default_source_grid(observation: Observation, lens: LensModel, factor: int) 
     used = ndimage.binary_dilation(~observation.mask, np.ones((3, 3)), iterations=2)
     x, y = observation.grid._centers()
     beta = _source_positions(lens, x, y)
-    lit = _lit(observation)
+    lit = lit_pixels(observation)
     seen = _box(beta, used)
     # what a point mass or a steep core throws out of the field carries no light
     field = _box(np.stack(np.broadcast_arrays(x, y)), used)
@@ -94,17 +92,6 @@ def _box(positions, where):
     if not points.size:
         raise ObservationError("the lens deflects no pixel of the observation to a finite place")
     return points.min(axis=1), points.max(axis=1)
-
-
-def _lit(observation: Observation) -> np.ndarray:
-    """Where the weighted mean of 3 x 3 pixels is well above zero."""
-    weights = observation.weights
-    scaled = weights / weights.max()  # of order one, whatever the unit
-    box = np.ones((3, 3))
-    total = ndimage.convolve(scaled, box, mode="constant")  # not a running sum, which can round below zero
-    signal = ndimage.convolve(scaled * observation.data, box, mode="constant")
-    noise = np.sqrt(total / weights.max())
-    return (signal > _LIT * noise) & ~observation.mask
 
 
 def _magnification(lens, x, y, where):

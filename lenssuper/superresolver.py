@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import sys
 import warnings
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from lenssuper.exceptions import LensSuperWarning
 from lenssuper.forward import ForwardModel
 from lenssuper.grid import PixelGrid, check_count
 from lenssuper.lens import LensModel
+from lenssuper.noise import noise_correlation
 from lenssuper.observation import Observation
 from lenssuper.result import SuperResolution
 from lenssuper.solvers import LogNormal, Solver
@@ -44,6 +46,10 @@ class SuperResolver:
     psf_includes_pixel : bool, optional
         Whether the PSF is effective (a star as the pixels see it) or optical (the pixel is still to be
         applied).
+    noise_correlation : float, optional
+        By how much correlations between neighbouring pixels raise the noise of what is larger than a pixel,
+        at least 1. The source is fitted with that many times the variance; chi-square is that of the noise as
+        given. By default it is measured in the sky, see `~lenssuper.noise.noise_correlation`.
     rng : `~numpy.random.Generator` or int, optional
         For the solver; a seed gives the same result every time.
     progress : bool, optional
@@ -54,7 +60,7 @@ class SuperResolver:
     TypeError
         If an argument is of the wrong kind.
     ValueError
-        If ``factor`` is not positive.
+        If ``factor`` is not positive, or ``noise_correlation`` less than one.
 
     Examples
     --------
@@ -78,6 +84,7 @@ class SuperResolver:
         source_grid: PixelGrid | None = None,
         psf_oversampling: int = 1,
         psf_includes_pixel: bool = True,
+        noise_correlation: float | None = None,
         rng: np.random.Generator | int | None = None,
         progress: bool | None = None,
     ) -> None:
@@ -100,6 +107,7 @@ class SuperResolver:
         self.source_grid = source_grid
         self.psf_oversampling = check_count(psf_oversampling, "psf_oversampling", 1)
         self.psf_includes_pixel = psf_includes_pixel
+        self.noise_correlation = _check_correlation(noise_correlation)
         self.rng = rng
         self.progress = progress
 
@@ -129,7 +137,8 @@ class SuperResolver:
         Warns
         -----
         LensSuperWarning
-            If there is no PSF, or the centre of the lens is outside of the field.
+            If there is no PSF, the centre of the lens is outside of the field, or the noise is found to be
+            correlated.
         """
         if isinstance(observations, (NDData, Observation)):
             return self._resolve(observations)
@@ -148,7 +157,8 @@ class SuperResolver:
                 psf_oversampling=self.psf_oversampling,
                 psf_includes_pixel=self.psf_includes_pixel,
             )
-        messages = self._concerns(observation)
+        correlation = self.noise_correlation or noise_correlation(observation)
+        messages = self._concerns(observation, correlation)
         for message in messages:
             warnings.warn(message, LensSuperWarning, stacklevel=3)
         model = ForwardModel(observation, self.lens, factor=self.factor, source_grid=self.source_grid)
@@ -158,14 +168,21 @@ class SuperResolver:
                 bar.set_description_str(what, refresh=False)
                 bar.update(share - bar.n)
 
-            posterior = self.solver.solve(model, rng=self.rng, progress=report)
+            fitted = model.with_weights(model.weights / correlation)
+            posterior = self.solver.solve(fitted, rng=self.rng, progress=report)
         return SuperResolution.from_posterior(
             model, posterior, solver=type(self.solver).__name__, messages=messages
         )
 
-    def _concerns(self, observation):
+    def _concerns(self, observation, correlation):
         """What a person should look at before trusting the result."""
         concerns = []
+        if self.noise_correlation is None and correlation > 1:
+            concerns.append(
+                "the noise of neighbouring pixels is correlated, as in drizzled images: the source is fitted "
+                f"with {correlation:.2f} times the variance, so that lumps of noise are not taken for stars; "
+                "noise_correlation=1 would take the noise as it is given"
+            )
         if observation.psf is None:
             concerns.append(
                 "the observation has no psf and is taken as not blurred: "
@@ -195,3 +212,13 @@ class SuperResolver:
 
     def __repr__(self) -> str:
         return f"SuperResolver({self.lens!r}, factor={self.factor}, solver={type(self.solver).__name__}())"
+
+
+def _check_correlation(value):
+    if value is None:
+        return None
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise TypeError(f"noise_correlation must be a number; got {value!r:.80}")
+    if not (np.isfinite(value) and value >= 1):
+        raise ValueError(f"noise_correlation must be 1 or more; got {value}")
+    return float(value)

@@ -15,8 +15,8 @@ from .base import LensModel
 class ProfileLens(LensModel):
     """A single lens profile: parameters checked at the door, and the functions that bend the light.
 
-    A subclass names its parameters (``_schema``), the three functions of ``lenssuper.lens.profiles`` it stands
-    on (potential, deflection, Hessian) and which parameters they take (``_arguments``); where one of the
+    A subclass names its parameters (``_schema``), the functions of ``lenssuper.lens.profiles`` it stands on
+    (potential, deflection, Hessian) and which parameters they take (``_arguments``); where one of the
     parameters is ``phi`` the positions are turned into the frame of the axes and the results back.
     """
 

@@ -1,7 +1,7 @@
 """All images of a point source, in floats (arcsec).
 
-The lattice is mapped to the source plane cell by cell. Cells whose image may hold the source are divided
-again and again, and Newton's method starts from what is left.
+The lattice is mapped to the source plane cell by cell, and Newton's method starts from every cell whose
+image may hold the source.
 """
 
 from __future__ import annotations
@@ -15,13 +15,10 @@ from ..grid import PixelGrid
 from ._lattice import NEAREST, distance_to_center, lattice, square
 from .curves import determinant
 
-# How often the cells are divided, by how much the box around a mapped cell is widened (edges are curved), and
-# how many Newton steps are taken.
-_DIVISIONS = 5
+# By how much the box around a mapped cell is widened: the edges are curved, and of two images about to merge
+# each needs a start on its own side of the critical curve.
 _MARGIN = 0.5
 _STEPS = 60
-# So many cells are left only where a whole ring of images maps to the source.
-_ENOUGH = 2000
 # Radii, in arcsec, between which the edge of the search is looked for.
 _RADII = (1e-4, 1e5)
 
@@ -32,20 +29,11 @@ def image_positions(lens, beta: np.ndarray, grid: PixelGrid | None) -> np.ndarra
     Without a grid the field is chosen such that no image can be outside it.
     """
     centers = lens._centers()
-    x, y = lattice(_field(lens, beta) if grid is None else grid, centers)
-    cells = np.stack([[x[:-1, :-1], x[:-1, 1:], x[1:, 1:], x[1:, :-1]],
-                      [y[:-1, :-1], y[:-1, 1:], y[1:, 1:], y[1:, :-1]]])  # fmt: skip
-    cells = cells.reshape(2, 4, -1)
-    for center in centers:
-        # the cell around a centre maps to everywhere and nowhere
-        offsets = cells - np.reshape(center, (2, 1, 1))
-        cells = cells[..., ~np.all(np.abs(offsets).max(axis=1) < 3 * NEAREST, axis=0)]
-    cells = _candidates(lens, cells, beta)
-    for _ in range(_DIVISIONS):
-        if cells.shape[-1] > _ENOUGH:
-            break
-        cells = _candidates(lens, _divide(cells), beta)
-    points = _solve(lens, cells, beta)
+    field = _field(lens, beta) if grid is None else grid
+    points = _solve(lens, _candidates(lens, field, centers, beta), beta)
+    column, row = field._to_pixel(*points.T)
+    (ny, nx), edge = field.shape, -0.5
+    points = points[(edge <= column) & (column <= nx + edge) & (edge <= row) & (row <= ny + edge)]
     points = _distinct(points, centers)
     _warn_on_caustic(lens, points)
     return points[np.argsort(_arrival(lens, points, beta))]
@@ -69,22 +57,25 @@ def _field(lens, beta):
     return square(center, 1.3 * (radii[inside[-1]] if inside.size else radii[0]))
 
 
-def _candidates(lens, cells, beta):
-    """Keep the cells whose widened bounding box in the source plane holds the source."""
-    alpha = np.stack(lens._deflection(cells[0], cells[1]))
-    mapped = cells - alpha
-    low, high = mapped.min(axis=1), mapped.max(axis=1)
+def _candidates(lens, field, centers, beta):
+    """Return the cells, of shape (2, 4, N), whose widened box in the source plane holds the source."""
+    nodes = np.stack(lattice(field, centers))
+    mapped = nodes - np.stack(lens._deflection(nodes[0], nodes[1]))
+    cells, images = _corners(nodes), _corners(mapped)
+    low, high = images.min(axis=1), images.max(axis=1)
     margin = _MARGIN * (high - low).max(axis=0)
     source = beta[:, np.newaxis]
-    return cells[..., np.all((low - margin <= source) & (source <= high + margin), axis=0)]
+    keep = np.all((low - margin <= source) & (source <= high + margin), axis=0)
+    for center in centers:
+        # the cell around a centre maps to everywhere and nowhere
+        keep &= np.abs(cells - np.reshape(center, (2, 1, 1))).max(axis=(0, 1)) > 3 * NEAREST
+    return cells[..., keep]
 
 
-def _divide(cells):
-    """Divide every quadrilateral in four, through the middles of its edges."""
-    a, b, c, d = np.moveaxis(cells, 1, 0)
-    ab, bc, cd, da, middle = (a + b) / 2, (b + c) / 2, (c + d) / 2, (d + a) / 2, (a + b + c + d) / 4
-    parts = [(a, ab, middle, da), (ab, b, bc, middle), (middle, bc, c, cd), (da, middle, cd, d)]
-    return np.concatenate([np.stack(part, axis=1) for part in parts], axis=-1)
+def _corners(nodes):
+    """Return the four corners of every cell, of shape (2, 4, N)."""
+    corners = [nodes[:, :-1, :-1], nodes[:, :-1, 1:], nodes[:, 1:, 1:], nodes[:, 1:, :-1]]
+    return np.stack(corners, axis=1).reshape(2, 4, -1)
 
 
 def _solve(lens, cells, beta):

@@ -29,6 +29,7 @@ def test_sis_critical_curve_is_a_circle():
     np.testing.assert_allclose(caustic.value, np.broadcast_to([0.05, -0.1], caustic.shape), atol=1e-10)
     (cut,) = lens.cuts(100)
     assert cut.shape == (101, 2)
+    np.testing.assert_array_equal(cut[0], cut[-1])
     np.testing.assert_allclose(np.hypot(*(cut.value - [0.05, -0.1]).T), 1.1, rtol=1e-12)
     assert lens.einstein_radius().to_value(A) == pytest.approx(1.1, rel=1e-7)
 
@@ -69,6 +70,13 @@ def test_radial_and_tangential_curves_of_a_circular_lens():
     # alpha = r^0.3, so 0.3 r^-0.7 = 1
     np.testing.assert_allclose(np.hypot(*radial.value.T), 0.3 ** (1 / 0.7), rtol=1e-9)
     assert lens.cuts() == []
+
+
+def test_curves_are_smooth(lens):
+    """No piece of a curve or of its caustic is longer than a hundredth of it."""
+    for curve in lens.critical_curves(GRID) + lens.caustics(GRID):
+        pieces = np.hypot(*np.diff(curve.value, axis=0).T)
+        assert pieces.max() < max(0.01 * pieces.sum(), 1e-8)
 
 
 def test_tiny_radial_curve_is_found():

@@ -91,16 +91,17 @@ def test_order_of_arrival():
     np.testing.assert_array_equal(np.sign(mu), [1, 1, -1, -1])
 
 
-def test_two_merging_images_are_told_apart():
-    """Just inside a fold: a close pair of opposite parity."""
-    lens = SIE(theta_E=1.0 * A, q=0.7)
-    caustic = lens.caustics(PixelGrid((80, 80), 0.05 * A))[0].value
-    fold = caustic[len(caustic) // 8]
-    found = _images(lens, *(fold * (1 - 1e-4)))
-    assert len(found) == 4
-    mu = np.abs(lens.magnification(*(found.T * A)).value)
-    assert np.sort(mu)[-2] > 30
-    assert len(_images(lens, *(fold * (1 + 1e-4)))) == 2
+@pytest.mark.parametrize("inside", [1e-3, 1e-5, 1e-7])
+def test_merging_images_are_told_apart(inside):
+    """Just inside a fold, of either caustic, there are two images more, close together and mirrored."""
+    lens = EPL(theta_E=1.0 * A, gamma=1.8, q=0.7) + ExternalShear(gamma1=0.03, gamma2=0.02)
+    for curve in lens.caustics(PixelGrid((80, 80), 0.05 * A)):
+        for beta in curve.value[20::120]:
+            found, others = _images(lens, *(beta * (1 - inside))), _images(lens, *(beta * (1 + inside)))
+            assert len(found) == len(others) + 2
+            mu = lens.magnification(*(found.T * A)).value
+            first, second = mu[np.argsort(-np.abs(mu))[:2]]
+            assert first * second < 0
 
 
 def test_satellite_adds_images():

@@ -40,7 +40,7 @@ _SIGMAS = 4
 # In sigma of the noise: where the stretch begins, and where it turns from linear to logarithmic.
 _LOWEST, _LINEAR = -2.0, 3.0
 # Of the six panels of a result, with room for labels and colour bars.
-_MARGINS = {"left": 0.04, "right": 0.94, "bottom": 0.065, "top": 0.96, "wspace": 0.39, "hspace": 0.22}
+_MARGINS = {"left": 0.05, "right": 0.93, "bottom": 0.065, "top": 0.96, "wspace": 0.43, "hspace": 0.22}
 # White marks with a dark rim show on dark images and on the page around a rotated one.
 _OUTLINE = [withStroke(linewidth=2.5, foreground="black")]
 

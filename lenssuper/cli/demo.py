@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
-# A galaxy with arms and clumps, lensed to an almost complete ring.
-_SEED = 3
+# A disc seen almost edge-on with a companion, in an almost complete ring with counter-images.
+_SEED = 40
 
 
 def add(commands) -> None:

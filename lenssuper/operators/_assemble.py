@@ -1,4 +1,5 @@
-"""From a map between the planes to the overlap matrix: blocks of image rows, one after the other or in threads.
+"""From a map between the planes to the overlap matrix: blocks of image rows, one after the other or in
+threads.
 
 Each block maps its own points, cuts them into elements and computes their overlap, so that memory beyond the
 matrix stays the same however large the image is, and the result does not depend on the number of threads.
@@ -6,6 +7,7 @@ matrix stays the same however large the image is, and the result does not depend
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numba
 import numpy as np
+from scipy import sparse
 
 from lenssuper.operators import _clip, _elements, _quads
 from lenssuper.operators._refine import ON_BORDER, Elements, open_at_centers, refine
@@ -20,12 +23,15 @@ from lenssuper.operators._refine import ON_BORDER, Elements, open_at_centers, re
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["Job", "area_map", "matrix_parts"]
+__all__ = ["Job", "area_map", "overlap_matrix", "straight_matrix"]
 
-# Image pixels per block, as long as a pixel has few elements.
+# Image pixels per block. Which pixels are refined together decides which of them share slots in a table, so
+# with `tol` this is fixed and the result does not depend on the number of threads.
 _BLOCK = 8192
-# Straight pieces of an element's edge in the map of areas.
-_PIECES = 4
+_LARGEST_BLOCK = 16384
+# In the map of areas, directions and distance (in pixels) from which a lens centre is looked at.
+_DIRECTIONS = 4096
+_NEAR = 1e-8
 
 
 class Job(NamedTuple):
@@ -37,6 +43,7 @@ class Job(NamedTuple):
     centers: list[tuple[float, float]]  # column and row of the points where the map may be torn
     tol: float | None
     subdivide: int | None  # instead of tol
+    parity: Callable | None = None  # (column, row) in the image plane -> 1 or -1, the sign of the Jacobian
 
 
 class _Block(NamedTuple):
@@ -51,26 +58,50 @@ class _Block(NamedTuple):
     weights: np.ndarray
 
 
-def matrix_parts(job: Job) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Entries of the overlap matrix block by block: source cells, values, and number of entries per pixel."""
+def overlap_matrix(job: Job) -> sparse.csr_array:
+    """The overlap matrix, image pixels x source cells."""
     cores = _cores(job)
-    return _run(lambda rows: _fill(job, _cut(job, cores, *rows, close=True)), _row_ranges(job))
+    parts = _run(lambda rows: _fill(job, _cut(job, cores, *rows)), _row_ranges(job))
+    return _csr(parts, (math.prod(job.image_shape), math.prod(job.source_shape)))
+
+
+def straight_matrix(u: np.ndarray, v: np.ndarray, k: int, source_shape: tuple[int, int]) -> sparse.csr_array:
+    """The overlap matrix of pixels of k x k squares with mapped corners u, v (k ny + 1, k nx + 1)."""
+
+    def trace(column, row):
+        return (w[np.rint(k * (row[:, 0] + 0.5)).astype(int)] for w in (u, v))
+
+    image_shape = ((u.shape[0] - 1) // k, (u.shape[1] - 1) // k)
+    return overlap_matrix(Job(trace, image_shape, source_shape, [], None, k))
 
 
 def area_map(job: Job) -> np.ndarray:
-    """Area of all elements over each source cell, in cells: how often the image plane covers it."""
+    """Area of the mapped image plane over each source cell, in cells: how often it is covered."""
     rows, columns = job.source_shape
-    cores = _cores(job)
+    size = (rows + 1) * (columns + 2)
 
     def area(block_rows):
-        block = _cut(job, cores, *block_rows, close=False)
-        window = np.zeros((rows + 1) * (columns + 2))
-        _clip.add_area(window, rows, columns, block.x, block.y, _PIECES)
+        m, n = block_rows[1] - block_rows[0], job.image_shape[1]
+        column, row = np.arange(n)[None, :], np.arange(*block_rows)[:, None]
+        window = np.zeros(size)
+        u, v = job.trace(
+            np.arange(2 * n + 1)[None, :] / 2 - 0.5, block_rows[0] + np.arange(2 * m + 1)[:, None] / 2 - 0.5
+        )
+        # one sixth of a pixel from its centre: where the medians of the two triangles meet
+        parity = np.stack([job.parity(column + s, row - s) for s in (1 / 6, -1 / 6)])
+        _clip.add_lattice_area(window, rows, columns, u, v, parity)
         return window
 
-    window = np.zeros((rows + 1) * (columns + 2))
+    window = np.zeros(size)
     for part in _run(area, _row_ranges(job)):
         window += part
+    angle = np.linspace(0, 2 * np.pi, _DIRECTIONS, endpoint=False)
+    for column, row in job.centers:
+        if _touched(column, job.image_shape[1]) and _touched(row, job.image_shape[0]):
+            # the pixel was taken as whole: cut out what the directions around the centre enclose
+            around = column + _NEAR * np.cos(angle), row + _NEAR * np.sin(angle)
+            parity = np.sign(job.parity(*around).sum())
+            _clip.add_loop_area(window, rows, columns, *job.trace(*around), -parity)
     total = np.cumsum(window.reshape(rows + 1, columns + 2)[:rows], axis=1)[:, :columns]
     return np.maximum(total, 0.0)
 
@@ -83,12 +114,15 @@ def threads() -> int:
 
 def _row_ranges(job):
     ny, nx = job.image_shape
-    step = max(1, _BLOCK // (nx * (job.subdivide or 1) ** 2))
+    pixels = _BLOCK
+    if job.subdivide is not None:
+        pixels = min(max(ny * nx // (2 * threads()), _BLOCK), _LARGEST_BLOCK) // job.subdivide**2
+    step = max(1, pixels // nx)
     return [(first, min(first + step, ny)) for first in range(0, ny, step)]
 
 
 def _run(function: Callable, items: Iterable) -> Iterator:
-    """Apply a function in threads, giving the results in order and holding no more than are being worked on."""
+    """Apply a function in threads; the results come in order, few of them being held at a time."""
     items = list(items)
     workers = min(threads(), len(items))
     if workers <= 1:
@@ -114,7 +148,7 @@ def _cores(job: Job) -> Elements:
     if not torn:
         return Elements.empty(0)
     elements = open_at_centers(job.trace, [(p, p % nx, p // nx, at) for p, at in torn.items()])
-    tol = max(1e-3, 1e-2 / job.subdivide**2) if job.tol is None else job.tol
+    tol = max(1e-3, 2e-2 / job.subdivide**2) if job.tol is None else job.tol
     return refine(job.trace, elements, tol, job.source_shape)
 
 
@@ -124,8 +158,8 @@ def _touched(position, n):
     return [i for i in (near, near + 1) if 0 <= i < n and abs(position - i) <= 0.5 + ON_BORDER]
 
 
-def _cut(job: Job, cores: Elements, first: int, last: int, *, close: bool) -> _Block:
-    """Cut the pixels of image rows first to last into elements, but for those with a closed form if `close`."""
+def _cut(job: Job, cores: Elements, first: int, last: int) -> _Block:
+    """Cut the pixels of image rows into elements, but for those with a closed form."""
     m, n = last - first, job.image_shape[1]
     cores = cores.take(slice(*np.searchsorted(cores.pixel, [first * n, last * n])))
     cores = cores._replace(pixel=cores.pixel - first * n)
@@ -137,7 +171,7 @@ def _cut(job: Job, cores: Elements, first: int, last: int, *, close: bool) -> _B
         fine = Elements.join([fine, cores])
         fine = fine.take(np.argsort(fine.pixel, kind="stable"))
     else:
-        regular, fine = _fixed(job, first, torn, (shares, cell) if close else None), cores
+        regular, fine = _fixed(job, first, torn, shares, cell), cores
     starts, x, y, weights = regular
     starts, stops = starts[:-1], starts[1:]
     if len(fine.pixel):
@@ -150,7 +184,7 @@ def _cut(job: Job, cores: Elements, first: int, last: int, *, close: bool) -> _B
 
 
 def _two_per_pixel(job, first, torn):
-    """Two curved elements per pixel, and the elements of those pixels for which that is not accurate enough."""
+    """Two curved elements per pixel, and the finer ones of the pixels that need them."""
     m, n = torn.shape
     u, v = job.trace(np.arange(-1.0, n + 0.5, 0.5)[None, :], first + np.arange(-1.0, m + 0.5, 0.5)[:, None])
     rest = np.empty((2, m, n))
@@ -165,7 +199,9 @@ def _two_per_pixel(job, first, torn):
     coarse.rest_x[:], coarse.rest_y[:] = rest.reshape(2, -1)[:, pixel]
     corner = np.stack([pixel % n - 0.5, first + pixel // n - 0.5], axis=-1)
     coarse.plane[:, 0], coarse.plane[:, 2] = corner, corner + 1.0
-    coarse.plane[0::2, 1], coarse.plane[1::2, 1] = corner[0::2] + [1.0, 0.0], corner[1::2] + [0.0, 1.0]
+    coarse.plane[:, 1] = corner
+    coarse.plane[0::2, 1, 0] += 1.0
+    coarse.plane[1::2, 1, 1] += 1.0
     fine = refine(job.trace, coarse, job.tol, job.source_shape) if len(pixel) else coarse
     good = ~(rough | torn)
     count = 2 * np.count_nonzero(good)
@@ -174,7 +210,7 @@ def _two_per_pixel(job, first, torn):
     return (starts, x, y, np.full(count, 0.5)), fine
 
 
-def _fixed(job, first, torn, closed_form):
+def _fixed(job, first, torn, shares, cell):
     """k x k squares per pixel; their shares in closed form where that is possible."""
     m, n = torn.shape
     k = job.subdivide
@@ -182,8 +218,7 @@ def _fixed(job, first, torn, closed_form):
         (np.arange(k * n + 1) / k - 0.5)[None, :], first + (np.arange(k * m + 1) / k - 0.5)[:, None]
     )
     wanted = ~torn
-    if k == 1 and closed_form is not None:
-        shares, cell = closed_form
+    if k == 1:
         _quads.quad_shares(u, v, *job.source_shape, shares, cell)
         cell[torn] = -1.0
         wanted &= cell < 0.0
@@ -207,3 +242,27 @@ def _fill(job, block):
         cells, values = (np.concatenate([a, np.empty(size - len(a), a.dtype)]) for a in (cells, values))
         pixel = _clip.fill(*block, rows, columns, window, pixel, cells, values, ends)
     return cells[: ends[-1]], values[: ends[-1]], np.diff(ends)
+
+
+def _csr(parts, shape):
+    """One matrix from the entries of one block of rows after the other."""
+    cells, values, counts = map(list, zip(*parts, strict=True))
+    ends = np.concatenate([[0], *counts]).cumsum()
+    index = np.int32 if max(ends[-1], *shape) <= np.iinfo(np.int32).max else np.int64
+    matrix = sparse.csr_array(
+        (_emptied(values, np.float64), _emptied(cells, index), ends.astype(index)), shape=shape
+    )
+    matrix.has_canonical_format = True  # rows and columns were written in order
+    return matrix
+
+
+def _emptied(pieces, dtype):
+    """The pieces in one array; each is let go as soon as it is copied, so that memory holds little twice."""
+    whole = np.empty(sum(map(len, pieces)), dtype)
+    first = 0
+    pieces.reverse()
+    while pieces:
+        piece = pieces.pop()
+        whole[first : first + len(piece)] = piece
+        first += len(piece)
+    return whole

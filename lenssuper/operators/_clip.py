@@ -19,10 +19,14 @@ from lenssuper.operators._compile import compiled
 _THIN = 1e-9
 # Edges that bend less than this are straight but for rounding.
 _STRAIGHT = 1e-12
-# Elements that bend more than this part of their extent are too far from straight for a first-order correction.
+# Elements that bend more than this part of their extent are too far from straight for a first-order
+# correction.
 _FOLDED = 0.25
+# Straight pieces in which a curved edge is walked.
+_PIECES = 8
 # Entries below this are rounding noise of the running sums.
 _NOISE = 1e-13
+
 
 @compiled
 def _strip(window, row, xa, xb, dy):
@@ -79,7 +83,7 @@ def _edge(window, stride, x0, y0, x1, y1, scale):
 
 @compiled
 def _edge_clipped(window, stride, width, height, x0, y0, x1, y1, scale):
-    """Walk one edge that may leave the window: what is left of it covers whole rows, what is right of it none."""
+    """Walk one edge that may leave the window; to the left of the window it covers whole rows."""
     if y0 > y1:
         x0, x1 = x1, x0
         y0, y1 = y1, y0
@@ -221,7 +225,8 @@ def _shift(window, across, along, n_across, n_along, p0, q0, p1, q1, p2, q2, b01
         for k in range(int(max(qa, 0.0)), stop + 1):
             u = max(0.0, (k - qa) / length)
             v = min(1.0, (k + 1 - qa) / length)
-            moved = scale * length * (ba * (v - u) + c1 * (v * v - u * u) / 2 + c2 * (v * v * v - u * u * u) / 3)
+            moved = ba * (v - u) + c1 * (v * v - u * u) / 2 + c2 * (v * v * v - u * u * u) / 3
+            moved *= scale * length
             cell = line * across + k * along
             if line >= 1:
                 _put(window, cell - across, -moved)
@@ -284,8 +289,8 @@ def add_triangle(window, stride, width, height, x, y, e, c, r, weight):
 def emit(window, stride, width, height, first_cell, row_cells, total, cells, values, n):
     """Append the entries of a window to `cells` and `values`, in order, and clear the window.
 
-    Negative entries (a border pushed past a corner) are dropped and the others rescaled, so that the sum stays
-    what it was: `total` where that is known (>= 0), else that of the entries.
+    Negative entries (a border pushed past a corner) are dropped and the others rescaled, so that the sum
+    stays what it was: `total` where that is known (>= 0), else that of the entries.
     """
     start = n
     kept = 0.0
@@ -319,9 +324,7 @@ def emit(window, stride, width, height, first_cell, row_cells, total, cells, val
 
 
 @compiled
-def fill(
-    shares, cell, starts, stops, x, y, weights, rows, columns, window, pixel, cells, values, ends
-):
+def fill(shares, cell, starts, stops, x, y, weights, rows, columns, window, pixel, cells, values, ends):
     """Write the entries of image pixels one after the other, from `pixel` on, until the output is full.
 
     Parameters
@@ -386,32 +389,61 @@ def fill(
 
 
 @compiled
-def add_area(window, rows, columns, x, y, pieces):
-    """Add the area of overlap of elements, curved edges and all, with every cell of the grid.
+def _walk_curve(window, rows, columns, x0, y0, x1, y1, x2, y2, scale):
+    """Walk the parabola from point 0 through 1 halfway to 2, in straight pieces."""
+    xa, ya = x0, y0
+    for i in range(1, _PIECES + 1):
+        s = i / _PIECES
+        a, b, c = (1.0 - s) * (1.0 - 2.0 * s), 4.0 * s * (1.0 - s), s * (2.0 * s - 1.0)
+        xb, yb = a * x0 + b * x1 + c * x2, a * y0 + b * y1 + c * y2
+        _edge_clipped(window, columns + 2, columns, rows, xa, ya, xb, yb, scale)
+        xa, ya = xb, yb
+
+
+@compiled
+def add_lattice_area(window, rows, columns, u, v, parity):
+    """Add the area over every cell of a lattice of pixels, each two triangles with curved edges.
+
+    Edges between triangles of the same parity cancel, so only those on the border and on critical curves are
+    walked.
 
     Parameters
     ----------
     window : ndarray, at least (rows + 1) * (columns + 2)
         Differences along the row, rows of columns + 2: their running sum is the area.
-    x, y : ndarrays, shape (elements, 6)
-        As in `fill`.
-    pieces : int
-        Straight pieces in which each edge, a parabola, is walked.
+    u, v : ndarray, shape (2 m + 1, 2 n + 1)
+        The map at steps of half a pixel.
+    parity : ndarray, shape (2, m, n)
+        1 or -1, whether the triangle below and above the diagonal keeps its orientation.
     """
-    for e in range(len(x)):
-        turn = 0.0  # the hexagon of corners and middles says which way round the element is
-        for k in range(3):
-            m = (k + 1) % 3
-            turn += x[e, k] * y[e, 3 + k] - y[e, k] * x[e, 3 + k]
-            turn += x[e, 3 + k] * y[e, m] - y[e, 3 + k] * x[e, m]
-        sign = -1.0 if turn > 0.0 else 1.0
-        for k in range(3):
-            m = (k + 1) % 3
-            xa, ya = x[e, k], y[e, k]
-            for i in range(1, pieces + 1):
-                s = i / pieces
-                a, b, c = (1.0 - s) * (1.0 - 2.0 * s), 4.0 * s * (1.0 - s), s * (2.0 * s - 1.0)
-                xb = a * x[e, k] + b * x[e, 3 + k] + c * x[e, m]
-                yb = a * y[e, k] + b * y[e, 3 + k] + c * y[e, m]
-                _edge_clipped(window, columns + 2, columns, rows, xa, ya, xb, yb, sign)
-                xa, ya = xb, yb
+    m, n = parity.shape[1:]
+    for i in range(m + 1):
+        for j in range(n + 1):
+            a, b = 2 * i, 2 * j
+            if j < n:  # to the right: the pixel above on the left, the one below on the right
+                side = (parity[1, i - 1, j] if i > 0 else 0.0) - (parity[0, i, j] if i < m else 0.0)
+                if side != 0.0:
+                    _lattice_curve(window, rows, columns, u, v, a, b, 0, 1, side)
+            if i < m:  # upwards: the pixel on the left, the one on the right
+                side = (parity[1, i, j] if j < n else 0.0) - (parity[0, i, j - 1] if j > 0 else 0.0)
+                if side != 0.0:
+                    _lattice_curve(window, rows, columns, u, v, a, b, 1, 0, side)
+            if i < m and j < n and parity[0, i, j] != parity[1, i, j]:
+                side = parity[0, i, j] - parity[1, i, j]
+                _lattice_curve(window, rows, columns, u, v, a, b, 1, 1, side)
+
+
+@compiled
+def _lattice_curve(window, rows, columns, u, v, a, b, up, right, scale):
+    """Walk the edge of a pixel that starts at node (a, b) of the lattice and goes `up` and `right`."""
+    c, d = a + up, b + right
+    e, f = c + up, d + right
+    _walk_curve(window, rows, columns, u[a, b], v[a, b], u[c, d], v[c, d], u[e, f], v[e, f], scale)
+
+
+@compiled
+def add_loop_area(window, rows, columns, x, y, scale):
+    """Add `scale` times the area inside a closed polygon (counter-clockwise) over every cell."""
+    for i in range(len(x)):
+        j = (i + 1) % len(x)
+        _edge_clipped(window, columns + 2, columns, rows, x[i], y[i], x[j], y[j], -scale)

@@ -19,5 +19,5 @@ def compiled(function):
 
 
 def inlined(function):
-    """Write a small kernel out where it is called, so that loops around it stay simple enough to vectorise."""
+    """Write a kernel out where it is called, so that loops around it stay simple enough to vectorise."""
     return numba.njit(inline="always", nogil=True, error_model="numpy")(function)

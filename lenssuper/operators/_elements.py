@@ -1,13 +1,14 @@
 """Image pixels cut into triangles that the lens maps, as many as the accuracy needs.
 
-An element is a triangle of the image plane with its three corners and the middles of its three edges mapped to
-the source plane (an array row of six numbers per coordinate: corners 0, 1, 2, middles of 01, 12, 20).  Its
-overlap with the cells of the source grid is computed from the straight triangle plus, to first order, the
-quadratic through the middles; what is left is third order in its size and second order in its curvature.
+An element is a triangle of the image plane with its three corners and the middles of its three edges mapped
+to the source plane (an array row of six numbers per coordinate: corners 0, 1, 2, middles of 01, 12, 20).
+Its overlap with the cells of the source grid is computed from the straight triangle plus, to first order,
+the quadratic through the middles; what is left is third order in its size and second order in its
+curvature.
 
-Where that remainder could move more than `tol` of a pixel's light over a cell border, elements are halved across
-the edge that bends most.  Elements that no border crosses, or that land outside the grid, are left whole: they
-are exact.  Coordinates in the source plane are in cells of the source grid.
+Where that remainder could move more than `tol` of a pixel's light over a cell border, elements are halved
+across the edge that bends most.  Elements that no border crosses, or that land outside the grid, are left
+whole: they are exact.  Coordinates in the source plane are in cells of the source grid.
 """
 
 from __future__ import annotations
@@ -17,13 +18,12 @@ import numpy as np
 from lenssuper.operators._compile import compiled
 
 
-
 @compiled
 def _axis(v, e, remainder, n):
     """What one coordinate of element e says about borders between cells.
 
-    Returns the reach (-1: outside the grid on this axis, 0: no border crosses, 1: one does), the error per weight
-    and how far the three edges bend.
+    Returns the reach (-1: outside the grid on this axis, 0: no border crosses, 1: one does), the error per
+    weight and how far the three edges bend.
     """
     b0 = abs(v[e, 3] - 0.5 * (v[e, 0] + v[e, 1]))
     b1 = abs(v[e, 4] - 0.5 * (v[e, 1] + v[e, 2]))
@@ -66,6 +66,13 @@ def _judge(x, y, e, weight, rest_x, rest_y, sides, rows, columns):
     reach_y, error_y, by0, by1, by2 = _axis(y, e, rest_y, rows)
     if reach_x < 0 or reach_y < 0 or (reach_x == 0 and reach_y == 0):
         return 0.0, 0
+    if reach_x == 1 and reach_y == 1:
+        # where two borders cross, light displaced along one of them gets past the other
+        twice = abs((x[e, 1] - x[e, 0]) * (y[e, 2] - y[e, 0]) - (y[e, 1] - y[e, 0]) * (x[e, 2] - x[e, 0]))
+        corner = max(bx0, bx1, bx2) * max(by0, by1, by2)
+        corner = corner / twice if corner < twice else 1.0
+        error_x += corner
+        error_y += corner
     longest = max(sides[0], sides[1], sides[2])
     scale_x = error_x / (max(bx0, bx1, bx2) + rest_x + 1e-300)
     scale_y = error_y / (max(by0, by1, by2) + rest_y + 1e-300)
@@ -90,8 +97,8 @@ def _judge(x, y, e, weight, rest_x, rest_y, sides, rows, columns):
 def from_corners(u, v, k, wanted, starts, x, y):
     """Elements of the wanted pixels, each k x k squares cut in two, straight-edged.
 
-    u, v are the mapped corners of the squares, (k m + 1, k n + 1) for `wanted` of shape (m, n); `starts` (m n + 1)
-    and x, y (elements, 6) are filled.  All elements of a pixel have the same weight.
+    u, v are the mapped corners of the squares, (k m + 1, k n + 1) for `wanted` of shape (m, n); `starts` (m
+    n + 1) and x, y (elements, 6) are filled.  All elements of a pixel have the same weight.
     """
     ny, nx = wanted.shape
     e = 0
@@ -150,17 +157,22 @@ def _third(f, i, j):
     along = max(along, abs(f[i, j + 1] - 3.0 * f[i, j] + 3.0 * f[i, j - 1] - f[i, j - 2]))
     up = abs(f[i + 2, j] - 3.0 * f[i + 1, j] + 3.0 * f[i, j] - f[i - 1, j])
     up = max(up, abs(f[i + 1, j] - 3.0 * f[i, j] + 3.0 * f[i - 1, j] - f[i - 2, j]))
-    mixed = abs(f[i + 1, j + 1] - 2.0 * f[i + 1, j] + f[i + 1, j - 1]
-                - f[i - 1, j + 1] + 2.0 * f[i - 1, j] - f[i - 1, j - 1])
-    mixed += abs(f[i + 1, j + 1] - 2.0 * f[i, j + 1] + f[i - 1, j + 1]
-                 - f[i + 1, j - 1] + 2.0 * f[i, j - 1] - f[i - 1, j - 1])
+    # second differences along each axis, in the rows or columns on either side
+    mixed = abs(
+        f[i + 1, j + 1] - 2.0 * f[i + 1, j] + f[i + 1, j - 1]
+        - (f[i - 1, j + 1] - 2.0 * f[i - 1, j] + f[i - 1, j - 1])
+    )  # fmt: skip
+    mixed += abs(
+        f[i + 1, j + 1] - 2.0 * f[i, j + 1] + f[i - 1, j + 1]
+        - (f[i + 1, j - 1] - 2.0 * f[i, j - 1] + f[i - 1, j - 1])
+    )  # fmt: skip
     # a cubic is off its quadratic by 0.064 third differences of half steps
     return 0.064 * (along + up + 1.5 * mixed)
 
 
 @compiled
 def screen(u, v, rows, columns, tol, rest_x, rest_y, rough):
-    """Find the pixels for which two elements are not enough.
+    """Find the pixels for which two curved elements are not enough.
 
     u, v as in `from_half_steps`; rest_x, rest_y, rough (m, n) are filled.
     """
@@ -179,20 +191,21 @@ def screen(u, v, rows, columns, tol, rest_x, rest_y, rough):
 
 
 @compiled
-def _register(pixel, x, y, e, error, rows, columns, totals, counts, sign):
+def _register(pixel, x, y, e, error, rows, columns, table, sign):
     """Add the error of element e to the cells its corners and middles are in (or take it off: sign -1).
 
-    The table is kept by a hash of pixel and cell; where two fall together, their errors add up.
+    The table holds the sum of errors and their number, by a hash of pixel and cell; where two fall on one
+    slot, their errors add up.
     """
     seen_last = -1
     seen_before = -1
     for k in range(6):
         c = int(min(max(x[e, k], 0.0), columns - 1.0))
         r = int(min(max(y[e, k], 0.0), rows - 1.0))
-        slot = _slot(pixel[e], r, c, totals.size)
+        slot = _slot(pixel[e], r, c, len(table))
         if slot != seen_last and slot != seen_before:
-            totals[slot] += sign * error
-            counts[slot] += sign
+            table[slot, 0] += sign * error
+            table[slot, 1] += sign
             seen_before = seen_last
             seen_last = slot
 
@@ -204,14 +217,14 @@ def _slot(pixel, r, c, size):
 
 
 @compiled
-def forget(chosen, pixel, x, y, errors, rows, columns, totals, counts):
+def forget(chosen, pixel, x, y, errors, rows, columns, table):
     """Take the errors of the chosen elements off the table of cells."""
     for e in chosen:
-        _register(pixel, x, y, e, errors[e], rows, columns, totals, counts, -1)
+        _register(pixel, x, y, e, errors[e], rows, columns, table, -1)
 
 
 @compiled
-def judge(which, pixel, plane, x, y, weights, rest_x, rest_y, rows, columns, errors, edges, totals, counts):
+def judge(which, pixel, plane, x, y, weights, rest_x, rest_y, rows, columns, errors, edges, table):
     """Find error and worst edge of some elements, and enter the errors in the table of cells."""
     sides = np.empty(3)
     for e in which:
@@ -220,12 +233,13 @@ def judge(which, pixel, plane, x, y, weights, rest_x, rest_y, rows, columns, err
             sides[k] = (plane[e, k, 0] - plane[e, m, 0]) ** 2 + (plane[e, k, 1] - plane[e, m, 1]) ** 2
         errors[e], edges[e] = _judge(x, y, e, weights[e], rest_x[e], rest_y[e], sides, rows, columns)
         if errors[e] > 0.0:
-            _register(pixel, x, y, e, errors[e], rows, columns, totals, counts, 1)
+            _register(pixel, x, y, e, errors[e], rows, columns, table, 1)
 
 
 @compiled
-def choose(looked_at, pixel, x, y, errors, rows, columns, totals, counts, tol, chosen, left):
-    """Sort elements: `chosen` to be halved, the worst in cells that are not accurate enough; `left` to look at again.
+def choose(looked_at, pixel, x, y, errors, rows, columns, table, tol, chosen, left):
+    """Sort elements: `chosen` to be halved, the worst in cells that are not accurate enough; `left` to look
+    at again.
 
     Elements of which all cells are accurate enough go nowhere.  Returns how many there are of the two.
     """
@@ -238,10 +252,10 @@ def choose(looked_at, pixel, x, y, errors, rows, columns, totals, counts, tol, c
         for k in range(6):
             c = int(min(max(x[e, k], 0.0), columns - 1.0))
             r = int(min(max(y[e, k], 0.0), rows - 1.0))
-            slot = _slot(pixel[e], r, c, totals.size)
-            if totals[slot] > tol:
+            slot = _slot(pixel[e], r, c, len(table))
+            if table[slot, 0] > tol:
                 state = 1
-                if errors[e] * counts[slot] > 0.5 * tol:
+                if errors[e] * table[slot, 1] > 0.5 * tol:
                     state = 2
                     break
         if state == 2:
@@ -255,7 +269,8 @@ def choose(looked_at, pixel, x, y, errors, rows, columns, totals, counts, tol, c
 
 @compiled
 def halve_plane(chosen, n, edges, pixel, plane, weights, torn, points):
-    """Cut the chosen elements in two in the image plane: one half replaces the whole, the other goes to n + i.
+    """Cut the chosen elements in two in the image plane: one half replaces the whole, the other goes to n +
+    i.
 
     `points`, (3 * chosen, 2), is filled with the new middles of edges.
     """
@@ -281,7 +296,7 @@ def halve_plane(chosen, n, edges, pixel, plane, weights, torn, points):
 
 @compiled
 def halve_map(chosen, n, edges, mapped, v, rest):
-    """The same for one mapped coordinate; the error of the quadratic seen at the new points is kept in `rest`."""
+    """The same for one mapped coordinate; `rest` keeps how far the quadratic was off at the new points."""
     for i in range(len(chosen)):
         e = chosen[i]
         t = n + i

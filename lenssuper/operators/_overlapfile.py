@@ -23,6 +23,16 @@ __all__ = ["read", "write"]
 
 _FORMAT = "lenssuper OverlapOperator"
 _VERSION = 1
+_READING = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    AttributeError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 _ARRAYS = {"data": "f8", "indices": "i", "indptr": "i", "coverage": "f8"}
 
 
@@ -52,7 +62,16 @@ def read(path: str | os.PathLike):
             found = {name: content[name] for name in ("header", "digest", *_ARRAYS)}
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zlib.error, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        TypeError,
+        AttributeError,
+        zlib.error,
+        zipfile.BadZipFile,
+    ) as error:
         raise FileFormatError(f"{path} is not a whole file of an OverlapOperator: {error}") from error
     text, digest = str(found.pop("header")), str(found.pop("digest"))
     if _digest(text, found) != digest:
@@ -65,13 +84,14 @@ def read(path: str | os.PathLike):
 
 def _unpack(header, arrays):
     if (header["format"], header["version"]) != (_FORMAT, _VERSION):
-        raise ValueError(f"it is a {header['format']} of version {header['version']}, not {_FORMAT} {_VERSION}")
+        found = f"{header['format']} of version {header['version']}"
+        raise ValueError(f"it is a {found}, not a {_FORMAT} of version {_VERSION}")
     image_grid, source_grid = (_grid_from_dict(header[name]) for name in ("image_grid", "source_grid"))
     for name, kind in _ARRAYS.items():
         if not arrays[name].dtype.str[1:].startswith(kind):
             raise ValueError(f"{name} has dtype {arrays[name].dtype}")
     if arrays["coverage"].shape != source_grid.shape:
-        raise ValueError(f"coverage has shape {arrays['coverage'].shape}, the source grid {source_grid.shape}")
+        raise ValueError(f"coverage is {arrays['coverage'].shape}, the source grid {source_grid.shape}")
     shape = (np.prod(image_grid.shape), np.prod(source_grid.shape))
     matrix = sparse.csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
     matrix.check_format(full_check=True)
@@ -98,6 +118,5 @@ def _grid_to_dict(grid):
 
 
 def _grid_from_dict(content):
-    return PixelGrid._from_affine(
-        tuple(content["shape"]), np.array(content["matrix"]), np.array(content["origin"]), content["reference"]
-    )
+    matrix, origin = np.array(content["matrix"]), np.array(content["origin"])
+    return PixelGrid._from_affine(tuple(content["shape"]), matrix, origin, content["reference"])

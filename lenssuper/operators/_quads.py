@@ -1,8 +1,9 @@
 """Overlap of small mapped pixels with the grid, in closed form and without branches.
 
-Most pixels of a lens fall on three by three cells or fewer.  Then the shares of the nine cells follow from the
-areas left of two vertical lines, below two horizontal lines, and in the quarter planes between them, each a sum
-over the edges (Green's theorem).  No decision depends on the data, so the compiler works on many pixels at once.
+Most pixels of a lens fall on three by three cells or fewer.  Then the shares of the nine cells follow from
+the areas left of two vertical lines, below two horizontal lines, and in the quarter planes between them,
+each a sum over the edges (Green's theorem).  No decision depends on the data, so the compiler works on many
+pixels at once.
 
 Coordinates are in cells of the source grid, as in `lenssuper.operators._clip`.
 """
@@ -129,8 +130,8 @@ def quad_shares(u, v, rows, columns, shares, cell):
     shares : ndarray, shape (m, 9, n), filled
         Of cells (r, c), (r, c + 1), ..., (r + 2, c + 2).
     cell : ndarray, shape (m, n), filled
-        Flat index of (r, c), as floats; -1 where the pixel is not inside the grid or in no 3 x 3 cells, or has
-        no area to speak of, and the shares mean nothing.
+        Flat index of (r, c), as floats; -1 where the pixel is not inside the grid or in no 3 x 3 cells, or
+        has no area to speak of, and the shares mean nothing.
     """
     for i in range(cell.shape[0]):
         _row(u[i], u[i + 1], v[i], v[i + 1], float(rows), float(columns), shares[i], cell[i])

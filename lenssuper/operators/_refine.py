@@ -75,22 +75,20 @@ def refine(trace: Callable, elements: Elements, tol: float, shape: tuple[int, in
     """
     n = len(elements.pixel)
     slots = 1 << max(14, int(np.ceil(np.log2(16 * n + 1))))
-    totals, counts = np.zeros(slots), np.zeros(slots, np.int64)
+    table = np.zeros((slots, 2))
     errors, edges = np.empty(n), np.empty(n, np.int64)
     new = np.arange(n)
     left = new[:0]
     for _ in range(_MOST_LEVELS):
-        pixel, plane, x, y, weights, rest_x, rest_y, torn = elements
-        _elements.judge(
-            new, pixel, plane, x, y, weights, rest_x, rest_y, *shape, errors, edges, totals, counts
-        )
+        pixel, plane, x, y, weights, rest_x, rest_y, _ = elements
+        _elements.judge(new, pixel, plane, x, y, weights, rest_x, rest_y, *shape, errors, edges, table)
         looked_at = np.concatenate([left, new])
         split, left = np.empty_like(looked_at), np.empty_like(looked_at)
-        found = _elements.choose(looked_at, pixel, x, y, errors, *shape, totals, counts, tol, split, left)
+        found = _elements.choose(looked_at, pixel, x, y, errors, *shape, table, tol, split, left)
         split, left = split[: found[0]], left[: found[1]]
         if len(split) == 0:
             break
-        _elements.forget(split, pixel, x, y, errors, *shape, totals, counts)
+        _elements.forget(split, pixel, x, y, errors, *shape, table)
         if n + len(split) > len(pixel):
             elements = elements.grown(2 * (n + len(split)))
             errors, edges = (np.resize(a, len(elements.pixel)) for a in (errors, edges))
@@ -112,7 +110,7 @@ def _halve(trace, elements, split, n, edges, new):
 
 
 def _torn_corners(elements, which):
-    """Corners that are lens centres, and points near them where they look as they do from inside the element."""
+    """Corners that are lens centres, and points near them inside their elements."""
     row, corner = np.nonzero(elements.torn[which])
     e = which[row]
     centre = elements.plane[e, corner]
@@ -158,9 +156,7 @@ def open_at_centers(trace: Callable, places) -> Elements:
 def _split_at(corners, torn, centre):
     """Split a triangle into those that have the centre as a corner; itself if the centre is outside."""
     area = _cross(corners[1] - corners[0], corners[2] - corners[0])
-    opposite = [
-        _cross(corners[(k + 1) % 3] - centre, corners[(k + 2) % 3] - centre) / area for k in range(3)
-    ]
+    opposite = [_cross(corners[(k + 1) % 3] - centre, corners[(k + 2) % 3] - centre) / area for k in range(3)]
     if min(opposite) < -ON_BORDER:
         return [(corners, torn)]
     pieces = []

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
 from lenssuper.grid import PixelGrid
 from lenssuper.lens import LensModel
@@ -38,7 +37,8 @@ class OverlapOperator(LensingOperator):
     image_grid, source_grid : PixelGrid
         Pixels in the image plane and in the source plane; they may be rotated, flipped and of any scale.
     tol : float, optional
-        Largest error of any entry of the matrix, between 0 and 1. Image pixels are cut as finely as that takes.
+        Largest error of any entry of the matrix, between 0 and 1. Image pixels are cut as finely as that
+        takes.
     subdivide : int, optional
         Cut every image pixel into ``subdivide`` x ``subdivide`` squares with straight lensed edges instead,
         whatever the error (about 0.05 / subdivide^2; more on critical curves). Pixels with the centre of the
@@ -51,15 +51,13 @@ class OverlapOperator(LensingOperator):
     ValueError
         If ``tol`` or ``subdivide`` is out of range, or the deflection is not a number somewhere in the image.
 
-    Notes
-    -----
-    Each image pixel is cut into triangles, of which the corners and the middles of the edges are lensed. The
-    straight triangle through the corners gives the area of its overlap with every source pixel, edge by edge and
-    cell by cell as fonts are rasterised; the light that curved edges move over each border between source pixels
-    is added to first order (the integral of the displacement along the border, divided by the Jacobian).
-    Triangles are halved where the terms left out exceed ``tol`` and a border between source pixels is near.
-    Pixels that contain a centre of the lens are opened there: the deflection has a different limit from every
-    side.
+    Notes ----- Each image pixel is cut into triangles, of which the corners and the middles of the edges
+    are lensed. The straight triangle through the corners gives the area of its overlap with every source
+    pixel, edge by edge and cell by cell as fonts are rasterised; the light that curved edges move over each
+    border between source pixels is added to first order (the integral of the displacement along the border,
+    divided by the Jacobian). Triangles are halved where the terms left out exceed ``tol`` and a border
+    between source pixels is near. Pixels that contain a centre of the lens are opened there: the deflection
+    has a different limit from every side.
 
     Blocks of image rows are worked on in as many threads as ``NUMBA_NUM_THREADS`` and the cores allow; the
     result does not depend on it.
@@ -74,14 +72,11 @@ class OverlapOperator(LensingOperator):
         tol: float = 1e-3,
         subdivide: int | None = None,
     ) -> None:
-        _check_kind(lens, LensModel, "lens")
-        _check_kind(image_grid, PixelGrid, "image_grid")
-        _check_kind(source_grid, PixelGrid, "source_grid")
+        check_lensing(lens, image_grid, source_grid)
         self._tol = _check_tol(tol)
-        self._subdivide = _check_subdivide(subdivide)
+        self._subdivide = None if subdivide is None else check_subdivide(subdivide)
         job = _job(lens, image_grid, source_grid, self._tol, self._subdivide)
-        shape = (np.prod(image_grid.shape), np.prod(source_grid.shape))
-        super().__init__(lens, image_grid, source_grid, _csr(_assemble.matrix_parts(job), shape))
+        super().__init__(lens, image_grid, source_grid, _assemble.overlap_matrix(job))
 
     @property
     def tol(self) -> float:
@@ -185,42 +180,31 @@ def _job(lens, image_grid, source_grid, tol, subdivide):
         if wrong.any():
             first = np.unravel_index(np.argmax(wrong), wrong.shape)
             x, y = (float(np.broadcast_to(w, wrong.shape)[first]) for w in (x, y))
-            raise ValueError(f"lens must have a deflection everywhere; at x={x:.6g}, y={y:.6g} arcsec it is NaN")
+            raise ValueError(
+                f"lens must have a deflection everywhere; it is NaN at ({x:.6g}, {y:.6g}) arcsec"
+            )
         return u, v
 
+    handedness = np.sign(np.linalg.det(image_grid._matrix) * np.linalg.det(source_grid._matrix))
+
+    def parity(column, row):
+        xx, yy, xy = lens._hessian(*image_grid._to_offset(column, row))
+        return np.where((1.0 - xx) * (1.0 - yy) - xy**2 < 0.0, -handedness, handedness)
+
     centers = [tuple(map(float, image_grid._to_pixel(x, y))) for x, y in lens._centers()]
-    return _assemble.Job(
-        trace, image_grid.shape, source_grid.shape, centers, None if subdivide else tol, subdivide
-    )
+    shapes = image_grid.shape, source_grid.shape
+    return _assemble.Job(trace, *shapes, centers, None if subdivide else tol, subdivide, parity)
 
 
-def _csr(parts, shape):
-    """One matrix from the entries of one block of rows after the other."""
-    cells, values, counts = map(list, zip(*parts, strict=True))
-    ends = np.concatenate([[0], *counts]).cumsum()
-    index = np.int32 if max(ends[-1], *shape) <= np.iinfo(np.int32).max else np.int64
-    matrix = sparse.csr_array(
-        (_emptied(values, np.float64), _emptied(cells, index), ends.astype(index)), shape=shape
-    )
-    matrix.has_canonical_format = True  # rows and columns were written in order
-    return matrix
-
-
-def _emptied(pieces, dtype):
-    """The pieces in one array; each is let go as soon as it is copied, so that memory holds little twice."""
-    whole = np.empty(sum(map(len, pieces)), dtype)
-    first = 0
-    pieces.reverse()
-    while pieces:
-        piece = pieces.pop()
-        whole[first : first + len(piece)] = piece
-        first += len(piece)
-    return whole
-
-
-def _check_kind(value, kind, name):
-    if not isinstance(value, kind):
-        raise TypeError(f"{name} must be a {kind.__name__}; got {value!r}")
+def check_lensing(lens, image_grid, source_grid):
+    """Raise a TypeError that names the argument if one of them is not what it should be."""
+    for name, value, kind in (
+        ("lens", lens, LensModel),
+        ("image_grid", image_grid, PixelGrid),
+        ("source_grid", source_grid, PixelGrid),
+    ):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be a {kind.__name__}; got {value!r}")
 
 
 def _check_tol(tol):
@@ -231,11 +215,10 @@ def _check_tol(tol):
     return float(tol)
 
 
-def _check_subdivide(subdivide):
-    if subdivide is None:
-        return None
+def check_subdivide(subdivide):
+    """Give back the number of squares along the side of a pixel, a positive integer."""
     if not isinstance(subdivide, numbers.Integral) or isinstance(subdivide, bool):
-        raise TypeError(f"subdivide must be an integer or None; got {subdivide!r}")
+        raise TypeError(f"subdivide must be an integer; got {subdivide!r}")
     if subdivide < 1:
         raise ValueError(f"subdivide must be at least 1; got {subdivide}")
     return int(subdivide)

@@ -171,7 +171,9 @@ class ForwardModel(LinearOperator):
         """
         weights = np.asarray(weights, dtype=np.float64)
         if weights.shape != self._out_shape:
-            raise ValueError(f"weights must have the shape of the image, {self._out_shape}; got {weights.shape}")
+            raise ValueError(
+                f"weights must have the shape of the image, {self._out_shape}; got {weights.shape}"
+            )
         if not (np.isfinite(weights).all() and weights.min() >= 0):
             raise ValueError("weights must be finite and not negative")
         other = copy.copy(self)

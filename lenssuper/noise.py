@@ -19,9 +19,8 @@ _SKY = 500
 # Mean of 5 x 5 pixels, in units of its own scatter, above which there may be light, and how far from there
 # the sky begins.
 _BRIGHT, _APART = 4.0, 4
-# S/N of the mean of 3 x 3 pixels from which there is light. 4 keeps noise out: one field of 64 x 64 pixels
-# in a dozen has a false one.
-_LIT = 4.0
+# S/N of the mean of 3 x 3 pixels from which there is light, and how many such pixels must touch.
+_LIT, _GROUP = 4.0, 6
 
 
 def noise_correlation(observation: Observation) -> float:
@@ -105,7 +104,8 @@ def lit_pixels(observation: Observation) -> np.ndarray:
     Returns
     -------
     ndarray of bool, shape (ny, nx)
-        Where the weighted mean of 3 x 3 pixels is four times its standard deviation or more.
+        Where the weighted mean of 3 x 3 pixels is four times its standard deviation or more, and so are its
+        neighbours', as a star would make them.
     """
     largest = observation.weights.max()
     relative = observation.weights / largest  # of order one, whatever the unit
@@ -113,4 +113,5 @@ def lit_pixels(observation: Observation) -> np.ndarray:
     total = ndimage.convolve(relative, box, mode="constant")
     signal = ndimage.convolve(relative * observation.data, box, mode="constant")
     noise = np.sqrt(total * noise_correlation(observation) / largest)
-    return (signal > _LIT * noise) & ~observation.mask
+    groups, _ = ndimage.label((signal > _LIT * noise) & ~observation.mask, box)
+    return (np.bincount(groups.ravel()) >= _GROUP)[groups] & (groups > 0)

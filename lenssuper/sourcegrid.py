@@ -71,6 +71,8 @@ def default_source_grid(observation: Observation, lens: LensModel, factor: int) 
     if np.max(high - low) > _COMFORTABLE * scale and lit.any():
         lit_low, lit_high = _box(beta, lit)
         margin = np.maximum(_MARGIN * (lit_high - lit_low), 8 * fine)
+        # a stripe would be hard to look at, and leaves no space for what continues on its sides
+        margin = np.maximum(margin, 0.3 * np.max(lit_high - lit_low + 2 * margin) - (lit_high - lit_low) / 2)
         low, high = np.maximum(low, lit_low - margin), np.minimum(high, lit_high + margin)
     scale = max(scale, np.max(high - low) / _LARGEST)
     # the priors of the solvers work by FFT

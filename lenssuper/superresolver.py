@@ -6,6 +6,7 @@ import numbers
 import sys
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 from astropy.nddata import NDData
@@ -15,7 +16,7 @@ from lenssuper.exceptions import LensSuperWarning
 from lenssuper.forward import ForwardModel
 from lenssuper.grid import PixelGrid, check_count
 from lenssuper.lens import LensModel
-from lenssuper.noise import noise_correlation
+from lenssuper.noise import lit_pixels, noise_correlation
 from lenssuper.observation import Observation
 from lenssuper.result import SuperResolution
 from lenssuper.solvers import LogNormal, Solver
@@ -137,8 +138,8 @@ class SuperResolver:
         Warns
         -----
         LensSuperWarning
-            If there is no PSF, the centre of the lens is outside of the field, or the noise is found to be
-            correlated.
+            If there is no PSF, no light, the centre of the lens is outside of the field, or the noise is
+            found to be correlated.
         """
         if isinstance(observations, (NDData, Observation)):
             return self._resolve(observations)
@@ -170,6 +171,8 @@ class SuperResolver:
 
             fitted = model.with_weights(model.weights / correlation)
             posterior = self.solver.solve(fitted, rng=self.rng, progress=report)
+        # chi-square is counted in the noise as it was given
+        posterior = replace(posterior, held_out_chi2=posterior.held_out_chi2 * correlation)
         return SuperResolution.from_posterior(
             model, posterior, solver=type(self.solver).__name__, messages=messages
         )
@@ -187,6 +190,10 @@ class SuperResolver:
             concerns.append(
                 "the observation has no psf and is taken as not blurred: "
                 "add one with nddata.psf = array (odd sides, its centre in the middle)"
+            )
+        if not lit_pixels(observation).any():
+            concerns.append(
+                "no light stands out of the noise: what the source shows is what the prior makes of noise"
             )
         for x, y in self.lens._centers():
             px, py = observation.grid._to_pixel(x, y)

@@ -8,13 +8,16 @@ fields: Arras et al. 2022, Nature Astronomy 6, 259; in lens modelling Galan et a
 
 from __future__ import annotations
 
+import operator
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import minimize
 
+from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.solvers._numerics import (
     StationaryField,
     conjugate_gradients,
@@ -23,6 +26,7 @@ from lenssuper.solvers._numerics import (
     spectral_sums,
 )
 from lenssuper.solvers.base import Posterior, Solver
+from lenssuper.solvers.heldout import held_out_chi2, split_pixels
 
 if TYPE_CHECKING:
     from lenssuper.forward import ForwardModel
@@ -71,7 +75,7 @@ class LogNormal(Solver):
     curvature H = 1 + G g' B'B g' G. The field's standard deviation and the slope of its spectrum maximise the
     evidence in Laplace's approximation (MacKay 2003, eq. 27.5),
 
-        log Z = -E - log det(H) / 2 + const,
+        log Z = -E - log det(H) / 2 + sum log(w / 2 pi) / 2,
 
     which, unlike the mode of the joint posterior, does not reward overfitting. Draws are made by randomise-
     then-optimise (Bardsley et al. 2014, SIAM J. Sci. Comput. 36, A1895): the mode for data and prior mean
@@ -87,6 +91,18 @@ class LogNormal(Solver):
         n_probes: int = 4,
         lanczos_steps: int = 40,
     ) -> None:
+        if turnover is not None and not turnover > 0:
+            raise ValueError(f"turnover must be positive, or None; got {turnover}")
+        for name, value, least in (
+            ("n_draws", n_draws, 2),
+            ("max_evaluations", max_evaluations, 3),
+            ("n_probes", n_probes, 1),
+            ("lanczos_steps", lanczos_steps, 2),
+        ):
+            if operator.index(value) < least:
+                raise ValueError(f"{name} must be at least {least}; got {value}")
+        if n_draws % 2:
+            raise ValueError(f"n_draws must be even, as draws come in pairs; got {n_draws}")
         self.turnover = turnover
         self.n_draws = n_draws
         self.max_evaluations = max_evaluations
@@ -97,22 +113,33 @@ class LogNormal(Solver):
         """Find the source; see `Solver.solve`."""
         rng = np.random.default_rng(rng)
         report = progress or (lambda share, what: None)
-        problem = _Problem.of(model, self.turnover)
+        problem = _Problem(model, _peak(model), self.turnover)
         vectors = probes(self.n_probes, problem.shape, rng)
         best = self._tune(problem, vectors, report)
-        draw_rngs = rng.spawn(self.n_draws // 2)
         mode = problem.mode(best.field, best.xi, tolerance=1e-3)
-        report(0.75, "drawing from the posterior")
-        pairs = in_threads(lambda r: _pair(problem, best.field, mode, r), draw_rngs)
-        draws = np.concatenate(pairs) * problem.scale
+        if not mode.converged:
+            warnings.warn(
+                f"the source has not settled after {_MAX_NEWTON} Newton steps: look at the residuals before "
+                "trusting it; a lens model or a noise map that is far off can cause this",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        report(0.7, "drawing from the posterior")
+        draws = _draws(problem, best.field, mode, self.n_draws, rng)
+        report(0.95, "predicting pixels held out")
+        held_out = _held_out(problem, best.field, mode, rng)
         report(1.0, "done")
         return Posterior(
             mean=mode.source * problem.scale,
+            # of each pair half the difference is the deviation from its middle
             std=np.sqrt(np.mean((draws[::2] - draws[1::2]) ** 2, axis=0)) / 2,
             draws=draws,
             log_evidence=best.log_evidence,
             effective_modes=best.modes,
             hyperparameters=best.named,
+            held_out_chi2=held_out,
+            converged=mode.converged,
+            _draw=lambda n, rng: _draws(problem, best.field, mode, n, rng),
         )
 
     def _tune(self, problem, vectors, report):
@@ -126,7 +153,7 @@ class LogNormal(Solver):
                 best = max(found, key=lambda f: f.log_evidence)
                 start = field.invert(best.field.apply(best.xi))
             found.append(_evidence(problem, theta, field, start, vectors, self.lanczos_steps))
-            report(0.7 * len(found) / self.max_evaluations, "tuning the prior by its evidence")
+            report(0.65 * len(found) / self.max_evaluations, "tuning the prior by its evidence")
             return -found[-1].log_evidence
 
         simplex = np.vstack([_START, _START + np.diag(_STEPS)])
@@ -168,16 +195,22 @@ class _State:
 
 
 class _Problem:
-    """The posterior of the white noise: data in units of the noise, brightness in units of the peak."""
+    """The posterior of the white noise: data in units of the noise, brightness in units of ``scale``."""
 
-    def __init__(self, operator, data, scale, turnover):
-        self.operator, self.data, self.scale, self.turnover = operator, data, scale, turnover
-        self.shape = operator.in_shape
+    def __init__(self, model: ForwardModel, scale: float, turnover: float | None) -> None:
+        self.model, self.scale, self.turnover = model, scale, turnover
+        self.shape = model.in_shape
+        self.data = model.whiten(model.data)
+        self.used = model.weights > 0
+        # log of the noise's density at its peak: evidences of other solvers have it too
+        self.log_norm = 0.5 * np.sum(np.log(model.weights[self.used] / (2 * np.pi)))
+        self._operator = model.whitened
 
-    @classmethod
-    def of(cls, model, turnover):
-        scale = _peak(model)
-        return cls(_Scaled(model.whitened, scale), model.whiten(model.data), scale, turnover)
+    def forward(self, source):
+        return self._operator.forward(self.scale * source)
+
+    def adjoint(self, image):
+        return self.scale * self._operator.adjoint(image)
 
     def field(self, theta) -> StationaryField:
         length = _LENGTH * max(self.shape)
@@ -193,7 +226,7 @@ class _Problem:
 
     def state(self, field, xi, data, prior_mean):
         source, slope = self.link(field.apply(xi))
-        residuals = self.operator.forward(source) - data
+        residuals = self.forward(source) - data
         energy = 0.5 * (np.vdot(residuals, residuals) + np.sum((xi - prior_mean) ** 2))
         return _State(xi, source, slope, residuals, energy)
 
@@ -201,13 +234,13 @@ class _Problem:
         """The Gauss-Newton Hessian in white noise."""
 
         def apply(v):
-            image = self.operator.forward(slope * field.apply(v))
-            return v + field.apply(slope * self.operator.adjoint(image))
+            image = self.forward(slope * field.apply(v))
+            return v + field.apply(slope * self.adjoint(image))
 
         return apply
 
     def gradient(self, field, state, prior_mean):
-        return field.apply(state.slope * self.operator.adjoint(state.residuals)) + state.xi - prior_mean
+        return field.apply(state.slope * self.adjoint(state.residuals)) + state.xi - prior_mean
 
     def mode(self, field, xi=None, *, data=None, prior_mean=0.0, tolerance=1e-2, max_newton=_MAX_NEWTON):
         """Minimise the energy; ``tolerance`` is on its change, of which one is one sigma squared over two."""
@@ -224,7 +257,7 @@ class _Problem:
             new = self._search(field, state, step, np.vdot(gradient, step), data, prior_mean)
             change, state = state.energy - new.energy, new
             if change < tolerance * max(1.0, 0.01 * abs(state.energy)):
-                return state
+                return replace(state, converged=True)
         return state
 
     def _search(self, field, state, step, descent, data, prior_mean):
@@ -238,22 +271,10 @@ class _Problem:
         return state
 
 
-class _Scaled:
-    """An operator times a number."""
-
-    def __init__(self, operator, scale):
-        self.in_shape, self._operator, self._scale = operator.in_shape, operator, scale
-
-    def forward(self, x):
-        return self._operator._forward(self._scale * x)
-
-    def adjoint(self, y):
-        return self._scale * self._operator._adjoint(y)
-
-
 def _peak(model) -> float:
-    """Brightness of the brightest pixels of the image that are used."""
-    return float(np.max(model.data[model.weights > 0]))
+    """Brightness of the brightest pixel of the image that is used, or of the noise if that is more."""
+    used = model.weights > 0
+    return float(max(np.max(model.data[used]), np.median(model.weights[used]) ** -0.5))
 
 
 def _evidence(problem, theta, field, start, vectors, steps) -> _Tuned:
@@ -261,21 +282,37 @@ def _evidence(problem, theta, field, start, vectors, steps) -> _Tuned:
     log_det, modes = spectral_sums(
         problem.curvature(field, state.slope), vectors, [np.log, lambda t: 1 - 1 / t], steps
     )
-    return _Tuned(np.array(theta), field, state.xi, -state.energy - log_det / 2, modes)
+    log_evidence = problem.log_norm - state.energy - log_det / 2
+    return _Tuned(np.array(theta), field, state.xi, log_evidence, modes)
+
+
+def _held_out(problem, field, mode, rng):
+    """Chi-square per pixel of a tenth of the pixels, foretold from the others."""
+    training, held_out = split_pixels(problem.model, 0.1, rng)
+    state = _Problem(training, problem.scale, problem.turnover).mode(field, mode.xi)
+    return held_out_chi2(problem.model, held_out, state.source * problem.scale)
+
+
+def _draws(problem, field, mode, n, rng):
+    """Draw ``n`` sources, in pairs that follow each other."""
+    pairs = in_threads(lambda child: _pair(problem, field, mode, child), rng.spawn((n + 1) // 2))
+    return np.concatenate(pairs)[:n] * problem.scale
 
 
 def _pair(problem, field, mode, rng):
     """Two draws of opposite perturbations."""
-    noise, prior = rng.normal(size=problem.data.shape), rng.normal(size=problem.shape)
-    noise = np.where(problem.data == 0, 0.0, noise)
-    right = prior + field.apply(mode.slope * problem.operator.adjoint(noise))
-    step, _ = conjugate_gradients(problem.curvature(field, mode.slope), right, tol=0.05, max_iterations=_MAX_CG)
+    noise = np.where(problem.used, rng.normal(size=problem.data.shape), 0.0)
+    prior = rng.normal(size=problem.shape)
+    right = prior + field.apply(mode.slope * problem.adjoint(noise))
+    step, _ = conjugate_gradients(
+        problem.curvature(field, mode.slope), right, tol=0.05, max_iterations=_MAX_CG
+    )
     draws = []
     for sign in (1, -1):
-        start = mode.xi + 0.7 * sign * step
         state = problem.mode(
             field,
-            start,
+            # the step of the linear problem goes too far where the exponential rises
+            mode.xi + 0.7 * sign * step,
             data=problem.data + sign * noise,
             prior_mean=sign * prior,
             tolerance=1.0,

@@ -95,8 +95,11 @@ def _add_data(group):
 
 def _run(options: argparse.Namespace) -> None:
     output = options.output or Path(f"{options.observation.stem}_lenssuper.fits")
+    check_writable([output], overwrite=options.overwrite)
     picture = options.png or output.with_suffix(".png")
-    check_writable([output, picture], overwrite=options.overwrite)
+    if picture == output:
+        raise ValueError(f"--output is the FITS file, and must not have the name of the picture, {picture}")
+    check_writable([picture], overwrite=options.overwrite)
     from lenssuper.lens import LensModel
 
     lens = LensModel.read(options.lens)

@@ -9,7 +9,6 @@ weighted by its noise; this is the one place where that comparison is written do
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -57,8 +56,8 @@ class ForwardModel(LinearOperator):
     Notes
     -----
     The lensed image extends beyond the observed one as far as the PSF reaches, so that light from outside the
-    field is scattered in and nothing wraps round. Chi-square is the sum of w (y - A s)^2 over the pixels, with
-    weight w = 1 / variance, and 0 for pixels that are not used (Warren & Dye 2003, ApJ 590, 673, eq. 3).
+    field is scattered in and nothing wraps round. Chi-square is the sum of w (y - A s)^2 over the pixels,
+    with weight w = 1 / variance, and 0 for pixels that are not used (Warren & Dye 2003, ApJ 590, 673, eq. 3).
 
     Examples
     --------
@@ -137,7 +136,7 @@ class ForwardModel(LinearOperator):
 
     @property
     def lensing(self) -> LensingOperator:
-        """L: from the source to the fine image, which extends beyond the observed one (see `lensed_image`)."""
+        """L: from the source to the fine image, which extends beyond the observed one."""
         return self._lensing
 
     @property

@@ -63,8 +63,8 @@ def default_source_grid(observation: Observation, lens: LensModel, factor: int) 
     low, high = np.maximum(seen[0], field[0]), np.minimum(seen[1], field[1])
     if not np.all(high > low):
         raise ObservationError(
-            f"the lens maps the field to {seen[0]}..{seen[1]} arcsec in the source plane, outside of the field "
-            f"itself ({field[0]}..{field[1]} arcsec): check the units and the centre of {lens!r}"
+            f"the lens maps the field to {seen[0]}..{seen[1]} arcsec in the source plane, outside of the "
+            f"field itself ({field[0]}..{field[1]} arcsec): check the units and the centre of {lens!r}"
         )
     fine = observation.grid._side / factor
     scale = fine / np.sqrt(_magnification(lens, x, y, lit if lit.any() else used))

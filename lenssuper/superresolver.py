@@ -200,8 +200,8 @@ class SuperResolver:
             ny, nx = observation.shape
             if not (-0.5 <= px <= nx - 0.5 and -0.5 <= py <= ny - 0.5):
                 concerns.append(
-                    f'the lens has a centre at ({x:.6g}", {y:.6g}"), outside of the field: x and y are counted '
-                    "from the middle of the image (or grid.reference), to the west and north"
+                    f'the lens has a centre at ({x:.6g}", {y:.6g}"), outside of the field: x and y are '
+                    "counted from the middle of the image (or grid.reference), to the west and north"
                 )
         return concerns
 

@@ -133,9 +133,8 @@ class TestTorch:
 
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
     def test_gpu(self, batch):
-        x = torch.tensor(
-            np.random.default_rng(4).normal(size=batch.in_shape), device="cuda", requires_grad=True
-        )
+        values = np.random.default_rng(4).normal(size=batch.in_shape)
+        x = torch.tensor(values, device="cuda", requires_grad=True)
         chi2 = (batch.residuals(x) ** 2).sum()
         chi2.backward()
         assert x.grad.device.type == "cuda"

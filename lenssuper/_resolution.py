@@ -13,14 +13,16 @@ __all__ = ["psf_fwhm", "source_resolution"]
 _SAMPLES = 15
 
 
-def source_resolution(observation: Observation, magnification: np.ndarray) -> np.ndarray:
+def source_resolution(
+    observation: Observation, magnification: np.ndarray, coverage: np.ndarray
+) -> np.ndarray:
     """
-    FWHM of the PSF in the source plane, in arcsec; NaN where the magnification is zero.
+    FWHM of the PSF in the source plane, in arcsec; NaN for source pixels not half of which are in the field.
 
     An image magnified by mu takes the area of the PSF down by mu, as areas go with the determinant of
     d beta / d theta (Schneider, Ehlers & Falco 1992, section 5.2). The images of a source pixel add up.
     """
-    seen = np.where(magnification > 0, magnification, np.nan)
+    seen = np.where((coverage >= 0.5) & (magnification > 0), magnification, np.nan)
     return psf_fwhm(observation) * observation.grid._side / np.sqrt(seen)
 
 

@@ -114,7 +114,7 @@ class SuperResolution:
             std = model.lensed_image(draws).std(axis=0, ddof=1)
         modelled = model.forward(mean)
         residuals = np.where(model.weights > 0, model.whiten(model.data - modelled), np.nan)
-        magnification = model.lensing.magnification
+        coverage, magnification = model.lensing.coverage, model.lensing.magnification
         return cls(
             Contents(
                 observation=model.observation,
@@ -126,9 +126,9 @@ class SuperResolution:
                 image_std=std,
                 model=modelled,
                 residuals=residuals,
-                coverage=model.lensing.coverage,
+                coverage=coverage,
                 magnification=magnification,
-                resolution=source_resolution(model.observation, magnification),
+                resolution=source_resolution(model.observation, magnification, coverage),
                 solver=solver,
                 messages=tuple(messages),
                 meta=meta,
@@ -239,7 +239,7 @@ class SuperResolution:
     @property
     def resolution(self) -> u.Quantity:
         """
-        FWHM of the PSF in the source plane, shape of the source grid; NaN where a source pixel is not seen.
+        FWHM of the PSF in the source plane, shape of the source grid; NaN for pixels outside of the field.
 
         It is FWHM / sqrt(`magnification`), where the FWHM is that of a circle with the area of the PSF above
         half of its peak, not less than an observed pixel. Lensing takes the area of the PSF down by the

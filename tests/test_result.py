@@ -204,14 +204,16 @@ def test_without_blur_the_pixel_is_the_psf(psf):
     assert psf_fwhm(blank(psf)) == pytest.approx(1.0, abs=0.3)
 
 
-def resolution_of(lens, source_grid, shape=(40, 40)):
-    model = ForwardModel(blank(gaussian(2.5), shape), lens, factor=1, source_grid=source_grid)
+def resolution_of(lens, source_grid, psf):
+    model = ForwardModel(blank(psf, (40, 40)), lens, factor=1, source_grid=source_grid)
     posterior = posterior_of(np.ones(source_grid.shape))
     return SuperResolution.from_posterior(model, posterior).resolution
 
 
 def test_resolution_behind_a_uniform_lens():
-    resolution = resolution_of(ExternalShear(gamma1=0.3, gamma2=0.0), PixelGrid((8, 8), 0.1 * u.arcsec))
+    resolution = resolution_of(
+        ExternalShear(gamma1=0.3, gamma2=0.0), PixelGrid((8, 8), 0.1 * u.arcsec), gaussian(2.5)
+    )
     # det A = (1 - 0.3) (1 + 0.3) everywhere
     np.testing.assert_allclose(resolution.to_value(u.arcsec), 0.25 * np.sqrt(0.91), rtol=0.02)
 
@@ -219,16 +221,17 @@ def test_resolution_behind_a_uniform_lens():
 def test_resolution_behind_an_isothermal_sphere():
     grid = PixelGrid((4, 4), 0.02 * u.arcsec, center=(0.5, 0.0) * u.arcsec)
     x, y = (c.to_value(u.arcsec) for c in grid.centers)
-    resolution = resolution_of(SIS(theta_E=1 * u.arcsec), grid)
+    resolution = resolution_of(SIS(theta_E=1 * u.arcsec), grid, gaussian(2.5))
     expected = 0.25 / np.sqrt(2.0 / np.hypot(x, y))
     np.testing.assert_allclose(resolution.to_value(u.arcsec), expected, rtol=0.02)
 
 
 def test_resolution_is_unknown_where_nothing_is_seen():
-    grid = PixelGrid((4, 30), 0.5 * u.arcsec)
-    resolution = resolution_of(ExternalShear(gamma1=0.0, gamma2=0.0), grid)
-    assert np.isnan(resolution[:, 0]).all()
-    assert np.isfinite(resolution[:, 14]).all()
+    # 40 pixels of 0.1": the field ends at 2", which is in the tenth pixel to the left and right of the middle
+    grid = PixelGrid((4, 30), 0.21 * u.arcsec)
+    resolution = resolution_of(ExternalShear(gamma1=0.0, gamma2=0.0), grid, psf=None)
+    assert np.isfinite(resolution[1]).tolist() == [False] * 5 + [True] * 20 + [False] * 5
+    np.testing.assert_allclose(resolution[1, 6:24].to_value(u.arcsec), 0.1)
 
 
 # It cannot be changed

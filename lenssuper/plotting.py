@@ -269,6 +269,8 @@ def plot_result(result: SuperResolution, figure: Figure | None = None) -> Figure
         label_axes(ax, on_sky=grid.reference is not None)
     for ax in (model, residual, source, spread):
         ax.set_ylabel("")
+    for ax in (data, model, residual, image):
+        _crop(ax, observation)
     _note(residual, _quality(result))
     if grid.reference is not None:
         _compass(data)
@@ -283,12 +285,24 @@ def _shared_norm(result):
     return asinh_norm(observation.data, result.image.data, result.source.data, sigma=sigma)
 
 
+def _crop(ax, observation):
+    """Leave out what is all masked around the pixels that are used, but for a margin."""
+    rows, columns = np.nonzero(~observation.mask)
+    ny, nx = observation.shape
+    margin = 1 + 0.03 * max(ny, nx)
+    low = np.maximum([columns.min() - margin, rows.min() - margin], -0.5)
+    high = np.minimum([columns.max() + margin, rows.max() + margin], [nx - 0.5, ny - 0.5])
+    box = np.array([low, (high[0], low[1]), high, (low[0], high[1])])
+    x, y = observation.grid._to_offset(*box.T)
+    ax.set(xlim=(x.min(), x.max()), ylim=(y.min(), y.max()))
+
+
 def _unit_label(unit):
     """The unit of surface brightness; of one that is per solid angle nothing needs to be said of pixels."""
     if unit == u.dimensionless_unscaled:
         return ""
     text = unit.to_string("unicode", fraction="inline").replace(" / ", "/")
-    per_angle = any(base.is_equivalent(u.rad) for base in unit.bases)
+    per_angle = any(base.physical_type in ("angle", "solid angle") for base in unit.bases)
     return f" ({text})" if per_angle else f" ({text} per data pixel)"
 
 

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from lenssuper import SIE, SIS, ForwardModel, PixelGrid, SuperResolution
+from lenssuper import SIE, SIS, ForwardModel, PixelGrid, SuperResolution, plotting
 from lenssuper.plotting import asinh_norm, label_axes, plot_result, show_colorbar, show_curves, show_image
 from lenssuper.simulate import random_mock
 from lenssuper.solvers import Posterior
@@ -313,6 +313,37 @@ def test_north_and_east_are_marked_on_the_sky(figure, result):
     assert grid.offset_to_sky(zero, 1 * u.arcsec).dec > here.dec
     assert grid.offset_to_sky(-1 * u.arcsec, zero).ra > here.ra
     assert isinstance(here, SkyCoord)
+
+
+def test_a_masked_border_is_left_out():
+    mock = random_mock(5, shape=(24, 28))
+    mock.observation.mask[:] = True
+    mock.observation.mask[9:15, 8:20] = False
+    model = ForwardModel(mock.observation, mock.lens, factor=2)
+    mean = np.ones(model.in_shape)
+    posterior = Posterior(mean=mean, std=mean, draws=mean[np.newaxis])
+    figure = SuperResolution.from_posterior(model, posterior).plot()
+    x, y = (c.to_value(u.arcsec)[9:15, 8:20] for c in model.observation.grid.centers)
+    for name in ("Data", "Model", "Residual", "Super-resolved image"):
+        left, right, bottom, top = axes_of(figure)[name].axis()
+        assert x.min() - 0.3 < left < x.min() - 0.04
+        assert x.max() + 0.04 < right < x.max() + 0.3
+        assert y.min() - 0.3 < bottom < y.min() - 0.04
+        assert y.max() + 0.04 < top < y.max() + 0.3
+
+
+@pytest.mark.parametrize(
+    ("unit", "words"),
+    [
+        ("electron / s", "(e⁻/s per data pixel)"),
+        ("MJy / sr", "(MJy/sr)"),
+        ("nJy", "(nJy per data pixel)"),
+        ("mJy / arcsec2", "(mJy/arcsec²)"),
+        ("", ""),
+    ],
+)
+def test_units_say_what_they_are_per(unit, words):
+    assert plotting._unit_label(u.Unit(unit)).strip() == words
 
 
 def test_a_norm_of_ones_own():

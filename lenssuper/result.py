@@ -14,6 +14,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 
 from lenssuper._resolution import source_resolution
 from lenssuper._resultfile import Contents, read_contents, write_contents
+from lenssuper._summary import summarise
 from lenssuper._units import arcsec
 from lenssuper.forward import ForwardModel
 from lenssuper.grid import PixelGrid
@@ -339,33 +340,7 @@ class SuperResolution:
 
     def summary(self) -> str:
         """Tell in a few lines what this is and how well it fits."""
-        widths = self.resolution.to_value(u.arcsec)
-        psf = f'{np.nanmin(widths):.2g}" to {np.nanmax(widths):.2g}"'
-        chi2 = f"{self.chi2:.6g} in {self.n_pixels} pixels"
-        if not np.isnan(self.effective_modes):
-            chi2 += f", reduced {self.reduced_chi2:.3f}"
-        lines = {
-            "solver": self.solver,
-            "data": _describe(self.observation.grid),
-            "image": f"{_describe(self.fine_grid)}, factor {self.factor}",
-            "source": f"{_describe(self.source_grid)}, the PSF there {psf}",
-            "chi2": chi2,
-            "held out": f"chi2 {self.held_out_chi2:.3f} per pixel",
-            "modes": f"{self.effective_modes:.1f} measured",
-            "evidence": f"ln Z = {self.log_evidence:.2f}",
-            "lens": repr(self.lens),
-        }
-        unknown = {
-            "held out": np.isnan(self.held_out_chi2),
-            "modes": np.isnan(self.effective_modes),
-            "evidence": np.isnan(self.log_evidence),
-            "solver": not self.solver,
-        }
-        texts = [f"{name:<9}{text}" for name, text in lines.items() if not unknown.get(name, False)]
-        texts += [f"note     {message}" for message in self.messages]
-        if not self.posterior.converged:
-            texts.append("note     the solver stopped before it converged")
-        return "\n".join(texts)
+        return summarise(self)
 
     def __repr__(self) -> str:
         quality = f"chi2={self.chi2:.6g} in {self.n_pixels} pixels"
@@ -446,8 +421,3 @@ class SuperResolution:
         from lenssuper.plotting import plot_result
 
         return plot_result(self, figure=figure)
-
-
-def _describe(grid):
-    ny, nx = grid.shape
-    return f'{ny} x {nx} pixels of {grid._side:.3g}"'

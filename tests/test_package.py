@@ -35,7 +35,7 @@ ORDER = [
     ["networks"],
     ["training"],
     ["simulate"],
-    ["_resolution", "_resultfile"],
+    ["_resolution", "_resultfile", "_summary"],
     ["result"],
     ["superresolver"],
     ["lensfit", "catalog"],

@@ -93,7 +93,7 @@ def area_map(job: Job) -> np.ndarray:
         return window
 
     window = np.zeros(size)
-    for part in _run(area, _row_ranges(job)):
+    for part in _run(area, _row_ranges(job._replace(subdivide=None))):
         window += part
     angle = np.linspace(0, 2 * np.pi, _DIRECTIONS, endpoint=False)
     for column, row in job.centers:

@@ -58,7 +58,7 @@ def write(path: str | os.PathLike, *, overwrite: bool, lens, grids, accuracy, ma
 def read(path: str | os.PathLike):
     """Read what `write` has written: lens, grids, accuracy, matrix and coverage."""
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
             found = {name: content[name] for name in ("header", "digest", *_ARRAYS)}
     except FileNotFoundError:
         raise

@@ -12,6 +12,7 @@ import operator
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,7 +49,7 @@ _MAX_CG = 60
 
 
 class LogNormal(Solver):
-    """
+    r"""
     Source whose logarithm is a Gaussian random field, hyper-parameters by maximum evidence.
 
     Parameters
@@ -66,20 +67,22 @@ class LogNormal(Solver):
 
     Notes
     -----
-    With white noise xi, the source is s = g(m + G xi); G is the square root of the field's covariance
-    (`StationaryField`) and g the exponential or its softer form. The mode of the posterior minimises
+    With white noise :math:`\xi`, the source is :math:`s = g(m + G \xi)`: :math:`G` is the square root of the
+    field's covariance, a stationary field with a power-law spectrum, and :math:`g` the exponential or its
+    softer form. The mode of the posterior minimises
 
-        E(xi) = |d - B s(xi)|^2 / 2 + |xi|^2 / 2,
+    .. math:: E(\xi) = \tfrac12 \lVert d - B\,s(\xi) \rVert^2 + \tfrac12 \lVert \xi \rVert^2 ,
 
-    d and B being data and operator in units of the noise, by Newton's method with the Gauss-Newton
-    curvature H = 1 + G g' B'B g' G. The field's standard deviation and the slope of its spectrum maximise the
-    evidence in Laplace's approximation (MacKay 2003, eq. 27.5),
+    :math:`d` and :math:`B` being data and forward model in units of the noise, by Newton's method with the
+    Gauss-Newton curvature :math:`H = 1 + G\,g' B^T B\,g'\,G`. The field's standard deviation and the slope of
+    its spectrum maximise the evidence in Laplace's approximation (MacKay 2003, eq. 27.5),
 
-        log Z = -E - log det(H) / 2 + sum log(w / 2 pi) / 2,
+    .. math:: \ln Z = -E - \tfrac12 \ln\det H + \tfrac12 \sum \ln \frac{w}{2 \pi} ,
 
-    which, unlike the mode of the joint posterior, does not reward overfitting. Draws are made by randomise-
-    then-optimise (Bardsley et al. 2014, SIAM J. Sci. Comput. 36, A1895): the mode for data and prior mean
-    perturbed by their own noise; they come in pairs of opposite perturbations.
+    with the weights :math:`w` of the pixels; unlike the mode of the joint posterior it does not reward
+    overfitting. Draws are made by randomise-then-optimise (Bardsley et al. 2014, SIAM J. Sci. Comput. 36,
+    A1895): the mode for data and prior mean perturbed by their own noise; they come in pairs of opposite
+    perturbations.
     """
 
     def __init__(
@@ -139,7 +142,9 @@ class LogNormal(Solver):
             hyperparameters=best.named,
             held_out_chi2=held_out,
             converged=mode.converged,
-            _draw=lambda n, rng: _draws(problem, best.field, mode, n, rng),
+            _draw=partial(
+                _draws, problem, best.field, mode
+            ),  # not a lambda: results travel between processes
         )
 
     def _tune(self, problem, vectors, report):

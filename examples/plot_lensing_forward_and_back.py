@@ -9,7 +9,7 @@ operators that lenssuper has for it, and shows what goes wrong when a pixel is t
 The lens is a singular isothermal sphere, because everything about it is known on paper.
 """
 
-# sphinx_gallery_thumbnail_number = 6
+# sphinx_gallery_thumbnail_number = 2
 
 import itertools
 
@@ -25,7 +25,7 @@ from lenssuper.operators import Binning
 from lenssuper.plotting import label_axes, show_colorbar, show_curves, show_image
 from lenssuper.simulate import ClumpySpiral
 
-plt.rcParams["figure.dpi"] = 110
+plt.rcParams["figure.dpi"] = 130
 
 lens = SIS(theta_E=1.2 * u.arcsec)
 
@@ -64,14 +64,16 @@ def outline(points, n=50):
     return np.vstack([*sides, points[-1:]])
 
 
-fig, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
 left.axhline(0.4, color="0.6", linewidth=0.8)
 left.plot(theta, beta, color="C0")
 left.plot([0, 0], [-1.2, 1.2], color="C0", linestyle=":")
 left.plot(0, 0, "o", color="C0")
 left.plot([1.6, -0.8], [0.4, 0.4], "o", color="C3")
-left.annotate("plugged: α(0) = 0", (0.0, 0.0), (0.3, 1.4), arrowprops={"arrowstyle": "->"})
-left.annotate("one source, two images", (-0.8, 0.4), (-2.9, 1.6), arrowprops={"arrowstyle": "->"}, color="C3")
+left.annotate("plugged:\nα(0) = 0", (0.0, 0.0), (0.35, 1.3), arrowprops={"arrowstyle": "->"})
+left.annotate(
+    "one source,\ntwo images", (-0.8, 0.4), (-2.8, 1.3), arrowprops={"arrowstyle": "->"}, color="C3"
+)
 left.set(xlabel="image plane θ (arcsec)", ylabel="source plane β (arcsec)", xlim=(-3, 3), ylim=(-2, 2))
 
 (cut,) = lens.cuts()
@@ -124,7 +126,7 @@ def square(row, column):
     return np.array([(vertex_x[i], vertex_y[i]) for i in at])
 
 
-fig, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.8), layout="constrained")
+fig, (left, right) = plt.subplots(1, 2, figsize=(8.5, 4.4), layout="constrained")
 cell_x, cell_y = (v.value for v in source_grid.vertices)
 for x, y in [(cell_x, cell_y), (cell_x.T, cell_y.T)]:
     right.plot(x, y, color="C0", alpha=0.35, linewidth=0.7)
@@ -155,7 +157,7 @@ label_axes(right, on_sky=False)
 # also where a pixel is pinched. These numbers are all there is to the operator: a row of its sparse matrix
 # for every image pixel.
 
-fig, axes = plt.subplots(1, 3, figsize=(10, 3.9), layout="constrained")
+fig, axes = plt.subplots(1, 3, figsize=(9, 3.5), layout="constrained")
 titles = ["outside of the ring", "inside of it", "on the ring"]
 for ax, ((row, column), color), title in zip(axes, chosen.items(), titles, strict=True):
     shares = overlap.matrix[[row * 12 + column]].toarray().reshape(source_grid.shape)
@@ -213,7 +215,7 @@ errors = Normalize(-0.2, 0.2)
 
 def compare(source, images, differences, grid, curves, error_label):
     """Show what goes in on the left; what three operators give above, and what is wrong with it below."""
-    fig = plt.figure(figsize=(11.5, 5.4), layout="constrained")
+    fig = plt.figure(figsize=(9.8, 4.7), layout="constrained")
     panels = fig.subplot_mosaic("SABC;Sabc", gridspec_kw={"width_ratios": [1.2, 1, 1, 1]})
     (first, first_grid, title) = source
     drawn = show_image(panels["S"], first, first_grid, norm=light)
@@ -280,7 +282,7 @@ x, y = (v.value for v in source_grid.centers)
 gaussian = np.exp(-(x**2 + y**2) / (2 * 0.7**2))
 lensed_gaussian = operators[0].lens(gaussian)
 
-fig, axes = plt.subplots(1, 3, figsize=(11, 4.2), layout="constrained")
+fig, axes = plt.subplots(1, 3, figsize=(9, 3.5), layout="constrained")
 for ax, operator in zip(axes, operators, strict=True):
     difference = operator.delens(lensed_gaussian) - gaussian
     drawn = show_image(ax, difference, source_grid, norm=Normalize(-0.5, 0.5), cmap="RdBu_r")
@@ -329,7 +331,7 @@ overlap = operators[0]
 radius = np.hypot(x, y)
 on_paper = np.linspace(0.02, 1.8, 400)
 
-fig, (one, two, three) = plt.subplots(1, 3, figsize=(12, 3.9), layout="constrained")
+fig, (one, two, three) = plt.subplots(1, 3, figsize=(9.8, 3.1), layout="constrained")
 show_maps(one, two, overlap)
 for ax in (one, two):
     show_curves(ax, lens.cuts(), color="w", linestyle="--")
@@ -356,7 +358,7 @@ field = PixelGrid(shape=(70, 70), pixel_scale=0.1 * u.arcsec)
 source_grid = PixelGrid(shape=(144, 144), pixel_scale=0.025 * u.arcsec)
 overlap = OverlapOperator(galaxy, field, source_grid)
 
-fig, (one, two) = plt.subplots(1, 2, figsize=(10.5, 4.4), layout="constrained")
+fig, (one, two) = plt.subplots(1, 2, figsize=(8.6, 3.7), layout="constrained")
 show_maps(one, two, overlap)
 for ax in (one, two):
     show_curves(ax, galaxy.caustics(field.refine(4)), color="w")

@@ -23,7 +23,7 @@ from lenssuper import SIE, ExternalShear, SuperResolution, SuperResolver
 from lenssuper.plotting import asinh_norm, label_axes, show_colorbar, show_curves, show_image
 from lenssuper.simulate import EUCLID_VIS, ClumpySpiral, mock_lens
 
-plt.rcParams["figure.dpi"] = 110
+plt.rcParams["figure.dpi"] = 130
 
 # %%
 # An observation
@@ -46,7 +46,7 @@ obs = mock.observation
 # later can be seen here.
 
 sigma = obs.uncertainty.array
-fig, axes = plt.subplots(1, 3, figsize=(11.5, 3.5), layout="constrained")
+fig, axes = plt.subplots(1, 3, figsize=(9.8, 3.0), layout="constrained")
 norm = asinh_norm(obs.data, sigma=float(np.median(sigma)))
 show_colorbar(axes[0], show_image(axes[0], obs, norm=norm), "")
 show_colorbar(
@@ -117,7 +117,7 @@ def psnr(image):
     return 20 * np.log10(truth.max() / np.sqrt(np.mean((image - truth) ** 2)))
 
 
-fig, axes = plt.subplots(2, 3, figsize=(11.5, 7), layout="constrained")
+fig, axes = plt.subplots(2, 3, figsize=(9.8, 6.1), layout="constrained")
 found = sr.image.data
 panels = {
     f"cubic interpolation: {psnr(cubic):.1f} dB": cubic,
@@ -154,7 +154,7 @@ for ax in axes[:, 1]:
 # from noise.
 
 true_source = mock.source_image(sr.source_grid)
-fig, axes = plt.subplots(1, 3, figsize=(11.5, 3.9), layout="constrained")
+fig, axes = plt.subplots(1, 3, figsize=(9.8, 3.3), layout="constrained")
 norm = asinh_norm(true_source, sigma=float(np.median(sigma)))
 show_image(axes[0], sr.source.data, sr.source_grid, norm=norm)
 drawn = show_image(axes[1], true_source, sr.source_grid, norm=norm)
@@ -177,7 +177,7 @@ for ax in axes[1:]:
 # source, ``image_samples`` of the lensed image. What differs between them is not known; what is in all of
 # them is.
 
-fig, axes = plt.subplots(1, 4, figsize=(12.5, 3.5), layout="constrained")
+fig, axes = plt.subplots(1, 4, figsize=(10.5, 3.0), layout="constrained")
 for ax, draw, title in zip(axes, sr.samples(3), ["one draw", "another", "and another"], strict=False):
     show_image(ax, draw, sr.source_grid, norm=norm)
     ax.set_title(title)
@@ -230,7 +230,7 @@ wrong = SuperResolver(wrong_lens, factor=2, rng=1)(obs)
 print(f"right lens: reduced chi2 {sr.reduced_chi2:.2f}, log evidence {sr.log_evidence:.0f}")
 print(f"wrong lens: reduced chi2 {wrong.reduced_chi2:.2f}, log evidence {wrong.log_evidence:.0f}")
 
-fig, axes = plt.subplots(1, 4, figsize=(12.5, 3.4), layout="constrained")
+fig, axes = plt.subplots(1, 4, figsize=(10.5, 2.9), layout="constrained")
 for pair, result, title in [(axes[:2], sr, "right lens"), (axes[2:], wrong, "wrong lens")]:
     drawn = show_image(pair[0], result.residuals, mock.grid, norm=Normalize(-4, 4), cmap="RdBu_r")
     show_image(pair[1], result.source.data, result.source_grid, norm=norm)

@@ -10,7 +10,15 @@ import numpy as np
 import scipy.fft
 from scipy.linalg import eigh_tridiagonal
 
-__all__ = ["StationaryField", "conjugate_gradients", "dot", "in_threads", "probes", "spectral_sums"]
+__all__ = [
+    "LanczosRun",
+    "StationaryField",
+    "conjugate_gradients",
+    "dot",
+    "in_threads",
+    "probes",
+    "spectral_sums",
+]
 
 
 def in_threads(function: Callable, items: Iterable) -> list:
@@ -126,6 +134,54 @@ def _lanczos_quadrature(matrix, vector, steps):
         basis[k + 1] = image / norm
     nodes, vectors = eigh_tridiagonal(np.array(diagonal), np.array(beside[: len(diagonal) - 1]))
     return np.maximum(nodes, np.finfo(float).eps * nodes[-1]), vectors[0] ** 2
+
+
+class LanczosRun:
+    """
+    The spectrum of a symmetric matrix as seen by a vector, ever more finely.
+
+    Parameters
+    ----------
+    matrix : callable
+        Applies the matrix to an array.
+    vector : ndarray
+    """
+
+    def __init__(self, matrix: Callable, vector: np.ndarray) -> None:
+        self._matrix, self._shape = matrix, vector.shape
+        self._norm2 = dot(vector, vector)
+        self._basis = np.reshape(vector / np.sqrt(self._norm2) if self._norm2 > 0 else vector, (1, -1))
+        self._diagonal: list[float] = []
+        self._beside: list[float] = []
+
+    def extend(self, steps: int) -> LanczosRun:
+        """Take some steps; none are left when the vector's share of the matrix is known exactly."""
+        done = len(self._diagonal)
+        steps = min(steps, self._basis.shape[1] - done)
+        if self._norm2 == 0 or len(self._basis) == done:
+            return self
+        self._basis = np.concatenate([self._basis, np.empty((steps, self._basis.shape[1]))])
+        for k in range(done, done + steps):
+            known = self._basis[: k + 1]
+            image = self._matrix(known[k].reshape(self._shape)).ravel()
+            self._diagonal.append(dot(known[k], image))
+            # against all before, as rounding makes the basis forget them; not by BLAS, see `dot`
+            image = image - np.einsum("i,ij->j", np.einsum("ij,j->i", known, image), known)
+            norm = np.sqrt(dot(image, image))
+            if norm <= 1e-10 * max(self._diagonal):
+                self._basis = known
+                break
+            self._beside.append(norm)
+            self._basis[k + 1] = image / norm
+        return self
+
+    def quadrature(self) -> tuple[np.ndarray, np.ndarray]:
+        """Give eigenvalues, and the squared length of the vector along each, as nodes and weights."""
+        if self._norm2 == 0:
+            return np.zeros(1), np.zeros(1)
+        n = len(self._diagonal)
+        nodes, vectors = eigh_tridiagonal(np.array(self._diagonal), np.array(self._beside[: n - 1]))
+        return nodes, self._norm2 * vectors[0] ** 2
 
 
 class StationaryField:

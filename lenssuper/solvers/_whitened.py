@@ -1,0 +1,230 @@
+"""The linear problem with a quadratic prior, in coordinates in which the prior is white noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import sparse
+from scipy.optimize import minimize_scalar
+
+from lenssuper.solvers._numerics import (
+    LanczosRun,
+    conjugate_gradients,
+    dot,
+    in_threads,
+)
+from lenssuper.solvers.priors import sine_transform
+
+if TYPE_CHECKING:
+    from lenssuper.forward import ForwardModel
+
+__all__ = ["EvidenceCurve", "WhitenedProblem"]
+
+# Up to this many source pixels all eigenvalues are computed: it takes less time than estimating them
+_FEW = 1000
+# Source pixels whose columns are computed at once
+_CHUNK = 64
+# The most weights (12 bytes each) of the PSF as a matrix
+_MOST_WEIGHTS = 30_000_000
+# Steps of the Lanczos iteration between two looks at what they give, and in all
+_STEPS_AT_ONCE, _MOST_STEPS = 40, 400
+# The strength is sought between these multiples of the largest eigenvalue: where all that the data see is
+# measured ten thousand times better than it is guessed, and where nothing is
+_RANGE = 1e-10, 1e3
+
+
+class WhitenedProblem:
+    """
+    Least squares with a quadratic prior: |z - G xi|^2 + lambda |xi|^2.
+
+    z are the data in units of the noise, and the source is s = R^(-1/2) xi, so that G = A R^(-1/2) / sigma.
+
+    Parameters
+    ----------
+    model : ForwardModel
+    precision : ndarray, shape (ny, nx) of the source grid
+        Eigenvalues of R on sine waves.
+    """
+
+    def __init__(self, model: ForwardModel, precision: np.ndarray) -> None:
+        self.model = model
+        self.data = model.whiten(model.data)
+        self._operator = model.whitened
+        self._amplitude = precision**-0.5
+        self.shape = model.in_shape
+
+    def for_model(self, model: ForwardModel) -> WhitenedProblem:
+        """Give the same prior with another model of the same source grid."""
+        return WhitenedProblem(model, self._amplitude**-2)
+
+    def source(self, xi: np.ndarray) -> np.ndarray:
+        """Give the source of coordinates (..., ny, nx)."""
+        return sine_transform(self._amplitude * xi)
+
+    def adjoint(self, image: np.ndarray) -> np.ndarray:
+        """Apply G' to images in units of the noise."""
+        return self._amplitude * sine_transform(self._operator.adjoint(image))
+
+    def normal(self, xi: np.ndarray) -> np.ndarray:
+        """Apply G'G."""
+        return self.adjoint(self._operator.forward(self.source(xi)))
+
+    def dense_normal(self) -> np.ndarray:
+        """Give G'G as a matrix (n, n), n being the number of source pixels."""
+        size = self._amplitude.size
+        normal = _normal_matrix(self.model)
+
+        def whiten(first):
+            rows = normal[first : first + _CHUNK]
+            rows[...] = (self._amplitude * sine_transform(rows.reshape(-1, *self.shape))).reshape(rows.shape)
+
+        for _ in range(2):  # along the rows, and, as they change places, along the columns
+            in_threads(whiten, range(0, size, _CHUNK))
+            normal = np.ascontiguousarray(normal.T)
+        return normal
+
+    def solve(self, strength: float, right: np.ndarray, tol: float) -> tuple[np.ndarray, bool]:
+        """Solve (G'G + lambda) xi = right; also whether it got there."""
+        limit = 5000
+        xi, iterations = conjugate_gradients(
+            lambda v: self.normal(v) + strength * v, right, tol=tol, max_iterations=limit
+        )
+        return xi, iterations < limit
+
+    def fluctuation(self, strength: float, rng: np.random.Generator, tol: float) -> np.ndarray:
+        """
+        Draw from the posterior, less its mean, in the coordinates xi.
+
+        The least-squares solution for data and prior that are nothing but their own noise: its covariance is
+        (G'G + lambda)^-1 exactly (Papandreou & Yuille 2010; Orieux et al. 2012).
+        """
+        noise = np.where(self.model.weights > 0, rng.standard_normal(self.data.shape), 0.0)
+        right = self.adjoint(noise) + np.sqrt(strength) * rng.standard_normal(self.shape)
+        return self.solve(strength, right, tol)[0]
+
+    def log_likelihood_constant(self) -> float:
+        """Give what the noise contributes to the evidence: -(N log 2 pi + log det of its covariance) / 2."""
+        weights = self.model.weights[self.model.weights > 0]
+        return 0.5 * float(np.sum(np.log(weights / (2 * np.pi))))
+
+    def evidence_curve(self, probes: list[np.ndarray], tol: float) -> EvidenceCurve:
+        """
+        Give the evidence as a function of the strength.
+
+        Parameters
+        ----------
+        probes : list of ndarray
+            Random signs that stand for all eigenvectors where there are too many to compute (stochastic
+            Lanczos quadrature: Ubaru, Chen & Saad 2017, SIAM J. Matrix Anal. Appl. 38, 1075).
+        tol : float
+            Change of the log-determinant, in ten steps of the Lanczos iteration, at which it ends.
+        """
+        right = self.adjoint(self.data)
+        constant = self.log_likelihood_constant() - 0.5 * dot(self.data, self.data)
+        if right.size <= _FEW:
+            values, vectors = np.linalg.eigh(self.dense_normal())
+            projections = (right.ravel() @ vectors) ** 2
+            return EvidenceCurve(constant, values, projections, values, np.ones(values.size))
+        # the data and one random vector say how many steps it takes
+        pilots = [LanczosRun(self.normal, vector) for vector in (right, probes[0])]
+        log_det = np.inf
+        for steps in range(_STEPS_AT_ONCE, _MOST_STEPS + 1, _STEPS_AT_ONCE):
+            data, first = in_threads(lambda run: run.extend(_STEPS_AT_ONCE).quadrature(), pilots)
+            curve = EvidenceCurve(constant, *data, *first)
+            previous, log_det = log_det, curve.half_log_det(curve.best_strength())
+            if abs(log_det - previous) < tol * _STEPS_AT_ONCE / 10:
+                break
+        others = in_threads(
+            lambda probe: LanczosRun(self.normal, probe).extend(steps).quadrature(), probes[1:]
+        )
+        nodes, weights = (np.concatenate(parts) for parts in zip(first, *others, strict=True))
+        return EvidenceCurve(constant, *data, nodes, weights / len(probes))
+
+
+def _normal_matrix(model: ForwardModel) -> np.ndarray:
+    """Give F = A' C_D^-1 A of a model as a dense matrix."""
+    size = model.shape[1]
+    if model.shape[0] * model.blur.kernel.size <= _MOST_WEIGHTS:
+        matrix = model.blur.as_sparse() @ model.lensing.matrix
+        matrix = sparse.diags_array(np.sqrt(model.weights).ravel()) @ matrix
+        return (matrix.T @ matrix).toarray()
+    # the PSF is so large that its matrix would not fit: column by column
+    normal = np.zeros((size, size))
+    normal[np.diag_indices(size)] = 1
+
+    def fill(first):
+        columns = normal[first : first + _CHUNK]
+        images = columns.reshape(-1, *model.in_shape)
+        columns[...] = model.adjoint(model.weights * model.forward(images)).reshape(columns.shape)
+
+    in_threads(fill, range(0, size, _CHUNK))
+    return normal
+
+
+@dataclass(frozen=True)
+class EvidenceCurve:
+    """
+    The evidence of a prior as a function of its strength lambda.
+
+    With eigenvalues mu of G'G, and the projections b of G'z on its eigenvectors (Suyu et al. 2006, MNRAS 371,
+    983, eq. 19, in these coordinates),
+
+        log Z = const + sum b / (mu + lambda) / 2 - sum log(1 + mu / lambda) / 2.
+
+    Parameters
+    ----------
+    constant : float
+    data_nodes, data_weights : ndarray
+        Eigenvalues, and what z projects on each.
+    nodes, weights : ndarray
+        Eigenvalues, and how often each occurs.
+    """
+
+    constant: float
+    data_nodes: np.ndarray
+    data_weights: np.ndarray
+    nodes: np.ndarray
+    weights: np.ndarray
+
+    def __post_init__(self) -> None:
+        # G'G has no negative eigenvalues; rounding has
+        for name in ("data_nodes", "nodes"):
+            object.__setattr__(self, name, np.maximum(getattr(self, name), 0.0))
+
+    def log_evidence(self, strength) -> float:
+        """Give the logarithm of the evidence."""
+        explained = 0.5 * float(self.data_weights @ (1 / (self.data_nodes + strength)))
+        return self.constant + explained - self.half_log_det(strength)
+
+    def half_log_det(self, strength: float) -> float:
+        """Give log det(1 + G'G / lambda) / 2."""
+        return 0.5 * float(self.weights @ np.log1p(self.nodes / strength))
+
+    def modes(self, strength: float) -> float:
+        """Give the number of modes that the data measure better than the prior."""
+        return float(self.weights @ (self.nodes / (self.nodes + strength)))
+
+    def curvature(self, strength: float) -> float:
+        """Give the second derivative of the log evidence with respect to log lambda."""
+        total = self.data_nodes + strength
+        data = -0.5 * self.data_weights @ (strength * (self.data_nodes - strength) / total**3)
+        return float(data - 0.5 * self.weights @ (strength * self.nodes / (self.nodes + strength) ** 2))
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The range of the logarithm of the strength in which the best is sought."""
+        top = self.nodes.max()
+        return float(np.log(_RANGE[0] * top)), float(np.log(_RANGE[1] * top))
+
+    def best_strength(self) -> float:
+        """Maximise the evidence."""
+
+        def cost(u):
+            return -self.log_evidence(np.exp(u))
+
+        trial = np.linspace(*self.bounds, 80)
+        k = int(np.argmin([cost(u) for u in trial]))
+        bracket = trial[max(k - 1, 0)], trial[min(k + 1, len(trial) - 1)]
+        return float(np.exp(minimize_scalar(cost, bounds=bracket, method="bounded", options={"xatol": 1e-6}).x))

@@ -1,0 +1,301 @@
+"""
+Semi-linear inversion: the source under a quadratic prior whose strength maximises the evidence.
+
+Warren & Dye 2003, ApJ 590, 673, for the inversion; Suyu et al. 2006, MNRAS 371, 983, for the evidence.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.linalg import lapack
+from scipy.optimize import minimize
+
+from lenssuper.exceptions import ConvergenceWarning
+from lenssuper.solvers._numerics import in_threads, probes
+from lenssuper.solvers._whitened import EvidenceCurve, WhitenedProblem
+from lenssuper.solvers.base import Posterior, Solver
+from lenssuper.solvers.heldout import held_out_chi2, split_pixels
+from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
+
+if TYPE_CHECKING:
+    from lenssuper.forward import ForwardModel
+
+__all__ = ["Gaussian"]
+
+# Random vectors of an evidence curve, where it is the last word and where exact evidence follows it. Eight
+# find the strength to a few per cent
+_PROBES, _FEW_PROBES = 8, 3
+# Error of its log-determinants, beside the scatter of the random vectors, which is larger
+_TOL = 0.5
+# While the shape of the prior is sought, two vectors will do, as they are the same ones for every shape
+_SEARCH_PROBES, _SEARCH_EVALUATIONS = 2, 30
+# Loss of log evidence at which the strength is good enough
+_LOSS = 0.05
+# Residuals, relative to the right-hand side, of the mean and of draws
+_MEAN_TOL, _DRAW_TOL = 1e-8, 1e-2
+
+
+class Gaussian(Solver):
+    """
+    Source under a Gaussian prior, hyper-parameters by maximum evidence.
+
+    Parameters
+    ----------
+    prior : QuadraticPrior, optional
+        `GradientPrior` (by default), `CurvaturePrior` or `MaternPrior`.
+    strength : float, optional
+        The prior's strength lambda; found by maximum evidence if not given. For a `MaternPrior` it is one
+        over the square of the standard deviation.
+    n_draws : int, optional
+        Draws from the posterior.
+    dense_limit : int, optional
+        Up to this many source pixels the posterior is computed with dense matrices: error bars and
+        evidence are exact. Beyond it, error bars are the scatter of the draws, and log-determinants are
+        estimated with random vectors, to a few units of log evidence.
+
+    Notes
+    -----
+    With data d, noise covariance C_D and operator A, the mean of the posterior of the source solves
+
+        (F + lambda R) s = D,    F = A' C_D^-1 A,    D = A' C_D^-1 d
+
+    (Warren & Dye 2003, eqs. 10-12 and 18-20), its covariance is (F + lambda R)^-1, and
+
+        log Z = -(chi^2 + lambda s'R s) / 2 - log det(F + lambda R) / 2 + log det(lambda R) / 2
+                - (N_d log 2 pi + log det C_D) / 2
+
+    (Suyu et al. 2006, eq. 19), all terms included. The number of effective modes is
+    N_s - lambda tr((F + lambda R)^-1 R) (MacKay 1992, Neural Computation 4, 415, section 4).
+
+    Examples
+    --------
+    >>> from lenssuper import ForwardModel
+    >>> from lenssuper.simulate import random_mock
+    >>> from lenssuper.solvers import CurvaturePrior, Gaussian
+    >>> mock = random_mock(1)
+    >>> model = ForwardModel(mock.observation, mock.lens)
+    >>> posterior = Gaussian(CurvaturePrior()).solve(model, rng=1)
+    >>> posterior.mean.shape == model.source_grid.shape
+    True
+    """
+
+    def __init__(
+        self,
+        prior: QuadraticPrior | None = None,
+        *,
+        strength: float | None = None,
+        n_draws: int = 16,
+        dense_limit: int = 5000,
+    ) -> None:
+        prior = GradientPrior() if prior is None else prior
+        if not isinstance(prior, QuadraticPrior):
+            raise TypeError(f"prior must be a QuadraticPrior, such as GradientPrior(); got {prior!r}")
+        if strength is not None and not 0 < strength < np.inf:
+            raise ValueError(f"strength must be positive; got {strength}")
+        if n_draws < 1:
+            raise ValueError(f"n_draws must be at least 1; got {n_draws}")
+        self.prior = prior
+        self.strength = strength
+        self.n_draws = n_draws
+        self.dense_limit = dense_limit
+
+    def solve(self, model: ForwardModel, *, rng=None, progress: Callable | None = None) -> Posterior:
+        """Find the source; see `Solver.solve`."""
+        tune_rng, draw_rng, split_rng = np.random.default_rng(rng).spawn(3)
+        report = progress or (lambda share, what: None)
+        report(0.0, "tuning the prior by its evidence")
+        parameters = self._shape(model, tune_rng, report)
+        problem = WhitenedProblem(model, self.prior.precision(model.in_shape, *parameters))
+        dense = model.shape[1] <= self.dense_limit
+        vectors = probes(_FEW_PROBES if dense else _PROBES, model.in_shape, tune_rng)
+        curve = problem.evidence_curve(vectors, _TOL)
+        strength = curve.best_strength() if self.strength is None else self.strength
+        report(0.5, "solving for the source")
+        if dense:
+            found = _dense(problem, curve, strength, self.strength is None)
+        else:
+            found = _matrix_free(problem, curve, strength)
+        _warn_at_bounds(curve, found.strength, self.strength is None)
+        report(0.7, "drawing from the posterior")
+        draws = found.draw(self.n_draws, draw_rng)
+        std = found.std
+        if std is None:
+            std = np.sqrt(np.mean((draws - found.mean) ** 2, axis=0))
+        report(0.9, "holding out pixels")
+        held_out = _held_out(model, problem, found.strength, split_rng)
+        report(1.0, "done")
+        return Posterior(
+            mean=found.mean,
+            std=std,
+            draws=draws,
+            log_evidence=found.log_evidence,
+            effective_modes=found.modes,
+            hyperparameters=self.prior.named(found.strength, *parameters),
+            held_out_chi2=held_out,
+            converged=found.converged,
+            _draw=_Draw(problem, found.xi, found.strength),
+        )
+
+    def _shape(self, model, rng, report) -> np.ndarray:
+        """Fit the parameters of the prior beyond its strength, which is at its best for each."""
+        start, bounds = self.prior.search(model.in_shape)
+        if not start.size:
+            return start
+        vectors = probes(_SEARCH_PROBES, model.in_shape, rng)
+        tried = 0
+
+        def cost(parameters):
+            nonlocal tried
+            problem = WhitenedProblem(model, self.prior.precision(model.in_shape, *parameters))
+            curve = problem.evidence_curve(vectors, _TOL)
+            strength = curve.best_strength() if self.strength is None else self.strength
+            tried += 1
+            report(0.45 * min(1.0, tried / _SEARCH_EVALUATIONS), "tuning the prior by its evidence")
+            return -curve.log_evidence(strength)
+
+        low, high = np.transpose(bounds)
+        steps = np.minimum(0.7, (high - start) / 2)
+        found = minimize(
+            cost,
+            start,
+            method="Nelder-Mead",
+            bounds=bounds,
+            options={
+                "initial_simplex": np.vstack([start, start + np.diag(steps)]),
+                "maxfev": _SEARCH_EVALUATIONS,
+                "xatol": 0.03,
+                "fatol": 0.3,
+            },
+        )
+        return found.x
+
+
+@dataclass(frozen=True)
+class _Solution:
+    """A posterior at given hyper-parameters; xi are the coordinates in which the prior is white."""
+
+    xi: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray | None
+    strength: float
+    log_evidence: float
+    modes: float
+    converged: bool
+    draw: Callable[[int, np.random.Generator], np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """Draws from the posterior by solving for perturbed data: all it keeps is the mean and the problem."""
+
+    problem: WhitenedProblem
+    xi: np.ndarray
+    strength: float
+
+    def __call__(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        def fluctuation(own):
+            return self.problem.fluctuation(self.strength, own, _DRAW_TOL)
+
+        return self.problem.source(self.xi + np.stack(in_threads(fluctuation, rng.spawn(n))))
+
+
+def _matrix_free(problem: WhitenedProblem, curve: EvidenceCurve, strength: float) -> _Solution:
+    """Solve with conjugate gradients; the log-determinant is the curve's estimate."""
+    right = problem.adjoint(problem.data)
+    xi, converged = problem.solve(strength, right, _MEAN_TOL)
+    explained = 0.5 * float(np.vdot(right, xi))
+    return _Solution(
+        xi=xi,
+        mean=problem.source(xi),
+        std=None,
+        strength=strength,
+        log_evidence=curve.constant + explained - curve.half_log_det(strength),
+        modes=curve.modes(strength),
+        converged=converged,
+        draw=_Draw(problem, xi, strength),
+    )
+
+
+def _dense(problem: WhitenedProblem, curve: EvidenceCurve, strength: float, tune: bool) -> _Solution:
+    """Solve by Cholesky decomposition, and bring the strength to where the exact evidence is largest."""
+    normal = problem.dense_normal()
+    right = problem.adjoint(problem.data).ravel()
+    for _ in range(10):
+        root = _inverse_root(normal, strength)
+        xi = root.T @ (root @ right)
+        modes = right.size - strength * float(np.vdot(root, root))
+        slope, bend = 0.5 * (modes - strength * xi @ xi), curve.curvature(strength)
+        if not tune or bend >= 0 or slope**2 < 2 * abs(bend) * _LOSS:
+            break
+        low, high = np.exp(curve.bounds)
+        strength = float(np.clip(strength * np.exp(np.clip(-slope / bend, -1, 1)), low, high))
+    half_log_det = -np.sum(np.log(np.diag(root))) - 0.5 * right.size * np.log(strength)
+
+    def draw(n, rng):
+        white = rng.standard_normal((n, right.size))
+        return problem.source((xi + white @ root).reshape(n, *problem.shape))
+
+    return _Solution(
+        xi=xi.reshape(problem.shape),
+        mean=problem.source(xi.reshape(problem.shape)),
+        std=_standard_deviation(problem, root),
+        strength=strength,
+        log_evidence=curve.constant + 0.5 * float(right @ xi) - float(half_log_det),
+        modes=modes,
+        converged=True,
+        draw=draw,
+    )
+
+
+def _inverse_root(normal: np.ndarray, strength: float) -> np.ndarray:
+    """Give the inverse of the lower Cholesky factor of ``normal + strength``."""
+    matrix = normal.copy()
+    matrix[np.diag_indices_from(matrix)] += strength
+    # a symmetric matrix is its own transpose, and that is in LAPACK's order: nothing is copied
+    factor, info = lapack.dpotrf(matrix.T, lower=1, clean=1, overwrite_a=1)
+    if info:
+        raise ValueError(
+            f"strength must be large enough for the prior to fill in what the data do not measure; got {strength}"
+        )
+    return lapack.dtrtri(factor, lower=1, overwrite_c=1)[0]
+
+
+def _standard_deviation(problem: WhitenedProblem, root: np.ndarray) -> np.ndarray:
+    """Square root of the diagonal of the source's covariance, given a root of that of xi."""
+
+    def squares(rows):
+        return np.sum(problem.source(rows.reshape(-1, *problem.shape)) ** 2, axis=0)
+
+    chunks = [root[first : first + 256] for first in range(0, len(root), 256)]
+    return np.sqrt(np.sum(in_threads(squares, chunks), axis=0))
+
+
+def _held_out(model: ForwardModel, problem: WhitenedProblem, strength: float, rng) -> float:
+    """Chi-square per pixel of a tenth of the pixels, from a fit of the others at the same prior."""
+    training, held_out = split_pixels(model, 0.1, rng)
+    trained = problem.for_model(training)
+    xi, _ = trained.solve(strength, trained.adjoint(trained.data), 1e-5)
+    return held_out_chi2(model, held_out, trained.source(xi))
+
+
+def _warn_at_bounds(curve: EvidenceCurve, strength: float, tuned: bool) -> None:
+    low, high = curve.bounds
+    if tuned and np.log(strength) > high - 0.1:
+        warnings.warn(
+            "the evidence grows with the strength of the prior without end: the data are consistent with no "
+            "source at all. Check that the lens is where the light is, and that the noise is not overestimated",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    elif tuned and np.log(strength) < low + 0.1:
+        warnings.warn(
+            "the evidence grows without end as the strength of the prior falls: the noise is so small that the "
+            "prior has no say. Check the uncertainty of the observation",
+            ConvergenceWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,178 @@
+"""
+Quadratic priors: how rough a source is expected to be, wave by wave.
+
+All have the source dark beyond its grid. Sine waves that vanish one pixel outside then diagonalise them, and
+a prior is the list of its eigenvalues: nothing is singular, and the square root or inverse of the prior costs
+two sine transforms.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+
+__all__ = ["CurvaturePrior", "GradientPrior", "MaternPrior", "QuadraticPrior", "sine_transform"]
+
+
+def sine_transform(images: np.ndarray) -> np.ndarray:
+    """Turn images (..., ny, nx) into amplitudes of sine waves, or back: the transform is its own inverse."""
+    return scipy.fft.dstn(images, type=1, axes=(-2, -1), norm="ortho")
+
+
+def _per_axis(shape: tuple[int, int], function) -> tuple[np.ndarray, np.ndarray]:
+    """Give a function of the wavenumbers, in radian per pixel, of the rows (ny, 1) and columns (nx,)."""
+    ky, kx = (function(np.pi * np.arange(1, n + 1) / (n + 1)) for n in shape)
+    return ky[:, None], kx
+
+
+def _squared_difference(k: np.ndarray) -> np.ndarray:
+    """Mean square of the difference of neighbouring pixels over that of the pixels, in a wave."""
+    return 4 * np.sin(k / 2) ** 2
+
+
+class QuadraticPrior(ABC):
+    """
+    A Gaussian prior on the source s, of zero mean and inverse covariance lambda R.
+
+    lambda is the strength, which is fitted to the data by the solvers; R the shape of the prior.
+    """
+
+    @abstractmethod
+    def precision(self, shape: tuple[int, int], *parameters: float) -> np.ndarray:
+        """
+        Give the eigenvalues of R.
+
+        Parameters
+        ----------
+        shape : (int, int)
+            Rows and columns of the source grid.
+        *parameters : float
+            What `search` starts from, or other values of the same.
+
+        Returns
+        -------
+        ndarray, shape (ny, nx)
+            Of the sine waves with 1 to ny half waves along y and 1 to nx along x, all positive.
+        """
+
+    def search(self, shape: tuple[int, int]) -> tuple[np.ndarray, list[tuple[float, float]]]:
+        """Give start and bounds of the free parameters of `precision`; most priors have none."""
+        return np.empty(0), []
+
+    def named(self, strength: float, *parameters: float) -> dict[str, float]:
+        """Give the hyper-parameters by name."""
+        return {"strength": strength}
+
+    def apply(self, source: np.ndarray) -> np.ndarray:
+        """Multiply a source (..., ny, nx) by R; for a prior without free parameters."""
+        return sine_transform(self.precision(source.shape[-2:]) * sine_transform(source))
+
+
+@dataclass(frozen=True)
+class GradientPrior(QuadraticPrior):
+    """
+    Prior on the differences of neighbouring pixels: s' R s is the sum of their squares along x and y.
+
+    Suyu et al. 2006, MNRAS 371, 983, eq. A2, with dark pixels around the whole of the grid.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lenssuper.solvers import GradientPrior
+    >>> source = np.zeros((5, 5))
+    >>> source[2, 2] = 1
+    >>> float(np.sum(source * GradientPrior().apply(source)))
+    4.0
+    """
+
+    def precision(self, shape: tuple[int, int], *parameters: float) -> np.ndarray:
+        """Give the eigenvalues of R; see `QuadraticPrior.precision`."""
+        ky2, kx2 = _per_axis(shape, _squared_difference)
+        return ky2 + kx2
+
+
+@dataclass(frozen=True)
+class CurvaturePrior(QuadraticPrior):
+    """
+    Prior on the second differences of pixels: s' R s is the sum of their squares along x and y.
+
+    Suyu et al. 2006, MNRAS 371, 983, eq. A3, with dark pixels around the whole of the grid.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lenssuper.solvers import CurvaturePrior
+    >>> source = np.zeros((5, 5))
+    >>> source[2, 2] = 1
+    >>> float(np.sum(source * CurvaturePrior().apply(source)))
+    12.0
+    """
+
+    def precision(self, shape: tuple[int, int], *parameters: float) -> np.ndarray:
+        """Give the eigenvalues of R; see `QuadraticPrior.precision`."""
+        ky2, kx2 = _per_axis(shape, _squared_difference)
+        return ky2**2 + kx2**2
+
+
+@dataclass(frozen=True)
+class MaternPrior(QuadraticPrior):
+    """
+    Prior of a Matern field: waves up to a scale are equally strong, shorter ones fall by a power law.
+
+    Parameters
+    ----------
+    length : float, optional
+        Correlation length in source pixels; fitted if not given.
+    smoothness : float, optional
+        The field has as many derivatives as the next lower integer; fitted if not given.
+
+    Notes
+    -----
+    The power of a wave with angular wavenumber k is proportional to (2 nu / l^2 + k^2)^-(nu + 1), with length
+    l and smoothness nu (Rasmussen & Williams 2006, eq. 4.15, in two dimensions). R is scaled to a mean
+    variance of one over the grid, so that the strength is one over the square of the standard deviation,
+    which is what the solvers report. The dark border takes away from the variance within about a length.
+    """
+
+    length: float | None = None
+    smoothness: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("length", "smoothness"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < np.inf:
+                raise ValueError(f"{name} must be positive; got {value}")
+
+    def precision(self, shape: tuple[int, int], *parameters: float) -> np.ndarray:
+        """Give the eigenvalues of R for the logarithms of what is fitted of length and smoothness."""
+        length, smoothness = self._values(parameters)
+        ky2, kx2 = _per_axis(shape, _squared_difference)
+        # divided by the longest wave's: the powers themselves may overflow
+        relative = (2 * smoothness / length**2 + ky2 + kx2) / (2 * smoothness / length**2 + ky2[0] + kx2[0])
+        precision = relative ** (smoothness + 1)
+        return precision * np.mean(1 / precision)
+
+    def search(self, shape: tuple[int, int]) -> tuple[np.ndarray, list[tuple[float, float]]]:
+        """Give start and bounds of the logarithms of what is fitted of length and smoothness."""
+        side = max(shape)
+        options = []
+        if self.length is None:
+            options.append((side / 10, 1.0, 2 * side))
+        if self.smoothness is None:
+            options.append((0.5, 0.02, 6.0))
+        logs = np.log(np.array(options).reshape(-1, 3))
+        return logs[:, 0], [(low, high) for _, low, high in logs]
+
+    def named(self, strength: float, *parameters: float) -> dict[str, float]:
+        """Give standard deviation, length and smoothness."""
+        length, smoothness = self._values(parameters)
+        return {"std": float(strength**-0.5), "length": float(length), "smoothness": float(smoothness)}
+
+    def _values(self, parameters):
+        fitted = iter(np.exp(parameters))
+        length = next(fitted) if self.length is None else self.length
+        smoothness = next(fitted) if self.smoothness is None else self.smoothness
+        return length, smoothness

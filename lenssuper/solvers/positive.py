@@ -182,9 +182,9 @@ class Positive(Solver):
 
     Notes
     -----
-    Minimises :math:`\tfrac12 \lVert d - B s \rVert^2 + \lambda R(s)` over :math:`s \ge 0`, data d and operator
-    B in units of the noise, by Newton's method on the pixels that are not held at zero (Bertsekas 1982, SIAM
-    J. Control Optim. 20, 221).
+    Minimises :math:`\tfrac12 \lVert d - B s \rVert^2 + \lambda R(s)` over :math:`s \ge 0`, data d and
+    operator B in units of the noise, by Newton's method on the pixels that are not held at zero (Bertsekas
+    1982, SIAM J. Control Optim. 20, 221).
     Draws are from the Gaussian whose inverse covariance is the Hessian at the minimum, B'B plus the penalty's
     (Laplace's approximation), and are cut off at zero.
     """

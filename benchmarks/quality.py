@@ -43,7 +43,7 @@ def methods() -> dict[str, Callable[[], solvers.Solver] | None]:
         "curvature64": lambda: solvers.Gaussian(solvers.CurvaturePrior()),
         "matern": lambda: solvers.Gaussian(solvers.MaternPrior()),
         "positive": lambda: solvers.Positive(),
-        "tv": lambda: solvers.TotalVariation(),
+        "tv": lambda: solvers.Positive(solvers.TotalVariation()),
         "lognormal": lambda: solvers.LogNormal(),
     }
     needs = dict.fromkeys(("gradient", "gradient64", "curvature", "curvature64", "matern"), "Gaussian")

@@ -51,7 +51,7 @@ class Build:
 class Typical:
     """Factor two on 64 x 64 observed pixels with padding, a 96 x 96 source, an elliptical lens with shear."""
 
-    params = [1e-2, 1e-3, 1e-4]
+    params = (1e-2, 1e-3, 1e-4)
     param_names = ("tol",)
 
     def setup(self, tol):
@@ -79,7 +79,7 @@ class Typical:
 class Gradient:
     """An image and its gradient with respect to the Einstein radius and the source."""
 
-    params = [1, 2]
+    params = (1, 2)
     param_names = ("subdivide",)
 
     def setup(self, subdivide):

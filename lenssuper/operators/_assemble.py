@@ -25,10 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "area_map", "overlap_matrix", "straight_matrix"]
 
-# Image pixels per block. Which pixels are refined together decides which of them share slots in a table, so
-# with `tol` this is fixed and the result does not depend on the number of threads.
+# Image pixels per block: few enough for the arrays of a block to stay in the processor's cache. Which pixels
+# are refined together decides which of them share slots in a table, so this does not depend on the threads.
 _BLOCK = 8192
-_LARGEST_BLOCK = 16384
 # In the map of areas, directions and distance (in pixels) from which a lens centre is looked at.
 _DIRECTIONS = 4096
 _NEAR = 1e-8
@@ -58,11 +57,60 @@ class _Block(NamedTuple):
     weights: np.ndarray
 
 
+class _Entries:
+    """The entries of a matrix, row after row: columns, values, and where rows end; with room for more."""
+
+    def __init__(self, room: int) -> None:
+        self.cells, self.values = np.empty(room, np.int32), np.empty(room)
+        self.ends = [np.zeros(1, np.int64)]
+
+    @property
+    def count(self) -> int:
+        return int(self.ends[-1][-1])
+
+    def make_room(self, more: int) -> None:
+        room = len(self.values)
+        if room < self.count + more:
+            extra = max(more, room // 4)  # not touched before it is needed, so it costs no memory
+            self.cells, self.values = (
+                np.concatenate([old, np.empty(extra, old.dtype)]) for old in (self.cells, self.values)
+            )
+
+    def append(self, other: _Entries) -> None:
+        self.make_room(other.count)
+        new = slice(self.count, self.count + other.count)
+        self.cells[new], self.values[new] = other.cells[: other.count], other.values[: other.count]
+        self.ends.append(self.count + np.concatenate(other.ends[1:]))
+
+    def matrix(self, shape: tuple[int, int]) -> sparse.csr_array:
+        ends, count = np.concatenate(self.ends), self.count
+        for array in (self.cells, self.values):
+            array.resize(count, refcheck=False)  # gives the rest back, without a copy
+        index = np.int32 if max(count, *shape) <= np.iinfo(np.int32).max else np.int64
+        columns, ends = self.cells.astype(index, copy=False), ends.astype(index)
+        matrix = sparse.csr_array((self.values, columns, ends), shape=shape)
+        matrix.has_canonical_format = True  # rows and columns were written in order
+        return matrix
+
+
 def overlap_matrix(job: Job) -> sparse.csr_array:
     """The overlap matrix, image pixels x source cells."""
     cores = _cores(job)
-    parts = _run(lambda rows: _fill(job, _cut(job, cores, *rows)), _row_ranges(job))
-    return _csr(parts, (math.prod(job.image_shape), math.prod(job.source_shape)))
+    pixels = math.prod(job.image_shape)
+    entries = _Entries(5 * pixels + 64)
+    blocks = _row_ranges(job)
+    if min(threads(), len(blocks)) == 1:
+        for rows in blocks:
+            _fill(job, _cut(job, cores, *rows), entries)
+    else:
+
+        def part(rows):
+            block = _cut(job, cores, *rows)
+            return _fill(job, block, _Entries(8 * block.cell.size))
+
+        for piece in _run(part, blocks):
+            entries.append(piece)
+    return entries.matrix((pixels, math.prod(job.source_shape)))
 
 
 def straight_matrix(u: np.ndarray, v: np.ndarray, k: int, source_shape: tuple[int, int]) -> sparse.csr_array:
@@ -93,7 +141,7 @@ def area_map(job: Job) -> np.ndarray:
         return window
 
     window = np.zeros(size)
-    for part in _run(area, _row_ranges(job._replace(subdivide=None))):
+    for part in _run(area, _row_ranges(job)):
         window += part
     angle = np.linspace(0, 2 * np.pi, _DIRECTIONS, endpoint=False)
     for column, row in job.centers:
@@ -114,10 +162,7 @@ def threads() -> int:
 
 def _row_ranges(job):
     ny, nx = job.image_shape
-    pixels = _BLOCK
-    if job.subdivide is not None:
-        pixels = min(max(ny * nx // (2 * threads()), _BLOCK), _LARGEST_BLOCK) // job.subdivide**2
-    step = max(1, pixels // nx)
+    step = max(1, _BLOCK // (nx * (job.subdivide or 1) ** 2))
     return [(first, min(first + step, ny)) for first in range(0, ny, step)]
 
 
@@ -125,7 +170,7 @@ def _run(function: Callable, items: Iterable) -> Iterator:
     """Apply a function in threads; the results come in order, few of them being held at a time."""
     items = list(items)
     workers = min(threads(), len(items))
-    if workers <= 1:
+    if workers == 1:
         yield from map(function, items)
         return
     with ThreadPoolExecutor(workers) as pool:
@@ -148,7 +193,7 @@ def _cores(job: Job) -> Elements:
     if not torn:
         return Elements.empty(0)
     elements = open_at_centers(job.trace, [(p, p % nx, p // nx, at) for p, at in torn.items()])
-    tol = max(1e-3, 2e-2 / job.subdivide**2) if job.tol is None else job.tol
+    tol = max(1e-3, 5e-2 / job.subdivide**2) if job.tol is None else job.tol
     return refine(job.trace, elements, tol, job.source_shape)
 
 
@@ -228,41 +273,21 @@ def _fixed(job, first, torn, shares, cell):
     return starts, x, y, np.full(count, 0.5 / k**2)
 
 
-def _fill(job, block):
-    """The entries of a block's pixels; the output grows when it was guessed too small."""
+def _fill(job, block, entries):
+    """Write the entries of a block's pixels after those that are there."""
     rows, columns = job.source_shape
     pixels = block.cell.size
     window = np.zeros((rows + 1) * (columns + 2))
-    ends = np.zeros(pixels + 1, np.int64)
-    size = 8 * pixels + 64
-    cells, values = np.empty(size, np.int32), np.empty(size)
-    pixel = _clip.fill(*block, rows, columns, window, 0, cells, values, ends)
-    while pixel < pixels:
-        size = 2 * size + rows * columns
-        cells, values = (np.concatenate([a, np.empty(size - len(a), a.dtype)]) for a in (cells, values))
-        pixel = _clip.fill(*block, rows, columns, window, pixel, cells, values, ends)
-    return cells[: ends[-1]], values[: ends[-1]], np.diff(ends)
-
-
-def _csr(parts, shape):
-    """One matrix from the entries of one block of rows after the other."""
-    cells, values, counts = map(list, zip(*parts, strict=True))
-    ends = np.concatenate([[0], *counts]).cumsum()
-    index = np.int32 if max(ends[-1], *shape) <= np.iinfo(np.int32).max else np.int64
-    matrix = sparse.csr_array(
-        (_emptied(values, np.float64), _emptied(cells, index), ends.astype(index)), shape=shape
-    )
-    matrix.has_canonical_format = True  # rows and columns were written in order
-    return matrix
-
-
-def _emptied(pieces, dtype):
-    """The pieces in one array; each is let go as soon as it is copied, so that memory holds little twice."""
-    whole = np.empty(sum(map(len, pieces)), dtype)
-    first = 0
-    pieces.reverse()
-    while pieces:
-        piece = pieces.pop()
-        whole[first : first + len(piece)] = piece
-        first += len(piece)
-    return whole
+    ends = np.empty(pixels + 1, np.int64)
+    ends[0] = entries.count
+    pixel = 0
+    while True:
+        arrays = entries.cells, entries.values, ends
+        pixel = _clip.fill(*block, rows, columns, window, pixel, *arrays)
+        if pixel == pixels:
+            break
+        # as many again as there were so far, and enough for a pixel that covers the whole grid
+        more = ends[pixel] * (pixels - pixel) // max(pixel, 1) + rows * columns + 9
+        entries.make_room(int(ends[pixel] - entries.count + more))
+    entries.ends.append(ends[1:])
+    return entries

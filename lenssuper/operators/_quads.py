@@ -18,17 +18,17 @@ from lenssuper.operators._compile import compiled, inlined
 _SMALL = 1e-2
 
 
-@inlined
+@compiled
 def _lower(a, b):
     return a if a < b else b
 
 
-@inlined
+@compiled
 def _higher(a, b):
     return a if a > b else b
 
 
-@inlined
+@compiled
 def _negative(a, b):
     """Twice the mean of min(x, 0) for x between a and b."""
     p = a if a < 0.0 else 0.0
@@ -61,7 +61,7 @@ def _areas(x0, y0, x1, y1):
     return west0, west1, south0, south1, both00, both01, both10, both11
 
 
-@inlined
+@compiled
 def _join(f, g, a, b, c, d, e):
     """The two triangles of a pixel, of scales f and g, that have edge c in common."""
     return f * (a + b + c) + g * (d + e - c)

@@ -174,16 +174,13 @@ def _job(lens, image_grid, source_grid, tol, subdivide):
     def trace(column, row):
         x, y = image_grid._to_offset(column, row)
         alpha_x, alpha_y = lens._deflection(x, y)
+        u, v = source_grid._to_pixel(x - alpha_x, y - alpha_y)
         # the corner of the first source pixel, not its centre, is the zero of the cells
-        u, v = (np.clip(w + 0.5, -_FAR, _FAR) for w in source_grid._to_pixel(x - alpha_x, y - alpha_y))
-        wrong = np.isnan(u + v)
-        if wrong.any():
-            first = np.unravel_index(np.argmax(wrong), wrong.shape)
-            x, y = (float(np.broadcast_to(w, wrong.shape)[first]) for w in (x, y))
-            raise ValueError(
-                f"lens must have a deflection everywhere; it is NaN at ({x:.6g}, {y:.6g}) arcsec"
-            )
-        return u, v
+        u += 0.5
+        v += 0.5
+        if u.size and (np.isnan(u.max()) or np.isnan(v.max())):
+            _refuse_nan(np.isnan(u) | np.isnan(v), x, y)
+        return np.clip(u, -_FAR, _FAR, out=u), np.clip(v, -_FAR, _FAR, out=v)
 
     handedness = np.sign(np.linalg.det(image_grid._matrix) * np.linalg.det(source_grid._matrix))
 
@@ -194,6 +191,12 @@ def _job(lens, image_grid, source_grid, tol, subdivide):
     centers = [tuple(map(float, image_grid._to_pixel(x, y))) for x, y in lens._centers()]
     shapes = image_grid.shape, source_grid.shape
     return _assemble.Job(trace, *shapes, centers, None if subdivide else tol, subdivide, parity)
+
+
+def _refuse_nan(wrong, x, y):
+    first = np.unravel_index(np.argmax(wrong), wrong.shape)
+    x, y = (float(np.broadcast_to(w, wrong.shape)[first]) for w in (x, y))
+    raise ValueError(f"lens must have a deflection everywhere; it is NaN at ({x:.6g}, {y:.6g}) arcsec")
 
 
 def check_lensing(lens, image_grid, source_grid):

@@ -74,6 +74,17 @@ def test_every_entry_is_better_than_tol(name, centre, n, source_pixels, source_s
     assert abs(difference).max() < op.tol + noise
 
 
+def test_edges_that_run_along_borders():
+    """One pixel has a curved edge nearer to a border between source pixels than it bends."""
+    image_grid = PixelGrid(shape=(43, 43), pixel_scale=3.1137024484030933 / 43 * ARCSEC)
+    source_grid = PixelGrid._from_affine(
+        (75, 75), 2.0194783506164984 / 75 * np.eye(2), [-1.0427993885395495, -0.9977385774273029]
+    )
+    op = OverlapOperator(PointMass(theta_E=0.8601995418934705 * ARCSEC), image_grid, source_grid)
+    pixels = doubtful_pixels(op, 8)
+    assert abs(op.matrix[pixels].toarray() - shares_by_rays(op, pixels)).max() < op.tol + 2e-4
+
+
 @pytest.mark.parametrize("tol", [1e-2, 1e-4])
 def test_other_tolerances(tol):
     image_grid = PixelGrid(shape=(30, 30), pixel_scale=0.15 * ARCSEC)

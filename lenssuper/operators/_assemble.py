@@ -23,14 +23,11 @@ from lenssuper.operators._refine import ON_BORDER, Elements, open_at_centers, re
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["Job", "area_map", "overlap_matrix", "straight_matrix"]
+__all__ = ["Job", "in_threads", "overlap_matrix", "row_ranges", "straight_matrix", "touched"]
 
 # Image pixels per block: few enough for the arrays of a block to stay in the processor's cache. Which pixels
 # are refined together decides which of them share slots in a table, so this does not depend on the threads.
 _BLOCK = 8192
-# In the map of areas, directions and distance (in pixels) from which a lens centre is looked at.
-_DIRECTIONS = 4096
-_NEAR = 1e-8
 
 
 class Job(NamedTuple):
@@ -98,7 +95,7 @@ def overlap_matrix(job: Job) -> sparse.csr_array:
     cores = _cores(job)
     pixels = math.prod(job.image_shape)
     entries = _Entries(5 * pixels + 64)
-    blocks = _row_ranges(job)
+    blocks = row_ranges(job)
     if min(threads(), len(blocks)) == 1:
         for rows in blocks:
             _fill(job, _cut(job, cores, *rows), entries)
@@ -108,7 +105,7 @@ def overlap_matrix(job: Job) -> sparse.csr_array:
             block = _cut(job, cores, *rows)
             return _fill(job, block, _Entries(8 * block.cell.size))
 
-        for piece in _run(part, blocks):
+        for piece in in_threads(part, blocks):
             entries.append(piece)
     return entries.matrix((pixels, math.prod(job.source_shape)))
 
@@ -123,50 +120,20 @@ def straight_matrix(u: np.ndarray, v: np.ndarray, k: int, source_shape: tuple[in
     return overlap_matrix(Job(trace, image_shape, source_shape, [], None, k))
 
 
-def area_map(job: Job) -> np.ndarray:
-    """Area of the mapped image plane over each source cell, in cells: how often it is covered."""
-    rows, columns = job.source_shape
-    size = (rows + 1) * (columns + 2)
-
-    def area(block_rows):
-        m, n = block_rows[1] - block_rows[0], job.image_shape[1]
-        column, row = np.arange(n)[None, :], np.arange(*block_rows)[:, None]
-        window = np.zeros(size)
-        u, v = job.trace(
-            np.arange(2 * n + 1)[None, :] / 2 - 0.5, block_rows[0] + np.arange(2 * m + 1)[:, None] / 2 - 0.5
-        )
-        # one sixth of a pixel from its centre: where the medians of the two triangles meet
-        parity = np.stack([job.parity(column + s, row - s) for s in (1 / 6, -1 / 6)])
-        _clip.add_lattice_area(window, rows, columns, u, v, parity)
-        return window
-
-    window = np.zeros(size)
-    for part in _run(area, _row_ranges(job)):
-        window += part
-    angle = np.linspace(0, 2 * np.pi, _DIRECTIONS, endpoint=False)
-    for column, row in job.centers:
-        if _touched(column, job.image_shape[1]) and _touched(row, job.image_shape[0]):
-            # the pixel was taken as whole: cut out what the directions around the centre enclose
-            around = column + _NEAR * np.cos(angle), row + _NEAR * np.sin(angle)
-            parity = np.sign(job.parity(*around).sum())
-            _clip.add_loop_area(window, rows, columns, *job.trace(*around), -parity)
-    total = np.cumsum(window.reshape(rows + 1, columns + 2)[:rows], axis=1)[:, :columns]
-    return np.maximum(total, 0.0)
-
-
 def threads() -> int:
     """How many blocks are worked on at once: NUMBA_NUM_THREADS, within the cores this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(numba.config.NUMBA_NUM_THREADS, cores)
 
 
-def _row_ranges(job):
+def row_ranges(job: Job) -> list[tuple[int, int]]:
+    """First and last image row (excluded) of each block."""
     ny, nx = job.image_shape
     step = max(1, _BLOCK // (nx * (job.subdivide or 1) ** 2))
     return [(first, min(first + step, ny)) for first in range(0, ny, step)]
 
 
-def _run(function: Callable, items: Iterable) -> Iterator:
+def in_threads(function: Callable, items: Iterable) -> Iterator:
     """Apply a function in threads; the results come in order, few of them being held at a time."""
     items = list(items)
     workers = min(threads(), len(items))
@@ -187,8 +154,8 @@ def _cores(job: Job) -> Elements:
     ny, nx = job.image_shape
     torn = {}
     for column, row in job.centers:
-        for i in _touched(row, ny):
-            for j in _touched(column, nx):
+        for i in touched(row, ny):
+            for j in touched(column, nx):
                 torn.setdefault(i * nx + j, []).append((column, row))
     if not torn:
         return Elements.empty(0)
@@ -197,7 +164,7 @@ def _cores(job: Job) -> Elements:
     return refine(job.trace, elements, tol, job.source_shape)
 
 
-def _touched(position, n):
+def touched(position: float, n: int) -> list[int]:
     """The pixels (of n along an axis) that a position is in, or on the border of."""
     near = int(min(max(np.floor(position), -2.0), n + 1.0))
     return [i for i in (near, near + 1) if 0 <= i < n and abs(position - i) <= 0.5 + ON_BORDER]

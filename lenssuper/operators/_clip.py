@@ -22,8 +22,6 @@ _STRAIGHT = 1e-12
 # Elements that bend more than this part of their extent are too far from straight for a first-order
 # correction.
 _FOLDED = 0.25
-# Straight pieces in which a curved edge is walked.
-_PIECES = 8
 # Entries below this are rounding noise of the running sums.
 _NOISE = 1e-13
 
@@ -389,61 +387,17 @@ def fill(shares, cell, starts, stops, x, y, weights, rows, columns, window, pixe
 
 
 @compiled
-def _walk_curve(window, rows, columns, x0, y0, x1, y1, x2, y2, scale):
-    """Walk the parabola from point 0 through 1 halfway to 2, in straight pieces."""
-    xa, ya = x0, y0
-    for i in range(1, _PIECES + 1):
-        s = i / _PIECES
-        a, b, c = (1.0 - s) * (1.0 - 2.0 * s), 4.0 * s * (1.0 - s), s * (2.0 * s - 1.0)
-        xb, yb = a * x0 + b * x1 + c * x2, a * y0 + b * y1 + c * y2
-        _edge_clipped(window, columns + 2, columns, rows, xa, ya, xb, yb, scale)
-        xa, ya = xb, yb
-
-
-@compiled
-def add_lattice_area(window, rows, columns, u, v, parity):
-    """Add the area over every cell of a lattice of pixels, each two triangles with curved edges.
-
-    Edges between triangles of the same parity cancel, so only those on the border and on critical curves are
-    walked.
+def add_edges(window, rows, columns, x, y, scale):
+    """Add `scale` times the area to the right of edges, in every row they climb through, to each cell.
 
     Parameters
     ----------
     window : ndarray, at least (rows + 1) * (columns + 2)
         Differences along the row, rows of columns + 2: their running sum is the area.
-    u, v : ndarray, shape (2 m + 1, 2 n + 1)
-        The map at steps of half a pixel.
-    parity : ndarray, shape (2, m, n)
-        1 or -1, whether the triangle below and above the diagonal keeps its orientation.
+    x, y : ndarray, shape (2, edges)
+        Where edges begin and end.
+    scale : ndarray, shape (edges,)
+        Around a region, -1 counter-clockwise gives its area.
     """
-    m, n = parity.shape[1:]
-    for i in range(m + 1):
-        for j in range(n + 1):
-            a, b = 2 * i, 2 * j
-            if j < n:  # to the right: the pixel above on the left, the one below on the right
-                side = (parity[1, i - 1, j] if i > 0 else 0.0) - (parity[0, i, j] if i < m else 0.0)
-                if side != 0.0:
-                    _lattice_curve(window, rows, columns, u, v, a, b, 0, 1, side)
-            if i < m:  # upwards: the pixel on the left, the one on the right
-                side = (parity[1, i, j] if j < n else 0.0) - (parity[0, i, j - 1] if j > 0 else 0.0)
-                if side != 0.0:
-                    _lattice_curve(window, rows, columns, u, v, a, b, 1, 0, side)
-            if i < m and j < n and parity[0, i, j] != parity[1, i, j]:
-                side = parity[0, i, j] - parity[1, i, j]
-                _lattice_curve(window, rows, columns, u, v, a, b, 1, 1, side)
-
-
-@compiled
-def _lattice_curve(window, rows, columns, u, v, a, b, up, right, scale):
-    """Walk the edge of a pixel that starts at node (a, b) of the lattice and goes `up` and `right`."""
-    c, d = a + up, b + right
-    e, f = c + up, d + right
-    _walk_curve(window, rows, columns, u[a, b], v[a, b], u[c, d], v[c, d], u[e, f], v[e, f], scale)
-
-
-@compiled
-def add_loop_area(window, rows, columns, x, y, scale):
-    """Add `scale` times the area inside a closed polygon (counter-clockwise) over every cell."""
-    for i in range(len(x)):
-        j = (i + 1) % len(x)
-        _edge_clipped(window, columns + 2, columns, rows, x[i], y[i], x[j], y[j], -scale)
+    for e in range(len(scale)):
+        _edge_clipped(window, columns + 2, columns, rows, x[0, e], y[0, e], x[1, e], y[1, e], scale[e])

@@ -10,7 +10,7 @@ import numpy as np
 
 from lenssuper.grid import PixelGrid
 from lenssuper.lens import LensModel
-from lenssuper.operators import _assemble, _overlapfile
+from lenssuper.operators import _assemble, _coverage, _overlapfile
 from lenssuper.operators.base import LensingOperator
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class OverlapOperator(LensingOperator):
 
     @cached_property
     def _area_coverage(self):
-        return _assemble.area_map(
+        return _coverage.area_map(
             _job(self._lens_model, self._image_grid, self._source_grid, self._tol, self._subdivide)
         )
 

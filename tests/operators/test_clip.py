@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import shapely
 
-from lenssuper.operators import _clip, _quads
+from lenssuper.operators import _clip, _coverage, _quads
 
 ROWS, COLUMNS = 5, 7
 
@@ -227,14 +227,16 @@ def test_light_moved_by_curved_edges_is_right_to_first_order():
     assert errors[1][0] < 4e-4
 
 
-def test_area_of_a_lattice():
+def test_area_of_a_folded_sheet():
     """Two parities on either side of a fold; edges between the same parity are not walked at all."""
     i, j = np.mgrid[:9, :9] / 2
     u, v = 1 + j, 4.5 - np.abs(i - 2) * 1.1
-    parity = np.ones((2, 4, 4))
-    parity[:, 2:] = -1
+    parity = np.ones((4, 4))
+    parity[2:] = -1
+    x, y, scale = _coverage.border_of_sheets(u, v, parity, parity)
+    assert len(scale) == 8 * (4 + 4 + 4 + 8)  # two sides, both ends, and the fold
     window = np.zeros((ROWS + 1) * (COLUMNS + 2))
-    _clip.add_lattice_area(window, ROWS, COLUMNS, u, v, parity)
+    _clip.add_edges(window, ROWS, COLUMNS, x, y, scale)
     covered = np.cumsum(window.reshape(ROWS + 1, COLUMNS + 2), axis=1)[:ROWS, :COLUMNS]
     column = np.where((np.arange(COLUMNS) >= 1) & (np.arange(COLUMNS) < 5), 1.0, 0.0)
     row = 2 * np.clip(np.minimum(np.arange(ROWS) + 1, 4.5) - np.maximum(np.arange(ROWS), 2.3), 0, 1)

@@ -2,8 +2,8 @@
 
 Cut into small triangles, the image plane is laid over the source plane, each triangle the same way up as in
 the image or turned over.  Where two neighbours agree in that, the edge between them belongs to one sheet and
-adds nothing; only edges where the sheet ends or folds (on a critical curve) are walked.  So it does not matter
-how little the triangles of a strongly curved sheet look like their images.
+adds nothing; only edges where the sheet ends or folds, on a critical curve, are walked.  So it does not
+matter how little the triangles of a strongly curved sheet look like their images.
 """
 
 from __future__ import annotations

@@ -148,7 +148,10 @@ class SuperResolver:
                 "observations must be an NDData, such as a CCDData, or a list of them; "
                 f"got {observations!r:.80}"
             )
-        return [self._resolve(observation) for observation in observations]
+        results = []
+        for observation in observations:  # no comprehension: a warning names the line three calls up
+            results.append(self._resolve(observation))
+        return results
 
     def _resolve(self, observation):
         if not isinstance(observation, Observation):

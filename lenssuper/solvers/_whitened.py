@@ -129,8 +129,9 @@ class WhitenedProblem:
             return EvidenceCurve(constant, values, projections, values, np.ones(values.size))
         # the data and one random vector say how many steps it takes
         pilots = [LanczosRun(self.normal, vector) for vector in (right, probes[0])]
-        log_det = np.inf
-        for steps in range(_STEPS_AT_ONCE, _MOST_STEPS + 1, _STEPS_AT_ONCE):
+        log_det, steps = np.inf, 0
+        while steps < _MOST_STEPS:
+            steps += _STEPS_AT_ONCE
             data, first = in_threads(lambda run: run.extend(_STEPS_AT_ONCE).quadrature(), pilots)
             curve = EvidenceCurve(constant, *data, *first)
             previous, log_det = log_det, curve.half_log_det(curve.best_strength())
@@ -165,13 +166,14 @@ def _normal_matrix(model: ForwardModel) -> np.ndarray:
 
 @dataclass(frozen=True)
 class EvidenceCurve:
-    """
+    r"""
     The evidence of a prior as a function of its strength lambda.
 
-    With eigenvalues mu of G'G, and the projections b of G'z on its eigenvectors (Suyu et al. 2006, MNRAS 371,
-    983, eq. 19, in these coordinates),
+    With the eigenvalues :math:`\mu` of :math:`G^T G`, and the squared projections :math:`b` of :math:`G^T z`
+    on its eigenvectors (Suyu et al. 2006, MNRAS 371, 983, eq. 19, in these coordinates),
 
-        log Z = const + sum b / (mu + lambda) / 2 - sum log(1 + mu / lambda) / 2.
+    .. math:: \ln Z = \mathrm{const} + \tfrac12 \sum \frac{b}{\mu + \lambda}
+              - \tfrac12 \sum \ln\left(1 + \frac{\mu}{\lambda}\right) .
 
     Parameters
     ----------
@@ -227,4 +229,6 @@ class EvidenceCurve:
         trial = np.linspace(*self.bounds, 80)
         k = int(np.argmin([cost(u) for u in trial]))
         bracket = trial[max(k - 1, 0)], trial[min(k + 1, len(trial) - 1)]
-        return float(np.exp(minimize_scalar(cost, bounds=bracket, method="bounded", options={"xatol": 1e-6}).x))
+        return float(
+            np.exp(minimize_scalar(cost, bounds=bracket, method="bounded", options={"xatol": 1e-6}).x)
+        )

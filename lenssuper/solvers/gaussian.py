@@ -33,7 +33,7 @@ _PROBES, _FEW_PROBES = 8, 3
 # Error of its log-determinants, beside the scatter of the random vectors, which is larger
 _TOL = 0.5
 # While the shape of the prior is sought, two vectors will do, as they are the same ones for every shape
-_SEARCH_PROBES, _SEARCH_EVALUATIONS = 2, 30
+_SEARCH_PROBES, _SEARCH_TOL, _SEARCH_EVALUATIONS = 2, 2.0, 25
 # Loss of log evidence at which the strength is good enough
 _LOSS = 0.05
 # Residuals, relative to the right-hand side, of the mean and of draws
@@ -41,7 +41,7 @@ _MEAN_TOL, _DRAW_TOL = 1e-8, 1e-2
 
 
 class Gaussian(Solver):
-    """
+    r"""
     Source under a Gaussian prior, hyper-parameters by maximum evidence.
 
     Parameters
@@ -60,26 +60,29 @@ class Gaussian(Solver):
 
     Notes
     -----
-    With data d, noise covariance C_D and operator A, the mean of the posterior of the source solves
+    With data :math:`d`, noise covariance :math:`C` and operator :math:`A`, the mean of the posterior of the
+    source solves
 
-        (F + lambda R) s = D,    F = A' C_D^-1 A,    D = A' C_D^-1 d
+    .. math:: (F + \lambda R)\,s = D, \qquad F = A^T C^{-1} A, \qquad D = A^T C^{-1} d
 
-    (Warren & Dye 2003, eqs. 10-12 and 18-20), its covariance is (F + lambda R)^-1, and
+    (Warren & Dye 2003, section 2; Suyu et al. 2006, eq. 12), its covariance is
+    :math:`(F + \lambda R)^{-1}`, and
 
-        log Z = -(chi^2 + lambda s'R s) / 2 - log det(F + lambda R) / 2 + log det(lambda R) / 2
-                - (N_d log 2 pi + log det C_D) / 2
+    .. math:: \ln Z = -\tfrac12 (\chi^2 + \lambda s^T R s) - \tfrac12 \ln\det(F + \lambda R)
+              + \tfrac12 \ln\det(\lambda R) - \tfrac12 \ln\det(2 \pi C)
 
     (Suyu et al. 2006, eq. 19), all terms included. The number of effective modes is
-    N_s - lambda tr((F + lambda R)^-1 R) (MacKay 1992, Neural Computation 4, 415, section 4).
+    :math:`N_s - \lambda\,\mathrm{tr}\left[(F + \lambda R)^{-1} R\right]` (MacKay 1992, Neural Computation
+    4, 415, section 4).
 
     Examples
     --------
     >>> from lenssuper import ForwardModel
     >>> from lenssuper.simulate import random_mock
-    >>> from lenssuper.solvers import CurvaturePrior, Gaussian
-    >>> mock = random_mock(1)
+    >>> from lenssuper.solvers import Gaussian, GradientPrior
+    >>> mock = random_mock(1, shape=(32, 32))
     >>> model = ForwardModel(mock.observation, mock.lens)
-    >>> posterior = Gaussian(CurvaturePrior()).solve(model, rng=1)
+    >>> posterior = Gaussian(GradientPrior()).solve(model, rng=1)
     >>> posterior.mean.shape == model.source_grid.shape
     True
     """
@@ -120,7 +123,7 @@ class Gaussian(Solver):
             found = _dense(problem, curve, strength, self.strength is None)
         else:
             found = _matrix_free(problem, curve, strength)
-        _warn_at_bounds(curve, found.strength, self.strength is None)
+        settled = self.strength is not None or _settled(curve, found.strength)
         report(0.7, "drawing from the posterior")
         draws = found.draw(self.n_draws, draw_rng)
         std = found.std
@@ -137,7 +140,7 @@ class Gaussian(Solver):
             effective_modes=found.modes,
             hyperparameters=self.prior.named(found.strength, *parameters),
             held_out_chi2=held_out,
-            converged=found.converged,
+            converged=found.converged and settled,
             _draw=_Draw(problem, found.xi, found.strength),
         )
 
@@ -152,14 +155,14 @@ class Gaussian(Solver):
         def cost(parameters):
             nonlocal tried
             problem = WhitenedProblem(model, self.prior.precision(model.in_shape, *parameters))
-            curve = problem.evidence_curve(vectors, _TOL)
+            curve = problem.evidence_curve(vectors, _SEARCH_TOL)
             strength = curve.best_strength() if self.strength is None else self.strength
             tried += 1
             report(0.45 * min(1.0, tried / _SEARCH_EVALUATIONS), "tuning the prior by its evidence")
             return -curve.log_evidence(strength)
 
-        low, high = np.transpose(bounds)
-        steps = np.minimum(0.7, (high - start) / 2)
+        highest = np.array([high for _, high in bounds])
+        steps = np.minimum(0.7, (highest - start) / 2)
         found = minimize(
             cost,
             start,
@@ -260,7 +263,8 @@ def _inverse_root(normal: np.ndarray, strength: float) -> np.ndarray:
     factor, info = lapack.dpotrf(matrix.T, lower=1, clean=1, overwrite_a=1)
     if info:
         raise ValueError(
-            f"strength must be large enough for the prior to fill in what the data do not measure; got {strength}"
+            "strength must be large enough for the prior to fill in what the data do not measure; "
+            f"got {strength}"
         )
     return lapack.dtrtri(factor, lower=1, overwrite_c=1)[0]
 
@@ -283,19 +287,20 @@ def _held_out(model: ForwardModel, problem: WhitenedProblem, strength: float, rn
     return held_out_chi2(model, held_out, trained.source(xi))
 
 
-def _warn_at_bounds(curve: EvidenceCurve, strength: float, tuned: bool) -> None:
+def _settled(curve: EvidenceCurve, strength: float) -> bool:
+    """Tell whether the evidence has its maximum where it was sought; warn if it has not."""
     low, high = curve.bounds
-    if tuned and np.log(strength) > high - 0.1:
-        warnings.warn(
+    if low + 0.1 < np.log(strength) < high - 0.1:
+        return True
+    if np.log(strength) > low + 0.1:
+        message = (
             "the evidence grows with the strength of the prior without end: the data are consistent with no "
-            "source at all. Check that the lens is where the light is, and that the noise is not overestimated",
-            ConvergenceWarning,
-            stacklevel=3,
+            "source at all. Check that the lens is where the light is, and that the noise is not too large"
         )
-    elif tuned and np.log(strength) < low + 0.1:
-        warnings.warn(
-            "the evidence grows without end as the strength of the prior falls: the noise is so small that the "
-            "prior has no say. Check the uncertainty of the observation",
-            ConvergenceWarning,
-            stacklevel=3,
+    else:
+        message = (
+            "the evidence grows without end as the strength of the prior falls: the noise is so small that "
+            "the prior has no say. Check the uncertainty of the observation"
         )
+    warnings.warn(message, ConvergenceWarning, stacklevel=3)
+    return False

@@ -47,7 +47,7 @@ def methods() -> dict[str, Callable[[], solvers.Solver] | None]:
         "lognormal": lambda: solvers.LogNormal(),
     }
     needs = dict.fromkeys(("gradient", "gradient64", "curvature", "curvature64", "matern"), "Gaussian")
-    needs |= {"positive": "Positive", "tv": "TotalVariation"}
+    needs |= dict.fromkeys(("positive", "tv"), "Positive")
     return {name: make for name, make in made.items() if hasattr(solvers, needs.get(name, "LogNormal"))}
 
 

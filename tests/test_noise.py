@@ -32,7 +32,11 @@ def test_white_noise_is_not_correlated(seed):
 
 @pytest.mark.parametrize(
     "kernel",
-    [np.ones((2, 2)), np.array([[1, 3, 1], [3, 9, 3], [1, 3, 1]]), np.array([[0, 2, 0], [2, 9, 2], [0, 2, 0]])],
+    [
+        np.ones((2, 2)),
+        np.array([[1, 3, 1], [3, 9, 3], [1, 3, 1]]),
+        np.array([[0, 2, 0], [2, 9, 2], [0, 2, 0]]),
+    ],
 )
 def test_sum_of_the_autocorrelation(kernel):
     noise, truth = correlated((200, 200), kernel.astype(float), np.random.default_rng(1))

@@ -59,7 +59,7 @@ def default_source_grid(observation: Observation, lens: LensModel, factor: int) 
     lit = lit_pixels(observation)
     seen = _box(beta, used)
     # what a point mass or a steep core throws out of the field carries no light
-    field = _box(np.stack(np.broadcast_arrays(x, y)), used)
+    field = _box(np.stack(np.broadcast_arrays(x, y)), np.ones(observation.shape, dtype=bool))
     low, high = np.maximum(seen[0], field[0]), np.minimum(seen[1], field[1])
     if not np.all(high > low):
         raise ObservationError(

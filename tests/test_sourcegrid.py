@@ -78,6 +78,14 @@ def test_masked_parts_are_left_out():
     assert np.prod(part.shape) < 0.5 * np.prod(whole.shape)
 
 
+def test_source_outside_of_the_part_that_is_used():
+    """A mask that leaves one arc: the source is on the other side of the border of what is seen."""
+    mask = np.ones((40, 40), dtype=bool)
+    mask[12:28, 28:36] = False  # x from 0.8 to 1.6 arcsec
+    grid = default_source_grid(observe(blob(x=1.0, width=0.1), mask=mask), SIS(theta_E=0.9 * arcsec), 2)
+    assert grid.contains(0.1 * arcsec, 0 * arcsec)
+
+
 def test_large_field_is_fitted_to_the_light():
     """Few pixels for much sky, and next to no light of the source lost."""
     source = GaussianSource(0.25 * arcsec, x=0.3 * arcsec, y=-0.2 * arcsec)

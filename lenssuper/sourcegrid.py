@@ -58,13 +58,13 @@ def default_source_grid(observation: Observation, lens: LensModel, factor: int) 
     beta = _source_positions(lens, x, y)
     lit = lit_pixels(observation)
     seen = _box(beta, used)
-    # what a point mass or a steep core throws out of the field carries no light
-    field = _box(np.stack(np.broadcast_arrays(x, y)), np.ones(observation.shape, dtype=bool))
+    field = _reach(lens, np.stack(np.broadcast_arrays(x, y)))
     low, high = np.maximum(seen[0], field[0]), np.minimum(seen[1], field[1])
     if not np.all(high > low):
         raise ObservationError(
-            f"the lens maps the field to {seen[0]}..{seen[1]} arcsec in the source plane, outside of the "
-            f"field itself ({field[0]}..{field[1]} arcsec): check the units and the centre of {lens!r}"
+            f"the lens maps the field to {seen[0]}..{seen[1]} arcsec in the source plane, further from its "
+            f"centre than the field is, {field[0]}..{field[1]} arcsec: check the units and the centre of "
+            f"{lens!r}"
         )
     fine = observation.grid._side / factor
     scale = fine / np.sqrt(_magnification(lens, x, y, lit if lit.any() else used))
@@ -94,6 +94,17 @@ def _box(positions, where):
     if not points.size:
         raise ObservationError("the lens deflects no pixel of the observation to a finite place")
     return points.min(axis=1), points.max(axis=1)
+
+
+def _reach(lens, positions):
+    """
+    Box of where light of the field may come from: no further from a centre of the lens than the field is.
+
+    What a point mass or a steep core throws further out carries no light.
+    """
+    corners = np.stack([positions.min(axis=(1, 2)), positions.max(axis=(1, 2))])
+    points = np.concatenate([corners, *(2 * np.array(center) - corners for center in lens._centers())])
+    return points.min(axis=0), points.max(axis=0)
 
 
 def _magnification(lens, x, y, where):

@@ -86,6 +86,14 @@ def test_source_outside_of_the_part_that_is_used():
     assert grid.contains(0.1 * arcsec, 0 * arcsec)
 
 
+def test_cutout_beside_the_lens():
+    """One arc in the field; the source is outside of it, on the other side of the lens even."""
+    observed = observe(blob((40, 60), x=1.1, width=0.1))[:, 34:]  # x from 0.4 to 3 arcsec
+    grid = default_source_grid(observed, SIS(theta_E=0.9 * arcsec), 2)
+    assert grid.contains(0.2 * arcsec, 0 * arcsec)
+    assert grid.contains(-0.3 * arcsec, 0 * arcsec)
+
+
 def test_large_field_is_fitted_to_the_light():
     """Few pixels for much sky, and next to no light of the source lost."""
     source = GaussianSource(0.25 * arcsec, x=0.3 * arcsec, y=-0.2 * arcsec)
@@ -156,4 +164,4 @@ def test_axes_are_west_and_north_however_the_detector_is_turned():
 
 def test_lens_that_sends_all_light_away():
     with pytest.raises(ObservationError, match="check the units and the centre"):
-        default_source_grid(observe(blob()), SIS(theta_E=50 * arcsec, x=80 * arcsec), 2)
+        default_source_grid(observe(blob()), SIS(theta_E=0.6 * u.deg, x=5 * arcsec), 2)

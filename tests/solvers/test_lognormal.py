@@ -8,7 +8,7 @@ from lenssuper import SIE, ExternalShear, ForwardModel, Observation, PixelGrid
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.simulate import Instrument
 from lenssuper.solvers import LogNormal, lognormal
-from lenssuper.solvers.lognormal import _evidence, _Problem
+from lenssuper.solvers.lognormal import _laplace, _Problem
 
 arcsec = u.arcsec
 LENS = SIE(theta_E=0.6 * arcsec, q=0.8, phi=30 * u.deg) + ExternalShear(gamma1=0.03, gamma2=0.02)
@@ -172,22 +172,25 @@ class TestEvidence:
         """Quadrature with all unit vectors and all Lanczos steps is no estimate any more."""
         size = int(np.prod(tiny.shape))
         units = list(np.eye(size).reshape(size, *tiny.shape))
-        found = _evidence(tiny, theta, tiny.field(theta), None, units, size)
+        field = tiny.field(theta)
+        found, measured = _laplace(tiny, field, tiny.mode(field), units, size)
         evidence, modes = self.by_hand(tiny, theta)
-        assert found.log_evidence == pytest.approx(evidence, abs=1e-4)
-        assert found.modes == pytest.approx(modes, abs=1e-4)
+        assert found == pytest.approx(evidence, abs=1e-4)
+        assert measured == pytest.approx(modes, abs=1e-4)
 
     def test_random_vectors_come_close(self, tiny):
         solver = LogNormal()
         rng = np.random.default_rng(1)
+        field = tiny.field(TRUE)
+        state = tiny.mode(field)
         estimates = []
         for _ in range(10):
             vectors = lognormal.probes(solver.n_probes, tiny.shape, rng)
-            estimates.append(_evidence(tiny, TRUE, tiny.field(TRUE), None, vectors, solver.lanczos_steps))
+            estimates.append(_laplace(tiny, field, state, vectors, 2 * solver.lanczos_steps))
         evidence, modes = self.by_hand(tiny, TRUE)
-        error = np.std([e.log_evidence for e in estimates])
-        assert np.mean([e.log_evidence for e in estimates]) == pytest.approx(evidence, abs=max(error, 0.5))
-        assert np.mean([e.modes for e in estimates]) == pytest.approx(modes, rel=0.1)
+        evidences, measured = np.transpose(estimates)
+        assert np.mean(evidences) == pytest.approx(evidence, abs=max(np.std(evidences), 0.5))
+        assert np.mean(measured) == pytest.approx(modes, rel=0.1)
 
     def test_more_data_measure_more_modes(self):
         counts = [LogNormal(**CHEAP).solve(simulate(2, snr=snr)[0], rng=1).effective_modes for snr in (5, 50)]
@@ -296,7 +299,7 @@ class TestReproducible:
         shift = (other.mean - posterior.mean)[bright] / posterior.std[bright]
         assert np.sqrt(np.mean(shift**2)) < 0.3
 
-    @pytest.mark.parametrize("factor", [1e-20, 1e6])
+    @pytest.mark.parametrize("factor", [2.0**-66, 2.0**20])  # powers of two: nothing is rounded differently
     def test_unit_does_not_matter(self, solved, factor):
         model, _, _, _ = solved
         solver = LogNormal(**CHEAP)
@@ -304,9 +307,8 @@ class TestReproducible:
         scaled = make_model(model.data * factor, model.observation.sigma * factor, model.source_grid)
         found = solver.solve(scaled, rng=5)
         peak = posterior.mean.max()
-        # iterations stop at a tolerance, which rounding makes a little of
-        np.testing.assert_allclose(found.mean / factor, posterior.mean, rtol=0, atol=1e-3 * peak)
-        np.testing.assert_allclose(found.std / factor, posterior.std, rtol=0, atol=1e-3 * peak)
+        np.testing.assert_allclose(found.mean / factor, posterior.mean, rtol=0, atol=1e-9 * peak)
+        np.testing.assert_allclose(found.std / factor, posterior.std, rtol=0, atol=1e-9 * peak)
         assert found.hyperparameters == pytest.approx(posterior.hyperparameters)
         # a density changes by the size of its unit
         expected = posterior.log_evidence - model.data.size * np.log(factor)

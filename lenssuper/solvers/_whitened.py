@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["EvidenceCurve", "WhitenedProblem"]
 
 # Up to this many source pixels all eigenvalues are computed: it takes less time than estimating them
-_FEW = 1000
+_FEW = 300
 # Source pixels whose columns are computed at once
 _CHUNK = 64
 # The most weights (12 bytes each) of the PSF as a matrix

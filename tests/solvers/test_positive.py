@@ -10,7 +10,7 @@ from scipy.optimize import approx_fprime, minimize
 from lenssuper import ForwardModel, PixelGrid
 from lenssuper.simulate import random_mock
 from lenssuper.solvers import Positive, RelativeGradient, SquaredGradient, TotalVariation
-from lenssuper.solvers.positive import differences, means, spread, spread_means
+from lenssuper.solvers.positive import _Problem, differences, means, spread, spread_means
 
 PENALTIES = [RelativeGradient(), SquaredGradient(), TotalVariation(0.02)]
 
@@ -54,7 +54,8 @@ def test_values_by_hand():
     source = np.zeros((3, 3))
     source[1, 1] = 2.0
     assert SquaredGradient().value(source) == pytest.approx(4 * 4 / 2)
-    assert TotalVariation(1e-9).value(source) == pytest.approx(4 * 2)
+    # the pixel itself, with both its differences, and the ones before it along y and x
+    assert TotalVariation(1e-9).value(source) == pytest.approx(2 * 2**0.5 + 2 + 2)
     # four borders, each with a mean of one
     assert RelativeGradient(1.0).value(source) == pytest.approx(4 * 4 / (2 * (1 + 1)))
 
@@ -63,6 +64,14 @@ def test_relative_gradient_does_not_mind_how_bright():
     source = np.random.default_rng(2).uniform(1, 2, (6, 6))
     bright, faint = RelativeGradient(1e-12).value(100 * source), RelativeGradient(1e-12).value(source)
     assert bright == pytest.approx(100 * faint)  # SquaredGradient: 10 000 times
+
+
+def test_total_variation_is_the_length_of_an_edge_times_its_height():
+    y, x = np.mgrid[-40:41, -40:41]
+    disc = np.clip(0.5 + (30 - np.hypot(x, y)) / 6, 0, 1)  # an edge that the pixels resolve
+    # with differences along x and y taken one by one it would be 8 / 2 pi times as long
+    assert TotalVariation(1e-9).value(disc) == pytest.approx(2 * np.pi * 30, rel=0.02)
+    assert TotalVariation(1e-9).value(3 * disc) == pytest.approx(3 * 2 * np.pi * 30, rel=0.02)
 
 
 def test_border_is_dark_in_differences_and_means():
@@ -96,6 +105,21 @@ def test_minimum_against_scipy(model, penalty):
     lit = found > 0.01
     assert np.abs(slope[lit]).max() < 0.02 * np.abs(gradient(start)).max()
     assert slope[found == 0].min(initial=0) > -0.02 * np.abs(gradient(start)).max()
+
+
+@pytest.mark.parametrize(
+    ("penalty", "limit"), [(SquaredGradient(), 1e-6), (RelativeGradient(), 1e-6), (TotalVariation(), 1e-4)]
+)
+def test_conditions_of_a_minimum_hold_when_asked_to(model, penalty, limit):
+    # Karush, Kuhn & Tucker: no slope where it is bright, none downwards where it is dark
+    strength = 30.0
+    problem = _Problem.of(model, penalty)
+    found = problem.minimise(strength, tolerance=1e-13)
+    _, gradient, _ = energy_of(model, penalty, strength)
+    slope = gradient(found.source.ravel()) / np.abs(gradient(np.zeros(12 * 14))).max()
+    assert found.source.min() >= 0
+    assert np.any(found.source == 0) or not isinstance(penalty, SquaredGradient)
+    assert np.abs(np.minimum(found.source.ravel(), slope)).max() < limit
 
 
 def test_draws_have_the_covariance_of_the_gaussian(model):

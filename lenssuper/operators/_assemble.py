@@ -199,16 +199,16 @@ def _two_per_pixel(job, first, torn):
     """Two curved elements per pixel, and the finer ones of the pixels that need them."""
     m, n = torn.shape
     u, v = job.trace(np.arange(-1.0, n + 0.5, 0.5)[None, :], first + np.arange(-1.0, m + 0.5, 0.5)[:, None])
-    rest = np.empty((2, m, n))
+    cubic = np.empty((2, m * n, 5))
     rough = np.empty((m, n), bool)
-    _elements.screen(u, v, *job.source_shape, job.tol, *rest, rough)
+    _elements.screen(u, v, *job.source_shape, job.tol, *cubic, rough)
     rough &= ~torn
     pixel = np.repeat(np.flatnonzero(rough), 2)
     coarse = Elements.empty(len(pixel))
     _elements.from_half_steps(u, v, rough, np.empty(m * n + 1, np.int64), coarse.x, coarse.y)
     coarse.pixel[:] = pixel
     coarse.weights[:] = 0.5
-    coarse.rest_x[:], coarse.rest_y[:] = rest.reshape(2, -1)[:, pixel]
+    coarse.cubic_x[:], coarse.cubic_y[:] = cubic[:, pixel]
     corner = np.stack([pixel % n - 0.5, first + pixel // n - 0.5], axis=-1)
     coarse.plane[:, 0], coarse.plane[:, 2] = corner, corner + 1.0
     coarse.plane[:, 1] = corner

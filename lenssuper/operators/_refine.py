@@ -29,8 +29,10 @@ class Elements(NamedTuple):
     x: np.ndarray  # (n, 6) mapped corners and middles, in source cells
     y: np.ndarray
     weights: np.ndarray  # (n,) share of the image pixel
-    rest_x: np.ndarray  # (n,) estimated deviation of the map from its quadratic, in source cells
-    rest_y: np.ndarray
+    cubic_x: (
+        np.ndarray
+    )  # (n, 5) third derivatives (ppp, ppq, pqq, qqq) and deviation from the cubic beyond that
+    cubic_y: np.ndarray
     torn: np.ndarray  # (n, 3) whether the corner is a lens centre
 
     def take(self, which) -> Elements:
@@ -50,7 +52,7 @@ class Elements(NamedTuple):
     def empty(n: int) -> Elements:
         return Elements(
             np.empty(n, np.int64), np.empty((n, 3, 2)), np.empty((n, 6)), np.empty((n, 6)),
-            np.empty(n), np.empty(n), np.empty(n), np.zeros((n, 3), bool),
+            np.empty(n), np.empty((n, 5)), np.empty((n, 5)), np.zeros((n, 3), bool),
         )  # fmt: skip
 
 
@@ -80,8 +82,8 @@ def refine(trace: Callable, elements: Elements, tol: float, shape: tuple[int, in
     new = np.arange(n)
     left = new[:0]
     for _ in range(_MOST_LEVELS):
-        pixel, plane, x, y, weights, rest_x, rest_y, _ = elements
-        _elements.judge(new, pixel, plane, x, y, weights, rest_x, rest_y, *shape, errors, edges, table)
+        pixel, plane, x, y, weights, cubic_x, cubic_y, _ = elements
+        _elements.judge(new, pixel, plane, x, y, weights, cubic_x, cubic_y, *shape, errors, edges, table)
         looked_at = np.concatenate([left, new])
         split, left = np.empty_like(looked_at), np.empty_like(looked_at)
         found = _elements.choose(looked_at, pixel, x, y, errors, *shape, table, tol, split, left)
@@ -99,13 +101,13 @@ def refine(trace: Callable, elements: Elements, tol: float, shape: tuple[int, in
 
 
 def _halve(trace, elements, split, n, edges, new):
-    pixel, plane, x, y, weights, rest_x, rest_y, torn = elements
+    pixel, plane, x, y, weights, cubic_x, cubic_y, torn = elements
     points = np.empty((3 * len(split), 2))
     _elements.halve_plane(split, n, edges, pixel, plane, weights, torn, points)
     e, corner, near = _torn_corners(elements, new)
     u, v = trace(*np.concatenate([points, near]).T)
-    _elements.halve_map(split, n, edges, u, x, rest_x)
-    _elements.halve_map(split, n, edges, v, y, rest_y)
+    _elements.halve_map(split, n, edges, u, plane, x, cubic_x)
+    _elements.halve_map(split, n, edges, v, plane, y, cubic_y)
     x[e, corner], y[e, corner] = u[len(points) :], v[len(points) :]
 
 
@@ -130,7 +132,7 @@ def open_at_centers(trace: Callable, places) -> Elements:
     Returns
     -------
     Elements
-        Their `rest` is still a guess on the high side.
+        Their `cubic` is still a guess on the high side.
     """
     triangles = []
     for pixel, column, row, centers in places:
@@ -148,8 +150,9 @@ def open_at_centers(trace: Callable, places) -> Elements:
     points = np.concatenate([elements.plane, middles], axis=1)
     points[e, corner] = near
     elements.x[:], elements.y[:] = trace(points[..., 0], points[..., 1])
-    for v, rest in ((elements.x, elements.rest_x), (elements.y, elements.rest_y)):
-        rest[:] = np.abs(v[:, 3:] - 0.5 * (v[:, :3] + v[:, [1, 2, 0]])).max(axis=1)
+    for v, cubic in ((elements.x, elements.cubic_x), (elements.y, elements.cubic_y)):
+        cubic[:, :4] = 0
+        cubic[:, 4] = np.abs(v[:, 3:] - 0.5 * (v[:, :3] + v[:, [1, 2, 0]])).max(axis=1)
     return elements
 
 

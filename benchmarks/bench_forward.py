@@ -10,7 +10,9 @@ import numpy as np
 from lenssuper import SIS, ForwardModel, ForwardModelBatch, OverlapOperator, PixelGrid
 from lenssuper.simulate import benchmark_set
 
-CORES = sorted({1, len(os.sched_getaffinity(0))})
+# where a process can be told which cores to use
+CHOOSABLE = hasattr(os, "sched_setaffinity")
+CORES = sorted({1, len(os.sched_getaffinity(0))}) if CHOOSABLE else [os.cpu_count()]
 
 
 def grids(n: int) -> tuple[PixelGrid, PixelGrid]:
@@ -25,15 +27,17 @@ class Overlap:
     param_names = ("pixels", "edges", "cores")
 
     def setup(self, n, edges, cores):
-        self.before = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, sorted(self.before)[:cores])
+        if CHOOSABLE:
+            self.before = os.sched_getaffinity(0)
+            os.sched_setaffinity(0, sorted(self.before)[:cores])
         self.lens = SIS(theta_E=1.2 * u.arcsec)
         self.options = {"subdivide": 1} if edges == "straight" else {}
         self.grids = grids(n)
         OverlapOperator(self.lens, *grids(16), **self.options)  # compile
 
     def teardown(self, n, edges, cores):
-        os.sched_setaffinity(0, self.before)
+        if CHOOSABLE:
+            os.sched_setaffinity(0, self.before)
 
     def time_build(self, n, edges, cores):
         OverlapOperator(self.lens, *self.grids, **self.options)

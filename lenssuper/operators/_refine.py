@@ -29,9 +29,7 @@ class Elements(NamedTuple):
     x: np.ndarray  # (n, 6) mapped corners and middles, in source cells
     y: np.ndarray
     weights: np.ndarray  # (n,) share of the image pixel
-    cubic_x: (
-        np.ndarray
-    )  # (n, 5) third derivatives (ppp, ppq, pqq, qqq) and deviation from the cubic beyond that
+    cubic_x: np.ndarray  # (n, 5) third derivatives (ppp, ppq, pqq, qqq), and how far off the map is beyond
     cubic_y: np.ndarray
     torn: np.ndarray  # (n, 3) whether the corner is a lens centre
 

@@ -35,6 +35,7 @@ ORDER = [
     ["networks"],
     ["training"],
     ["simulate"],
+    ["galaxies"],
     ["_resolution", "_resultfile", "_summary"],
     ["result"],
     ["superresolver"],
@@ -56,7 +57,7 @@ FORBIDDEN = {
 NUMBERS_ONLY = re.compile(r"(lens/profiles|operators/_clip|(solvers|networks)/\w+)\.py")
 
 # Upward imports that are allowed inside a function, where they run when the function is called.
-LAZY = {("result", "plotting"), ("superresolver", "plotting"), ("lensfit", "plotting")}
+LAZY = {("result", "plotting"), ("superresolver", "plotting"), ("lensfit", "plotting"), ("light", "plotting")}
 
 
 def run_python(code: str) -> str:

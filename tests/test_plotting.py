@@ -12,8 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from lenssuper import SIE, SIS, ForwardModel, PixelGrid, SuperResolution, plotting
+from lenssuper import SIE, SIS, ForwardModel, PixelGrid, SuperResolution
 from lenssuper.plotting import asinh_norm, label_axes, plot_result, show_colorbar, show_curves, show_image
+from lenssuper.plotting._marks import unit_label
 from lenssuper.simulate import random_mock
 from lenssuper.solvers import Posterior
 
@@ -343,7 +344,7 @@ def test_a_masked_border_is_left_out():
     ],
 )
 def test_units_say_what_they_are_per(unit, words):
-    assert plotting._unit_label(u.Unit(unit)).strip() == words
+    assert unit_label(u.Unit(unit)).strip() == words
 
 
 def test_a_norm_of_ones_own():

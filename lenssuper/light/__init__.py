@@ -1,0 +1,1 @@
+"""Analytic light: Sersic profiles, fitted to galaxies, before a lens and behind it."""

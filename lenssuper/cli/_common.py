@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+    from astropy.nddata import NDData
+
     from lenssuper.lens import LensModel
     from lenssuper.observation import Observation
     from lenssuper.result import SuperResolution
@@ -36,6 +39,36 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
 
 
+def add_observation(parser: argparse.ArgumentParser) -> None:
+    """Add the argument ``OBS.fits``."""
+    parser.add_argument(
+        "observation",
+        type=Path,
+        metavar="OBS.fits",
+        help="image, with extensions UNCERT (standard deviation), MASK (1 = do not use) and PSFIMAGE",
+    )
+
+
+def add_psf(group) -> None:
+    """Add the options that tell of the PSF."""
+    group.add_argument("--psf", type=Path, metavar="FILE", help="FITS image of the PSF, instead of PSFIMAGE")
+    group.add_argument(
+        "--psf-oversampling", type=positive, metavar="N", help="samples of the PSF per pixel (default: 1)"
+    )
+    group.add_argument(
+        "--optical-psf",
+        action="store_true",
+        help="the PSF does not contain the averaging over a pixel (that of a star does)",
+    )
+
+
+def add_mask(group) -> None:
+    """Add the option ``--mask``."""
+    group.add_argument(
+        "--mask", type=Path, metavar="FILE", help="FITS image, not 0 where not to use the data"
+    )
+
+
 def natural(text: str) -> int:
     """Read an integer, 0 or more."""
     return _integer(text, 0)
@@ -61,6 +94,68 @@ def check_writable(paths: Iterable[Path], *, overwrite: bool) -> None:
             raise IsADirectoryError(f"{path} is a directory")
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path} exists; add --overwrite to replace it")
+
+
+def read_inputs(options: argparse.Namespace) -> Observation:
+    """Read the observation, with the PSF and the mask of the options."""
+    from lenssuper.observation import read_observation
+
+    observation = read_observation(
+        options.observation,
+        psf_oversampling=options.psf_oversampling,
+        psf_includes_pixel=False if options.optical_psf else None,
+    )
+    nddata = observation.to_nddata()
+    if options.psf is not None:
+        nddata.psf = read_image(options.psf)
+    if options.mask is not None:
+        nddata.mask |= like(read_image(options.mask), observation, "--mask") != 0
+    return repacked(nddata, observation)
+
+
+def repacked(nddata: NDData, observation: Observation) -> Observation:
+    """Make an observation of a changed image; grid and kind of the PSF are those it had."""
+    from lenssuper.observation import Observation
+
+    return Observation.from_nddata(
+        nddata,
+        grid=observation.grid,
+        psf_oversampling=observation.psf_oversampling,
+        psf_includes_pixel=observation.psf_includes_pixel,
+    )
+
+
+def read_image(path: Path, extension: str | None = None) -> np.ndarray:
+    """Read an extension of a FITS file, by default the first that is an image."""
+    from astropy.io import fits
+
+    from lenssuper.exceptions import FileFormatError
+
+    try:
+        with fits.open(path, memmap=False) as hdus:
+            names = [hdu.name for hdu in hdus]
+            images = [hdu for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] == 2]
+            if extension is not None:
+                images = [hdu for hdu in images if hdu.name == extension.upper()]
+            image = images[0].data if images else None
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        raise
+    except (OSError, ValueError, TypeError, fits.VerifyError) as error:
+        raise FileFormatError(f"{path} cannot be read as a FITS image: {error}") from error
+    if image is not None:
+        return image
+    if extension is None:
+        raise FileFormatError(f"{path} holds no image")
+    raise FileFormatError(
+        f"{extension!r} is neither a file nor an image in {path}, which has {', '.join(names)}"
+    )
+
+
+def like(image: np.ndarray, observation: Observation, option: str) -> np.ndarray:
+    """Give an image back if it has the shape of the data."""
+    if image.shape != observation.shape:
+        raise ValueError(f"{option} must have the shape of the data, {observation.shape}; got {image.shape}")
+    return image
 
 
 def say(options: argparse.Namespace, text: str) -> None:

@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING
 
 from lenssuper.cli._common import (
     add_factor,
+    add_mask,
+    add_observation,
     add_overwrite,
+    add_psf,
     check_writable,
+    like,
     natural,
     new_command,
-    positive,
+    read_image,
+    read_inputs,
+    repacked,
     say,
     super_resolve,
     write_png,
@@ -30,12 +36,7 @@ __all__ = ["add"]
 def add(commands) -> None:
     """Add this command to the command line."""
     parser = new_command(commands, "run", _run, "super-resolve an observation with a lens model")
-    parser.add_argument(
-        "observation",
-        type=Path,
-        metavar="OBS.fits",
-        help="image, with extensions UNCERT (standard deviation), MASK (1 = do not use) and PSFIMAGE",
-    )
+    add_observation(parser)
     parser.add_argument(
         "--lens",
         type=Path,
@@ -46,7 +47,7 @@ def add(commands) -> None:
     add_factor(parser)
     parser.add_argument("--seed", type=natural, help="the same seed gives the same result")
     _add_output(parser.add_argument_group("output"))
-    _add_psf(parser.add_argument_group("point spread function"))
+    add_psf(parser.add_argument_group("point spread function"))
     _add_data(parser.add_argument_group("data"))
 
 
@@ -60,27 +61,13 @@ def _add_output(group):
     add_overwrite(group)
 
 
-def _add_psf(group):
-    group.add_argument("--psf", type=Path, metavar="FILE", help="FITS image of the PSF, instead of PSFIMAGE")
-    group.add_argument(
-        "--psf-oversampling", type=positive, metavar="N", help="samples of the PSF per pixel (default: 1)"
-    )
-    group.add_argument(
-        "--optical-psf",
-        action="store_true",
-        help="the PSF does not contain the averaging over a pixel (that of a star does)",
-    )
-
-
 def _add_data(group):
     group.add_argument(
         "--lens-light",
         metavar="EXT|FILE",
         help="image of the lens galaxy to subtract: an extension of OBS.fits, e.g. LENSLIGHT, or a FITS file",
     )
-    group.add_argument(
-        "--mask", type=Path, metavar="FILE", help="FITS image, not 0 where not to use the data"
-    )
+    add_mask(group)
     group.add_argument(
         "--annulus",
         type=float,
@@ -112,32 +99,17 @@ def _run(options: argparse.Namespace) -> None:
 
 def _prepared(options: argparse.Namespace, lens: LensModel) -> Observation:
     """Read the observation and do to it what the options ask for."""
-    from lenssuper.observation import Observation, read_observation
-
-    observation = read_observation(
-        options.observation,
-        psf_oversampling=options.psf_oversampling,
-        psf_includes_pixel=False if options.optical_psf else None,
-    )
+    observation = read_inputs(options)
     nddata = observation.to_nddata()
-    if options.psf is not None:
-        nddata.psf = _image(options.psf)
     if options.lens_light is not None:
-        nddata.data -= _like(_lens_light(options), observation, "--lens-light")
-    if options.mask is not None:
-        nddata.mask |= _like(_image(options.mask), observation, "--mask") != 0
+        nddata.data -= like(_lens_light(options), observation, "--lens-light")
     if options.annulus is not None:
         nddata.mask |= ~_in_annulus(observation, lens, *options.annulus)
     if options.noise_scale is not None:
         if not 0 < options.noise_scale < float("inf"):
             raise ValueError(f"--noise-scale must be positive; got {options.noise_scale}")
         nddata.uncertainty.array *= options.noise_scale
-    return Observation.from_nddata(
-        nddata,
-        grid=observation.grid,
-        psf_oversampling=observation.psf_oversampling,
-        psf_includes_pixel=observation.psf_includes_pixel,
-    )
+    return repacked(nddata, observation)
 
 
 def _in_annulus(observation: Observation, lens: LensModel, inner: float, outer: float) -> np.ndarray:
@@ -154,36 +126,4 @@ def _in_annulus(observation: Observation, lens: LensModel, inner: float, outer: 
 
 def _lens_light(options: argparse.Namespace) -> np.ndarray:
     path = Path(options.lens_light)
-    return _image(path) if path.is_file() else _image(options.observation, extension=options.lens_light)
-
-
-def _image(path: Path, extension: str | None = None) -> np.ndarray:
-    """Read an extension of a FITS file, by default the first that is an image."""
-    from astropy.io import fits
-
-    from lenssuper.exceptions import FileFormatError
-
-    try:
-        with fits.open(path, memmap=False) as hdus:
-            names = [hdu.name for hdu in hdus]
-            images = [hdu for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] == 2]
-            if extension is not None:
-                images = [hdu for hdu in images if hdu.name == extension.upper()]
-            image = images[0].data if images else None
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
-        raise
-    except (OSError, ValueError, TypeError, fits.VerifyError) as error:
-        raise FileFormatError(f"{path} cannot be read as a FITS image: {error}") from error
-    if image is not None:
-        return image
-    if extension is None:
-        raise FileFormatError(f"{path} holds no image")
-    raise FileFormatError(
-        f"{extension!r} is neither a file nor an image in {path}, which has {', '.join(names)}"
-    )
-
-
-def _like(image: np.ndarray, observation: Observation, option: str) -> np.ndarray:
-    if image.shape != observation.shape:
-        raise ValueError(f"{option} must have the shape of the data, {observation.shape}; got {image.shape}")
-    return image
+    return read_image(path) if path.is_file() else read_image(options.observation, options.lens_light)

@@ -16,6 +16,7 @@ from lenssuper.simulate.mock import MockLens, mock_lens
 from lenssuper.simulate.psfs import AiryPSF, GaussianPSF, MoffatPSF, OpticalPSF
 from lenssuper.simulate.random import benchmark_set, random_lens, random_mock, random_source
 from lenssuper.simulate.sources import CompositeSource, GaussianSource, ImageSource, SersicSource, Source
+from lenssuper.simulate.stamps import galaxy_stamp
 
 __all__ = [
     "EUCLID_VIS",
@@ -37,6 +38,7 @@ __all__ = [
     "SersicSource",
     "Source",
     "benchmark_set",
+    "galaxy_stamp",
     "mock_lens",
     "random_lens",
     "random_mock",

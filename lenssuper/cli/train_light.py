@@ -1,0 +1,144 @@
+"""``lenssuper train-light``: weights for the learned methods of SersicFitter, from images of galaxies."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+from lenssuper.cli._common import add_overwrite, check_writable, natural, new_command, positive, say
+
+__all__ = ["add"]
+
+_STEPS = {"cnn": 8000, "ppo": 400_000, "ppo-discrete": 400_000}
+
+
+def add(commands) -> None:
+    """Add this command to the command line."""
+    parser = new_command(
+        commands,
+        "train-light",
+        _train_light,
+        "train what SersicFitter's methods cnn and ppo use, on images of galaxies",
+    )
+    parser.add_argument(
+        "--method",
+        choices=list(_STEPS),
+        required=True,
+        help="a network through the renderer's gradient, or a policy by PPO (continuous or discrete actions)",
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="OUT.safetensors", help="file of weights to write"
+    )
+    parser.add_argument(
+        "--galaxies",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE|DIR",
+        help="FITS files, or directories of them, with galaxies to train on beside the simulated ones",
+    )
+    parser.add_argument(
+        "--simulated", type=natural, default=6000, help="how many galaxies to simulate (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--steps", type=positive, help="steps of the optimiser (cnn: 8000) or of the agent (ppo: 400000)"
+    )
+    parser.add_argument(
+        "--components", type=positive, default=6, help="Sersics added to an image (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=natural, default=0, help="the same seed gives the same weights")
+    parser.add_argument("--resume", action="store_true", help="go on with a training that was interrupted")
+    add_overwrite(parser)
+
+
+def _train_light(options: argparse.Namespace) -> None:
+    check_writable([options.output], overwrite=options.overwrite)
+    images = _read(options.galaxies) + _simulated(options)
+    if options.method == "cnn":
+        from lenssuper.light.training import train_network as train
+    else:
+        from lenssuper.light.policy import train_policy as train
+    given = {} if options.method == "cnn" else {"discrete": options.method == "ppo-discrete"}
+    known = train(
+        images,
+        options.output,
+        steps=options.steps or _STEPS[options.method],
+        components=options.components,
+        seed=options.seed,
+        resume=options.resume,
+        overwrite=options.overwrite,
+        metadata={"command": _command(options), "data": _data(options)},
+        progress=False if options.quiet else None,
+        **given,
+    )
+    errors = " ".join(f"{e:.2f}" for e in known["held_out_error_percent"])
+    say(options, f"error    {errors} % of held-out images after 1, 2, ... Sersics")
+    say(options, f"wrote    {options.output}")
+
+
+def _simulated(options):
+    import numpy as np
+    from tqdm import tqdm
+
+    from lenssuper.simulate.stamps import galaxy_stamp
+
+    numbers = tqdm(
+        range(options.simulated), disable=True if options.quiet else None, unit="galaxy", desc="simulate"
+    )
+    return [galaxy_stamp(np.random.default_rng([options.seed, i])) for i in numbers]
+
+
+def _read(paths: list[Path]):
+    """All two-dimensional images of the files, and of the FITS files in the directories."""
+    from astropy.io import fits
+
+    from lenssuper.exceptions import FileFormatError
+
+    images = []
+    for path in paths:
+        found = sorted(path.glob("*.fits*")) if path.is_dir() else [path]
+        if not found:
+            raise FileNotFoundError(f"{path} holds no FITS files")
+        for file in found:
+            before = len(images)
+            try:
+                with fits.open(file, memmap=False) as hdus:
+                    images += _galaxies_of(hdus)
+            except (OSError, ValueError, TypeError, fits.VerifyError) as error:
+                if isinstance(error, (FileNotFoundError, PermissionError)):
+                    raise
+                raise FileFormatError(f"{file} cannot be read as FITS images: {error}") from error
+            if len(images) == before:
+                raise FileFormatError(f"{file} holds no two-dimensional image")
+    return images
+
+
+def _galaxies_of(hdus):
+    """The images of a file that are data, with the mask of the CCDData layout if there is one."""
+    import numpy as np
+
+    beside = {"UNCERT", "MASK", "PSFIMAGE", "LENSLIGHT"}
+    masks = [hdu.data for hdu in hdus if hdu.name == "MASK" and hdu.data is not None]
+    images = [
+        np.asarray(hdu.data, dtype=float)
+        for hdu in hdus
+        if hdu.is_image and hdu.header["NAXIS"] == 2 and hdu.name not in beside
+    ]
+    return [
+        np.where(masks[0] != 0, np.nan, image) if masks and masks[0].shape == image.shape else image
+        for image in images
+    ]
+
+
+def _command(options: argparse.Namespace) -> str:
+    words = ["lenssuper", "train-light", "--method", options.method, "--seed", str(options.seed)]
+    words += ["--simulated", str(options.simulated), "--components", str(options.components)]
+    words += ["--steps", str(options.steps or _STEPS[options.method])]
+    words += ["--galaxies", *map(str, options.galaxies)] if options.galaxies else []
+    return shlex.join([*words, "--output", options.output.name])
+
+
+def _data(options: argparse.Namespace) -> str:
+    words = [f"{options.simulated} simulated galaxies (simulate.galaxy_stamp, seed {options.seed})"]
+    return ", ".join([*words, *(f"images of {path.name}" for path in options.galaxies)])

@@ -341,7 +341,7 @@ def read_observation(
         If what it holds cannot be used.
     """
     path = os.fspath(path)
-    nddata, cards = _read_ccddata(path, unit)
+    nddata, cards = read_ccddata(path, unit)
     try:
         if grid is None and cards.get("LSGRID") and nddata.wcs is not None:
             grid = PixelGrid._from_own_wcs(nddata.wcs, nddata.shape)
@@ -360,7 +360,8 @@ def read_observation(
 _DAMAGE = ("File may have been truncated", "Error validating header")
 
 
-def _read_ccddata(path, unit):
+def read_ccddata(path, unit):
+    """What a FITS file holds, if it is whole, and the cards of lenssuper in it."""
     try:
         cards, bunit = _check_file(path)
         if unit is None and not bunit.strip():

@@ -10,7 +10,7 @@ from lenssuper.cli._common import add_overwrite, check_writable, natural, new_co
 
 __all__ = ["add"]
 
-_STEPS = {"cnn": 8000, "ppo": 400_000, "ppo-discrete": 400_000}
+_STEPS = {"cnn": 5000, "ppo": 500_000, "ppo-discrete": 500_000}
 
 
 def add(commands) -> None:
@@ -42,7 +42,7 @@ def add(commands) -> None:
         "--simulated", type=natural, default=6000, help="how many galaxies to simulate (default: %(default)s)"
     )
     parser.add_argument(
-        "--steps", type=positive, help="steps of the optimiser (cnn: 8000) or of the agent (ppo: 400000)"
+        "--steps", type=positive, help="steps of the optimiser (cnn: 5000) or of the agent (ppo: 500000)"
     )
     parser.add_argument(
         "--components", type=positive, default=6, help="Sersics added to an image (default: %(default)s)"

@@ -1,4 +1,4 @@
-"""The network that answers a residual image with the next Sersic, and the sum of its answers."""
+"""The networks that answer a residual image with the next Sersic, and the sum of their answers."""
 
 from __future__ import annotations
 
@@ -8,45 +8,62 @@ from torch import nn
 from lenssuper.light.actions import N_ACTIONS, SIZE, shapes_of
 from lenssuper.light.torchsersic import render_shapes
 
-__all__ = ["SersicNetwork", "roll_out"]
+__all__ = ["PolicyNetwork", "ResidualFeatures", "SersicNetwork", "roll_out"]
 
 _BLOCK = 4  # pixels on a side whose values become channels
 _STRETCH = 0.1  # of the brightest part of the image: where the stretch turns from linear to logarithmic
 
 
-class SersicNetwork(nn.Module):
+class ResidualFeatures(nn.Module):
     """
-    A small convolutional network: residual and model images in, the next Sersic as seven actions out.
+    Convolutions from images to a vector of features.
 
     Parameters
     ----------
-    widths : sequence of int, optional
+    images : int
+        How many images, of 64 x 64 pixels, go in at a time.
+    widths : sequence of int
         Channels of the convolutions: the first on 16 x 16 blocks of pixels, each further one on a quarter of
         the pixels of the one before.
-    hidden : int, optional
-        Width of the layer before the last.
+    hidden : int
+        Length of the vector.
     """
 
-    architecture = "cnn-1"
-
-    def __init__(self, widths: tuple[int, ...] = (64, 96, 128), hidden: int = 128) -> None:
+    def __init__(self, images: int, widths: tuple[int, ...], hidden: int) -> None:
         super().__init__()
-        self.widths, self.hidden = tuple(widths), hidden
         self.unshuffle = nn.PixelUnshuffle(_BLOCK)
-        channels = (2 * _BLOCK**2 + 2, *self.widths)
-        strides = (1,) + (2,) * (len(self.widths) - 1)
+        channels = (images * _BLOCK**2 + 2, *widths)
+        strides = (1,) + (2,) * (len(widths) - 1)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(a, b, 3, stride=stride, padding=1)
             for a, b, stride in zip(channels[:-1], channels[1:], strides, strict=True)
         )
-        side = SIZE // (_BLOCK * 2 ** (len(self.widths) - 1))
-        self.between = nn.Linear(self.widths[-1] * side**2, hidden)
-        self.last = nn.Linear(hidden, N_ACTIONS)
+        side = SIZE // (_BLOCK * 2 ** (len(widths) - 1))
+        self.between = nn.Linear(widths[-1] * side**2, hidden)
         blocks = SIZE // _BLOCK
         ramp = torch.linspace(-1, 1, blocks)
         places = torch.stack([ramp.expand(blocks, blocks), ramp[:, None].expand(blocks, blocks)])
         self.register_buffer("places", places, persistent=False)
         self.to(memory_format=torch.channels_last)  # what convolutions on a CPU are fastest with
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Vectors of features (batch, hidden) of images (batch, images, 64, 64)."""
+        features = self.unshuffle(torch.asinh(images / _STRETCH))
+        features = torch.cat([features, self.places.expand(len(images), -1, -1, -1)], dim=1)
+        features = features.contiguous(memory_format=torch.channels_last)
+        for convolution in self.convolutions:
+            features = nn.functional.leaky_relu(convolution(features), 0.1)
+        return nn.functional.leaky_relu(self.between(features.flatten(1)), 0.1)
+
+
+class SersicNetwork(ResidualFeatures):
+    """A small convolutional network: residual and model images in, the next Sersic as seven actions out."""
+
+    architecture = "cnn-1"
+
+    def __init__(self, widths: tuple[int, ...] = (64, 96, 128), hidden: int = 128) -> None:
+        super().__init__(2, widths, hidden)
+        self.last = nn.Linear(hidden, N_ACTIONS)
         nn.init.zeros_(self.last.bias)
         nn.init.normal_(self.last.weight, std=0.01)
 
@@ -64,14 +81,65 @@ class SersicNetwork(nn.Module):
         Tensor, shape (batch, 7)
             Actions, between -1 and 1.
         """
-        images = torch.stack([residual, model], dim=1)
-        features = self.unshuffle(torch.asinh(images / _STRETCH))
-        features = torch.cat([features, self.places.expand(len(images), -1, -1, -1)], dim=1)
-        features = features.contiguous(memory_format=torch.channels_last)
-        for convolution in self.convolutions:
-            features = nn.functional.leaky_relu(convolution(features), 0.1)
-        features = nn.functional.leaky_relu(self.between(features.flatten(1)), 0.1)
-        return torch.tanh(self.last(features))
+        return torch.tanh(self.last(self.features(torch.stack([residual, model], dim=1))))
+
+
+class PolicyNetwork(ResidualFeatures):
+    """
+    What an agent does at its best: the residual image in, the next Sersic as seven actions out.
+
+    Parameters
+    ----------
+    bins : int, optional
+        Number of values an action can have; by default it is continuous, with a beta distribution.
+    widths, hidden
+        As in `ResidualFeatures`.
+    """
+
+    def __init__(
+        self, bins: int | None = None, widths: tuple[int, ...] = (48, 64, 64), hidden: int = 128
+    ) -> None:
+        super().__init__(1, widths, hidden)
+        self.bins = bins
+        self.last = nn.Linear(hidden, N_ACTIONS * (bins or 2))
+
+    @property
+    def architecture(self) -> str:
+        """What its weights are for."""
+        return "ppo-beta-1" if self.bins is None else f"ppo-discrete-{self.bins}-1"
+
+    def forward(self, residual: torch.Tensor, model: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        Answer with the next Sersic: the mean of a continuous action, the most probable discrete one.
+
+        Parameters
+        ----------
+        residual : Tensor, shape (batch, 64, 64)
+            What is left of the image.
+        model : Tensor, optional
+            Not looked at.
+
+        Returns
+        -------
+        Tensor, shape (batch, 7)
+            Actions, between -1 and 1.
+        """
+        answer = self.last(self.features(residual[:, None]))
+        if self.bins is None:
+            alpha, beta = beta_of(answer)
+            return 2 * alpha / (alpha + beta) - 1
+        best = answer.unflatten(-1, (N_ACTIONS, self.bins)).argmax(-1)
+        return action_of_bin(best, self.bins)
+
+
+def beta_of(answer: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The two parameters of the beta distributions, both above 1 so that each has one peak inside."""
+    return (1 + nn.functional.softplus(answer)).chunk(2, dim=-1)
+
+
+def action_of_bin(number: torch.Tensor, bins: int) -> torch.Tensor:
+    """Middle of one of ``bins`` equal parts of the range from -1 to 1."""
+    return (2 * number + 1) / bins - 1
 
 
 def roll_out(
@@ -82,7 +150,7 @@ def roll_out(
 
     Parameters
     ----------
-    network : SersicNetwork
+    network : SersicNetwork or PolicyNetwork
     images : Tensor, shape (batch, 64, 64)
         Without sky, their brightest part about 1.
     components : int

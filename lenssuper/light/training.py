@@ -20,9 +20,10 @@ from tqdm import tqdm
 
 from lenssuper.exceptions import LensSuperError
 from lenssuper.light.actions import SIZE
+from lenssuper.light.checkpoint import read_checkpoint, write_checkpoint
 from lenssuper.light.frame import Frame
 from lenssuper.light.network import SersicNetwork, roll_out
-from lenssuper.light.weightfile import load_into, read_weights, write_weights
+from lenssuper.light.weightfile import write_weights
 
 __all__ = ["error_of", "prepare_images", "train_network"]
 
@@ -61,6 +62,14 @@ def prepare_images(images: Sequence) -> torch.Tensor:
     return torch.from_numpy(np.stack(frames))
 
 
+def held_out(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images to train on, and those kept for the score; all for both if there are too few."""
+    if len(images) < _HELD_OUT:
+        return images, images
+    kept = torch.arange(len(images)) % _HELD_OUT == 0
+    return images[~kept], images[kept]
+
+
 def error_of(residuals: torch.Tensor) -> list[float]:
     """Mean of the absolute residual in percent, after each component of (n, components, 64, 64)."""
     return [round(float(e), 4) for e in 100 * residuals.abs().mean(dim=(0, 2, 3))]
@@ -70,7 +79,7 @@ def train_network(
     images: Sequence,
     output: str | os.PathLike,
     *,
-    steps: int = 6000,
+    steps: int = 5000,
     components: int = 6,
     batch: int = 32,
     learning_rate: float = 1e-3,
@@ -121,8 +130,7 @@ def train_network(
     if output.exists() and not overwrite:
         raise FileExistsError(f"{output} exists; pass overwrite=True to replace it")
     data = prepare_images(images)
-    kept = data[::_HELD_OUT] if len(data) >= _HELD_OUT else data
-    shown = data[[i for i in range(len(data)) if i % _HELD_OUT]] if len(data) >= _HELD_OUT else data
+    shown, kept = held_out(data)
     settings = {
         "architecture": SersicNetwork.architecture,
         "steps": steps,
@@ -139,7 +147,7 @@ def train_network(
         network = SersicNetwork()
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
     beside = output.with_name(output.name + ".checkpoint")
-    start = _resume(beside, network, optimizer, settings) if resume and beside.exists() else 0
+    start = read_checkpoint(beside, network, optimizer, settings) if resume and beside.exists() else 0
     bar = tqdm(range(start, steps), initial=start, total=steps, disable=_hidden(progress), unit="step")
     for step in bar:
         rng = np.random.default_rng([seed, step])
@@ -156,7 +164,7 @@ def train_network(
         if step % 20 == 0:
             bar.set_postfix(loss=f"{loss.item():.4f}")
         if (step + 1) % checkpoint_every == 0 and step + 1 < steps:
-            _checkpoint(beside, network, optimizer, {**settings, "step": step + 1})
+            write_checkpoint(beside, network, optimizer, settings, step + 1)
     if not all(torch.isfinite(p).all() for p in network.parameters()):
         raise LensSuperError("the training ended with weights that are not finite; nothing is written")
     scores = {"held_out_error_percent": evaluate(network, kept, components), "held_out_images": len(kept)}
@@ -208,31 +216,3 @@ def _schedule(step, steps):
 
 def _hidden(progress):
     return None if progress is None else not progress
-
-
-def _checkpoint(path, network, optimizer, settings):
-    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
-    for number, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"adam.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
-    write_weights(path, tensors, {**settings, "architecture": "checkpoint"}, overwrite=True)
-
-
-def _resume(path, network, optimizer, settings):
-    """Take up weights and optimiser, and return the step to go on with."""
-    tensors, found = read_weights(path, "checkpoint")
-    wanted = {**settings, "architecture": "checkpoint"}
-    different = [name for name, value in wanted.items() if found.get(name) != value]
-    if different:
-        raise ValueError(
-            f"{path} is of another training: {different[0]} was {found.get(different[0])!r} and is "
-            f"{wanted[different[0]]!r}; resume with what it was started with"
-        )
-    weights = {name[8:]: value for name, value in tensors.items() if name.startswith("network.")}
-    load_into(network, weights, path)
-    state = {}
-    for name, value in tensors.items():
-        if name.startswith("adam."):
-            _, number, what = name.split(".")
-            state.setdefault(int(number), {})[what] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return int(found["step"])

@@ -1,4 +1,4 @@
-"""Where a training stands, in a file: weights and the state of Adam, enough to go on as if never interrupted."""
+"""Where a training stands, in a file: weights and state of Adam, enough to go on as if never interrupted."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def read_checkpoint(
     for name, value in settings.items():
         if before.get(name) != value:
             raise ValueError(
-                f"{os.fspath(path)} is of another training: {name} was {before.get(name)!r} and is {value!r}; "
+                f"{os.fspath(path)} is of another training: {name} was {before.get(name)!r}, is {value!r}; "
                 "resume with what it was started with, or remove it"
             )
     weights = {

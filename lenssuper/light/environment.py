@@ -103,11 +103,11 @@ class SersicEnv(gymnasium.Env):
     Add Sersics to an image of a galaxy until nothing is left of it but noise.
 
     An observation is the residual image, 64 rows of 64 pixels one after another: without sky, in units of the
-    brightest part of the image, limited to +-30. An action is the next Sersic as seven numbers from -1 to 1, its amplitude among
-    them (`lenssuper.light.actions`). The reward is the reduction of the mean squared error as a part of that
-    of the image itself, so that an episode earns at most 1; a Sersic that makes the error larger by more than
-    that costs 1, however much larger. An episode is over after ``components`` Sersics, or when one reduces
-    the error by less than ``min_gain`` of that of the image.
+    brightest part of the image, limited to +-30. An action is the next Sersic as seven numbers from -1 to 1,
+    its amplitude among them (`lenssuper.light.actions`). The reward is the reduction of the mean squared
+    error as a part of that of the image itself, so that an episode earns at most 1; a Sersic that makes the
+    error larger by more than that costs 1, however much larger. An episode is over after ``components``
+    Sersics, or when one reduces the error by less than ``min_gain`` of that of the image.
 
     Parameters
     ----------

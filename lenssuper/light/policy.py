@@ -278,10 +278,9 @@ def train_policy(
         rate = learning_rate * (1 - 0.95 * update / updates)
         agent.lr_schedule = lambda _, rate=rate: rate
         with _seeded(hash((seed, update)) % 2**32):
-            agent.learn(_COUNT * _LENGTH)  # from fresh episodes, so that an update depends on nothing before
-        reward = float(
-            agent.rollout_buffer.rewards.sum() / max(1.0, agent.rollout_buffer.episode_starts.sum())
-        )
+            agent.learn(_COUNT * _LENGTH)  # of fresh episodes, so that it depends on no update before
+        buffer = agent.rollout_buffer
+        reward = buffer.rewards.sum() / buffer.episode_starts.sum()
         if not all(torch.isfinite(p).all() for p in policy.parameters()):
             raise LensSuperError(f"weights are not finite after update {update}; lower the learning rate")
         bar.set_postfix(reward=f"{reward:.3f}")

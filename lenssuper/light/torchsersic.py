@@ -154,7 +154,7 @@ class _Profile:
         step = (high - low)[..., None] * weights * near[..., None] * torch.cosh(along)
 
         nodes, weights = _gauss(8, self.x)
-        power = self.n.clamp_min(1.0)[:, None]
+        power = self.n.detach().clamp_min(1.0)[:, None]  # the integral does not depend on it
         s = nodes**power
         radial = weights * power * s**2 / nodes  # s ds
         s2, radial = s[:, None, None, None] ** 2, radial[:, None, None, None]

@@ -42,7 +42,9 @@ def write_weights(
         Whether a file of that name may be replaced.
     """
     text = json.dumps({"version": VERSION, **metadata}, sort_keys=True)
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Copies, since two names of one tensor cannot be written.
+    plain = torch.contiguous_format
+    whole = {name: tensor.detach().cpu().clone(memory_format=plain) for name, tensor in tensors.items()}
     with atomic_write(path, overwrite=overwrite) as beside:
         save_file(whole, beside, metadata={_KEY: text})
 

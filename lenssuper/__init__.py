@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         PixelScatter,
         PSFConvolution,
     )
+    from lenssuper.preparation import prepare
     from lenssuper.result import SuperResolution
     from lenssuper.superresolver import SuperResolver
 
@@ -54,6 +55,7 @@ __all__ = [
     "SuperResolution",
     "SuperResolver",
     "__version__",
+    "prepare",
     "read_observation",
     "write_observation",
 ]
@@ -80,6 +82,7 @@ _MODULE_OF = {
     "Binning": "operators",
     "ForwardModel": "forward",
     "ForwardModelBatch": "forward_batch",
+    "prepare": "preparation",
     "SuperResolution": "result",
     "SuperResolver": "superresolver",
 }

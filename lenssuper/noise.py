@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from lenssuper.observation import Observation
 
-__all__ = ["lit_pixels", "noise_correlation"]
+__all__ = ["lit_pixels", "noise_correlation", "sky_pixels", "white_scatter"]
 
 # Largest distance, in pixels along each axis, at which noise is looked for to agree. Drizzling with usual
 # kernels reaches no further (Fruchter & Hook 2002, PASP 114, 144, section 7).
@@ -49,8 +49,8 @@ def noise_correlation(observation: Observation) -> float:
     """
     used = ~observation.mask
     scaled = observation.data * np.sqrt(observation.weights)
-    spread = _white_scatter(scaled, used)
-    sky = _sky(scaled, used)
+    spread = white_scatter(scaled, used)
+    sky = sky_pixels(scaled, used)
     n = np.count_nonzero(sky)
     if n < _SKY:
         return 1.0
@@ -64,8 +64,19 @@ def noise_correlation(observation: Observation) -> float:
     return float(total / share) if total / share > 1 + 3 * scatter else 1.0
 
 
-def _white_scatter(scaled, used):
-    """Standard deviation of a pixel, from the differences of pixels two apart, where light hardly changes."""
+def white_scatter(scaled: np.ndarray, used: np.ndarray) -> float:
+    """
+    Give the standard deviation of a pixel, from the differences of pixels two apart.
+
+    Light hardly changes over that distance.
+
+    Parameters
+    ----------
+    scaled : ndarray, shape (ny, nx)
+        Data, in any unit in which the noise is the same in all pixels.
+    used : ndarray of bool, shape (ny, nx)
+        Pixels to use.
+    """
     differences = (scaled[:, 2:] - scaled[:, :-2])[used[:, 2:] & used[:, :-2]]
     if not differences.size:
         return 1.0
@@ -77,8 +88,21 @@ def _local_mean(values, where, side):
     return ndimage.uniform_filter(values * where, side, mode="constant") / np.maximum(count, side**-2.0)
 
 
-def _sky(scaled, used):
-    """Pixels away from all light."""
+def sky_pixels(scaled: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """
+    Find the pixels away from all light.
+
+    Parameters
+    ----------
+    scaled : ndarray, shape (ny, nx)
+        Data less the level of the sky, in any unit in which the noise is the same in all pixels.
+    used : ndarray of bool, shape (ny, nx)
+        Pixels to use.
+
+    Returns
+    -------
+    ndarray of bool, shape (ny, nx)
+    """
     smooth = np.where(used, _local_mean(scaled, used, 5), 0.0)
     # light makes nothing darker: what is below zero is noise, and so are as many pixels above
     scatter = np.sqrt(np.mean(smooth[smooth < 0] ** 2)) if np.any(smooth < 0) else 0.0

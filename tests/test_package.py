@@ -31,6 +31,7 @@ ORDER = [
     ["forward"],
     ["forward_batch"],
     ["light"],
+    ["preparation"],
     ["solvers"],
     ["networks"],
     ["training"],

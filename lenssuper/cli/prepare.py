@@ -1,0 +1,165 @@
+"""``lenssuper prepare``: an image from an archive in, an observation fit for the other commands out."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lenssuper.cli._common import (
+    add_mask,
+    add_overwrite,
+    check_writable,
+    new_command,
+    positive,
+    read_image,
+    say,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["add"]
+
+
+def add(commands) -> None:
+    """Add this command to the command line."""
+    parser = new_command(commands, "prepare", _run, "cut out a lens; see to its sky, noise, mask and PSF")
+    parser.add_argument("image", type=Path, metavar="IMAGE.fits", help="an image, or a mosaic to cut from")
+    parser.add_argument(
+        "--output", type=Path, metavar="OUT.fits", help="observation (default: IMAGE_prepared.fits, here)"
+    )
+    add_overwrite(parser)
+    _add_cutout(parser.add_argument_group("cutout"))
+    _add_noise(parser.add_argument_group("sky and noise"))
+    _add_psf(parser.add_argument_group("point spread function"))
+    _add_objects(parser.add_argument_group("what not to use"))
+
+
+def _add_cutout(group):
+    where = group.add_mutually_exclusive_group()
+    where.add_argument(
+        "--sky", nargs=2, metavar=("RA", "DEC"), help='centre, as "150.1 2.2" or 10h0m24s 2d12m0s'
+    )
+    where.add_argument(
+        "--pixel", nargs=2, type=float, metavar=("COLUMN", "ROW"), help="centre, counted from 0"
+    )
+    group.add_argument("--size", type=float, metavar="ARCSEC", help="side of the square")
+
+
+def _add_noise(group):
+    group.add_argument(
+        "--rms", type=float, metavar="X", help="noise of the sky (default: UNCERT, or measured)"
+    )
+    group.add_argument("--exposure-time", type=float, metavar="S", help="seconds, to add the photons' noise")
+    group.add_argument(
+        "--gain",
+        type=float,
+        metavar="X",
+        help="electrons (per second, with --exposure-time) per unit of the data",
+    )
+    group.add_argument("--no-rescale", action="store_true", help="take the noise map as it is given")
+    group.add_argument("--keep-sky", action="store_true", help="do not subtract the level of the sky")
+
+
+def _add_psf(group):
+    psf = group.add_mutually_exclusive_group()
+    psf.add_argument("--psf", type=Path, metavar="FILE", help="FITS image of the PSF, instead of PSFIMAGE")
+    psf.add_argument("--gaussian", type=float, metavar="ARCSEC", help="a Gaussian of this full width")
+    psf.add_argument("--stars", type=float, metavar="ARCSEC", help="from the image's stars, about this wide")
+    group.add_argument(
+        "--psf-size", type=positive, default=25, metavar="N", help="pixels of it (default: 25)"
+    )
+
+
+def _add_objects(group):
+    add_mask(group)
+    group.add_argument(
+        "--lens-light", metavar="EXT|FILE", help="image of the lens galaxy's light to subtract"
+    )
+    group.add_argument("--lens", type=Path, metavar="LENS.json", help="lens model: tells where arcs can be")
+    group.add_argument(
+        "--arc-radius",
+        type=float,
+        metavar="ARCSEC",
+        help="mask other objects that are further from the centre",
+    )
+    group.add_argument(
+        "--arcs-only", action="store_true", help="mask all but the arcs and their counter-images"
+    )
+
+
+def _run(options: argparse.Namespace) -> None:
+    output = options.output or Path(f"{options.image.stem}_prepared.fits")
+    check_writable([output], overwrite=options.overwrite)
+    from lenssuper.lens import LensModel
+    from lenssuper.observation import Observation, write_observation
+    from lenssuper.preparation import prepare
+
+    ready = prepare(
+        options.image,
+        **_place(options),
+        **_noise(options),
+        psf=_psf(options),
+        mask=None if options.mask is None else read_image(options.mask) != 0,
+        foreground=None if options.lens_light is None else _lens_light(options),
+        lens=None if options.lens is None else LensModel.read(options.lens),
+        arc_radius=_arcsec(options.arc_radius),
+        arcs_only=options.arcs_only,
+    )
+    write_observation(Observation.from_nddata(ready), output, overwrite=options.overwrite)
+    mark = "lenssuper prepare: "
+    for sentence in "".join(f"{line:<72}" for line in ready.meta["HISTORY"]).split(mark)[1:]:
+        say(options, sentence.strip())
+    say(options, f"wrote    {output}")
+
+
+def _arcsec(value):
+    from astropy import units as u
+
+    return None if value is None else value * u.arcsec
+
+
+def _place(options):
+    from astropy.coordinates import SkyCoord
+
+    center = None if options.pixel is None else tuple(options.pixel)
+    if options.sky is not None:
+        number = all(part.lstrip("+-").replace(".", "", 1).isdigit() for part in options.sky)
+        center = SkyCoord(*options.sky, unit="deg") if number else SkyCoord(*options.sky)
+    if (center is None) != (options.size is None):
+        raise ValueError("--size goes with --sky or --pixel: give both, or neither")
+    return {"center": center, "size": _arcsec(options.size)}
+
+
+def _noise(options):
+    from astropy import units as u
+
+    arguments = {"rms": options.rms, "rescale": not options.no_rescale, "subtract_sky": not options.keep_sky}
+    if options.exposure_time is not None:
+        arguments["exposure_time"] = options.exposure_time * u.s
+    if options.gain is not None:
+        from lenssuper.preparation import cut_out
+
+        time = u.one if options.exposure_time is None else u.s
+        arguments["gain"] = options.gain * u.electron / time / cut_out(options.image).unit
+    return arguments
+
+
+def _psf(options) -> np.ndarray | None:
+    from lenssuper.grid import PixelGrid
+    from lenssuper.preparation import cut_out, find_stars, gaussian_psf, star_psf
+
+    if options.psf is not None:
+        return read_image(options.psf)
+    if options.gaussian is None and options.stars is None:
+        return None
+    image = cut_out(options.image)
+    if options.gaussian is not None:
+        return gaussian_psf(_arcsec(options.gaussian), PixelGrid.from_nddata(image).pixel_scale)
+    return star_psf(image, find_stars(image, _arcsec(options.stars)), size=options.psf_size)
+
+
+def _lens_light(options) -> np.ndarray:
+    path = Path(options.lens_light)
+    return read_image(path) if path.is_file() else read_image(options.image, extension=options.lens_light)

@@ -1,0 +1,249 @@
+"""How noisy an image is: from its sky, its exposure time, or a noise map that is held against the sky."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from astropy import units as u
+from astropy.stats import sigma_clipped_stats
+from scipy.ndimage import uniform_filter
+
+from lenssuper.exceptions import ObservationError
+from lenssuper.noise import sky_pixels
+from lenssuper.observation import Observation
+
+__all__ = ["Sky", "measure_sky", "noise_map", "rescale_noise"]
+
+# Pixels of sky below which its scatter is not trusted: it is then known to 1 / sqrt(2 n), 5 per cent.
+_FEW = 200
+# Sides of the squares over which the image is averaged: to find its commonest value, to follow a gradient.
+_SMOOTH, _GRADIENT = 5, 25
+# A pixel is at the floor of a noise map if it is within this of the smallest value; how far above it has to
+# be for its own noise to be seen, and how many pixels of either kind are enough to tell.
+_FLOOR_WIDTH, _ABOVE, _ENOUGH = 1e-3, 1.2, 20
+# Photon noise, relative to the floor's variance, that cannot be missing in a map without a floor.
+_MISSING = 0.3
+# A noise map is left alone when the sky agrees with it to this.
+_AGREES = 0.03
+
+
+@dataclass(frozen=True)
+class Sky:
+    """
+    The blank part of an image.
+
+    Attributes
+    ----------
+    level : float
+        Its brightness, in the unit of the data.
+    rms : float
+        Standard deviation of a pixel around it.
+    pixels : ndarray of bool, shape (ny, nx)
+        Where it was measured.
+    """
+
+    level: float
+    rms: float
+    pixels: np.ndarray
+
+
+def measure_sky(data: np.ndarray, mask: np.ndarray | None = None) -> Sky:
+    """
+    Measure the level and the noise of the sky.
+
+    Parameters
+    ----------
+    data : array, shape (ny, nx)
+        An image whose noise is much the same in all of its sky.
+    mask : array of bool, optional
+        Pixels that are not used; those that are not finite are not either.
+
+    Returns
+    -------
+    Sky
+
+    Raises
+    ------
+    ObservationError
+        If there are fewer than 200 pixels of sky.
+
+    Notes
+    -----
+    Pixels near any light are left out: those around which the mean of 5 x 5 pixels stands out of its own
+    scatter around the commonest value, and their neighbours. What is left is clipped at three standard
+    deviations. The scatter is that around the mean of 25 x 25 pixels, so that the outskirts of a galaxy do
+    not count as noise.
+    """
+    data = np.asarray(data, dtype=np.float64)
+    used = np.isfinite(data) if mask is None else np.isfinite(data) & ~np.asarray(mask, dtype=bool)
+    if np.count_nonzero(used) < _FEW:
+        pixels = np.zeros_like(used)
+    else:
+        level = _mode(_local_mean(data, used, _SMOOTH)[used])
+        pixels = sky_pixels(np.where(used, data - level, 0.0), used)
+    if np.count_nonzero(pixels) < _FEW:
+        raise ObservationError(
+            f"the image has {np.count_nonzero(pixels)} pixels of blank sky, and at least {_FEW} are needed "
+            "to measure its noise: cut out a larger field, or give the noise as rms="
+        )
+    level, _, _ = sigma_clipped_stats(data[pixels])
+    around = _local_mean(data, pixels, _GRADIENT)
+    _, _, rms = sigma_clipped_stats((data - around)[pixels])
+    return Sky(float(level), float(rms / np.sqrt(1 - _GRADIENT**-2)), pixels)
+
+
+def _local_mean(data, where, side):
+    total = uniform_filter(np.where(where, data, 0.0), side, mode="constant")
+    return total / np.maximum(uniform_filter(where.astype(float), side, mode="constant"), side**-2)
+
+
+def _mode(values):
+    """The half-sample mode, the densest half of the densest half ... (Bickel & Fruehwirth 2006, CSDA 50)."""
+    values = np.sort(values)
+    while len(values) > 3:
+        half = (len(values) + 1) // 2
+        start = np.argmin(values[half - 1 :] - values[: len(values) - half + 1])
+        values = values[start : start + half]
+    return float(values.mean())
+
+
+def noise_map(
+    data: np.ndarray,
+    rms: float | np.ndarray,
+    *,
+    unit: u.UnitBase = u.dimensionless_unscaled,
+    exposure_time: u.Quantity | None = None,
+    gain: u.Quantity | None = None,
+) -> np.ndarray:
+    """
+    Give the standard deviation of every pixel: the noise of the sky, and that of the light.
+
+    Parameters
+    ----------
+    data : array, shape (ny, nx)
+        The image, less the sky.
+    rms : float or array
+        Standard deviation of the sky, in the unit of the data.
+    unit : `~astropy.units.UnitBase`, optional
+        Unit of the data, such as electron / s.
+    exposure_time : `~astropy.units.Quantity`, optional
+        Total exposure time, one for all or one a pixel.
+    gain : `~astropy.units.Quantity`, optional
+        What to multiply the data with to get electrons (electron / adu) or, with ``exposure_time``, electrons
+        per second (for instance electron / s per MJy / sr).
+
+    Returns
+    -------
+    ndarray, shape (ny, nx)
+
+    Raises
+    ------
+    ValueError
+        If unit, gain and exposure time do not make electrons together, or a value is not positive.
+
+    Notes
+    -----
+    N electrons have variance N, so that in the data's unit, of k electrons each, the light adds data / k to
+    the variance of the sky (Howell 1989, PASP 101, 616, eq. 1). The light is averaged over 3 x 3 pixels
+    first: else a pixel that noise makes brighter would count for less than one that it makes darker, and
+    every sum would come out too faint.
+    """
+    data = np.asarray(data, dtype=np.float64)
+    rms = np.asarray(rms, dtype=np.float64)
+    if rms.ndim and rms.shape != data.shape:
+        raise ValueError(f"rms must be a number or have the shape of the data, {data.shape}; got {rms.shape}")
+    if np.any(rms[np.isfinite(rms)] <= 0):
+        raise ValueError(f"rms must be positive; got {rms.min()}")
+    variance = np.broadcast_to(rms**2, data.shape)
+    if exposure_time is None and gain is None:
+        return np.sqrt(variance)
+    return np.sqrt(variance + _light(data) / _electrons(unit, exposure_time, gain))
+
+
+def _light(data):
+    """The light around each pixel, nowhere negative."""
+    return np.maximum(_local_mean(data, np.isfinite(data), 3), 0.0)
+
+
+def _electrons(unit, exposure_time, gain):
+    """Number of electrons that one unit of the data stands for."""
+    product = 1.0 * u.Unit(unit)
+    for name, value in (("exposure_time", exposure_time), ("gain", gain)):
+        if value is None:
+            continue
+        if not isinstance(value, u.Quantity):
+            raise TypeError(f"{name} must be a Quantity, e.g. 2000 * u.s; got {value!r:.80}")
+        if not np.all(np.isfinite(value.value) & (value.value > 0)):
+            raise ValueError(f"{name} must be positive; got {value}")
+        product = product * value
+    try:
+        return product.to_value(u.electron)
+    except u.UnitConversionError:
+        raise ValueError(
+            f"the data, in {str(unit) or 'no unit'}, times exposure_time and gain must be electrons; it is "
+            f"{product.unit}: gain is in electron per unit of the data, or in electron / s per unit, "
+            "with exposure_time"
+        ) from None
+
+
+def rescale_noise(observation: Observation) -> tuple[Observation, str]:
+    """
+    Hold a noise map against the sky, and put it right where they differ.
+
+    Parameters
+    ----------
+    observation : Observation
+
+    Returns
+    -------
+    observation : Observation
+        With its weights corrected; the one given if the sky agrees with them to 3 per cent.
+    finding : str
+        What was found and done, in a sentence.
+
+    Raises
+    ------
+    ObservationError
+        If there is too little sky to tell.
+
+    Notes
+    -----
+    Drizzled images have less scatter from pixel to pixel than their noise maps say, as the noise is spread
+    over neighbours (`~lenssuper.noise.noise_correlation`); then all standard deviations are multiplied by the
+    same number. Other maps have a floor: pixels share the smallest value though they hold so much light that
+    their photon noise could not be overlooked. There the variance is that of the sky plus k times the light,
+    with k from the pixels whose noise is above the floor.
+    """
+    sigma = observation.sigma
+    used = ~observation.mask
+    scaled = observation.data * np.sqrt(observation.weights)
+    sky = measure_sky(scaled, observation.mask)
+    if abs(sky.rms - 1) < _AGREES:
+        return observation, f"the noise map agrees with the sky (scatter over sigma {sky.rms:.2f})"
+    floor = sigma[used].min()
+    light = _light(np.where(used, observation.data, np.nan))
+    rms = sky.rms * float(np.median(sigma[sky.pixels]))
+    bright = used & (sigma > _ABOVE * floor) & (light > 3 * rms)
+    if not _has_floor(sigma, light, used, bright):
+        weights = observation.weights / sky.rms**2
+        finding = f"the noise map is multiplied by {sky.rms:.3f}, the scatter of the sky in units of it"
+        return replace(observation, weights=weights), finding
+    slope = max(0.0, float(np.median((sigma[bright] ** 2 - rms**2) / light[bright])))
+    variance = rms**2 + slope * light
+    weights = np.where(used, 1 / variance, 0.0)
+    finding = (
+        f"the noise map stays at {floor:.4g} where there is light, and the sky has a scatter of {rms:.4g}: "
+        f"it is replaced by variance = {rms:.4g}^2 + {slope:.4g} x light, as brighter pixels have it"
+    )
+    return replace(observation, weights=weights), finding
+
+
+def _has_floor(sigma, light, used, bright):
+    """Whether pixels share the smallest value though their photons make noise, as brighter ones show."""
+    if np.count_nonzero(bright) < _ENOUGH:
+        return False
+    floor = sigma[used].min()
+    slope = np.median((sigma[bright] ** 2 - floor**2) / light[bright])
+    silent = used & (sigma < floor * (1 + _FLOOR_WIDTH)) & (slope * light > _MISSING * floor**2)
+    return np.count_nonzero(silent) >= _ENOUGH

@@ -1,0 +1,130 @@
+"""The noise of an image: measured in its sky, made from an exposure time, held against a map."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.nddata import CCDData, StdDevUncertainty
+
+from lenssuper import Observation, PixelGrid
+from lenssuper.exceptions import ObservationError
+from lenssuper.preparation import measure_sky, noise_map, rescale_noise
+
+SHAPE = (120, 120)
+
+
+def galaxy(flux=400.0, width=5.0, shape=SHAPE):
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    r = np.hypot(x - shape[1] / 2, y - shape[0] / 2)
+    return flux * np.exp(-r / width)
+
+
+def observe(data, sigma):
+    sigma = np.broadcast_to(sigma, data.shape).copy()
+    ccd = CCDData(data, unit="electron / s", uncertainty=StdDevUncertainty(sigma))
+    return Observation.from_nddata(ccd, grid=PixelGrid(data.shape, 0.1 * u.arcsec))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_sky_under_a_galaxy(seed):
+    rng = np.random.default_rng(seed)
+    sky = measure_sky(galaxy() + 7.0 + rng.normal(0, 2.0, SHAPE))
+    assert sky.level == pytest.approx(7.0, abs=0.25)
+    assert sky.rms == pytest.approx(2.0, rel=0.03)
+    assert not sky.pixels[50:70, 50:70].any()
+    assert sky.pixels.sum() > 2000
+
+
+def test_a_gradient_is_not_noise():
+    rng = np.random.default_rng(1)
+    ramp = np.linspace(0, 3, SHAPE[1])
+    assert measure_sky(ramp + rng.normal(0, 1.0, SHAPE)).rms == pytest.approx(1.0, rel=0.03)
+
+
+def test_sky_ignores_masked_and_broken_pixels():
+    rng = np.random.default_rng(2)
+    data = rng.normal(0, 1.0, SHAPE)
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[:, :20] = True
+    data[mask] = 1e6
+    data[60, 60] = np.nan
+    assert measure_sky(data, mask).rms == pytest.approx(1.0, rel=0.03)
+
+
+@pytest.mark.parametrize("data", [np.ones((10, 10)), np.full((64, 64), np.nan)])
+def test_without_sky_is_an_error_that_says_what_to_do(data):
+    with pytest.raises(ObservationError, match=r"rms="):
+        measure_sky(data)
+
+
+def test_noise_map_is_what_photons_do():
+    """Electrons are drawn, turned into the unit of the data, and their scatter compared with the map."""
+    rng = np.random.default_rng(3)
+    light, seconds, per_adu = galaxy(), 50.0, 1.6  # adu / s
+    electrons = rng.poisson(light * seconds * per_adu, size=(400, *SHAPE))
+    images = electrons / (seconds * per_adu) + rng.normal(0, 0.8, size=electrons.shape)
+    expected = images.std(axis=0)[55:65, 55:65]
+    sigma = noise_map(
+        light, 0.8, unit=u.adu / u.s, exposure_time=seconds * u.s, gain=per_adu * u.electron / u.adu
+    )
+    assert np.mean(sigma[55:65, 55:65] / expected) == pytest.approx(1, abs=0.02)
+    assert sigma[0, 0] == pytest.approx(np.hypot(0.8, np.sqrt(light[0, 0] / 80)), rel=0.05)
+
+
+def test_noise_map_does_not_follow_the_noise():
+    """Weights that favour pixels which noise made darker would pull the mean of a flat field down."""
+    rng = np.random.default_rng(4)
+    flat = rng.poisson(9.0, size=(200, 200)).astype(float)
+    own = 1 / np.maximum(flat, 1.0)
+    weights = noise_map(flat, 1e-3, unit=u.electron, gain=1 * u.dimensionless_unscaled) ** -2
+    biased = np.sum(own * flat) / own.sum() - flat.mean()
+    assert abs(np.sum(weights * flat) / weights.sum() - flat.mean()) < 0.2 * abs(biased)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"rms": -1.0}, "rms must be positive"),
+        ({"rms": np.ones(3)}, "shape of the data"),
+        ({"rms": 1.0, "exposure_time": -3 * u.s}, "exposure_time must be positive"),
+        ({"rms": 1.0, "exposure_time": 3 * u.s, "unit": u.adu}, "must be electrons"),
+        ({"rms": 1.0, "gain": 2 * u.electron / u.adu, "unit": u.MJy / u.sr}, "must be electrons"),
+    ],
+)
+def test_noise_map_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        noise_map(np.ones((4, 4)), **arguments)
+    with pytest.raises(TypeError, match="exposure_time must be a Quantity"):
+        noise_map(np.ones((4, 4)), 1.0, exposure_time=100)
+
+
+@pytest.mark.parametrize("factor", [0.4, 1.6])
+def test_map_is_scaled_to_the_sky(factor):
+    rng = np.random.default_rng(5)
+    sigma = np.sqrt(1.0 + galaxy() / 30)
+    data = galaxy() + rng.normal(size=SHAPE) * sigma
+    observation, finding = rescale_noise(observe(data, sigma / factor))
+    assert "multiplied" in finding
+    np.testing.assert_allclose(observation.sigma, sigma, rtol=0.03)
+
+
+def test_good_map_is_left_alone():
+    data = np.random.default_rng(6).normal(size=SHAPE)
+    given = observe(data, 1.0)
+    observation, finding = rescale_noise(given)
+    assert observation is given
+    assert "agrees" in finding
+
+
+def test_floor_is_found_and_replaced():
+    """A map cut off from below says too much of the sky and the right thing of the bright core."""
+    rng = np.random.default_rng(7)
+    light = galaxy(flux=2000.0)
+    sigma = np.sqrt(0.3**2 + 0.004 * light)
+    data = light + rng.normal(size=SHAPE) * sigma
+    observation, finding = rescale_noise(observe(data, np.maximum(sigma, 1.0)))
+    assert "replaced" in finding
+    np.testing.assert_allclose(np.median(observation.sigma / sigma), 1, atol=0.03)
+    core = light > 500
+    np.testing.assert_allclose(np.median((observation.sigma / sigma)[core]), 1, atol=0.03)

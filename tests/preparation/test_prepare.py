@@ -1,0 +1,186 @@
+"""``prepare`` and the arc region: from what an archive hands out to what the solvers take."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.nddata import CCDData, StdDevUncertainty
+
+from lenssuper import SIS, Observation, PixelGrid, prepare, write_observation
+from lenssuper.exceptions import ObservationError
+from lenssuper.preparation import arc_region
+from lenssuper.simulate import HST_ACS_F814W, GaussianSource, mock_lens, random_mock
+
+
+@pytest.fixture(scope="module")
+def mock():
+    return random_mock(3, shape=(80, 80))
+
+
+def raw(mock, **changes):
+    """The mock as a cutout service hands it out: with sky, and without noise map and PSF."""
+    image = mock.observation.copy()
+    image.data = image.data + 0.7 * np.median(mock.observation.uncertainty.array)
+    image.uncertainty = None
+    for name, value in changes.items():
+        setattr(image, name, value)
+    return image
+
+
+def gaussian(shape, row, column, flux, width=1.5):
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    return flux * np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * width**2))
+
+
+def test_noise_and_sky_are_measured(mock):
+    ready = prepare(raw(mock), psf=mock.observation.psf)
+    truth = mock.observation.uncertainty.array
+    dim = truth < 1.05 * truth.min()
+    assert np.median(ready.uncertainty.array[dim] / truth[dim]) == pytest.approx(1, abs=0.05)
+    assert abs(np.median((ready.data - mock.observation.data)[dim])) < 0.15 * truth.min()
+    np.testing.assert_allclose(ready.psf, mock.observation.psf / mock.observation.psf.sum())
+    history = str(ready.meta["HISTORY"])
+    assert "subtracted a sky" in history.replace("\n", "")
+    assert Observation.from_nddata(ready).grid == Observation.from_nddata(mock.observation).grid
+
+
+def test_input_is_not_touched(mock):
+    image = raw(mock)
+    before = image.data.copy()
+    prepare(image, psf=mock.observation.psf, mask=before > np.quantile(before, 0.99))
+    np.testing.assert_array_equal(image.data, before)
+    assert image.uncertainty is None
+    assert image.mask is None or not image.mask.any()
+
+
+def test_wrong_noise_map_is_corrected(mock):
+    truth = mock.observation.uncertainty.array
+    wrong = mock.observation.copy()
+    wrong.psf = mock.observation.psf
+    wrong.uncertainty = StdDevUncertainty(1.8 * truth)
+    corrected = prepare(wrong).uncertainty.array
+    assert np.median(corrected / truth) == pytest.approx(1, abs=0.06)
+    np.testing.assert_allclose(prepare(wrong, rescale=False).uncertainty.array, 1.8 * truth)
+
+
+def test_file_gives_what_memory_gives(mock, tmp_path):
+    path = tmp_path / "lens.fits"
+    write_observation(Observation.from_nddata(mock.observation, grid=mock.grid), path)
+    ours = prepare(path)
+    memory = mock.observation.copy()
+    memory.psf = mock.observation.psf
+    np.testing.assert_allclose(ours.data, prepare(memory).data)
+    assert isinstance(ours.meta, fits.Header)
+    again = tmp_path / "ready.fits"
+    write_observation(Observation.from_nddata(ours), again)
+    assert "lenssuper prepare" in str(fits.getheader(again)["HISTORY"])
+
+
+def test_foreground_is_subtracted_after_its_photons_are_counted(mock):
+    """The noise of a pixel is that of all its light, also of what is subtracted."""
+    galaxy = gaussian((80, 80), 39.5, 39.5, 300.0, 6.0) * mock.observation.uncertainty.array.min()
+    rms = float(mock.observation.uncertainty.array.min())
+    image = raw(mock)
+    image.data = image.data + galaxy
+    options = {"psf": mock.observation.psf, "rms": rms, "gain": 3 / rms * u.electron / image.unit}
+    with_light = prepare(image, **options)
+    ready = prepare(image, foreground=galaxy, **options)
+    np.testing.assert_allclose(ready.data, with_light.data - galaxy)
+    np.testing.assert_allclose(ready.uncertainty.array, with_light.uncertainty.array)
+    assert ready.uncertainty.array[39, 39] > 5 * rms
+
+
+def test_foreground_may_be_a_function(mock):
+    def halve(ccd):
+        other = ccd.copy()
+        other.psf = ccd.psf
+        other.data = ccd.data / 2
+        return other
+
+    options = {"psf": mock.observation.psf}
+    np.testing.assert_allclose(
+        prepare(raw(mock), foreground=halve, **options).data, prepare(raw(mock), **options).data / 2
+    )
+    with pytest.raises(TypeError, match="foreground must give an NDData"):
+        prepare(raw(mock), foreground=lambda ccd: 3, **options)
+
+
+def test_neighbors_are_masked_and_arcs_are_not(mock):
+    image = raw(mock)
+    peak = 60 * mock.observation.uncertainty.array.min()
+    image.data = image.data + gaussian((80, 80), 70, 70, peak)
+    ready = prepare(image, psf=mock.observation.psf, lens=mock.lens)
+    assert ready.mask[70, 70]
+    bright = mock.observation.data > 10 * mock.observation.uncertainty.array
+    assert bright.sum() > 20
+    assert not ready.mask[bright].any()
+    assert not prepare(image, psf=mock.observation.psf).mask.any()
+
+
+@pytest.mark.parametrize("seed", [3, 5, 8])
+def test_arc_region_holds_the_source(seed):
+    mock = random_mock(seed, shape=(80, 80))
+    region = arc_region(Observation.from_nddata(mock.observation, grid=mock.grid), mock.lens)
+    assert mock.noiseless[region].sum() > 0.97 * mock.noiseless.sum()
+    assert region.mean() < 0.5
+
+
+def test_arc_region_finds_the_faint_counter_image_and_drops_what_has_none():
+    """The images of a source 0.7" west of an SIS are 1.7" west and 0.3" east, magnified 2.43 and 0.43."""
+    lens = SIS(theta_E=1.0 * u.arcsec)
+    mock = mock_lens(
+        lens,
+        GaussianSource(0.15 * u.arcsec, x=0.7 * u.arcsec),
+        HST_ACS_F814W,
+        shape=(90, 90),
+        peak_snr=12,
+        rng=1,
+    )
+    x, y = mock.grid._centers()
+    star = 12 * mock.observation.uncertainty.array.min() * np.exp(-(x**2 + (y + 0.3) ** 2) / 0.01)
+    starred = CCDData(mock.observation.data + star, unit="electron / s", psf=mock.observation.psf)
+    starred.uncertainty = StdDevUncertainty(mock.observation.uncertainty.array)
+    observation = Observation.from_nddata(starred, grid=mock.grid)
+    region = arc_region(observation, lens)
+    assert region[np.hypot(x - 1.7, y) < 0.2].all()
+    assert region[np.hypot(x + 0.3, y) < 0.08].all()
+    assert not region[np.hypot(x, y + 0.3) < 0.1].any()
+    assert not region[np.hypot(x, y - 1.7) < 0.3].any()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"center": (40, 40)}, ValueError, "center and size must be given together"),
+        ({"mask": np.zeros((3, 3))}, ValueError, "mask must have the shape"),
+        ({"foreground": np.zeros((3, 3))}, ValueError, "foreground must have the shape"),
+        ({"arcs_only": True}, ValueError, "arcs_only needs lens="),
+        ({"mask": np.ones((80, 80))}, ObservationError, "blank sky"),
+        ({"arc_radius": 1.0}, TypeError, "arc_radius must be a Quantity"),
+        ({"rms": -1.0}, ValueError, "rms must be positive"),
+    ],
+)
+def test_bad_arguments(mock, options, error, message):
+    with pytest.raises(error, match=message):
+        prepare(raw(mock), psf=mock.observation.psf, **options)
+
+
+def test_exposure_time_needs_rms_where_there_is_a_noise_map(mock):
+    with pytest.raises(ValueError, match="give rms too"):
+        prepare(mock.observation, exposure_time=100 * u.s)
+    with pytest.raises(TypeError, match="image must be an NDData"):
+        prepare(np.zeros((5, 5)))
+
+
+def test_arc_region_refuses(mock):
+    rng = np.random.default_rng(1)
+    empty = CCDData(rng.normal(size=(64, 64)), unit="adu", uncertainty=StdDevUncertainty(np.ones((64, 64))))
+    empty = Observation.from_nddata(empty, grid=PixelGrid((64, 64), 0.1 * u.arcsec))
+    with pytest.raises(ObservationError, match="no light stands out"):
+        arc_region(empty, mock.lens)
+    with pytest.raises(ValueError, match="light must have the shape"):
+        arc_region(empty, mock.lens, light=np.ones((3, 3), dtype=bool))
+    with pytest.raises(TypeError, match="lens must be a LensModel"):
+        arc_region(empty, 3)

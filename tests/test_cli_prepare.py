@@ -1,0 +1,92 @@
+"""``lenssuper prepare`` on the command line."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from lenssuper import read_observation
+from lenssuper.cli import main
+from lenssuper.simulate import random_mock
+
+
+@pytest.fixture(scope="module")
+def mock():
+    return random_mock(3, shape=(80, 80))
+
+
+@pytest.fixture
+def image(mock, tmp_path, monkeypatch):
+    """A mosaic as an archive has it: an image, and nothing else."""
+    monkeypatch.chdir(tmp_path)
+    header = mock.observation.wcs.to_header()
+    header["BUNIT"] = "electron / s"
+    sky = 0.01
+    hdus = [fits.PrimaryHDU(), fits.ImageHDU(mock.observation.data + sky, header=header, name="SCI")]
+    fits.HDUList(hdus).writeto("mosaic.fits")
+    fits.writeto("psf.fits", mock.observation.psf)
+    return "mosaic.fits"
+
+
+def test_prepared_image_goes_on_to_run(image, mock, capsys):
+    mock.lens.write("lens.json")
+    options = ["--psf", "psf.fits", "--lens", "lens.json", "--exposure-time", "500", "--output", "ready.fits"]
+    assert main(["prepare", image, *options]) == 0
+    out = capsys.readouterr().out
+    assert "subtracted a sky of 0.0" in out
+    assert "measured the noise of the sky" in out
+    ready = read_observation("ready.fits")
+    truth = mock.observation.uncertainty.array
+    dim = truth < 1.05 * truth.min()
+    assert np.median(ready.sigma[dim] / truth[dim]) == pytest.approx(1, abs=0.05)
+    np.testing.assert_allclose(ready.psf, mock.observation.psf, atol=1e-7)
+    assert main(["run", "ready.fits", "--lens", "lens.json", "--factor", "1", "--quiet", "--seed", "1"]) == 0
+
+
+def test_cutout_by_pixel_and_by_sky_agree(image, mock):
+    center = mock.observation.wcs.pixel_to_world(40, 38)
+    size = ["--size", "3", "--psf", "psf.fits"]
+    assert main(["prepare", image, "--pixel", "40", "38", *size, "--output", "a.fits", "--quiet"]) == 0
+    sky = [f"{center.ra.deg:.9f}", f"{center.dec.deg:.9f}"]
+    assert main(["prepare", image, "--sky", *sky, *size, "--output", "b.fits", "--quiet"]) == 0
+    words = center.to_string("hmsdms", precision=6).split()
+    assert main(["prepare", image, "--sky", *words, *size, "--output", "c.fits", "--quiet"]) == 0
+    first = read_observation("a.fits")
+    for name in ("b.fits", "c.fits"):
+        np.testing.assert_allclose(read_observation(name).data, first.data)
+    assert first.shape[0] % 2 == 1
+    assert 0 <= first.shape[0] * mock.grid.pixel_scale.value - 3 < 2 * mock.grid.pixel_scale.value
+
+
+def test_gaussian_psf(image):
+    assert main(["prepare", image, "--gaussian", "0.2", "--quiet"]) == 0
+    assert read_observation("mosaic_prepared.fits").psf.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--size", "3"], "--size goes with"),
+        (["--pixel", "4000", "4000", "--size", "1"], "outside of the image"),
+        (["--rms", "-1"], "rms must be positive"),
+        (["--arcs-only"], "needs lens="),
+        (["--psf", "nothing.fits"], "nothing.fits"),
+        (["--sky", "here", "there", "--size", "1"], "error"),
+        (["--exposure-time", "10", "--gain", "-1"], "gain must be positive"),
+    ],
+)
+def test_errors_say_what_is_wrong_and_leave_nothing(image, options, message, capsys, tmp_path):
+    assert main(["prepare", image, *options]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "mosaic_prepared.fits").exists()
+
+
+def test_files_are_not_replaced_unasked(image, capsys):
+    (path := "mosaic_prepared.fits")
+    with open(path, "w") as file:
+        file.write("precious")
+    assert main(["prepare", image, "--gaussian", "0.2"]) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    with open(path) as file:
+        assert file.read() == "precious"

@@ -99,12 +99,10 @@ def load_network(method: str, weights: str | os.PathLike | None = None) -> Sersi
 def _load(method, path, _when):
     tensors, metadata = read_weights(path)
     architecture, bins = str(metadata.get("architecture")), metadata.get("bins")
-    if method == "cnn":
-        network = SersicNetwork()
-    elif bins is None or (isinstance(bins, int) and 1 < bins < 1000):
-        network = PolicyNetwork(bins)
-    else:
+    if bins is not None and not (isinstance(bins, int) and 1 < bins < 1000):
         raise FileFormatError(f"{path} has {bins!r} bins for every action; it must be an integer")
+    with torch.random.fork_rng(devices=[]):  # what the weights are drawn with before they are replaced
+        network = SersicNetwork() if method == "cnn" else PolicyNetwork(bins)
     if architecture != network.architecture:
         raise FileFormatError(
             f"{path} has weights for {architecture!r}, not for the method {method!r} ({network.architecture})"

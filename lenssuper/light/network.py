@@ -106,7 +106,7 @@ class PolicyNetwork(ResidualFeatures):
     @property
     def architecture(self) -> str:
         """What its weights are for."""
-        return "ppo-beta-1" if self.bins is None else f"ppo-discrete-{self.bins}-1"
+        return policy_architecture(self.bins)
 
     def forward(self, residual: torch.Tensor, model: torch.Tensor | None = None) -> torch.Tensor:
         """
@@ -130,6 +130,11 @@ class PolicyNetwork(ResidualFeatures):
             return 2 * alpha / (alpha + beta) - 1
         best = answer.unflatten(-1, (N_ACTIONS, self.bins)).argmax(-1)
         return action_of_bin(best, self.bins)
+
+
+def policy_architecture(bins: int | None) -> str:
+    """What the weights of a `PolicyNetwork` are for."""
+    return "ppo-beta-1" if bins is None else f"ppo-discrete-{bins}-1"
 
 
 def beta_of(answer: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

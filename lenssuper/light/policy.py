@@ -36,7 +36,7 @@ except ImportError as error:
 from lenssuper.exceptions import LensSuperError
 from lenssuper.light.actions import SIZE
 from lenssuper.light.checkpoint import read_checkpoint, write_checkpoint
-from lenssuper.light.network import PolicyNetwork, action_of_bin, beta_of
+from lenssuper.light.network import PolicyNetwork, action_of_bin, beta_of, policy_architecture
 from lenssuper.light.training import augment, evaluate, held_out, prepare_images
 from lenssuper.light.weightfile import write_weights
 
@@ -248,7 +248,7 @@ def train_policy(
     bins = BINS if discrete else None
     updates = -(-steps // (_COUNT * _LENGTH))
     settings = {
-        "architecture": PolicyNetwork(bins).architecture,
+        "architecture": policy_architecture(bins),
         "bins": bins,
         "updates": updates,
         "components": components,
@@ -317,7 +317,8 @@ def _agent(environment, discrete):
 def network_of(agent: PPO, bins: int | None) -> PolicyNetwork:
     """The part of an agent that acts, free of stable-baselines3."""
     policy = agent.policy
-    network = PolicyNetwork(bins)
+    with torch.random.fork_rng(devices=[]):
+        network = PolicyNetwork(bins)
     weights = {
         name: value
         for name, value in policy.features_extractor.network.state_dict().items()

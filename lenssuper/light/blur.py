@@ -2,8 +2,8 @@
 Blurring a Sersic profile by the PSF: the observed pixels everywhere, finer ones where the profile is cuspy.
 
 The image of means over observed pixels is convolved with the PSF. What that misses, because the light within
-a pixel is not spread smoothly, is added from a square of finer pixels around the centre: the difference of two
-convolutions of the same light, whose kernel is narrow. What still finer pixels in ever smaller squares
+a pixel is not spread smoothly, is added from a square of finer pixels around the centre: the difference of
+two convolutions of the same light, whose kernel is narrow. What still finer pixels in ever smaller squares
 tell is brought to the fine ones, so that it needs no convolution of its own.
 """
 
@@ -20,8 +20,8 @@ __all__ = ["CuspBlur"]
 # The squares: pixels along the side of an observed one, and the radius in observed pixels. Chosen by trying n
 # up to 8 with PSFs of FWHM from 1.2 to 6 pixels.
 _SQUARES = ((5, 6.5), (25, 0.9), (125, 0.18))
-# Turns values at points into averages over a pixel, to sixth order: 1 - k^2/24 + k^4/1920 in Fourier space, with
-# k^2 and k^4 written as second and fourth differences.
+# Turns values at points into averages over a pixel, to sixth order: in Fourier space 1 - k^2/24 + k^4/1920,
+# with k^2 and k^4 written as second and fourth differences.
 _POINT_TO_AVERAGE = np.array([-17, 308, 5178, 308, -17]) / 5760
 # Share of the light that may be lost by cutting off a kernel
 _NEGLIGIBLE = 1e-5
@@ -129,7 +129,7 @@ class _Cusp:
         return self._operator.forward(np.pad(stamp, ((0, 0), edge, edge)))
 
     def _gather(self, profile, center, level, first):
-        """Light in a square, whose outer corner is ``first``, in its pixels, and what was moved among them."""
+        """Light in a square whose outer corner is ``first``, and what of it was moved between its pixels."""
         factor, _ = _SQUARES[level]
         taper = self._tapers[level]
         stamp = profile(tuple(first), factor, taper.shape) * taper

@@ -1,10 +1,10 @@
 """
 The parameters of several Sersics: which are free, within which bounds, and which are shared.
 
-An array of parameters (K, 6) holds x, y, R_e in arcsec, n, q, and phi in radian for each component. A fit sees
-a vector of what is free: x, y, log R_e, log n, and the shape. The shape is (e1, e2) = log(1/q) (cos 2 phi,
-sin 2 phi), which is regular where q = 1 and has no bounds; of components whose q or phi is fixed or bounded it
-is log q and phi.
+An array of parameters (K, 6) holds x, y, R_e in arcsec, n, q, and phi in radian for each component. A fit
+sees a vector of what is free: x, y, log R_e, log n, and the shape. The shape is (e1, e2) = log(1/q) (cos 2
+phi, sin 2 phi), which is regular where q = 1 and has no bounds; of components whose q or phi is fixed or
+bounded it is log q and phi.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from lenssuper.exceptions import ObservationError
 from lenssuper.noise import noise_correlation
 from lenssuper.observation import Observation
 
-__all__ = ["find_objects", "main_object", "neighbor_mask"]
+__all__ = ["find_objects", "main_object", "neighbor_mask", "smoothed"]
 
 # Objects are what exceeds so many sigma of the smoothed image in so many pixels that touch.
 _THRESHOLD, _PIXELS = 3.0, 6
@@ -83,7 +83,7 @@ def neighbor_mask(observation: Observation, at: tuple[float, float] | None = Non
         main = _label_at(observation, labels, at)
     mask = np.zeros(observation.shape, dtype=bool)
     islands, _ = ndimage.label(labels > 0, np.ones((3, 3)))
-    smooth, noise = _smoothed(observation)
+    smooth, noise = smoothed(observation)
     light = smooth - background
     opposite = _opposite(np.where(observation.mask, np.inf, light), light, labels == main)
     for label in range(1, labels.max() + 1):
@@ -123,7 +123,7 @@ def find_objects(observation: Observation) -> tuple[np.ndarray, float]:
     (Bertin & Arnouts 1996, A&AS 117, 393, section 5.2), by photutils. The sky is the median of what is left
     after clipping at three sigma, in two rounds, the second one away from the objects of the first.
     """
-    smooth, noise = _smoothed(observation)
+    smooth, noise = smoothed(observation)
     used = ~observation.mask
     background = _sky(observation.data[used])
     labels = _segments(smooth - background, noise)
@@ -134,8 +134,21 @@ def find_objects(observation: Observation) -> tuple[np.ndarray, float]:
     return _deblended(smooth - background, labels), background
 
 
-def _smoothed(observation):
-    """The smoothed image and its noise; masked pixels are filled from those around."""
+def smoothed(observation: Observation) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Smooth an image a little, so that its noise is small and its shapes stay.
+
+    Parameters
+    ----------
+    observation : Observation
+
+    Returns
+    -------
+    image, noise : ndarray, shape (ny, nx)
+        The image smoothed with a Gaussian of 1.2 pixels, where masked pixels are filled from those around,
+        and the standard deviation of every pixel of it, correlations taken into account; infinite where
+        nothing around is known.
+    """
     relative = (~observation.mask).astype(float)
     total = ndimage.gaussian_filter(relative, _SMOOTHING, mode="constant")
     known = total > 0.05

@@ -1,0 +1,122 @@
+"""
+Corrections to a smooth galaxy: isophotes that are not quite the ellipses of the model.
+
+Numbers only: images and weights in, images out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Isophotes", "fit_isophotes"]
+
+# Ratio of the radii of neighbouring knots.
+_STEP = 1.5
+
+
+@dataclass(frozen=True, eq=False)
+class Isophotes:
+    """
+    What a galaxy has beyond a smooth model of it.
+
+    Attributes
+    ----------
+    correction : ndarray, shape (ny, nx)
+        To be added to the model.
+    variance : ndarray, shape (ny, nx)
+        Of the correction.
+    order : int
+        The highest mode.
+    effective : float
+        How many of the coefficients the data measure, rather than the prior.
+    """
+
+    correction: np.ndarray
+    variance: np.ndarray
+    order: int
+    effective: float
+
+
+def fit_isophotes(
+    residual: np.ndarray,
+    weights: np.ndarray,
+    light: np.ndarray,
+    radius: np.ndarray,
+    angle: np.ndarray,
+    *,
+    order: int = 4,
+    smallest: float,
+    share: float = 0.05,
+) -> Isophotes:
+    r"""
+    Fit what is left of a galaxy with Fourier modes along its ellipses.
+
+    Parameters
+    ----------
+    residual : ndarray, shape (ny, nx)
+        The image less the model.
+    weights : ndarray, shape (ny, nx)
+        One over the variance of the image; 0 where it is not to be used.
+    light : ndarray, shape (ny, nx)
+        The galaxy in the model, without the sky.
+    radius, angle : ndarray, shape (ny, nx)
+        Of every pixel, from the centre of the galaxy: the radius of its ellipse and the angle along it.
+    order : int, optional
+        The highest mode.
+    smallest : float
+        The first radius at which the modes may change: about the width of the PSF.
+    share : float, optional
+        Standard deviation of the coefficients before the data are seen, as a share of the light.
+
+    Returns
+    -------
+    Isophotes
+
+    Notes
+    -----
+    The correction is the light times
+
+    .. math:: \sum_j h_j(R) \left[a_{0j} + \sum_{m=1}^{M} a_{mj} \cos m \varphi + b_{mj} \sin m \varphi\right]
+
+    with hat functions h_j of log R, a factor of 1.5 apart: the Fourier modes along isophotes of Jedrzejewski
+    (1987, MNRAS 226, 747) with a Gaussian prior on each of them. Where most of a ring is masked, and the data
+    say little, it keeps them at zero.
+    """
+    basis = light * _modes(radius, angle, order, smallest, _outermost(radius, weights))
+    used = weights > 0
+    columns = basis[:, used]
+    weighted = columns * weights[used]
+    precision = weighted @ columns.T
+    n = len(precision)
+    inverse = np.linalg.inv(share**2 * precision + np.eye(n)) * share**2
+    coefficients = inverse @ (weighted @ residual[used])
+    variance = np.einsum("iyx,iyx->yx", np.tensordot(inverse, basis, 1), basis)
+    return Isophotes(
+        correction=np.tensordot(coefficients, basis, 1),
+        variance=np.maximum(variance, 0.0),
+        order=order,
+        effective=float(n - np.trace(inverse) / share**2),
+    )
+
+
+def _outermost(radius, weights):
+    return float(radius[weights > 0].max())
+
+
+def _modes(radius, angle, order, smallest, largest):
+    """Hat functions of log radius times the Fourier modes, shape (n, ny, nx)."""
+    n = max(2, 1 + int(np.ceil(np.log(largest / smallest) / np.log(_STEP))))
+    position = np.log(np.maximum(radius, 1e-3 * smallest) / smallest) / np.log(_STEP)
+    images = []
+    for knot in range(n):
+        hat = np.clip(1 - np.abs(np.clip(position, 0, n - 1) - knot), 0, None)
+        if not hat.any():
+            continue
+        images.append(hat)
+        # in the middle an image has no direction
+        hat = hat * np.minimum(1.0, radius / smallest)
+        for m in range(1, order + 1):
+            images += [hat * np.cos(m * angle), hat * np.sin(m * angle)]
+    return np.stack(images)

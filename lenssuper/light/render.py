@@ -9,7 +9,7 @@ import numpy as np
 from lenssuper.light.blur import CuspBlur
 from lenssuper.light.components import Components
 
-__all__ = ["LevelRenderer", "Renderer", "SkyRenderer"]
+__all__ = ["ConstantRenderer", "Renderer", "SkyRenderer"]
 
 
 class Renderer(ABC):
@@ -50,7 +50,7 @@ class Renderer(ABC):
         """Give `columns`, and their derivatives (D, ny, nx)."""
 
 
-class LevelRenderer(Renderer):
+class ConstantRenderer(Renderer):
     """The same brightness in all pixels: the sky."""
 
     def __init__(self, out_shape):
@@ -89,6 +89,18 @@ class SkyRenderer(Renderer):
         self.n_parameters, self.n_columns = components.n_free, components.n
         pairs = np.array(components.slopes(), dtype=int).reshape(-1, 2)
         self.column_of, self._parameter_of = pairs.T
+
+    @classmethod
+    def of(cls, observation, components: Components, *, tol: float = 1e-6) -> SkyRenderer:
+        """Make it for the pixels and the PSF of an `~lenssuper.Observation`."""
+        grid = observation.grid
+        blur = CuspBlur(
+            observation.psf,
+            grid.shape,
+            oversampling=observation.psf_oversampling,
+            includes_pixel=observation.psf_includes_pixel,
+        )
+        return cls(grid._matrix, grid._origin, grid.shape, components, blur, tol=tol)
 
     @property
     def parameter_of(self):

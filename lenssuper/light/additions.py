@@ -20,6 +20,7 @@ from lenssuper.observation import Observation
 __all__ = ["add_components", "load_network"]
 
 _METHODS = ("cnn", "ppo")
+SHIPPED = ("cnn", "ppo", "ppo_discrete")
 _GAUSS = 2 * np.log(2)  # square of the half-light radius of a Gaussian over its variance
 
 
@@ -45,7 +46,8 @@ def add_components(
     method : {"cnn", "ppo"}, optional
         The network trained through the renderer's gradient, or the policy trained by reward.
     weights : str or path-like, optional
-        File of weights; by default those that come with the package.
+        File of weights, or the name of some that come with the package: "cnn", "ppo" and "ppo_discrete". By
+        default those with the name of the method.
     rng : optional
         Not used: the same image gets the same Sersics.
 
@@ -80,7 +82,7 @@ def load_network(method: str, weights: str | os.PathLike | None = None) -> Sersi
     ----------
     method : {"cnn", "ppo"}
     weights : str or path-like, optional
-        By default those that come with the package.
+        As in `add_components`.
 
     Raises
     ------
@@ -91,7 +93,8 @@ def load_network(method: str, weights: str | os.PathLike | None = None) -> Sersi
     """
     if method not in _METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, _METHODS))}; got {method!r}")
-    path = os.path.abspath(shipped(method) if weights is None else weights)
+    weights = method if weights is None else weights
+    path = os.path.abspath(shipped(weights) if weights in SHIPPED else weights)
     return _load(method, path, os.stat(path).st_mtime_ns)
 
 

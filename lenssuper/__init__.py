@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lenssuper.forward_batch import ForwardModelBatch
     from lenssuper.grid import PixelGrid
     from lenssuper.lens import EPL, NFW, SIE, SIS, TNFW, CompositeLens, ExternalShear, LensModel, PointMass
+    from lenssuper.light import SersicFit, SersicFitter
     from lenssuper.observation import Observation, read_observation, write_observation
     from lenssuper.operators import (
         BilinearSampling,
@@ -52,6 +53,8 @@ __all__ = [
     "PixelGrid",
     "PixelScatter",
     "PointMass",
+    "SersicFit",
+    "SersicFitter",
     "SuperResolution",
     "SuperResolver",
     "__version__",
@@ -74,6 +77,8 @@ _MODULE_OF = {
     "PointMass": "lens",
     "NFW": "lens",
     "TNFW": "lens",
+    "SersicFit": "light",
+    "SersicFitter": "light",
     "LinearOperator": "operators",
     "OverlapOperator": "operators",
     "BilinearSampling": "operators",

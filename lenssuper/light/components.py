@@ -73,6 +73,14 @@ class Components:
         """Number of free values."""
         return len(self._slots)
 
+    def names(self):
+        """Name and component of every free value."""
+        shape = {4: "the shape", 5: "the shape"}
+        return [
+            (NAMES[place] if self._plain[k] else shape.get(place, NAMES[place]), k)
+            for k, place in self._slots
+        ]
+
     def limits(self):
         """Lowest and highest of every free value."""
         pairs = []

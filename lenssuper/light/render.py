@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -84,21 +85,32 @@ class SkyRenderer(Renderer):
     def __init__(self, matrix, origin, shape, components: Components, blur: CuspBlur, *, tol: float = 1e-6):
         self._matrix, self._origin = np.array(matrix), np.array(origin)
         self._inverse = np.linalg.inv(self._matrix)
-        self._components, self._blur, self._tol = components, blur, tol
+        self._blur, self._tol = blur, tol
         self.out_shape = tuple(shape)
+        self._take(components)
+
+    def _take(self, components):
+        self._components = components
         self.n_parameters, self.n_columns = components.n_free, components.n
         pairs = np.array(components.slopes(), dtype=int).reshape(-1, 2)
         self.column_of, self._parameter_of = pairs.T
 
+    def with_components(self, components: Components) -> SkyRenderer:
+        """Give the same for other Sersics."""
+        other = copy.copy(self)
+        other._take(components)
+        return other
+
     @classmethod
-    def of(cls, observation, components: Components, *, tol: float = 1e-6) -> SkyRenderer:
-        """Make it for the pixels and the PSF of an `~lenssuper.Observation`."""
+    def of(cls, observation, components: Components, *, tol: float = 1e-6, fine: bool = True) -> SkyRenderer:
+        """Make it for the pixels and the PSF of an `~lenssuper.Observation`; ``fine`` as in `CuspBlur`."""
         grid = observation.grid
         blur = CuspBlur(
             observation.psf,
             grid.shape,
             oversampling=observation.psf_oversampling,
             includes_pixel=observation.psf_includes_pixel,
+            fine=fine,
         )
         return cls(grid._matrix, grid._origin, grid.shape, components, blur, tol=tol)
 

@@ -1,0 +1,478 @@
+"""What comes out of a fit of Sersics to a galaxy: numbers with errors, images, files and a picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from astropy import units as u
+from astropy.modeling.models import Sersic2D
+from astropy.nddata import CCDData, NDData
+from astropy.table import QTable
+
+from lenssuper.grid import check_count
+from lenssuper.light import _fitfile
+from lenssuper.light.components import NAMES, Components
+from lenssuper.light.render import SkyRenderer
+from lenssuper.light.sersic import quadratic_form, sersic_flux
+from lenssuper.observation import Observation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["SersicFit"]
+
+
+class SersicFit:
+    """
+    Sersic profiles that describe a galaxy.
+
+    Made by `SersicFitter`, `from_parameters` or `read`; it cannot be changed. Brightness is in the unit of
+    the data, per pixel of the data.
+
+    Parameters
+    ----------
+    contents : object
+        What `from_parameters` and `read` put together.
+
+    Notes
+    -----
+    R_e is on the intermediate axis, the root of the product of the semi-axes; `components` have astropy's
+    ``r_eff`` on the major axis, R_e / sqrt(q), in pixels. Positions are offsets from the reference point of
+    the observation's grid, x to the west and y to the north, and phi is counter-clockwise from +x.
+    """
+
+    __slots__ = ("_contents",)
+
+    def __init__(self, contents: _fitfile.Contents) -> None:
+        if not isinstance(contents, _fitfile.Contents):
+            raise TypeError(
+                "a SersicFit is made by SersicFitter()(galaxy), from_parameters or read; "
+                f"got {contents!r:.80}"
+            )
+        object.__setattr__(self, "_contents", contents)
+
+    @classmethod
+    def from_parameters(
+        cls,
+        observation: NDData | Observation,
+        parameters: Sequence[Sequence[float]],
+        sky: float = 0.0,
+        covariance: np.ndarray | None = None,
+        *,
+        n_free: int | None = None,
+        noise_correlation: float = 1.0,
+        method: str = "",
+        messages: Iterable[str] = (),
+    ) -> SersicFit:
+        """
+        Work out the result from the parameters of the profiles.
+
+        Parameters
+        ----------
+        observation : `~astropy.nddata.NDData` or Observation
+            What was fitted; pixels that the fit did not use are masked.
+        parameters : array, shape (K, 7)
+            x, y, R_e in arcsec, n, q, phi in radian, and the brightness at R_e, of each profile.
+        sky : float, optional
+            Brightness that is the same everywhere.
+        covariance : array, shape (7 K + 1, 7 K + 1), optional
+            Of the first six parameters of every profile, then the amplitudes, then the sky; zero for what was
+            not fitted. By default it is not known.
+        n_free : int, optional
+            Number of parameters that were fitted; by default all 7 K + 1.
+        noise_correlation : float, optional
+            By how much the noise of what is larger than a pixel is raised by correlations between pixels.
+        method : str, optional
+            How they were found.
+        messages : iterable of str, optional
+            What to know about them.
+
+        Returns
+        -------
+        SersicFit
+
+        Raises
+        ------
+        ValueError
+            If the parameters are not those of Sersics, or the covariance has another shape.
+        """
+        if not isinstance(observation, Observation):
+            observation = Observation.from_nddata(observation)
+        parameters = _checked(parameters)
+        size = 7 * len(parameters) + 1
+        covariance = np.full((size, size), np.nan) if covariance is None else np.array(covariance, float)
+        if covariance.shape != (size, size):
+            raise ValueError(f"covariance must have shape {(size, size)}; got {covariance.shape}")
+        return cls(
+            _fitfile.Contents(
+                observation=observation,
+                parameters=parameters,
+                sky=float(sky),
+                covariance=covariance,
+                model=_component_images(observation, parameters).sum(axis=0) + sky,
+                n_free=size if n_free is None else int(n_free),
+                noise_correlation=float(noise_correlation),
+                method=method,
+                messages=tuple(messages),
+            )
+        )
+
+    def __setattr__(self, name, value):
+        raise AttributeError(f"a SersicFit cannot be changed; {name} is what it is")
+
+    def __delattr__(self, name):
+        raise AttributeError("a SersicFit cannot be changed")
+
+    def __reduce__(self):
+        return SersicFit, (self._contents,)
+
+    # The profiles
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """
+        Parameters of the profiles, shape (K, 7), read-only.
+
+        x, y, R_e in arcsec, n, q, phi in radian, and the brightness at R_e.
+        """
+        return self._contents.parameters
+
+    @property
+    def components(self) -> list[Sersic2D]:
+        """The profiles in astropy's form, functions of pixel coordinates (column, row); PSF-free."""
+        return [_astropy_model(row, self.observation.grid) for row in self.parameters]
+
+    @property
+    def table(self) -> QTable:
+        """
+        The profiles, one a row, with their standard errors.
+
+        ``flux`` is the sum over all pixels, out to infinity; errors are NaN where they are not known.
+        """
+        values, errors = self.parameters.T, self._errors().T
+        units = (u.arcsec, u.arcsec, u.arcsec, None, None, u.deg, self.observation.unit)
+        columns = {}
+        for name, unit, value, error in zip((*NAMES, "amplitude"), units, values, errors, strict=True):
+            if name == "phi":
+                value, error = np.degrees(value), np.degrees(error)
+            for key, numbers in ((name, value), (f"{name}_err", error)):
+                columns[key] = numbers.copy() if unit is None else numbers << unit
+        fluxes, errors = self._fluxes()
+        columns["flux"], columns["flux_err"] = (v << self.observation.unit for v in (fluxes, errors))
+        return QTable(columns)
+
+    @property
+    def errors(self) -> dict[str, u.Quantity | np.ndarray | float]:
+        """Standard errors by name, an array of one for each profile; a float for the sky."""
+        table = self.table
+        errors = {name: table[f"{name}_err"] for name in (*NAMES, "amplitude", "flux")}
+        return errors | {"sky": self.sky_error}
+
+    def _errors(self):
+        n = len(self.parameters)
+        error = np.sqrt(np.diag(self.covariance))
+        return np.concatenate([error[: 6 * n].reshape(n, 6), error[6 * n : 7 * n, None]], axis=1)
+
+    def _fluxes(self):
+        """Total fluxes of the profiles, and their errors."""
+        n, area = len(self.parameters), self.observation.grid._area
+        _, _, R_e, index, _, _, amplitude = self.parameters.T
+        flux = amplitude * sersic_flux(R_e, index) / area
+        step = 1e-4
+        by_n = np.log(sersic_flux(R_e, index * (1 + step)) / sersic_flux(R_e, index * (1 - step)))
+        errors = np.empty(n)
+        for k in range(n):
+            places = [6 * k + 2, 6 * k + 3, 6 * n + k]
+            by_amplitude = sersic_flux(R_e[k], index[k]) / area
+            slope = [2 * flux[k] / R_e[k], flux[k] * by_n[k] / (2 * step * index[k]), by_amplitude]
+            errors[k] = np.sqrt(max(slope @ self.covariance[np.ix_(places, places)] @ slope, 0.0))
+        return flux, errors
+
+    @property
+    def sky(self) -> float:
+        """Brightness of the sky, in the unit of the data."""
+        return self._contents.sky
+
+    @property
+    def sky_error(self) -> float:
+        """Standard error of `sky`."""
+        return float(np.sqrt(self.covariance[-1, -1]))
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """
+        Covariance of all parameters, shape (7 K + 1, 7 K + 1), read-only.
+
+        First the six parameters x, y, R_e, n, q, phi of each profile, then the amplitudes, then the sky; zero
+        where a parameter was fixed or ended at a bound.
+        """
+        return self._contents.covariance
+
+    def samples(self, n: int, rng: np.random.Generator | int | None = None) -> np.ndarray:
+        """
+        Draw parameters from the normal distribution that the covariance stands for.
+
+        R_e and n are drawn as logarithms. An axis ratio above one is that of the same ellipse with the axes
+        exchanged, and is given so.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        rng : `~numpy.random.Generator` or int, optional
+
+        Returns
+        -------
+        array, shape (n, K, 7)
+            As `parameters`.
+
+        Raises
+        ------
+        ValueError
+            If the covariance is not known.
+        """
+        n = check_count(n, "n", 1)
+        if not np.isfinite(self.covariance).all():
+            raise ValueError("the covariance of this fit is not known, so that nothing can be drawn from it")
+        k = len(self.parameters)
+        rng = np.random.default_rng(rng)
+        moves = rng.multivariate_normal(np.zeros(7 * k + 1), self.covariance, size=n, method="eigh")
+        moves = np.concatenate([moves[:, : 6 * k].reshape(n, k, 6), moves[:, 6 * k : 7 * k, None]], axis=2)
+        draws = self.parameters + moves
+        for place in (2, 3):
+            draws[..., place] = self.parameters[:, place] * np.exp(
+                moves[..., place] / self.parameters[:, place]
+            )
+        draws[..., 4] = np.abs(draws[..., 4])
+        turned = draws[..., 4] > 1
+        draws[..., 4][turned] **= -1
+        draws[..., 5][turned] += np.pi / 2
+        return draws
+
+    # Images
+
+    @property
+    def model(self) -> CCDData:
+        """The profiles as observed, with the sky, in all pixels; it has the PSF and the WCS of the data."""
+        return self._pack(self._contents.model)
+
+    @property
+    def residual(self) -> CCDData:
+        """Data less model, with the uncertainty of the data; 0 where a pixel is not used."""
+        observation = self.observation
+        left = np.where(observation.mask, 0.0, observation.data - self._contents.model)
+        image = self._pack(left)
+        image.uncertainty = observation.to_nddata().uncertainty
+        return image
+
+    def component_images(self) -> np.ndarray:
+        """Each profile as observed, shape (K, ny, nx), without the sky."""
+        return _component_images(self.observation, self.parameters)
+
+    def _pack(self, values):
+        psf = self.observation.psf
+        return CCDData(
+            values.copy(),
+            unit=self.observation.unit,
+            mask=self.observation.mask.copy(),
+            wcs=self.observation.grid.wcs,
+            psf=None if psf is None else psf.copy(),
+        )
+
+    # How good it is
+
+    @property
+    def observation(self) -> Observation:
+        """What was fitted; pixels that were not used are masked."""
+        return self._contents.observation
+
+    @property
+    def n_pixels(self) -> int:
+        """Number of pixels that are used."""
+        return int(np.count_nonzero(~self.observation.mask))
+
+    @property
+    def n_free(self) -> int:
+        """Number of parameters that were fitted."""
+        return self._contents.n_free
+
+    @property
+    def chi2(self) -> float:
+        """Sum of (data - model)^2 / variance over the pixels that are used."""
+        left = self.observation.data - self._contents.model
+        return float(np.sum(self.observation.weights * left**2))
+
+    @property
+    def reduced_chi2(self) -> float:
+        """`chi2` over the number of pixels less that of parameters."""
+        return self.chi2 / max(self.n_pixels - self.n_free, 1)
+
+    @property
+    def noise_correlation(self) -> float:
+        """By how much the noise of what is larger than a pixel is raised; errors and `bic` know of it."""
+        return self._contents.noise_correlation
+
+    @property
+    def bic(self) -> float:
+        """
+        Bayesian information criterion, chi2 + n_free ln(n_pixels); the smaller the better.
+
+        Where the noise is correlated both chi-square and the number of pixels are divided by
+        `noise_correlation` (Schwarz 1978, Ann. Statist. 6, 461).
+        """
+        scale = self.noise_correlation
+        return self.chi2 / scale + self.n_free * float(np.log(self.n_pixels / scale))
+
+    @property
+    def r2(self) -> float:
+        """Share of the data's variance over the pixels that is in the model; 1 for a perfect one."""
+        used = ~self.observation.mask
+        data = self.observation.data[used]
+        total = float(np.sum((data - data.mean()) ** 2))
+        return 1 - float(np.sum((data - self._contents.model[used]) ** 2)) / total if total > 0 else np.nan
+
+    @property
+    def method(self) -> str:
+        """How the profiles were found."""
+        return self._contents.method
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """What to know about this result."""
+        return self._contents.messages
+
+    # Words, files, pictures
+
+    def summary(self) -> str:
+        """Tell in a few lines what the profiles are and how well they fit."""
+        ny, nx = self.observation.shape
+        lines = [
+            f"{'method':<9}{self.method}",
+            f'{"data":<9}{ny} x {nx} pixels of {self.observation.grid._side:.3g}", {self.n_pixels} used',
+            f"{'chi2':<9}{self.chi2:.6g}, reduced {self.reduced_chi2:.3f}",
+            f"{'':<9}BIC {self.bic:.6g}, R2 {self.r2:.5f}",
+            f"{'sky':<9}{_with_error(self.sky, self.sky_error)} {self.observation.unit}".rstrip(),
+        ]
+        for row in self.table:
+            words = (
+                f"{name}={_with_error(_plain(row[name]), _plain(row[f'{name}_err']))}{unit}"
+                for name, unit in zip((*NAMES, "flux"), ('"', '"', '"', "", "", " deg", ""), strict=True)
+            )
+            lines.append(f"{'Sersic':<9}{', '.join(words)}")
+        return "\n".join([*lines, *(f"{'note':<9}{message}" for message in self.messages)])
+
+    def __repr__(self) -> str:
+        n = len(self.parameters)
+        return (
+            f"<SersicFit: {n} component{'s' if n != 1 else ''}, reduced_chi2={self.reduced_chi2:.3f}, "
+            f"method={self.method!r}>"
+        )
+
+    def write(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
+        """
+        Write the result as one FITS file that `read` gives back.
+
+        It holds the table COMPONENTS, the images MODEL and RESIDUAL with their WCS, the COVARIANCE, the
+        observation as DATA, UNCERT, MASK and PSFIMAGE, and the rest in the table INFO. The file is complete
+        under its name or not there, however the writing ends.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Name of the file.
+        overwrite : bool, optional
+            Whether a file of that name may be replaced.
+
+        Raises
+        ------
+        FileExistsError
+            If the file is there and ``overwrite`` is not set.
+        """
+        _fitfile.write_contents(self._contents, self.table, self.residual.data, path, overwrite)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> SersicFit:
+        """
+        Read a result that `write` wrote.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Name of the file.
+
+        Returns
+        -------
+        SersicFit
+            The same in all its numbers.
+
+        Raises
+        ------
+        FileFormatError
+            If the file is truncated, corrupt or something else.
+        """
+        return cls(_fitfile.read_contents(path))
+
+    def plot(self, *, figure: Figure | None = None) -> Figure:
+        """
+        Draw data, model, residuals and the profile.
+
+        Parameters
+        ----------
+        figure : `~matplotlib.figure.Figure`, optional
+            Where to draw; by default a new one.
+
+        Returns
+        -------
+        `~matplotlib.figure.Figure`
+        """
+        from lenssuper.plotting import plot_light_fit  # matplotlib is loaded where something is drawn
+
+        return plot_light_fit(self, figure)
+
+
+def _checked(parameters):
+    parameters = np.array(parameters, dtype=float)
+    if parameters.ndim != 2 or parameters.shape[1] != 7 or not len(parameters):
+        raise ValueError(f"parameters must have shape (K, 7), K at least 1; got {parameters.shape}")
+    _, _, R_e, n, q, _, _ = parameters.T
+    if not np.isfinite(parameters).all() or np.any(R_e <= 0) or np.any(n <= 0):
+        raise ValueError(f"parameters must be finite, and R_e and n positive; got {parameters.tolist()}")
+    if np.any(q <= 0) or np.any(q > 1):
+        raise ValueError(f"q must lie in (0, 1]; got {q.tolist()}")
+    return parameters
+
+
+def _component_images(observation, parameters):
+    grid = observation.grid
+    fixed = [dict(zip(NAMES, row[:6], strict=True)) for row in parameters]
+    components = Components(len(parameters), grid._middle(), 1.0, grid._side, fixed=fixed)
+    columns = SkyRenderer.of(observation, components).columns(np.zeros(0))
+    return columns * parameters[:, 6, np.newaxis, np.newaxis]
+
+
+def _astropy_model(row, grid):
+    """A profile in pixel coordinates, where a lattice may have turned, flipped or stretched its ellipse."""
+    x, y, R_e, n, q, phi, amplitude = row
+    form = grid._matrix.T @ quadratic_form(R_e, q, phi)[0] @ grid._matrix
+    values, vectors = np.linalg.eigh(form)  # the smaller value is that of the major axis
+    column, line = grid._to_pixel(x, y)
+    return Sersic2D(
+        amplitude=amplitude,
+        r_eff=values[0] ** -0.5,
+        n=n,
+        x_0=float(column),
+        y_0=float(line),
+        ellip=1 - np.sqrt(values[0] / values[1]),
+        theta=np.arctan2(vectors[1, 0], vectors[0, 0]) % np.pi,
+    )
+
+
+def _plain(value):
+    return float(value.value) if isinstance(value, u.Quantity) else float(value)
+
+
+def _with_error(value, error):
+    return f"{value:.4g}" if np.isnan(error) else f"{value:.4g} +- {error:.2g}"

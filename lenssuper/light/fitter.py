@@ -1,0 +1,410 @@
+"""SersicFitter: a galaxy goes in, the Sersic profiles that describe it come out."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from astropy.nddata import NDData
+from astropy.table import QTable
+from tqdm.auto import tqdm
+
+from lenssuper._units import to_arcsec, to_number, to_radian
+from lenssuper.exceptions import ConvergenceWarning, LensSuperError, ObservationError
+from lenssuper.grid import check_count
+from lenssuper.light.components import NAMES
+from lenssuper.light.detect import main_object, neighbor_mask
+from lenssuper.light.fit import SersicFit
+from lenssuper.light.search import Search
+from lenssuper.noise import noise_correlation
+from lenssuper.observation import Observation
+
+__all__ = ["SersicFitter"]
+
+_METHODS = ("least_squares", "cnn", "ppo")
+_READ = {"x": to_arcsec, "y": to_arcsec, "R_e": to_arcsec, "n": to_number, "q": to_number, "phi": to_radian}
+_LARGEST = {"q": 1.0}
+_POSITIVE = ("R_e", "n", "q")
+
+
+class SersicFitter:
+    """
+    Describes a galaxy by one or several Sersic profiles.
+
+    Parameters
+    ----------
+    n_components : int or None, optional
+        Number of profiles. With None they are added one after another, as long as the Bayesian information
+        criterion says that each is worth its parameters.
+    method : {"least_squares", "cnn", "ppo"}, optional
+        Least squares, or one of two learned methods: a network, or a policy, that adds profile after profile
+        to what the residual image looks like.
+    sky : bool, optional
+        Whether a constant brightness is fitted, too.
+    psf_oversampling : int, optional
+        Number of PSF samples per pixel of the galaxy's image, along each axis.
+    psf_includes_pixel : bool, optional
+        Whether the PSF is effective (a star as the pixels see it) or optical (the pixel is still to be
+        applied).
+    link_centers : bool, optional
+        Whether all profiles have the same centre.
+    fixed : mapping or sequence of mappings, optional
+        Values of parameters (``x``, ``y``, ``R_e``, ``n``, ``q``, ``phi``) that are not to be fitted, for all
+        profiles or for each.
+    bounds : mapping or sequence of mappings, optional
+        Lowest and highest value of parameters, likewise.
+    mask_neighbors : bool, optional
+        Whether other objects in the image are found and left out.
+    max_components : int, optional
+        Most profiles with ``n_components=None``.
+    polish : bool, optional
+        Whether least squares goes on from what a learned method found.
+    weights : str or path-like, optional
+        File of weights for a learned method; by default those that come with the package.
+    rng : `~numpy.random.Generator` or int, optional
+        For methods that draw; least squares do not.
+    progress : bool, optional
+        Whether to show a progress bar.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind, such as a bare number for an angle.
+    ValueError
+        If one has a wrong value, or an unknown name.
+
+    Notes
+    -----
+    Amplitudes and sky are linear and solved for exactly, amplitudes not below zero, while the rest is
+    searched for by a trust-region method with exact derivatives (variable projection, Golub & Pereyra 1973).
+    Profiles are averaged over pixels exactly and blurred by the PSF of the observation. Errors are those of
+    the normal approximation at the best fit. Where the noise of neighbouring pixels is found to be
+    correlated, errors and the Bayesian information criterion take account of it
+    (`~lenssuper.noise.noise_correlation`). They do not tell what a galaxy that is no Sersic does.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData, StdDevUncertainty
+    >>> from lenssuper import PixelGrid, SersicFitter
+    >>> from lenssuper.simulate import SersicSource
+    >>> grid = PixelGrid(shape=(48, 48), pixel_scale=0.1 * u.arcsec)
+    >>> x, y = (axis.to_value(u.arcsec) for axis in grid.centers)
+    >>> data = SersicSource(R_e=0.8 * u.arcsec, n=1, q=0.6).surface_brightness(x, y)
+    >>> data += np.random.default_rng(1).normal(0, 0.02, grid.shape)
+    >>> noise = StdDevUncertainty(np.full(grid.shape, 0.02))
+    >>> fit = SersicFitter()(CCDData(data, unit="electron / s", uncertainty=noise, wcs=grid.wcs))
+    >>> fit
+    <SersicFit: 1 component, reduced_chi2=..., method='least_squares'>
+    >>> bool(abs(fit.table["R_e"][0] - 0.8 * u.arcsec) < 0.01 * u.arcsec)
+    True
+    """
+
+    def __init__(
+        self,
+        n_components: int | None = 1,
+        *,
+        method: str = "least_squares",
+        sky: bool = True,
+        psf_oversampling: int = 1,
+        psf_includes_pixel: bool = True,
+        link_centers: bool = False,
+        fixed: Mapping | Sequence[Mapping] | None = None,
+        bounds: Mapping | Sequence[Mapping] | None = None,
+        mask_neighbors: bool = True,
+        max_components: int = 6,
+        polish: bool = False,
+        weights: str | os.PathLike | None = None,
+        rng: np.random.Generator | int | None = None,
+        progress: bool | None = None,
+    ) -> None:
+        if n_components is not None:
+            n_components = check_count(n_components, "n_components", 1)
+        if method not in _METHODS:
+            raise ValueError(f"method must be one of {', '.join(map(repr, _METHODS))}; got {method!r}")
+        for name, value in (
+            ("sky", sky),
+            ("psf_includes_pixel", psf_includes_pixel),
+            ("link_centers", link_centers),
+            ("mask_neighbors", mask_neighbors),
+            ("polish", polish),
+        ):
+            if not isinstance(value, (bool, np.bool_)):
+                raise TypeError(f"{name} must be True or False; got {value!r}")
+        if not isinstance(progress, bool | None):
+            raise TypeError(f"progress must be True, False or None; got {progress!r}")
+        if weights is not None and not isinstance(weights, (str, os.PathLike)):
+            raise TypeError(f"weights must be the name of a file; got {weights!r:.80}")
+        if weights is not None and method == "least_squares":
+            raise ValueError("weights are those of a learned method; method is 'least_squares'")
+        self.n_components = n_components
+        self.method = method
+        self.sky = bool(sky)
+        self.psf_oversampling = check_count(psf_oversampling, "psf_oversampling", 1)
+        self.psf_includes_pixel = bool(psf_includes_pixel)
+        self.link_centers = bool(link_centers)
+        self.fixed = _per_component(fixed, "fixed", n_components, _read_value)
+        self.bounds = _per_component(bounds, "bounds", n_components, _read_bounds)
+        self.mask_neighbors = bool(mask_neighbors)
+        self.max_components = check_count(max_components, "max_components", 1)
+        self.polish = bool(polish)
+        self.weights = weights
+        self.rng = rng
+        self.progress = bool(progress)
+
+    def __call__(
+        self,
+        galaxy: NDData | Observation,
+        *,
+        initial: SersicFit | QTable | Sequence[Mapping] | None = None,
+    ) -> SersicFit:
+        """
+        Fit a galaxy.
+
+        Parameters
+        ----------
+        galaxy : `~astropy.nddata.NDData` or Observation
+            Image with uncertainty and, where there are any, mask, PSF and WCS. It is not changed.
+        initial : SersicFit, table or sequence of mappings, optional
+            Where least squares start: a former fit, or x, y, R_e, n, q and phi of every profile. By default
+            that is worked out from the image.
+
+        Returns
+        -------
+        SersicFit
+
+        Raises
+        ------
+        ObservationError
+            If the image cannot be used, is constant, or has no galaxy in it; the message says what to do.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the search ended before it converged.
+        """
+        observation = self._read(galaxy)
+        correlation = noise_correlation(observation)
+        start = None if initial is None else _read_initial(initial, self.n_components)
+        if self.mask_neighbors:
+            at = None if start is None else tuple(start[0, :2])
+            observation = _without(observation, neighbor_mask(observation, at))
+        if self.method == "least_squares":
+            return self._least_squares(observation, correlation, start)
+        if start is not None:
+            raise ValueError(f"initial is for the method 'least_squares'; method is {self.method!r}")
+        return self._learned(observation, correlation)
+
+    def _read(self, galaxy):
+        if not isinstance(galaxy, Observation):
+            galaxy = Observation.from_nddata(
+                galaxy, psf_oversampling=self.psf_oversampling, psf_includes_pixel=self.psf_includes_pixel
+            )
+        values = galaxy.data[~galaxy.mask]
+        if np.ptp(values) == 0:
+            raise ObservationError(
+                f"the image is constant, {values[0]:.6g} in all pixels: there is no galaxy in it"
+            )
+        least = 8 * (self.n_components or 1)
+        if values.size < least:
+            raise ObservationError(
+                f"the image has {values.size} pixels that can be used, and {least} at least are needed"
+            )
+        return galaxy
+
+    # Least squares
+
+    def _options(self, n):
+        def each(given):
+            return None if given is None else given * n if len(given) == 1 else given
+
+        return {
+            "fixed": each(self.fixed)[:n] if self.fixed else None,
+            "bounds": each(self.bounds)[:n] if self.bounds else None,
+            "link_centers": self.link_centers,
+        }
+
+    def _least_squares(self, observation, correlation, start=None, method="least_squares"):
+        moments = main_object(observation)[1] if start is None else _moments_of(start)
+        search = Search(observation, correlation, moments, self.sky, self._options)
+        if start is not None:
+            found, messages = search.solve(start), []
+        elif self.n_components is None:
+            found, messages = self._until_bic_rises(search)
+        else:
+            found, messages = self._add_all(search)
+        if not found.amplitudes.any():
+            raise ObservationError("nothing in the image is brighter than the sky: there is no galaxy to fit")
+        if not found.result.converged:
+            messages.append("the search ended before it converged; pass the fit as initial to go on")
+            warnings.warn(messages[-1], ConvergenceWarning, stacklevel=4)
+        parameters, sky = search.with_amplitudes(found)
+        return SersicFit.from_parameters(
+            observation,
+            parameters,
+            sky,
+            search.covariance(found),
+            n_free=found.components.n_free + len(parameters) + self.sky,
+            noise_correlation=correlation,
+            method=method,
+            messages=[*messages, *_notes(found, correlation)],
+        )
+
+    def _add_all(self, search):
+        found = search.first()
+        for k in self._bar(range(2, self.n_components + 1)):
+            more = search.add(found, exact=k == self.n_components)
+            if more.amplitudes.min() == 0:
+                return search.solve(found.parameters), [
+                    f"no light is left for component {k}: the fit has {k - 1} instead of {self.n_components}"
+                ]
+            found = more
+        return found, []
+
+    def _until_bic_rises(self, search):
+        found = search.first()
+        for _ in self._bar(range(2, self.max_components + 1)):
+            more = search.add(found)
+            if more.amplitudes.min() == 0 or more.bic >= found.bic:
+                return found, []
+            found = more
+        if self.max_components == 1:
+            return found, []
+        return found, ["more components than max_components may be worth their parameters"]
+
+    def _bar(self, numbers):
+        return tqdm(numbers, desc="components", unit="component", leave=False, disable=not self.progress)
+
+    # Learned methods
+
+    def _learned(self, observation, correlation):
+        try:
+            from lenssuper.light.additions import add_components
+        except ModuleNotFoundError as error:
+            raise LensSuperError(
+                f"the method {self.method!r} needs {error.name}, which is not installed"
+            ) from error
+        n = self.max_components if self.n_components is None else self.n_components
+        rows = np.array(add_components(observation, n, self.method, self.weights, self.rng))
+        if not len(rows):
+            raise ObservationError(f"the method {self.method!r} found nothing to add to an empty model")
+        if self.polish:
+            polished = f"{self.method}, polished by least squares"
+            return self._least_squares(observation, correlation, rows[:, :6], polished)
+        bare = SersicFit.from_parameters(observation, rows, 0.0, method=self.method)
+        sky = float(np.median(bare.residual.data[~observation.mask])) if self.sky else 0.0
+        return SersicFit.from_parameters(
+            observation,
+            rows,
+            sky,
+            n_free=7 * len(rows) + self.sky,
+            noise_correlation=correlation,
+            method=self.method,
+        )
+
+
+def _without(observation, mask):
+    """The observation less some more pixels."""
+    mask = mask | observation.mask
+    if mask.all():
+        raise ObservationError(
+            "no pixel is left that does not belong to a neighbour; pass mask_neighbors=False"
+        )
+    return replace(
+        observation,
+        data=np.where(mask, 0.0, observation.data),
+        weights=np.where(mask, 0.0, observation.weights),
+        mask=mask,
+    )
+
+
+def _notes(found, correlation):
+    """What the user should know about a fit."""
+    if correlation > 1:
+        yield f"the noise is correlated: errors are raised by {np.sqrt(correlation):.2f}"
+    low, high = found.components.limits()
+    step = 1e-5 * np.where(np.isfinite(high - low), high - low, 1.0)
+    at_bound = (found.result.theta - low < step) | (high - found.result.theta < step)
+    for (name, k), ended in zip(found.components.names(), at_bound, strict=True):
+        if ended:
+            yield f"{name} of component {k + 1} is at its bound"
+
+
+def _moments_of(start):
+    x, y, R_e, _, q, phi = start[0]
+    return {"x": x, "y": y, "a": R_e / np.sqrt(q), "b": R_e * np.sqrt(q), "phi": phi}
+
+
+# What the user gives by name
+
+
+def _per_component(given, what, n, read):
+    """A list of one mapping of floats, for all components, or of one for each; None if nothing is given."""
+    if given is None:
+        return None
+    if isinstance(given, Mapping):
+        each = [given]
+    elif isinstance(given, Sequence) and all(isinstance(g, Mapping) for g in given):
+        each = list(given)
+        if n is None or len(each) != n:
+            raise ValueError(
+                f"{what} must be one mapping, or one for each of n_components={n}; got {len(each)} mappings"
+            )
+    else:
+        raise TypeError(f"{what} must be a mapping of names to values, or a list of them; got {given!r:.80}")
+    return [{name: read(name, value, f"{what}[{name!r}]") for name, value in one.items()} for one in each]
+
+
+def _check_name(name, what):
+    if name not in NAMES:
+        raise ValueError(f"{what} is unknown; the parameters are {', '.join(NAMES)}")
+
+
+def _read_value(name, value, what):
+    _check_name(name, what)
+    number = _READ[name](value, what)
+    if np.ndim(number):
+        raise ValueError(f"{what} must be one value; got {value!r}")
+    if (name in _POSITIVE and number <= 0) or number > _LARGEST.get(name, np.inf):
+        raise ValueError(f"{what} must be {'in (0, 1]' if name == 'q' else 'positive'}; got {value}")
+    return number
+
+
+def _read_bounds(name, pair, what):
+    _check_name(name, what)
+    try:
+        low, high = pair
+    except (TypeError, ValueError):
+        raise TypeError(f"{what} must be two values, the lowest and the highest; got {pair!r}") from None
+    low, high = (_read_value(name, value, what) for value in (low, high))
+    if not low < high:
+        raise ValueError(f"{what} must be the lowest and a higher value; got {pair!r}")
+    return low, high
+
+
+def _read_initial(initial, n):
+    """Parameters (K, 6) of where a search starts."""
+    rows = initial.table if isinstance(initial, SersicFit) else initial
+    if not isinstance(rows, (QTable, Sequence)) or isinstance(rows, str):
+        raise TypeError(
+            f"initial must be a SersicFit, a QTable or a list of mappings of {', '.join(NAMES)}; "
+            f"got {initial!r:.80}"
+        )
+    parameters = []
+    for k, row in enumerate(rows):
+        try:
+            values = [row[name] for name in NAMES]
+        except (KeyError, TypeError, IndexError):
+            raise ValueError(
+                f"initial must have {', '.join(NAMES)} of every profile; got {row!r:.80}"
+            ) from None
+        parameters.append(
+            [_read_value(name, v, f"initial[{k}][{name!r}]") for name, v in zip(NAMES, values, strict=True)]
+        )
+    if not parameters or (n is not None and len(parameters) != n):
+        raise ValueError(f"initial must have n_components={n} profiles; got {len(parameters)}")
+    return np.array(parameters)

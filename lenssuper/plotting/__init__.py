@@ -9,6 +9,15 @@ opens a window and nothing has to be closed.
 from __future__ import annotations
 
 from lenssuper.plotting.images import asinh_norm, label_axes, show_colorbar, show_curves, show_image
+from lenssuper.plotting.light import plot_light_fit
 from lenssuper.plotting.result import plot_result
 
-__all__ = ["asinh_norm", "label_axes", "plot_result", "show_colorbar", "show_curves", "show_image"]
+__all__ = [
+    "asinh_norm",
+    "label_axes",
+    "plot_light_fit",
+    "plot_result",
+    "show_colorbar",
+    "show_curves",
+    "show_image",
+]

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from lenssuper._files import atomic_write
 from lenssuper.exceptions import FileFormatError
@@ -46,7 +46,7 @@ def write_weights(
     plain = torch.contiguous_format
     whole = {name: tensor.detach().cpu().clone(memory_format=plain) for name, tensor in tensors.items()}
     with atomic_write(path, overwrite=overwrite) as beside:
-        save_file(whole, beside, metadata={_KEY: text})
+        beside.write_bytes(save(whole, metadata={_KEY: text}))
 
 
 def read_weights(

@@ -180,6 +180,28 @@ class ForwardModel(LinearOperator):
         other._weights = np.where(self._observation.mask, 0.0, weights)
         return other
 
+    def with_source_grid(self, source_grid: PixelGrid) -> ForwardModel:
+        """
+        Give the same model for other pixels in the source plane.
+
+        Parameters
+        ----------
+        source_grid : PixelGrid
+
+        Returns
+        -------
+        ForwardModel
+            With the weights of this one.
+        """
+        other = ForwardModel(
+            self._observation,
+            self.lens,
+            factor=self._factor,
+            source_grid=source_grid,
+            tol=self._lensing.tol,
+        )
+        return other.with_weights(self._weights)
+
     def lensed_image(self, source):
         """
         Lens a source onto the fine grid: what the telescope would see without PSF.

@@ -5,6 +5,7 @@ from lenssuper.solvers.gaussian import Gaussian
 from lenssuper.solvers.lognormal import LogNormal
 from lenssuper.solvers.positive import Positive, RelativeGradient, Roughness, SquaredGradient, TotalVariation
 from lenssuper.solvers.priors import CurvaturePrior, GradientPrior, MaternPrior, QuadraticPrior
+from lenssuper.solvers.sersic import Sersics
 
 __all__ = [
     "CurvaturePrior",
@@ -17,6 +18,7 @@ __all__ = [
     "QuadraticPrior",
     "RelativeGradient",
     "Roughness",
+    "Sersics",
     "Solver",
     "SquaredGradient",
     "TotalVariation",

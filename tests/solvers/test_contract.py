@@ -13,7 +13,7 @@ from astropy.nddata import StdDevUncertainty
 
 from lenssuper import ForwardModel, PixelGrid
 from lenssuper import solvers as room
-from lenssuper.simulate import random_mock
+from lenssuper.simulate import SersicSource, mock_lens, random_mock
 from lenssuper.solvers import (
     CurvaturePrior,
     Gaussian,
@@ -23,6 +23,7 @@ from lenssuper.solvers import (
     Positive,
     Posterior,
     RelativeGradient,
+    Sersics,
     Solver,
     SquaredGradient,
     TotalVariation,
@@ -37,15 +38,23 @@ SOLVERS = {
     "positive, relative gradient": Positive(RelativeGradient(), max_evaluations=6, n_draws=8),
     "positive, squared gradient": Positive(SquaredGradient(), max_evaluations=6, n_draws=8),
     "positive, total variation": Positive(TotalVariation(), max_evaluations=6, n_draws=8),
+    "Sersics": Sersics(),
 }
-POSITIVE = {"log-normal", *(name for name in SOLVERS if name.startswith("positive"))}
-WITH_EVIDENCE = {"gradient", "curvature", "Matern", "matrix-free", "log-normal"}
+POSITIVE = {"log-normal", "Sersics", *(name for name in SOLVERS if name.startswith("positive"))}
+WITH_EVIDENCE = {"gradient", "curvature", "Matern", "matrix-free", "log-normal", "Sersics"}
 SHAPE = (23, 24)
 
 
 @pytest.fixture(scope="module")
-def mock():
-    return random_mock(6, shape=(26, 28), peak_snr=(40, 40))
+def mock(name):
+    mock = random_mock(6, shape=(26, 28), peak_snr=(40, 40))
+    return smooth(mock) if name == "Sersics" else mock
+
+
+def smooth(mock):
+    """The same with a source without arms and lumps, which an analytic one can describe."""
+    disk = SersicSource(0.25 * u.arcsec, 1.2, q=0.6, phi=20 * u.deg, x=0.15 * u.arcsec, y=0.15 * u.arcsec)
+    return mock_lens(mock.lens, disk, mock.instrument, shape=(26, 28), peak_snr=40, rng=1)
 
 
 def model_of(mock, *, unit=1.0):

@@ -1,0 +1,127 @@
+"""Where the work of a catalogue is done: worker processes of this machine, or a dask cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+
+from lenssuper.grid import check_count
+
+__all__ = ["Engine", "open_engine"]
+
+
+class Engine:
+    """
+    Something to submit work to, that can be replaced when a worker's death has broken it.
+
+    Parameters
+    ----------
+    executor : `~concurrent.futures.Executor`
+    workers : int
+        How many things are done at a time.
+    """
+
+    def __init__(self, executor: Executor, workers: int) -> None:
+        self._executor = executor
+        self.workers = workers
+
+    def submit(self, function, argument) -> Future:
+        """Have ``function(argument)`` done; its death is in the future as an exception."""
+        return self._executor.submit(function, argument)
+
+    def renew(self) -> bool:
+        """Replace a broken executor; False if that is not possible."""
+        return False
+
+
+class _Processes(Engine):
+    """Processes of this machine; a pool whose worker was killed is of no use any more, and is replaced."""
+
+    def __init__(self, workers):
+        self._open(workers)
+        super().__init__(self._executor, workers)
+
+    def _open(self, workers):
+        # spawned, not forked: threads of numba and torch do not survive a fork
+        self._executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_single)
+
+    def renew(self):
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._open(self.workers)
+        return True
+
+    def close(self):
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _single():
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = "1"
+
+
+@contextmanager
+def open_engine(
+    executor: Executor | None = None, *, workers: int | None = None, scheduler: str | None = None
+) -> Iterator[Engine]:
+    """
+    Open what the work is submitted to.
+
+    Parameters
+    ----------
+    executor : `~concurrent.futures.Executor`, optional
+        One that is there already; it is left open.
+    workers : int, optional
+        How many processes to start; by default one a core.
+    scheduler : str, optional
+        Address of a dask scheduler, such as ``tcp://host:8786``.
+
+    Yields
+    ------
+    Engine
+        The executor given; or else the cluster of ``scheduler``; or else a `dask.distributed.LocalCluster`,
+        or a process pool where distributed is not installed.
+
+    Raises
+    ------
+    ImportError
+        If a scheduler is given and distributed is not installed.
+    """
+    count = check_count(workers or os.cpu_count() or 1, "workers", 1)
+    if executor is not None:
+        if not isinstance(executor, Executor):
+            raise TypeError(f"executor must be a concurrent.futures.Executor; got {executor!r:.80}")
+        yield Engine(executor, getattr(executor, "_max_workers", None) or count)
+        return
+    try:
+        import distributed
+    except ImportError:
+        if scheduler is not None:
+            raise ImportError(
+                'a dask scheduler needs distributed: pip install "lenssuper[cluster]"'
+            ) from None
+        pool = _Processes(count)
+        try:
+            yield pool
+        finally:
+            pool.close()
+        return
+    with _client(distributed, scheduler, count) as client:
+        threads = sum(client.ncores().values()) or count
+        # a worker that dies takes its lens with it twice, and then that lens is given up
+        yield Engine(client.get_executor(pure=False, retries=0), threads)
+
+
+@contextmanager
+def _client(distributed, scheduler, count):
+    if scheduler is not None:
+        with distributed.Client(scheduler, timeout=30) as client:
+            yield client
+        return
+    with (
+        distributed.LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client

@@ -1,0 +1,160 @@
+"""One lens of a catalogue, from its file to its result: what a worker does, and what it leaves behind."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lenssuper._files import atomic_write
+from lenssuper.catalog.table import Entry
+from lenssuper.lens import LensModel
+from lenssuper.observation import read_observation
+from lenssuper.solvers import Solver
+from lenssuper.superresolver import SuperResolver
+
+__all__ = ["Job", "StorageFullError", "read_record", "run_job"]
+
+# Errors of the disk, not of the lens: nothing can be written, and the next lens would fare no better.
+_STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+class StorageFullError(OSError):
+    """Results cannot be written any more; what is written is whole."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """
+    What a worker needs to know of one lens.
+
+    Attributes
+    ----------
+    entry : Entry
+    output : str
+        Directory of the results.
+    factor : int
+    solver : Solver
+    seed : int
+    pictures : bool
+        Whether to draw the result.
+    """
+
+    entry: Entry
+    output: str
+    factor: int
+    solver: Solver
+    seed: int
+    pictures: bool
+
+    @property
+    def result(self) -> Path:
+        """Where the super-resolution is written."""
+        return Path(self.output) / f"{self.entry.name}.fits"
+
+    @property
+    def record(self) -> Path:
+        """Where it is noted how it went; it is written last."""
+        return Path(self.output) / f"{self.entry.name}.json"
+
+    @property
+    def picture(self) -> Path:
+        """Where the drawing is written."""
+        return Path(self.output) / f"{self.entry.name}.png"
+
+
+def run_job(job: Job) -> dict:
+    """
+    Super-resolve one lens and write its result, and after it the record that it is done.
+
+    Parameters
+    ----------
+    job : Job
+
+    Returns
+    -------
+    dict
+        The record: ``status`` is "done" or "failed"; a failure has its ``reason``.
+
+    Raises
+    ------
+    StorageFullError
+        If the results cannot be written. Of a lens that fails for another reason that is noted, and no error
+        is raised.
+    """
+    _one_thread()
+    start = time.perf_counter()
+    record = {"name": job.entry.name, "status": "done", "reason": "", "warnings": []}
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            record.update(_super_resolve(job))
+        record["warnings"] = sorted({" ".join(str(warning.message).split()) for warning in caught})
+    except Exception as error:  # whatever is wrong with one lens, the others go on
+        if isinstance(error, OSError) and error.errno in _STORAGE:
+            raise StorageFullError(error.errno, f"{job.output}: {error.strerror}") from error
+        record.update(status="failed", reason=f"{type(error).__name__}: {' '.join(str(error).split())}")
+    record["seconds"] = time.perf_counter() - start
+    write_record(job, record)
+    return record
+
+
+def write_record(job: Job, record: dict) -> None:
+    """Write how it went, whole or not at all."""
+    try:
+        with atomic_write(job.record, overwrite=True) as beside:
+            beside.write_text(json.dumps(record, allow_nan=True) + "\n", encoding="utf-8")
+    except OSError as error:
+        if error.errno in _STORAGE:
+            raise StorageFullError(error.errno, f"{job.output}: {error.strerror}") from error
+        raise
+
+
+def read_record(path: Path) -> dict | None:
+    """Read a record; None if there is none, or it is damaged."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and {"name", "status"} <= record.keys() else None
+
+
+def _super_resolve(job):
+    if job.entry.problem:
+        raise ValueError(job.entry.problem)
+    resolver = SuperResolver(
+        LensModel.from_dict(job.entry.lens),
+        factor=job.factor,
+        solver=job.solver,
+        rng=np.random.default_rng([job.seed, job.entry.number]),
+        progress=False,
+    )
+    observation = read_observation(job.entry.file)
+    result = resolver(observation)
+    result.write(job.result, overwrite=True)
+    if job.pictures:
+        with atomic_write(job.picture, overwrite=True) as beside:
+            result.plot().savefig(beside, format="png", dpi=80)
+    return {
+        "chi2": result.chi2,
+        "n_pixels": result.n_pixels,
+        "reduced_chi2": result.reduced_chi2,
+        "log_evidence": result.log_evidence,
+        "effective_modes": result.effective_modes,
+        "converged": bool(result.posterior.converged),
+        "bytes": os.path.getsize(job.result),
+    }
+
+
+def _one_thread():
+    """One thread a worker: workers share the cores, and a lens keeps no more than one busy."""
+    import torch
+
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)

@@ -1,0 +1,69 @@
+"""``lenssuper batch``: all lenses of a catalogue, on the cores of this machine or on a cluster."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lenssuper.cli._common import add_factor, natural, new_command, positive, say
+
+__all__ = ["add"]
+
+
+def add(commands) -> None:
+    """Add this command to the command line."""
+    parser = new_command(commands, "batch", _run, "super-resolve all lenses of a catalogue")
+    parser.add_argument(
+        "catalogue",
+        type=Path,
+        metavar="CATALOGUE.ecsv",
+        help="table with the columns file and lens (or theta_E, q, phi, x, y, gamma1, gamma2), and name",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="directory of the results; what an earlier run left there is not done again",
+    )
+    add_factor(parser)
+    parser.add_argument("--seed", type=natural, default=0, help="the same seed gives the same results")
+    parser.add_argument("--no-pictures", action="store_true", help="draw nothing")
+    parser.add_argument("--retry-failed", action="store_true", help="try again what failed in an earlier run")
+    where = parser.add_argument_group("where the work is done")
+    where.add_argument("--workers", type=positive, metavar="N", help="processes (default: one a core)")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="a dask scheduler, e.g. tcp://host:8786")
+    where.add_argument(
+        "--shard", type=_shard, metavar="I/N", help="do the I-th of N parts, for array jobs, e.g. 3/100"
+    )
+
+
+def _shard(text: str) -> tuple[int, int]:
+    first, _, second = text.partition("/")
+    try:
+        return positive(first), positive(second)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"must be I/N, such as 3/100; got {text!r}") from None
+
+
+def _run(options: argparse.Namespace) -> None:
+    from lenssuper.catalog import run
+
+    summary = run(
+        options.catalogue,
+        options.output,
+        factor=options.factor,
+        workers=options.workers,
+        scheduler=options.scheduler,
+        shard=options.shard,
+        retry_failed=options.retry_failed,
+        pictures=not options.no_pictures,
+        seed=options.seed,
+        progress=False if options.quiet else None,
+    )
+    done = summary["status"] == "done"
+    say(options, f"{done.sum()} of {len(summary)} lenses are super-resolved, in {options.output}")
+    for row in summary[~done]:
+        say(options, f"{row['status']:<9}{row['name']}: {row['reason']}")
+    if len(summary) and not done.any():
+        raise ValueError("no lens could be super-resolved")

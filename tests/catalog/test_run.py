@@ -1,0 +1,233 @@
+"""Runs over a catalogue: results, resumption, failures, dying workers, full disks."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.table import QTable, Table
+
+from lenssuper import Observation, SuperResolution, SuperResolver, write_observation
+from lenssuper.catalog import StorageFullError, job, run, summarise
+from lenssuper.catalog.engine import Engine, open_engine
+from lenssuper.catalog.job import Job, read_record
+from lenssuper.catalog.queue import Queue
+from lenssuper.catalog.table import read_catalogue
+from lenssuper.simulate import random_mock
+from lenssuper.solvers import Gaussian, GradientPrior
+
+SOLVER = Gaussian(GradientPrior())
+N = 3
+
+
+@pytest.fixture(scope="module")
+def lenses(tmp_path_factory):
+    """A catalogue of three lenses, and of a file that is none."""
+    directory = tmp_path_factory.mktemp("lenses")
+    rows = []
+    for i in range(N):
+        mock = random_mock(i, shape=(16, 16))
+        write_observation(Observation.from_nddata(mock.observation, grid=mock.grid), directory / f"{i}.fits")
+        mock.lens.write(directory / f"{i}.json")
+        rows.append((f"lens-{i}", f"{i}.fits", f"{i}.json"))
+    (directory / "junk.fits").write_bytes(b"junk")
+    rows.insert(1, ("junk", "junk.fits", "0.json"))
+    Table(rows=rows, names=["name", "file", "lens"]).write(directory / "catalogue.ecsv")
+    return directory
+
+
+@pytest.fixture
+def threads():
+    with ThreadPoolExecutor(2) as executor:
+        yield executor
+
+
+def run_here(lenses, output, executor, **options):
+    options = {"solver": SOLVER, "factor": 1, "pictures": False, "executor": executor, **options}
+    return run(lenses / "catalogue.ecsv", output, **options)
+
+
+def contents(directory):
+    return {path.name: path.stat().st_mtime_ns for path in directory.iterdir() if path.suffix != ".ecsv"}
+
+
+def test_every_lens_gets_its_result_and_a_bad_one_fails_alone(lenses, tmp_path, threads):
+    summary = run_here(lenses, tmp_path, threads, pictures=True)
+    assert list(summary["name"]) == ["lens-0", "junk", "lens-1", "lens-2"]
+    assert list(summary["status"]) == ["done", "failed", "done", "done"]
+    assert "junk.fits" in summary["reason"][1]
+    assert np.isnan(summary["chi2"][1])
+    for row in summary[summary["status"] == "done"]:
+        result = SuperResolution.read(tmp_path / f"{row['name']}.fits")
+        assert result.chi2 == pytest.approx(row["chi2"])
+        assert result.reduced_chi2 == pytest.approx(row["reduced_chi2"])
+        assert (tmp_path / f"{row['name']}.png").read_bytes().startswith(b"\x89PNG")
+        assert row["time"] > 0 * u.s
+    written = QTable.read(tmp_path / "summary.ecsv")
+    assert list(written["status"]) == list(summary["status"])
+    assert written["time"].unit == u.s
+    assert sorted(summarise(tmp_path)["name"]) == sorted(summary["name"])
+
+
+def test_result_is_that_of_a_single_call(lenses, tmp_path, threads):
+    """Neither the number of workers nor the order nor what else is in the catalogue changes a result."""
+    run_here(lenses, tmp_path / "a", threads)
+    run_here(lenses, tmp_path / "b", threads, shard=(4, 4))
+    one, other = (SuperResolution.read(tmp_path / name / "lens-2.fits") for name in "ab")
+    np.testing.assert_array_equal(one.source.uncertainty.array, other.source.uncertainty.array)
+    mock = random_mock(2, shape=(16, 16))
+    rng = np.random.default_rng([0, read_catalogue(lenses / "catalogue.ecsv")[3].number])
+    alone = SuperResolver(mock.lens, 1, solver=SOLVER, rng=rng)(mock.observation)
+    np.testing.assert_allclose(one.source.data, alone.source.data, rtol=1e-6, atol=1e-9)
+
+
+def test_what_is_done_is_not_done_again(lenses, tmp_path, threads):
+    run_here(lenses, tmp_path, threads)
+    before = contents(tmp_path)
+    again = run_here(lenses, tmp_path, threads)
+    assert contents(tmp_path) == before
+    assert (again["status"] == "done").sum() == N
+    (tmp_path / "lens-1.fits").write_bytes(b"cut off")
+    (tmp_path / "lens-2.json").write_text('{"name"')
+    run_here(lenses, tmp_path, threads)
+    after = contents(tmp_path)
+    changed = {name for name in before if after[name] != before[name]}
+    assert changed == {"lens-1.fits", "lens-1.json", "lens-2.fits", "lens-2.json"}
+    assert SuperResolution.read(tmp_path / "lens-1.fits").n_pixels == 16**2
+
+
+def test_failures_are_tried_again_when_asked(lenses, tmp_path, threads):
+    run_here(lenses, tmp_path, threads)
+    before = contents(tmp_path)["junk.json"]
+    run_here(lenses, tmp_path, threads, retry_failed=True)
+    assert contents(tmp_path)["junk.json"] != before
+
+
+def test_shards_make_the_whole(lenses, tmp_path, threads):
+    names = [list(run_here(lenses, tmp_path, threads, shard=(i, 2))["name"]) for i in (1, 2)]
+    assert names == [["lens-0", "lens-1"], ["junk", "lens-2"]]
+    assert (tmp_path / "summary-1-of-2.ecsv").exists()
+    assert len(summarise(tmp_path)) == N + 1
+
+
+def test_other_settings_need_another_directory(lenses, tmp_path, threads):
+    run_here(lenses, tmp_path, threads)
+    with pytest.raises(ValueError, match="other settings"):
+        run_here(lenses, tmp_path, threads, factor=2)
+
+
+def test_warnings_are_kept(lenses, tmp_path, threads):
+    mock = random_mock(0, shape=(16, 16))
+    blind = mock.observation.copy()
+    blind.psf = None
+    write_observation(Observation.from_nddata(blind, grid=mock.grid), tmp_path / "blind.fits")
+    mock.lens.write(tmp_path / "lens.json")
+    table = Table({"file": [str(tmp_path / "blind.fits")], "lens": [str(tmp_path / "lens.json")]})
+    summary = run(table, tmp_path / "out", solver=SOLVER, factor=1, executor=threads, pictures=False)
+    assert "no psf" in summary["warnings"][0]
+
+
+def test_full_disk_ends_the_run_and_loses_nothing(lenses, tmp_path, threads, monkeypatch):
+    whole = job.atomic_write
+    writes = []
+
+    def full(path, **options):
+        writes.append(path)
+        if len(writes) > 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return whole(path, **options)
+
+    monkeypatch.setattr(job, "atomic_write", full)
+    with ThreadPoolExecutor(1) as one, pytest.raises(StorageFullError, match="No space left"):
+        run_here(lenses, tmp_path, one)
+    states = list(summarise(tmp_path)["status"])
+    assert states.count("done") >= 1
+    monkeypatch.undo()
+    assert list(run_here(lenses, tmp_path, threads)["status"]).count("done") == N
+
+
+@dataclass(frozen=True)
+class DeadlyEntry:
+    """Whoever unpickles it dies, as by SIGKILL."""
+
+    name: str
+    problem: str = ""
+    number: int = 0
+
+    def __reduce__(self):
+        return os._exit, (9,)
+
+
+def test_worker_that_dies_takes_no_other_lens_with_it(lenses, tmp_path):
+    entries = [entry for entry in read_catalogue(lenses / "catalogue.ecsv") if entry.name != "junk"]
+    entries.insert(1, DeadlyEntry("deadly"))
+    jobs = [Job(entry, os.fspath(tmp_path), 1, SOLVER, 0, False) for entry in entries]
+    from lenssuper.catalog.engine import _Processes
+
+    engine = _Processes(2)
+    try:
+        names = [finished.entry.name for finished in Queue(engine, jobs)]
+    finally:
+        engine.close()
+    assert sorted(names) == sorted(entry.name for entry in entries)
+    summary = summarise(tmp_path)
+    states = dict(zip(summary["name"], summary["status"], strict=True))
+    assert states == {"lens-0": "done", "lens-1": "done", "lens-2": "done", "deadly": "failed"}
+    assert "died" in read_record(tmp_path / "deadly.json")["reason"]
+
+
+def test_broken_executor_of_the_user_is_named(tmp_path):
+    jobs = [Job(DeadlyEntry("deadly"), os.fspath(tmp_path), 1, SOLVER, 0, False)]
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        with pytest.raises(RuntimeError, match="a worker was killed"):
+            list(Queue(Engine(pool, 1), jobs))
+
+
+def test_no_more_lenses_are_on_their_way_than_workers_need():
+    class Counting(Engine):
+        most = 0
+        open = 0
+
+        def submit(self, function, argument):
+            self.open += 1
+            self.most = max(self.most, self.open)
+            future = self._executor.submit(lambda: None)
+            future.add_done_callback(lambda _: None)
+            return future
+
+    with ThreadPoolExecutor(2) as pool:
+        engine = Counting(pool, 2)
+        for _ in Queue(engine, (object() for _ in range(50))):
+            engine.open -= 1
+    assert engine.most <= 4
+
+
+def test_dask_is_the_default_engine(lenses, tmp_path):
+    pytest.importorskip("distributed")
+    with open_engine(workers=1) as engine:
+        assert type(engine._executor).__module__.startswith("distributed")
+        entry = read_catalogue(lenses / "catalogue.ecsv")[0]
+        (finished,) = Queue(engine, [Job(entry, os.fspath(tmp_path), 1, SOLVER, 0, False)])
+    assert finished.result.exists()
+
+
+def test_bad_arguments(lenses, tmp_path, threads):
+    with pytest.raises(TypeError, match="solver must be a Solver"):
+        run_here(lenses, tmp_path, threads, solver=3)
+    for shard in ((0, 2), (3, 2), "1/2", (1,)):
+        with pytest.raises(ValueError, match="shard must be"):
+            run_here(lenses, tmp_path, threads, shard=shard)
+    with pytest.raises(TypeError, match=r"executor must be a concurrent\.futures\.Executor"):
+        run_here(lenses, tmp_path, 3)
+
+
+def test_settings_are_json(lenses, tmp_path, threads):
+    run_here(lenses, tmp_path, threads)
+    assert json.loads((tmp_path / "settings.json").read_text())["factor"] == 1

@@ -1,0 +1,307 @@
+"""
+Which parameters of a lens are fitted, and the vector in which an optimiser moves them.
+
+The vector is regular where the parameters are not: axis ratio and angle become the two components of the
+ellipticity, (1 - q) / (1 + q) (cos 2 phi, sin 2 phi), which pass smoothly through a round lens, and radii
+become their logarithms, which cannot turn negative.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lenssuper.lens import CompositeLens, ExternalShear, LensModel
+from lenssuper.lens._parameters import Parameter
+from lenssuper.lens.interop import ellipticity
+
+__all__ = ["FreeParameters", "parameter_table"]
+
+# The flattest lens that is tried, as |e| = (1 - q) / (1 + q): q = 0.11
+_FLATTEST = 0.8
+# How far from an end of its range that does not belong to it a parameter stays, as a share of the range
+_ASIDE = 0.02
+# The error of an angle that is not known at all, in radian: of a uniform distribution over half a turn
+_ANY_ANGLE = math.pi / math.sqrt(12)
+# Typical uncertainty of a guess, by kind: what starts of a fit are spread over
+_SPREAD = {"log": 0.08, "ellipse": 0.12, "length": 0.04, "number": 0.05, "angle": 0.3}
+
+
+def parameter_table(lens: LensModel) -> dict[str, Parameter]:
+    """Give what is known of each parameter of a lens, by the names of ``lens.parameters``."""
+    if isinstance(lens, CompositeLens):
+        return {f"{name}.{p.name}": p for name, part in lens._named() for p in part._schema}
+    return {p.name: p for p in lens._schema}
+
+
+def _unobservable(lens: LensModel) -> set[str]:
+    """The parameters that move nothing but the source: the point that a shear leaves where it is."""
+    if isinstance(lens, CompositeLens):
+        shears = (name for name, part in lens._named() if isinstance(part, ExternalShear))
+        return {f"{name}.{axis}" for name in shears for axis in "xy"}
+    return {"x", "y"} if isinstance(lens, ExternalShear) else set()
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """A parameter that is an element of the vector itself, or by its logarithm."""
+
+    name: str
+    log: bool
+    lower: float
+    upper: float
+    kind: str
+
+    size = 1
+
+    @property
+    def names(self):
+        return (self.name,)
+
+    def pack(self, values):
+        value = values[self.name]
+        return [math.log(value) if self.log else value]
+
+    def unpack(self, vector):
+        return {self.name: math.exp(vector[0]) if self.log else float(vector[0])}
+
+    def slopes(self, vector):
+        return np.array([[math.exp(vector[0]) if self.log else 1.0]])
+
+    def inside(self, vector):
+        return np.clip(vector, self.lower, self.upper)
+
+
+@dataclass(frozen=True)
+class _Ellipse:
+    """Axis ratio and angle, as the components of an ellipticity."""
+
+    q: str
+    phi: str
+
+    size = 2
+    kind = "ellipse"
+
+    @property
+    def names(self):
+        return self.q, self.phi
+
+    def pack(self, values):
+        return list(ellipticity.components(values[self.q], values[self.phi]))
+
+    def unpack(self, vector):
+        q, phi = ellipticity.axis_ratio_and_angle(*map(float, vector))
+        return {self.q: q, self.phi: phi}
+
+    def slopes(self, vector):
+        """d(q, phi) / d(e1, e2); of a lens next to round the angle is held to be unknown, not infinite."""
+        e = max(math.hypot(*vector), 1e-6)
+        e1, e2 = (vector / e) if math.hypot(*vector) > 0 else (1.0, 0.0)
+        radial = -2 / (1 + e) ** 2
+        return np.array([[radial * e1, radial * e2], [-e2 / (2 * e), e1 / (2 * e)]])
+
+    def inside(self, vector):
+        return vector * min(1.0, _FLATTEST / max(math.hypot(*vector), 1e-12))
+
+
+class FreeParameters:
+    """
+    The parameters of a lens that are fitted.
+
+    Parameters
+    ----------
+    lens : LensModel
+        Gives the parameters that are not fitted, and the start of those that are.
+    free : iterable of str, optional
+        What to fit, by the names of ``lens.parameters``; by default all but the origin of an external shear,
+        which moves nothing but the source.
+    fixed : iterable of str, optional
+        What not to fit; the name of a component stands for all its parameters.
+    priors : mapping of str to (mean, standard deviation), optional
+        Gaussian priors, as Quantities where the parameter is one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a name is not one of the lens, nothing is left to fit, or a prior is not a mean and a positive
+        standard deviation.
+    """
+
+    def __init__(
+        self,
+        lens: LensModel,
+        *,
+        free: Iterable[str] | None = None,
+        fixed: Iterable[str] = (),
+        priors: Mapping[str, tuple] | None = None,
+    ) -> None:
+        self.template = lens
+        self._table = parameter_table(lens)
+        wanted = _chosen(lens, self._table, free, fixed)
+        self._blocks = _blocks(self._table, wanted, lens._values())
+        self.names = tuple(name for block in self._blocks for name in block.names)
+        self.start = self.pack(lens)
+        self._priors = _priors(priors, self._table, self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def pack(self, lens: LensModel) -> np.ndarray:
+        """Give the vector of a lens of this kind."""
+        values = lens._values()
+        return np.array([x for block in self._blocks for x in block.pack(values)], dtype=np.float64)
+
+    def values(self, vector: np.ndarray) -> dict[str, float]:
+        """Give all parameters as plain numbers (arcsec, radian, 1)."""
+        values = self.template._values()
+        for block, part in self._parts(vector):
+            values.update(block.unpack(part))
+        return values
+
+    def lens(self, vector: np.ndarray) -> LensModel:
+        """Give the lens of a vector."""
+        values = self.values(vector)
+        return self.template.replace(**{n: self._table[n].to_public(values[n]) for n in self.names})
+
+    def inside(self, vector: np.ndarray) -> np.ndarray:
+        """Bring a vector into the range of its parameters."""
+        return np.concatenate([block.inside(part) for block, part in self._parts(vector)])
+
+    def slopes(self, vector: np.ndarray) -> np.ndarray:
+        """Give the derivatives of the parameters, in the order of `names`, with respect to the vector."""
+        slopes = np.zeros((len(self), len(self)))
+        first = 0
+        for block, part in self._parts(vector):
+            last = first + block.size
+            slopes[first:last, first:last] = block.slopes(part)
+            first = last
+        return slopes
+
+    @property
+    def spread(self) -> np.ndarray:
+        """How far from the truth an element of a guess may be."""
+        kinds = (block.kind for block in self._blocks for _ in range(block.size))
+        return np.array([_SPREAD[kind] for kind in kinds])
+
+    def covariance(self, vector: np.ndarray, of_vector: np.ndarray) -> np.ndarray:
+        """Give the covariance of the parameters, in the order of `names`, from that of the vector."""
+        slopes = self.slopes(vector)
+        covariance = slopes @ of_vector @ slopes.T
+        scale = np.ones(len(self))
+        for k, name in enumerate(self.names):
+            if self._table[name].kind == "angle":
+                scale[k] = min(1.0, _ANY_ANGLE / max(math.sqrt(covariance[k, k]), 1e-300))
+        return covariance * np.outer(scale, scale)
+
+    def prior_residuals(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Give (value - mean) / std for each prior, and the derivatives with respect to the vector."""
+        residuals, rows = [], []
+        if self._priors:
+            values, slopes = self.values(vector), self.slopes(vector)
+            for name, (mean, std) in self._priors.items():
+                difference = values[name] - mean
+                if self._table[name].kind == "angle":  # an axis has no head and tail
+                    difference = (difference + math.pi / 2) % math.pi - math.pi / 2
+                residuals.append(difference / std)
+                rows.append(slopes[self.names.index(name)] / std)
+        return np.array(residuals), np.array(rows).reshape(-1, len(self))
+
+    def public(self, name: str, number: float):
+        """Give a number as the lens has it: a Quantity, or itself."""
+        return self._table[name].to_public(float(number))
+
+    def _parts(self, vector):
+        first = 0
+        for block in self._blocks:
+            yield block, np.asarray(vector[first : first + block.size], dtype=np.float64)
+            first += block.size
+
+
+def _chosen(lens, table, free, fixed):
+    """The names to fit, in the order of the lens's parameters."""
+    fixed = _names(table, fixed, "fixed")
+    if free is not None:
+        free = _names(table, free, "free")
+        both = free & fixed
+        if both:
+            raise ValueError(f"{sorted(both)[0]!r} is both in free and in fixed")
+        lost = free & _unobservable(lens)
+        if lost:
+            raise ValueError(
+                f"free must not hold {sorted(lost)[0]!r}: the origin of a shear moves nothing but the source"
+            )
+    else:
+        free = set(table) - fixed - _unobservable(lens)
+    if not free:
+        raise ValueError("no parameter of the lens is left to fit: all are fixed")
+    return [name for name in table if name in free]
+
+
+def _names(table, given, argument):
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError(f"{argument} must be a list of parameter names; got {given!r}")
+    found = set()
+    for name in given:
+        of_component = {key for key in table if key.partition(".")[0] == name}
+        if name not in table and not of_component:
+            raise ValueError(f"{argument} has {name!r}, but this lens has {', '.join(table)}")
+        found |= of_component or {name}
+    return found
+
+
+def _blocks(table, names, values):
+    blocks = []
+    for name in names:
+        stem, _, last = name.rpartition(".")
+        twin = {"q": "phi", "phi": "q"}.get(last)
+        if twin is not None:
+            twin = f"{stem}.{twin}" if stem else twin
+        if twin in names:
+            if last == "q":
+                blocks.append(_Ellipse(name, twin))
+            continue
+        blocks.append(_plain(name, table[name], values[name]))
+    return blocks
+
+
+def _plain(name, parameter, value):
+    if parameter.kind == "length" and parameter.lower == 0:
+        if not value > 0:
+            raise ValueError(f"{name} must be above 0 in a guess for it to be fitted; got {value}")
+        return _Plain(name, True, -math.inf, math.inf, "log")
+    lower, upper = parameter.lower, parameter.upper
+    room = _ASIDE * (upper - lower) if math.isfinite(upper - lower) else 0.0
+    lower += room if lower in parameter.excluded else 0.0
+    upper -= room if upper in parameter.excluded else 0.0
+    return _Plain(name, False, lower, upper, parameter.kind)
+
+
+def _priors(priors, table, names):
+    if priors is None:
+        return {}
+    if not isinstance(priors, Mapping):
+        raise TypeError(f"priors must map names to (mean, standard deviation); got {priors!r:.80}")
+    checked = {}
+    for name, prior in priors.items():
+        if name not in names:
+            raise ValueError(f"priors has {name!r}, which is not fitted; fitted are {', '.join(names)}")
+        try:
+            mean, std = prior
+        except (TypeError, ValueError):
+            raise TypeError(f"priors[{name!r}] must be (mean, standard deviation); got {prior!r}") from None
+        mean, std = table[name].to_float(mean), _width(name, table[name], std)
+        checked[name] = mean, std
+    return checked
+
+
+def _width(name, parameter, std):
+    from lenssuper._units import to_arcsec, to_number, to_radian
+
+    convert = {"length": to_arcsec, "angle": to_radian, "number": to_number}[parameter.kind]
+    width = float(convert(std, f"the standard deviation of {name}"))
+    if not width > 0:
+        raise ValueError(f"the standard deviation of {name} in priors must be positive; got {std}")
+    return width

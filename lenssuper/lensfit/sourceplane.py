@@ -1,0 +1,85 @@
+"""Where the source of a fit may be: its grid, and how bright it may be where."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import fft, ndimage
+
+from lenssuper._units import arcsec
+from lenssuper.exceptions import ObservationError
+from lenssuper.grid import PixelGrid
+from lenssuper.lens import LensModel
+from lenssuper.observation import Observation
+
+__all__ = ["envelope", "light_grid", "moved_to"]
+
+# Light at the ends of the distribution that does not decide on the size of the grid
+_OUTLIERS = 0.5
+# Free space around the light, as a share of half its size: a source that is cut off bends the lens
+_MARGIN = 0.6
+# The most pixels
+_LARGEST = 9000
+# Relative brightness up to which there may be light anywhere, and how far light is expected around light, in
+# observed pixels
+_FLOOR, _AROUND = 0.02, 0.9
+
+
+def light_grid(observation: Observation, lens: LensModel, lit: np.ndarray, finer: float) -> PixelGrid:
+    """
+    Give a grid around the light of the source.
+
+    Parameters
+    ----------
+    observation : Observation
+    lens : LensModel
+    lit : ndarray of bool, shape (ny, nx)
+        Observed pixels with light of the source.
+    finer : float
+        Pixels of the source along the side of an observed one.
+
+    Raises
+    ------
+    ObservationError
+        If the lens takes the light nowhere.
+    """
+    x, y = (v[lit] for v in np.broadcast_arrays(*observation.grid._centers()))
+    alpha_x, alpha_y = lens._deflection(x, y)
+    places = np.stack([x - alpha_x, y - alpha_y])
+    places = places[:, np.isfinite(places).all(axis=0)]
+    if not places.size:
+        raise ObservationError("the lens deflects no pixel with light to a finite place")
+    low, high = np.percentile(places, [_OUTLIERS, 100 - _OUTLIERS], axis=1)
+    side = observation.grid._side
+    margin = max(_MARGIN * np.max(high - low) / 2, 2 * side)
+    low, high = low - margin, high + margin
+    scale = max(side / finer, np.sqrt(np.prod(high - low) / _LARGEST))
+    nx, ny = (fft.next_fast_len(int(np.ceil(width / scale)), real=True) for width in high - low)
+    return PixelGrid(
+        (ny, nx), arcsec(scale), center=arcsec((low + high) / 2), reference=observation.grid.reference
+    )
+
+
+def envelope(source: np.ndarray, grid: PixelGrid, side: float) -> np.ndarray:
+    """
+    Give the standard deviation to expect of each pixel, relative to the largest, from a first source.
+
+    What wins in the reconstruction of lensed sources is smoothness relative to brightness (Nightingale, Dye &
+    Massey 2018, MNRAS 478, 4738, section 3.3, who weigh source pixels by a first solution likewise).
+
+    Parameters
+    ----------
+    source : ndarray, shape (ny, nx)
+    grid : PixelGrid
+        Its pixels.
+    side : float
+        Side of an observed pixel, in arcsec.
+    """
+    smooth = ndimage.gaussian_filter(np.maximum(source, 0.0), _AROUND * side / grid._side)
+    top = smooth.max()
+    return _FLOOR + (smooth / top if top > 0 else np.ones_like(smooth))
+
+
+def moved_to(grid: PixelGrid, source: np.ndarray, source_grid: PixelGrid) -> np.ndarray:
+    """Give a source on another grid, by interpolation."""
+    columns, rows = source_grid._to_pixel(*np.broadcast_arrays(*grid._centers()))
+    return ndimage.map_coordinates(source, [rows, columns], order=1, mode="constant")

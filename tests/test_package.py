@@ -42,6 +42,7 @@ ORDER = [
     ["superresolver"],
     ["lensfit"],
     ["plotting"],
+    ["report"],
     ["catalog"],
     ["cli"],
     ["__main__"],

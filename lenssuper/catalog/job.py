@@ -16,6 +16,7 @@ from lenssuper._files import atomic_write
 from lenssuper.catalog.table import Entry
 from lenssuper.lens import LensModel
 from lenssuper.observation import read_observation
+from lenssuper.report import thumbnail, write_report
 from lenssuper.solvers import Solver
 from lenssuper.superresolver import SuperResolver
 
@@ -43,7 +44,7 @@ class Job:
     solver : Solver
     seed : int
     pictures : bool
-        Whether to draw the result.
+        Whether to write a page with pictures of the result.
     """
 
     entry: Entry
@@ -64,9 +65,14 @@ class Job:
         return Path(self.output) / f"{self.entry.name}.json"
 
     @property
+    def page(self) -> Path:
+        """Where the page on it is written."""
+        return Path(self.output) / f"{self.entry.name}.html"
+
+    @property
     def picture(self) -> Path:
-        """Where the drawing is written."""
-        return Path(self.output) / f"{self.entry.name}.png"
+        """Where the small picture for the index is written."""
+        return Path(self.output) / f"{self.entry.name}_small.png"
 
 
 def run_job(job: Job) -> dict:
@@ -139,8 +145,11 @@ def _super_resolve(job):
     result = resolver(observation)
     result.write(job.result, overwrite=True)
     if job.pictures:
+        name = job.entry.name
+        links = {"all lenses": "index.html", "result": f"{name}.fits"}
+        write_report(result, job.page, title=name, links=links, overwrite=True)
         with atomic_write(job.picture, overwrite=True) as beside:
-            result.plot().savefig(beside, format="png", dpi=80)
+            beside.write_bytes(thumbnail(result))
     return {
         "chi2": result.chi2,
         "n_pixels": result.n_pixels,

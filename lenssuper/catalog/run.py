@@ -19,6 +19,7 @@ from lenssuper.catalog.job import Job, StorageFullError, read_record
 from lenssuper.catalog.queue import Queue
 from lenssuper.catalog.table import read_catalogue
 from lenssuper.grid import check_count
+from lenssuper.report import write_index
 from lenssuper.solvers import LogNormal, Solver
 
 __all__ = ["run", "summarise"]
@@ -45,9 +46,9 @@ def run(
     """
     Super-resolve all lenses of a catalogue.
 
-    Each lens gets a FITS file (`~lenssuper.SuperResolution.read`), a picture, and a record of how it went. A
-    run that ended, however it did, is taken up by the same call: what has succeeded is not done again. A lens
-    that fails, or kills its worker, fails alone.
+    Each lens gets a FITS file (`~lenssuper.SuperResolution.read`), a page with pictures, and a record of how
+    it went; ``index.html`` lists all. A run that ended, however it did, is taken up by the same call: what
+    has succeeded is not done again. A lens that fails, or kills its worker, fails alone.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def run(
     retry_failed : bool, optional
         Whether to try again what failed in an earlier run.
     pictures : bool, optional
-        Whether to draw each result.
+        Whether to write a page with pictures of each result.
     seed : int, optional
         A lens gets the same result whatever the number of workers and the order.
     progress : bool, optional
@@ -191,7 +192,9 @@ def summarise(output: str | os.PathLike, names: list[str] | None = None) -> QTab
 def _write_summary(output, names, shard):
     name = "summary.ecsv" if shard is None else f"summary-{shard[0]}-of-{shard[1]}.ecsv"
     try:
+        summary = summarise(output, names)
         with atomic_write(output / name, overwrite=True) as beside:
-            summarise(output, names).write(beside, format="ascii.ecsv", overwrite=True)
+            summary.write(beside, format="ascii.ecsv", overwrite=True)
+        write_index(summarise(output) if shard else summary, output / "index.html", overwrite=True)
     except OSError as error:
         raise StorageFullError(error.errno, f"{output}: {error.strerror}") from error

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from lenssuper.lens import LensModel
     from lenssuper.observation import Observation
+    from lenssuper.result import SuperResolution
 
 __all__ = ["add"]
 
@@ -58,6 +59,7 @@ def _add_output(group):
     group.add_argument(
         "--png", type=Path, metavar="OUT.png", help="picture of the result (default: OUT.png, beside it)"
     )
+    group.add_argument("--html", type=Path, metavar="OUT.html", help="page on the result for a browser")
     add_overwrite(group)
 
 
@@ -86,15 +88,24 @@ def _run(options: argparse.Namespace) -> None:
     picture = options.png or output.with_suffix(".png")
     if picture == output:
         raise ValueError(f"--output is the FITS file, and must not have the name of the picture, {picture}")
-    check_writable([picture], overwrite=options.overwrite)
+    pages = [] if options.html is None else [options.html]
+    check_writable([picture, *pages], overwrite=options.overwrite)
     from lenssuper.lens import LensModel
 
     lens = LensModel.read(options.lens)
     result = super_resolve(options, lens, _prepared(options, lens))
     result.write(output, overwrite=options.overwrite)
     write_png(result, picture, overwrite=options.overwrite)
+    for page in pages:
+        _write_page(result, page, options.overwrite)
     say(options, result.summary())
-    say(options, f"wrote    {output}\n         {picture}")
+    say(options, "wrote    " + "\n         ".join(map(str, (output, picture, *pages))))
+
+
+def _write_page(result: SuperResolution, path: Path, overwrite: bool) -> None:
+    from lenssuper.report import write_report
+
+    write_report(result, path, overwrite=overwrite)
 
 
 def _prepared(options: argparse.Namespace, lens: LensModel) -> Observation:

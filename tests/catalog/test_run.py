@@ -68,7 +68,8 @@ def test_every_lens_gets_its_result_and_a_bad_one_fails_alone(lenses, tmp_path, 
         result = SuperResolution.read(tmp_path / f"{row['name']}.fits")
         assert result.chi2 == pytest.approx(row["chi2"])
         assert result.reduced_chi2 == pytest.approx(row["reduced_chi2"])
-        assert (tmp_path / f"{row['name']}.png").read_bytes().startswith(b"\x89PNG")
+        assert (tmp_path / f"{row['name']}_small.png").read_bytes().startswith(b"\x89PNG")
+        assert f'href="{row["name"]}.html"' in (tmp_path / "index.html").read_text()
         assert row["time"] > 0 * u.s
     written = QTable.read(tmp_path / "summary.ecsv")
     assert list(written["status"]) == list(summary["status"])

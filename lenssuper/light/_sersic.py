@@ -180,7 +180,7 @@ def _near_pixels(cx, cy, left, bottom, a11, a12, a22, n, b, db, derivatives):
 
 
 @compiled
-def averages(cx, cy, a11, a12, a22, n, b, db, transform, tol, image, slopes):
+def averages(cx, cy, a11, a12, a22, n, b, db, transform, tol, border, image, slopes):
     """
     Fill ``image`` with the means over the pixels, and ``slopes`` with derivatives unless it is empty.
 
@@ -196,6 +196,8 @@ def averages(cx, cy, a11, a12, a22, n, b, db, transform, tol, image, slopes):
         Derivatives of cx, cy, a11, a12, a22, n by the k parameters that are asked for.
     tol : float
         Largest error relative to the pixel.
+    border : int
+        Pixels at each edge whose error may be larger, up to 1e-2.
     image : array, shape (ny, nx)
     slopes : array, shape (k, ny, nx) or (0, ny, nx)
     """
@@ -214,6 +216,8 @@ def averages(cx, cy, a11, a12, a22, n, b, db, transform, tol, image, slopes):
     out = np.zeros(7)
     for j in range(ny):
         for i in range(nx):
+            inside = border <= i < nx - border and border <= j < ny - border
+            limit = tol if inside else max(tol, 1e-2)
             if reaches and left <= i <= left + 2 and bottom <= j <= bottom + 2:
                 out[:] = near[int(j - bottom), int(i - left)]
             else:
@@ -236,7 +240,7 @@ def averages(cx, cy, a11, a12, a22, n, b, db, transform, tol, image, slopes):
                             n,
                             b,
                             db,
-                            tol,
+                            limit,
                             half * side,
                             side * side,
                             out,

@@ -17,9 +17,11 @@ from lenssuper.operators._convolution import StridedConvolution
 
 __all__ = ["CuspBlur"]
 
-# The squares: pixels along the side of an observed one, and the radius in observed pixels. Chosen by trying n
-# up to 8 with PSFs of FWHM from 1.2 to 6 pixels.
-_SQUARES = ((5, 6.5), (25, 0.9), (125, 0.18))
+# The squares: pixels along the side of an observed one, and the radius in observed pixels, for PSFs that are
+# narrow and for those that are wide. Chosen by trying n up to 8 with PSFs of FWHM from 1.2 to 6 pixels.
+_NARROW, _WIDE = ((5, 6.5), (25, 0.9), (125, 0.18)), ((3, 7.5), (15, 1.5), (75, 0.3))
+# Area in observed pixels within which a wide PSF is above half of its peak: FWHM of 3.3 pixels
+_WIDE_AREA = 8.5
 # Turns values at points into averages over a pixel, to sixth order: in Fourier space 1 - k^2/24 + k^4/1920,
 # with k^2 and k^4 written as second and fourth differences.
 _POINT_TO_AVERAGE = np.array([-17, 308, 5178, 308, -17]) / 5760
@@ -48,7 +50,8 @@ class CuspBlur:
     Notes
     -----
     A profile is given as a function of a lattice (first pixel, pixels along the side of an observed one,
-    shape) that returns images (k, ny, nx) of means over its pixels.
+    shape, and how many pixels at the edges are outside of the field and need less care) that returns images
+    (k, ny, nx) of means over its pixels.
     """
 
     def __init__(self, psf, out_shape, *, oversampling=1, includes_pixel=True, fine=True):
@@ -66,9 +69,9 @@ class CuspBlur:
         Parameters
         ----------
         profile : callable
-            ``profile(first, factor, shape)`` gives means (k, ny, nx) over a lattice of pixels ``factor``
-            times finer than the observed ones, ``first`` (column, row) the outer corner, in observed pixels,
-            of its first one.
+            ``profile(first, factor, shape, border=0)`` gives means (k, ny, nx) over a lattice of pixels
+            ``factor`` times finer than the observed ones, ``first`` (column, row) the outer corner, in
+            observed pixels, of its first one.
         center : (float, float)
             Where the profile is cuspy: (column, row).
 
@@ -79,7 +82,7 @@ class CuspBlur:
         if self._native is None:
             return profile((-0.5, -0.5), 1, self._out_shape)
         pad = self._native.pad
-        images = profile((-0.5 - pad, -0.5 - pad), 1, self._native.in_shape)
+        images = profile((-0.5 - pad, -0.5 - pad), 1, self._native.in_shape, pad)
         center = np.clip(center, -1e6, 1e6)
         middle = np.round(center).astype(int)
         overlap = self._cusp and _overlap(middle, self._cusp.far, self._out_shape)
@@ -110,30 +113,34 @@ class _Cusp:
     """What finer pixels around the centre add to an image."""
 
     def __init__(self, psf, **options):
-        (factor, radius), *inner = _SQUARES
-        difference = _difference(_binned_kernel(psf, factor, **options), _binned_kernel(psf, 1, **options))
+        area = np.count_nonzero(psf > 0.5 * psf.max()) / options["oversampling"] ** 2
+        self._squares = _WIDE if area > _WIDE_AREA else _NARROW
+        (factor, radius), *inner = self._squares
+        difference = _difference(
+            _binned_kernel(psf, factor, **options), _binned_kernel(psf, 1, **options), factor
+        )
         self._reach = (len(difference) // factor - 1) // 2
         side = round(2 * radius) + 2 * self._reach
         self._operator = StridedConvolution(difference, factor, (side, side))
         self.far = side // 2
-        self._tapers = [_taper(factor, radius) for factor, radius in _SQUARES]
-        self._moves = [_Move(*outer, *square) for outer, square in zip(_SQUARES, inner, strict=False)]
+        self._tapers = [_taper(factor, radius) for factor, radius in self._squares]
+        self._moves = [_Move(*outer, *square) for outer, square in zip(self._squares, inner, strict=False)]
 
     def light(self, profile, center, middle):
         """The light in the fine pixels, and how much of it was moved to each observed one."""
-        factor, radius = _SQUARES[0]
+        factor, radius = self._squares[0]
         stamp, moved = self._gather(profile, center, 0, middle - radius)
         n = stamp.shape[-1] // factor
         return stamp, moved.reshape(-1, n, factor, n, factor).mean((2, 4))
 
     def blur(self, stamp):
         """What the fine pixels add to the observed ones in the square of half-size ``far``."""
-        edge = (2 * self._reach * _SQUARES[0][0],) * 2
+        edge = (2 * self._reach * self._squares[0][0],) * 2
         return self._operator.forward(np.pad(stamp, ((0, 0), edge, edge)))
 
     def _gather(self, profile, center, level, first):
         """Light in a square whose outer corner is ``first``, and what of it was moved between its pixels."""
-        factor, _ = _SQUARES[level]
+        factor, _ = self._squares[level]
         taper = self._tapers[level]
         stamp = profile(tuple(first), factor, taper.shape) * taper
         moved = np.zeros_like(stamp)
@@ -200,9 +207,8 @@ def _binned_kernel(psf, factor, *, oversampling, includes_pixel):
     return np.pad(kernel, [((full - n) // 2,) * 2 for n in kernel.shape])
 
 
-def _difference(kernel, coarse):
+def _difference(kernel, coarse, factor):
     """A kernel on fine pixels less one on observed pixels, cut off where nothing is left of it."""
-    factor = _SQUARES[0][0]
     spread = np.kron(coarse, np.full((factor, factor), factor**-2.0))
     side = max(*kernel.shape, *spread.shape)
     kernel, spread = (np.pad(k, [((side - n) // 2,) * 2 for n in k.shape]) for k in (kernel, spread))

@@ -197,8 +197,11 @@ class Components:
         if derivatives:
             slopes = [every[self._slots[column][1]] for m, column in self.slopes() if m == k]
 
-        def images(matrix, origin, shape, tol):
-            image, out = averages_of_form(matrix, origin, shape, (x, y), form, np.exp(log_n), slopes, tol=tol)
+        def images(matrix, origin, shape, tol, border=0):
+            options = {"tol": tol, "border": border}
+            image, out = averages_of_form(
+                matrix, origin, shape, (x, y), form, np.exp(log_n), slopes, **options
+            )
             return np.concatenate([image[np.newaxis], out])
 
         return images, (x, y)

@@ -12,6 +12,8 @@ from lenssuper.light.components import Components
 
 __all__ = ["ConstantRenderer", "Renderer", "SkyRenderer"]
 
+_FINE_TOL = 3e-3
+
 
 class Renderer(ABC):
     """
@@ -128,8 +130,10 @@ class SkyRenderer(Renderer):
     def _render(self, k, theta, derivatives):
         images, center = self._components.profile(k, theta, derivatives)
 
-        def on_lattice(first, factor, shape):
+        def on_lattice(first, factor, shape, border=0):
             origin = self._origin + self._matrix @ (np.asarray(first) + 0.5 / factor)
-            return images(self._matrix / factor, origin, shape, self._tol)
+            # of fine pixels only the difference from coarser ones is used
+            tol = self._tol if factor == 1 else max(self._tol, _FINE_TOL)
+            return images(self._matrix / factor, origin, shape, tol, border)
 
         return self._blur(on_lattice, self._inverse @ (np.asarray(center) - self._origin))

@@ -78,7 +78,7 @@ def quadratic_form(R_e: float, q: float, phi: float) -> tuple[np.ndarray, np.nda
     return form, slopes
 
 
-def averages_of_form(matrix, origin, shape, center, form, n, slopes=None, *, tol=1e-6):
+def averages_of_form(matrix, origin, shape, center, form, n, slopes=None, *, tol=1e-6, border=0):
     """
     Give the means over pixels of a profile whose shape is a quadratic form.
 
@@ -96,6 +96,8 @@ def averages_of_form(matrix, origin, shape, center, form, n, slopes=None, *, tol
         How centre, form and n change with each parameter for which a derivative is wanted.
     tol : float, optional
         Largest error relative to the pixel.
+    border : int, optional
+        Pixels at each edge whose error may be larger, up to 1e-2.
 
     Returns
     -------
@@ -112,7 +114,7 @@ def averages_of_form(matrix, origin, shape, center, form, n, slopes=None, *, tol
         row[2:] = d_a[0, 0], d_a[0, 1], d_a[1, 1], d_n
     b, db = _b_and_slope(float(n))
     image, out = np.empty(shape), np.empty((len(transform), *shape))
-    averages(cx, cy, a[0, 0], a[0, 1], a[1, 1], float(n), b, db, transform, tol, image, out)
+    averages(cx, cy, a[0, 0], a[0, 1], a[1, 1], float(n), b, db, transform, tol, border, image, out)
     return image, out
 
 

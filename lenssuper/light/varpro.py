@@ -180,10 +180,9 @@ class _Problem:
 
     def __init__(self, renderers, data, weights, nonnegative):
         self._renderers = list(renderers)
-        self._used = weights > 0
-        self._shape = data.shape
-        self._root = np.sqrt(weights[self._used])
-        self._target = data[self._used] * self._root
+        self._used = weights.ravel() > 0
+        self._root = np.sqrt(weights.ravel()[self._used])
+        self._target = data.ravel()[self._used] * self._root
         counts = [r.n_parameters for r in self._renderers]
         self._parts = np.split(np.arange(sum(counts)), np.cumsum(counts)[:-1])
         first = np.cumsum([0, *(r.n_columns for r in self._renderers)])
@@ -204,60 +203,58 @@ class _Problem:
             r.columns_and_derivatives(theta[part])
             for r, part in zip(self._renderers, self._parts, strict=True)
         ]
-        self._a = np.concatenate([self._whiten(c) for c, _ in both]).T
-        self._d = np.concatenate([self._whiten(d) for _, d in both]).T
-        self._c = solve_amplitudes(self._a, self._target, self._nonnegative)
+        self._images = np.concatenate([c for c, _ in both])
+        self._a = self._whiten(self._images)
+        self._d = np.concatenate([self._whiten(d) for _, d in both])
+        self._c = solve_amplitudes(self._a.T, self._target, self._nonnegative)
         self._theta = theta.copy()
         self.count += 1
 
     def _whiten(self, images):
-        return images[:, self._used] * self._root
+        images = images.reshape(len(images), self._used.size)
+        return (images if self._used.all() else images[:, self._used]) * self._root
 
     def residual(self, theta):
         """(model - data) / sigma with the best amplitudes."""
         self._evaluate(theta)
-        return self._a @ self._c - self._target
+        return self._c @ self._a - self._target
 
     def jacobian(self, theta):
         """Derivatives (pixels, P) of `residual`."""
         residual = self.residual(theta)
-        a = self._a[:, self._active()]
-        q, r, order = qr(a, mode="economic", pivoting=True)
+        q, r, order = qr(self._a[self._active()].T, mode="economic", pivoting=True)
         rank = np.count_nonzero(np.abs(np.diag(r)) > 1e-12 * np.abs(r[0, 0])) if r.size else 0
         q, r = q[:, :rank], r[:rank, :rank]
         # dA c, with the part that the amplitudes take up removed
         moved = self._full_slopes()
-        out = moved - q @ (q.T @ moved)
+        out = moved - (moved @ q) @ q.T
         # the change of the space of the columns: (A^+)^T dA^T (residual)
-        change = np.zeros((self._columns, out.shape[1]))
-        np.add.at(change, (self._column_of, self._parameter_of), self._d.T @ residual)
+        change = np.zeros((self._columns, len(out)))
+        np.add.at(change, (self._column_of, self._parameter_of), self._d @ residual)
         change = change[self._active()][order[:rank]]
-        return out - q @ solve_triangular(r, change, trans="T") if rank else out
+        return (out - solve_triangular(r, change, trans="T").T @ q.T if rank else out).T
 
     def _active(self):
         return ~(self._nonnegative & (self._c == 0))
 
     def _full_slopes(self):
-        """Derivatives of the model at fixed amplitudes."""
-        out = np.zeros((self._target.size, sum(p.size for p in self._parts)))
-        for image, column, parameter in zip(self._d.T, self._column_of, self._parameter_of, strict=True):
-            out[:, parameter] += image * self._c[column]
+        """Derivatives (P, pixels) of the model at fixed amplitudes."""
+        out = np.zeros((sum(p.size for p in self._parts), self._target.size))
+        for image, column, parameter in zip(self._d, self._column_of, self._parameter_of, strict=True):
+            out[parameter] += image * self._c[column]
         return out
 
     def result(self, theta, free, count, converged, message):
         residual = self.residual(theta)
         keep = np.concatenate([free, self._active()])
-        jacobian = np.concatenate([self._full_slopes(), self._a], axis=1)[:, keep]
+        jacobian = np.concatenate([self._full_slopes(), self._a])[keep]
         covariance = np.zeros((keep.size, keep.size))
         covariance[np.ix_(keep, keep)] = _inverse_of_square(jacobian)
-        columns = np.concatenate(
-            [r.columns(theta[part]) for r, part in zip(self._renderers, self._parts, strict=True)]
-        )
         return VarProResult(
             theta=theta,
             amplitudes=self._c,
             covariance=covariance,
-            model=np.tensordot(self._c, columns, 1),
+            model=np.tensordot(self._c, self._images, 1),
             chi2=float(residual @ residual),
             n_evaluations=count,
             converged=converged,
@@ -265,11 +262,11 @@ class _Problem:
         )
 
 
-def _inverse_of_square(jacobian):
-    """(J^T J)^-1, where directions that the data do not measure are infinitely uncertain."""
-    scale = np.linalg.norm(jacobian, axis=0)
-    dead = scale == 0
-    scale[dead] = 1
-    values, vectors = np.linalg.eigh((jacobian / scale).T @ (jacobian / scale))
+def _inverse_of_square(slopes):
+    """(S S^T)^-1, where directions that the data do not measure are all but infinitely uncertain."""
+    scale = np.linalg.norm(slopes, axis=1)
+    scale[scale == 0] = 1
+    slopes = slopes / scale[:, np.newaxis]
+    values, vectors = np.linalg.eigh(slopes @ slopes.T)
     values = np.maximum(values, 1e-14 * max(values.max(initial=0.0), 1e-300))
     return (vectors / values) @ vectors.T / np.outer(scale, scale)

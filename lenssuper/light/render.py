@@ -12,7 +12,7 @@ from lenssuper.light.components import Components
 
 __all__ = ["ConstantRenderer", "Renderer", "SkyRenderer"]
 
-_FINE_TOL = 3e-3
+_FINE_TOL = 1e-3
 
 
 class Renderer(ABC):

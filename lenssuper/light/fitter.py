@@ -268,8 +268,8 @@ class SersicFitter:
     def _until_bic_rises(self, search):
         found = search.first()
         for _ in self._bar(range(2, self.max_components + 1)):
-            more = search.add(found)
-            if more.amplitudes.min() == 0 or more.bic >= found.bic:
+            more = search.add_if_worth_it(found)
+            if more is None:
                 return found, []
             found = more
         if self.max_components == 1:

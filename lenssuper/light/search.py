@@ -21,7 +21,7 @@ __all__ = ["Found", "Search"]
 _SIDE, _SIDE_OF_MORE, _PIXELS_IN_SIGMA = 32, 96, 1.5
 # Accuracy of the means over pixels relative to chi-square's share, and where a search ends.
 _ROUGH, _EXACT = {"tol": 1e-3, "fine": False}, {"tol": 1e-5}
-_ROUGH_END, _EXACT_END = 1e-3, 1e-7
+_ROUGH_END, _EXACT_END, _EXACT_END_OF_MORE = 1e-3, 1e-7, 1e-5
 # Starts of the first component: n, and R_e in units of that of a Gaussian with the moments of the galaxy.
 _STARTS = [
     (n, size)
@@ -115,7 +115,7 @@ class Search:
             observation.data,
             observation.weights,
             nonnegative=[True] * n + [False] * (len(renderers) - 1),
-            tolerance=_ROUGH_END if rough else _EXACT_END,
+            tolerance=_ROUGH_END if rough else _EXACT_END if n == 1 else _EXACT_END_OF_MORE,
             max_iter=max_iter,
         )
         used = np.count_nonzero(observation.weights) / self._correlation
@@ -174,6 +174,16 @@ class Search:
         tried = [self.solve(p, self._medium, 25) for p in _different(starts)]
         best = min(tried, key=lambda f: f.result.chi2)
         return self.solve(best.parameters) if exact else best
+
+    def add_if_worth_it(self, found: Found) -> Found | None:
+        """Add a component if the Bayesian information criterion says so."""
+        before = self.solve(found.parameters, self._medium, 25)
+        rough = self.add(found, exact=False)
+        # what gains much less than its parameters cost on few pixels needs not be tried on all
+        if rough.amplitudes.min() == 0 or rough.bic > before.bic + 0.5 * abs(before.bic - before.result.chi2):
+            return None
+        more = self.solve(rough.parameters)
+        return more if more.amplitudes.min() > 0 and more.bic < found.bic else None
 
     def _starts_of_more(self, found):
         old = found.parameters

@@ -64,7 +64,7 @@ def write_contents(contents, table, residual, path: str | os.PathLike, overwrite
     info = _info(contents)
     hdus = [
         fits.PrimaryHDU(),
-        fits.table_to_hdu(table, character_as_bytes=True),
+        _table(table),
         _image("MODEL", contents.model, grid, unit, "profiles and sky, as observed"),
         _image("RESIDUAL", residual, grid, unit, "DATA less MODEL; 0 where not used"),
         fits.ImageHDU(contents.parameters, name="PARAMS"),
@@ -73,7 +73,6 @@ def write_contents(contents, table, residual, path: str | os.PathLike, overwrite
         _image("UNCERT", observation.sigma, grid, unit, "standard deviation of DATA"),
         _image("MASK", observation.mask.astype(np.uint8), grid, None, "1 = not used"),
     ]
-    hdus[1].name = "COMPONENTS"
     if observation.psf is not None:
         hdus.append(fits.ImageHDU(observation.psf, name="PSFIMAGE"))
     texts = [json.dumps(value) for value in info.values()]
@@ -89,6 +88,20 @@ def write_contents(contents, table, residual, path: str | os.PathLike, overwrite
     header["DATE"] = (Time.now().isot, "when (UTC)")
     with atomic_write(path, overwrite=overwrite) as beside:
         fits.HDUList(hdus).writeto(beside, checksum=True)
+
+
+def _table(table):
+    # units such as electron, which FITS does not know, are written as they are
+    columns = [
+        fits.Column(
+            name,
+            "D",
+            unit=str(getattr(table[name], "unit", None) or "") or None,
+            array=np.asarray(table[name], float),
+        )
+        for name in table.colnames
+    ]
+    return fits.BinTableHDU.from_columns(columns, name="COMPONENTS")
 
 
 def _image(name, values, grid, unit, comment):

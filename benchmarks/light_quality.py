@@ -29,6 +29,7 @@ from lenssuper import Observation, PixelGrid, SersicFitter
 from lenssuper.exceptions import LensSuperWarning
 from lenssuper.galaxies import CutoutFolder, Galaxy10, mock_galaxies, with_noise
 
+COLUMNS = ("error", "r2", "skill", "cpu", "seconds")
 MARKS = (".. light table: begin", ".. light table: end")
 BASELINES = {"black": "Black image", "constant": "Constant: the median", "noise": "Noise alone"}
 # How each method is called, and what it is called in the table.
@@ -108,26 +109,24 @@ def measure(galaxy: CCDData, scaled: Scaled, options: dict, k: int, seed: int) -
 
 def rows(galaxies: list[CCDData], options: argparse.Namespace) -> Iterator[dict]:
     """Give a record for each galaxy, method and K, and print it."""
-    print(line(["galaxy", "method", "K", "error %", "R2", "skill", "cpu", "seconds"]))
+    print(line(["galaxy", "method", "K", *COLUMNS]))
     for number, galaxy in enumerate(galaxies):
         scaled = Scaled(Observation.from_nddata(galaxy))
-        records = [{"method": name, "k": 0} | values for name, values in scaled.baselines().items()]
-        constant = records[1]["error"]
-        for name in options.methods:
-            for k in options.components:
-                record = measure(galaxy, scaled, METHODS[name][0], k, options.seed)
-                records.append({"method": name, "k": k} | record)
-        for record in records:
-            record |= {"galaxy": number, "skill": 1 - record["error"] / constant}
+        baselines = scaled.baselines()
+        runs = [(name, 0) for name in baselines] + [
+            (m, k) for m in options.methods for k in options.components
+        ]
+        for name, k in runs:
+            record = baselines.get(name) or measure(galaxy, scaled, METHODS[name][0], k, options.seed)
+            record |= {"galaxy": number, "method": name, "k": k}
+            record["skill"] = 1 - record["error"] / baselines["constant"]["error"]
             print(shown(record), flush=True)
             yield record
 
 
 def shown(record: dict) -> str:
     """Format one record."""
-    numbers = [
-        f"{record[name]:.3f}" if name in record else "" for name in ("error", "r2", "skill", "seconds")
-    ]
+    numbers = [f"{record[name]:.3f}" if name in record else "" for name in COLUMNS]
     return line([str(record.get("galaxy", "")), record["method"], str(record["k"]), *numbers])
 
 
@@ -143,9 +142,7 @@ def summary(records: list[dict]) -> list[dict]:
     keys = dict.fromkeys((record["method"], record["k"]) for record in records)
     for name, k in keys:
         same = [r for r in records if (r["method"], r["k"]) == (name, k)]
-        values = {
-            c: float(np.mean([r[c] for r in same])) for c in ("error", "r2", "cpu", "seconds") if c in same[0]
-        }
+        values = {c: float(np.mean([r[c] for r in same])) for c in COLUMNS if c in same[0]}
         means.append({"method": name, "k": k, "least_skill": min(r["skill"] for r in same)} | values)
     constant = next(m["error"] for m in means if m["method"] == "constant")
     return [m | {"skill": 1 - m["error"] / constant} for m in means]

@@ -14,9 +14,15 @@ from astropy.table import QTable
 
 from lenssuper.grid import check_count
 from lenssuper.light import _fitfile
-from lenssuper.light.components import NAMES, Components
-from lenssuper.light.render import SkyRenderer
-from lenssuper.light.sersic import quadratic_form, sersic_flux
+from lenssuper.light._profiles import (
+    astropy_model,
+    checked,
+    component_images_of,
+    draw,
+    summarise,
+    total_fluxes,
+)
+from lenssuper.light.components import NAMES
 from lenssuper.observation import Observation
 
 if TYPE_CHECKING:
@@ -101,7 +107,7 @@ class SersicFit:
         """
         if not isinstance(observation, Observation):
             observation = Observation.from_nddata(observation)
-        parameters = _checked(parameters)
+        parameters = checked(parameters)
         size = 7 * len(parameters) + 1
         covariance = np.full((size, size), np.nan) if covariance is None else np.array(covariance, float)
         if covariance.shape != (size, size):
@@ -112,7 +118,7 @@ class SersicFit:
                 parameters=parameters,
                 sky=float(sky),
                 covariance=covariance,
-                model=_component_images(observation, parameters).sum(axis=0) + sky,
+                model=component_images_of(observation, parameters).sum(axis=0) + sky,
                 n_free=size if n_free is None else int(n_free),
                 noise_correlation=float(noise_correlation),
                 method=method,
@@ -143,7 +149,7 @@ class SersicFit:
     @property
     def components(self) -> list[Sersic2D]:
         """The profiles in astropy's form, functions of pixel coordinates (column, row); PSF-free."""
-        return [_astropy_model(row, self.observation.grid) for row in self.parameters]
+        return [astropy_model(row, self.observation.grid) for row in self.parameters]
 
     @property
     def table(self) -> QTable:
@@ -160,7 +166,7 @@ class SersicFit:
                 value, error = np.degrees(value), np.degrees(error)
             for key, numbers in ((name, value), (f"{name}_err", error)):
                 columns[key] = numbers.copy() if unit is None else numbers << unit
-        fluxes, errors = self._fluxes()
+        fluxes, errors = total_fluxes(self.parameters, self.covariance, self.observation.grid._area)
         columns["flux"], columns["flux_err"] = (v << self.observation.unit for v in (fluxes, errors))
         return QTable(columns)
 
@@ -175,21 +181,6 @@ class SersicFit:
         n = len(self.parameters)
         error = np.sqrt(np.diag(self.covariance))
         return np.concatenate([error[: 6 * n].reshape(n, 6), error[6 * n : 7 * n, None]], axis=1)
-
-    def _fluxes(self):
-        """Total fluxes of the profiles, and their errors."""
-        n, area = len(self.parameters), self.observation.grid._area
-        _, _, R_e, index, _, _, amplitude = self.parameters.T
-        flux = amplitude * sersic_flux(R_e, index) / area
-        step = 1e-4
-        by_n = np.log(sersic_flux(R_e, index * (1 + step)) / sersic_flux(R_e, index * (1 - step)))
-        errors = np.empty(n)
-        for k in range(n):
-            places = [6 * k + 2, 6 * k + 3, 6 * n + k]
-            by_amplitude = sersic_flux(R_e[k], index[k]) / area
-            slope = [2 * flux[k] / R_e[k], flux[k] * by_n[k] / (2 * step * index[k]), by_amplitude]
-            errors[k] = np.sqrt(max(slope @ self.covariance[np.ix_(places, places)] @ slope, 0.0))
-        return flux, errors
 
     @property
     def sky(self) -> float:
@@ -237,20 +228,7 @@ class SersicFit:
         n = check_count(n, "n", 1)
         if not np.isfinite(self.covariance).all():
             raise ValueError("the covariance of this fit is not known, so that nothing can be drawn from it")
-        k = len(self.parameters)
-        rng = np.random.default_rng(rng)
-        moves = rng.multivariate_normal(np.zeros(7 * k + 1), self.covariance, size=n, method="eigh")
-        moves = np.concatenate([moves[:, : 6 * k].reshape(n, k, 6), moves[:, 6 * k : 7 * k, None]], axis=2)
-        draws = self.parameters + moves
-        for place in (2, 3):
-            draws[..., place] = self.parameters[:, place] * np.exp(
-                moves[..., place] / self.parameters[:, place]
-            )
-        draws[..., 4] = np.abs(draws[..., 4])
-        turned = draws[..., 4] > 1
-        draws[..., 4][turned] **= -1
-        draws[..., 5][turned] += np.pi / 2
-        return draws
+        return draw(self.parameters, self.covariance, n, np.random.default_rng(rng))
 
     # Images
 
@@ -270,7 +248,7 @@ class SersicFit:
 
     def component_images(self) -> np.ndarray:
         """Each profile as observed, shape (K, ny, nx), without the sky."""
-        return _component_images(self.observation, self.parameters)
+        return component_images_of(self.observation, self.parameters)
 
     def _pack(self, values):
         psf = self.observation.psf
@@ -348,21 +326,7 @@ class SersicFit:
 
     def summary(self) -> str:
         """Tell in a few lines what the profiles are and how well they fit."""
-        ny, nx = self.observation.shape
-        lines = [
-            f"{'method':<9}{self.method}",
-            f'{"data":<9}{ny} x {nx} pixels of {self.observation.grid._side:.3g}", {self.n_pixels} used',
-            f"{'chi2':<9}{self.chi2:.6g}, reduced {self.reduced_chi2:.3f}",
-            f"{'':<9}BIC {self.bic:.6g}, R2 {self.r2:.5f}",
-            f"{'sky':<9}{_with_error(self.sky, self.sky_error)} {self.observation.unit}".rstrip(),
-        ]
-        for row in self.table:
-            words = (
-                f"{name}={_with_error(_plain(row[name]), _plain(row[f'{name}_err']))}{unit}"
-                for name, unit in zip((*NAMES, "flux"), ('"', '"', '"', "", "", " deg", ""), strict=True)
-            )
-            lines.append(f"{'Sersic':<9}{', '.join(words)}")
-        return "\n".join([*lines, *(f"{'note':<9}{message}" for message in self.messages)])
+        return summarise(self)
 
     def __repr__(self) -> str:
         n = len(self.parameters)
@@ -431,48 +395,3 @@ class SersicFit:
         from lenssuper.plotting import plot_light_fit  # matplotlib is loaded where something is drawn
 
         return plot_light_fit(self, figure)
-
-
-def _checked(parameters):
-    parameters = np.array(parameters, dtype=float)
-    if parameters.ndim != 2 or parameters.shape[1] != 7 or not len(parameters):
-        raise ValueError(f"parameters must have shape (K, 7), K at least 1; got {parameters.shape}")
-    _, _, R_e, n, q, _, _ = parameters.T
-    if not np.isfinite(parameters).all() or np.any(R_e <= 0) or np.any(n <= 0):
-        raise ValueError(f"parameters must be finite, and R_e and n positive; got {parameters.tolist()}")
-    if np.any(q <= 0) or np.any(q > 1):
-        raise ValueError(f"q must lie in (0, 1]; got {q.tolist()}")
-    return parameters
-
-
-def _component_images(observation, parameters):
-    grid = observation.grid
-    fixed = [dict(zip(NAMES, row[:6], strict=True)) for row in parameters]
-    components = Components(len(parameters), grid._middle(), 1.0, grid._side, fixed=fixed)
-    columns = SkyRenderer.of(observation, components).columns(np.zeros(0))
-    return columns * parameters[:, 6, np.newaxis, np.newaxis]
-
-
-def _astropy_model(row, grid):
-    """A profile in pixel coordinates, where a lattice may have turned, flipped or stretched its ellipse."""
-    x, y, R_e, n, q, phi, amplitude = row
-    form = grid._matrix.T @ quadratic_form(R_e, q, phi)[0] @ grid._matrix
-    values, vectors = np.linalg.eigh(form)  # the smaller value is that of the major axis
-    column, line = grid._to_pixel(x, y)
-    return Sersic2D(
-        amplitude=amplitude,
-        r_eff=values[0] ** -0.5,
-        n=n,
-        x_0=float(column),
-        y_0=float(line),
-        ellip=1 - np.sqrt(values[0] / values[1]),
-        theta=np.arctan2(vectors[1, 0], vectors[0, 0]) % np.pi,
-    )
-
-
-def _plain(value):
-    return float(value.value) if isinstance(value, u.Quantity) else float(value)
-
-
-def _with_error(value, error):
-    return f"{value:.4g}" if np.isnan(error) else f"{value:.4g} +- {error:.2g}"

@@ -12,10 +12,9 @@ from astropy.nddata import NDData
 from astropy.table import QTable
 from tqdm.auto import tqdm
 
-from lenssuper._units import to_arcsec, to_number, to_radian
 from lenssuper.exceptions import ConvergenceWarning, LensSuperError, ObservationError
 from lenssuper.grid import check_count
-from lenssuper.light.components import NAMES
+from lenssuper.light._arguments import per_component, read_bounds, read_start, read_value
 from lenssuper.light.detect import main_object, neighbor_mask
 from lenssuper.light.fit import SersicFit
 from lenssuper.light.search import Search
@@ -25,9 +24,6 @@ from lenssuper.observation import Observation
 __all__ = ["SersicFitter"]
 
 _METHODS = ("least_squares", "cnn", "ppo")
-_READ = {"x": to_arcsec, "y": to_arcsec, "R_e": to_arcsec, "n": to_number, "q": to_number, "phi": to_radian}
-_LARGEST = {"q": 1.0}
-_POSITIVE = ("R_e", "n", "q")
 
 
 class SersicFitter:
@@ -147,8 +143,8 @@ class SersicFitter:
         self.psf_oversampling = check_count(psf_oversampling, "psf_oversampling", 1)
         self.psf_includes_pixel = bool(psf_includes_pixel)
         self.link_centers = bool(link_centers)
-        self.fixed = _per_component(fixed, "fixed", n_components, _read_value)
-        self.bounds = _per_component(bounds, "bounds", n_components, _read_bounds)
+        self.fixed = per_component(fixed, "fixed", n_components, read_value)
+        self.bounds = per_component(bounds, "bounds", n_components, read_bounds)
         self.mask_neighbors = bool(mask_neighbors)
         self.max_components = check_count(max_components, "max_components", 1)
         self.polish = bool(polish)
@@ -189,7 +185,7 @@ class SersicFitter:
         """
         observation = self._read(galaxy)
         correlation = noise_correlation(observation)
-        start = None if initial is None else _read_initial(initial, self.n_components)
+        start = None if initial is None else read_start(_rows_of(initial), self.n_components)
         if self.mask_neighbors:
             at = None if start is None else tuple(start[0, :2])
             observation = _without(observation, neighbor_mask(observation, at))
@@ -339,72 +335,11 @@ def _moments_of(start):
     return {"x": x, "y": y, "a": R_e / np.sqrt(q), "b": R_e * np.sqrt(q), "phi": phi}
 
 
-# What the user gives by name
-
-
-def _per_component(given, what, n, read):
-    """A list of one mapping of floats, for all components, or of one for each; None if nothing is given."""
-    if given is None:
-        return None
-    if isinstance(given, Mapping):
-        each = [given]
-    elif isinstance(given, Sequence) and all(isinstance(g, Mapping) for g in given):
-        each = list(given)
-        if n is None or len(each) != n:
-            raise ValueError(
-                f"{what} must be one mapping, or one for each of n_components={n}; got {len(each)} mappings"
-            )
-    else:
-        raise TypeError(f"{what} must be a mapping of names to values, or a list of them; got {given!r:.80}")
-    return [{name: read(name, value, f"{what}[{name!r}]") for name, value in one.items()} for one in each]
-
-
-def _check_name(name, what):
-    if name not in NAMES:
-        raise ValueError(f"{what} is unknown; the parameters are {', '.join(NAMES)}")
-
-
-def _read_value(name, value, what):
-    _check_name(name, what)
-    number = _READ[name](value, what)
-    if np.ndim(number):
-        raise ValueError(f"{what} must be one value; got {value!r}")
-    if (name in _POSITIVE and number <= 0) or number > _LARGEST.get(name, np.inf):
-        raise ValueError(f"{what} must be {'in (0, 1]' if name == 'q' else 'positive'}; got {value}")
-    return number
-
-
-def _read_bounds(name, pair, what):
-    _check_name(name, what)
-    try:
-        low, high = pair
-    except (TypeError, ValueError):
-        raise TypeError(f"{what} must be two values, the lowest and the highest; got {pair!r}") from None
-    low, high = (_read_value(name, value, what) for value in (low, high))
-    if not low < high:
-        raise ValueError(f"{what} must be the lowest and a higher value; got {pair!r}")
-    return low, high
-
-
-def _read_initial(initial, n):
-    """Parameters (K, 6) of where a search starts."""
+def _rows_of(initial):
+    """Rows with the names of the parameters."""
     rows = initial.table if isinstance(initial, SersicFit) else initial
     if not isinstance(rows, (QTable, Sequence)) or isinstance(rows, str):
         raise TypeError(
-            f"initial must be a SersicFit, a QTable or a list of mappings of {', '.join(NAMES)}; "
-            f"got {initial!r:.80}"
+            f"initial must be a SersicFit, a QTable or a list of mappings by name; got {initial!r:.80}"
         )
-    parameters = []
-    for k, row in enumerate(rows):
-        try:
-            values = [row[name] for name in NAMES]
-        except (KeyError, TypeError, IndexError):
-            raise ValueError(
-                f"initial must have {', '.join(NAMES)} of every profile; got {row!r:.80}"
-            ) from None
-        parameters.append(
-            [_read_value(name, v, f"initial[{k}][{name!r}]") for name, v in zip(NAMES, values, strict=True)]
-        )
-    if not parameters or (n is not None and len(parameters) != n):
-        raise ValueError(f"initial must have n_components={n} profiles; got {len(parameters)}")
-    return np.array(parameters)
+    return rows

@@ -34,8 +34,8 @@ _WINGS = 0.003
 _SUBDIVIDE = 2
 # Draws that stand for the trace of the determinant's derivative
 _DRAWS = 24
-# Random vectors beyond the modes asked for
-_EXTRA = 30
+# Random vectors beyond the modes asked for, and passes in which they turn towards these
+_EXTRA, _POWERS = 30, 1
 # Rows transformed at once
 _CHUNK = 64
 
@@ -93,13 +93,30 @@ class Camera:
     observation : Observation
     weights : ndarray, shape (ny, nx)
         One over the variance.
+    lit : ndarray of bool, shape (ny, nx)
+        Pixels with light of the source.
     factor : int
         Lensed pixels along the side of an observed one.
+    lens : LensModel
+        The lens for which ``source_grid`` is.
     source_grid : PixelGrid
+
+    Notes
+    -----
+    Most of what a small change of the lens does to the source plane is to shift, scale and shear it. The grid
+    goes along: its pixels are those of ``source_grid`` after the affine map that takes the light of the arcs
+    from where ``lens`` puts it to where another lens does. What is expected of the source by a first look at
+    it then does not hold the lens in its place.
     """
 
     def __init__(
-        self, observation: Observation, weights: np.ndarray, factor: int, source_grid: PixelGrid
+        self,
+        observation: Observation,
+        weights: np.ndarray,
+        lit: np.ndarray,
+        factor: int,
+        lens: LensModel,
+        source_grid: PixelGrid,
     ) -> None:
         blur = BlurAndBin(
             observation.psf,
@@ -113,14 +130,34 @@ class Camera:
         roots = np.sqrt(weights.ravel()[used])
         self._blur = (sparse.diags_array(roots) @ matrix).tocsr()
         self._image_grid = observation.grid.pad(blur.pad).refine(factor)
-        self.source_grid = source_grid
+        self._grid = source_grid
+        self._places = tuple(v[lit] for v in np.broadcast_arrays(*observation.grid._centers()))
+        self._brightness = np.sqrt(np.maximum(observation.data[lit], 0.0))
+        self._at_first = self._trace(lens)
         self.data = roots * observation.data.ravel()[used]
         self.used = used.reshape(weights.shape)
         self.constant = float(np.sum(np.log(weights.ravel()[used] / (2 * np.pi))))
 
+    def source_grid(self, lens: LensModel) -> PixelGrid:
+        """Give the pixels of the source plane behind a lens."""
+        before = np.column_stack([self._at_first.T, np.ones(self._at_first.shape[1])])
+        weights = self._brightness[:, None]
+        change, *_ = np.linalg.lstsq(weights * before, weights * self._trace(lens).T, rcond=1e-10)
+        matrix, shift = change[:2].T, change[2]
+        grid = self._grid
+        return PixelGrid._from_affine(
+            grid.shape, matrix @ grid._matrix, matrix @ grid._origin + shift, grid._reference
+        )
+
+    def _trace(self, lens):
+        x, y = self._places
+        alpha_x, alpha_y = lens._deflection(x, y)
+        return np.stack([x - alpha_x, y - alpha_y])
+
     def lensing(self, lens: LensModel) -> sparse.csr_array:
         """Give the matrix of the lens alone."""
-        return OverlapOperator(lens, self._image_grid, self.source_grid, subdivide=_SUBDIVIDE).matrix
+        grid = self.source_grid(lens)
+        return OverlapOperator(lens, self._image_grid, grid, subdivide=_SUBDIVIDE).matrix
 
     def expose(self, lensed):
         """Blur and weight lensed images (pixels, n), or a matrix."""
@@ -160,20 +197,35 @@ class SourceBasis:
 
     def __init__(self, shapes: np.ndarray) -> None:
         self.shapes = shapes
+        halves = np.array_split(np.arange(shapes.shape[1]), 2)
+        self._blocks = [np.ascontiguousarray(shapes[:, half]) for half in halves]
+
+    def seen_by(self, matrix: sparse.csr_array) -> np.ndarray:
+        """Give the product of a matrix and the shapes."""
+        return np.concatenate(in_threads(lambda block: matrix @ block, self._blocks), axis=1)
 
     @classmethod
     def of(cls, prior: SourcePrior, matrix: sparse.csr_array, size: int, rng) -> SourceBasis:
         """Find the leading modes for the matrix of one lens."""
         n = prior.amplitude.size
         size = min(size, n)
-        found = rng.standard_normal((n, min(size + _EXTRA, n)))
-        for _ in range(2):
-            images = matrix @ prior.source(found.T).T
-            found = prior.adjoint(np.ascontiguousarray((matrix.T @ images).T)).T
-            found = np.linalg.qr(found)[0]
-        images = matrix @ prior.source(np.ascontiguousarray(found.T)).T
+        found = rng.standard_normal((min(size + _EXTRA, n), n))
+        transposed = matrix.T.tocsr()
+        for _ in range(_POWERS):
+            images = matrix @ np.ascontiguousarray(prior.source(found).T)
+            found = _orthonormal(prior.adjoint(np.ascontiguousarray((transposed @ images).T)))
+        images = matrix @ np.ascontiguousarray(prior.source(found).T)
         turn = np.linalg.eigh(images.T @ images)[1][:, ::-1][:, :size]
-        return cls(np.ascontiguousarray(prior.source(np.ascontiguousarray((found @ turn).T)).T))
+        return cls(np.ascontiguousarray(prior.source(turn.T @ found).T))
+
+
+def _orthonormal(rows):
+    """Give rows that span the same space and are orthonormal, twice by Cholesky decomposition."""
+    for _ in range(2):
+        gram = rows @ rows.T
+        gram[np.diag_indices_from(gram)] += 1e-14 * np.trace(gram)
+        rows = solve_triangular(np.linalg.cholesky(gram), rows, lower=True)
+    return rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,9 +297,9 @@ class Inversion:
 
 
 def invert(camera, basis, lens, strength, *, tune=0) -> Inversion:
-    """Find the source; with ``tune``, take that many steps of the strength towards the best evidence first."""
+    """Find the source; with ``tune``, after up to that many steps of the strength to the best evidence."""
     matrix = camera.expose(camera.lensing(lens))
-    operator = matrix @ basis.shapes
+    operator = basis.seen_by(matrix)
     gram = operator.T @ operator
     right = operator.T @ camera.data
     n = len(right)

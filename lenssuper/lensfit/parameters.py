@@ -183,8 +183,20 @@ class FreeParameters:
     @property
     def spread(self) -> np.ndarray:
         """How far from the truth an element of a guess may be."""
-        kinds = (block.kind for block in self._blocks for _ in range(block.size))
-        return np.array([_SPREAD[kind] for kind in kinds])
+        return np.array([_SPREAD[block.kind] for block in self._each_element()])
+
+    @property
+    def is_radius(self) -> np.ndarray:
+        """Which elements of the vector are logarithms of Einstein radii."""
+        return np.array([b.names[0].rpartition(".")[2] == "theta_E" for b in self._each_element()])
+
+    @property
+    def is_ellipse(self) -> np.ndarray:
+        """Which elements are components of an ellipticity."""
+        return np.array([block.kind == "ellipse" for block in self._each_element()])
+
+    def _each_element(self):
+        return [block for block in self._blocks for _ in range(block.size)]
 
     def covariance(self, vector: np.ndarray, of_vector: np.ndarray) -> np.ndarray:
         """Give the covariance of the parameters, in the order of `names`, from that of the vector."""

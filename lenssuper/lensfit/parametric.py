@@ -1,8 +1,8 @@
 """
 A first lens model: a few Gaussians behind the lens, in place of a source that can look like anything.
 
-A smooth source has a cost with a wide basin, where one made of pixels would rather look like the arcs. What is
-not Gaussian in the arcs is forgiven: a share of their brightness is added to the noise.
+A smooth source has a cost with a wide basin, where one made of pixels would rather look like the arcs. What
+is not Gaussian in the arcs is forgiven: a share of their brightness is added to the noise.
 """
 
 from __future__ import annotations

@@ -19,11 +19,11 @@ __all__ = ["Problem", "Refined", "refine"]
 # Source pixels along the side of an observed one in the first round, and in the others
 _COARSE, _FINE = 2.0, 3.0
 # Modes of the source: at first, and later as a multiple of those that are measured, within limits
-_FIRST_MODES, _PER_MEASURED, _LEAST_MODES, _MOST_MODES = 300, 3.5, 150, 900
+_FIRST_MODES, _PER_MEASURED, _LEAST_MODES, _MOST_MODES = 300, 2.5, 150, 800
 # Rounds, each with its own source grid and prior, and steps in each
-_ROUNDS, _STEPS = 6, 5
+_ROUNDS, _STEPS = 5, 4
 # Gain in log evidence below which a round ends; and move, in standard deviations, after which it was the last
-_GAIN, _STILL = 0.05, 0.1
+_GAIN, _STILL = 0.1, 0.3
 # Step of the derivatives, in units of the spread of guesses
 _DELTA = 0.005
 # Damping at first, and the largest, relative to the diagonal
@@ -111,7 +111,7 @@ def _begin(problem, vector, found, rng):
     """Source grid and modes for a lens, and the source it has with them."""
     lens = problem.parameters.lens(vector)
     grid = light_grid(problem.observation, lens, problem.lit, _COARSE if found is None else _FINE)
-    camera = Camera(problem.observation, problem.weights, problem.factor, grid)
+    camera = Camera(problem.observation, problem.weights, problem.lit, problem.factor, lens, grid)
     matrix = camera.expose(camera.lensing(lens))
     precision = problem.prior.precision(grid.shape)
     if found is None:
@@ -150,7 +150,7 @@ def _climb(problem, vector, inversion, seed):
         if gain < _GAIN:
             break
         damping = max(damping / 10, 1e-6)
-    return Refined(vector, inversion, inversion.camera.source_grid, information, cost, True)
+    return Refined(vector, inversion, inversion.camera.source_grid(inversion.lens), information, cost, True)
 
 
 def _total(problem, vector, inversion):

@@ -1,0 +1,357 @@
+"""Lens parameters from the data."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import NDData
+from tqdm.auto import tqdm
+
+from lenssuper._units import to_arcsec
+from lenssuper.exceptions import LensSuperWarning, ObservationError
+from lenssuper.grid import PixelGrid, check_count
+from lenssuper.lens import SIE, ExternalShear, LensModel
+from lenssuper.lensfit.fit import FitImages, LensFit, Numbers
+from lenssuper.lensfit.parameters import FreeParameters
+from lenssuper.lensfit.parametric import Arcs, first_guesses
+from lenssuper.lensfit.refine import Problem, refine
+from lenssuper.noise import lit_pixels, noise_correlation
+from lenssuper.observation import Observation
+from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
+
+__all__ = ["LensFitter"]
+
+# Chi-square per degree of freedom from which on another first guess is given a try, and rounds of a try
+_POOR, _TRY = 1.2, 2
+# Of what is a lens expected less than this, or more
+_FLAT, _SHEARED, _MAGNIFIED = 0.35, 0.25, 2.0
+# Where fits begin that are told no more than a radius: multiples of it, and ellipticities
+_RADII = (0.8, 0.9, 1.0, 1.12, 1.25)
+_TURNS, _FLATTENING = (0, 60, 120), 0.1
+
+
+class LensFitter:
+    """
+    Fits the parameters of a lens to an image of the arcs, whatever the source looks like.
+
+    First a few Gaussians stand for the source, from several starts; then the source is anything that its
+    prior allows, and is integrated out: the lens is that of the largest evidence.
+
+    Parameters
+    ----------
+    guess : LensModel or `~astropy.units.Quantity`
+        Where to start, about 10% from the truth; or only the Einstein radius, to about 20%, for an `SIE` with
+        `ExternalShear` near the middle of the field.
+    free : iterable of str, optional
+        What to fit, by the names of ``guess.parameters``; by default everything but the origin of a shear,
+        which cannot be observed.
+    fixed : iterable of str, optional
+        What not to fit; the name of a component, e.g. ``"ExternalShear"``, stands for all its parameters.
+    priors : mapping of str to (mean, standard deviation), optional
+        Gaussian priors on parameters.
+    factor : int, optional
+        Pixels of the lensed image along the side of an observed one.
+    prior : QuadraticPrior, optional
+        The source's; by default `~lenssuper.solvers.GradientPrior`. Its strength is fitted, and it is scaled
+        with the brightness of the source.
+    grid : PixelGrid, optional
+        Where the pixels of the observation are, instead of what its WCS says.
+    psf_oversampling : int, optional
+        Number of PSF samples per pixel of the observation, along each axis.
+    psf_includes_pixel : bool, optional
+        Whether the PSF is effective (contains the pixel) or optical.
+    noise_correlation : float, optional
+        As in `~lenssuper.SuperResolver`.
+    rng : `~numpy.random.Generator` or int, optional
+        For random vectors in the linear algebra; a seed gives the same result every time.
+    progress : bool, optional
+        Whether to show a progress bar; by default on a terminal, where it takes longer than a second.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind, or a name is not one of the lens's.
+
+    Notes
+    -----
+    With the source integrated out (Suyu et al. 2006, MNRAS 371, 983, eq. 19), the derivatives of the evidence
+    are those of variable projection (Golub & Pereyra 1973, SIAM J. Numer. Anal. 10, 413; Kaufman 1975) and of
+    the determinant. A source that is a copy of the image, smaller or larger, explains any data without a
+    lens, at the price of many modes; the Gaussians of the first step cannot look like that, which keeps the
+    fit away from it (Maresca, Dye & Li 2021, MNRAS 503, 2229), and the evidence does not favour it.
+
+    The light of the lens galaxy is to be subtracted, or masked, and so is that of neighbours.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from lenssuper import LensFitter
+    >>> from lenssuper.simulate import random_mock
+    >>> mock = random_mock(1, shape=(32, 32))
+    >>> fit = LensFitter(1.05 * mock.lens.parameters["SIE.theta_E"], rng=1)(mock.observation)
+    >>> bool(abs(fit.lens.parameters["SIE.theta_E"] / mock.lens.parameters["SIE.theta_E"] - 1) < 0.02)
+    True
+    """
+
+    def __init__(
+        self,
+        guess: LensModel | u.Quantity,
+        *,
+        free: Iterable[str] | None = None,
+        fixed: Iterable[str] = (),
+        priors: Mapping[str, tuple] | None = None,
+        factor: int = 2,
+        prior: QuadraticPrior | None = None,
+        grid: PixelGrid | None = None,
+        psf_oversampling: int = 1,
+        psf_includes_pixel: bool = True,
+        noise_correlation: float | None = None,
+        rng: np.random.Generator | int | None = None,
+        progress: bool | None = None,
+    ) -> None:
+        self._starts = _around
+        if isinstance(guess, u.Quantity):
+            guess, self._starts = _from_radius(guess), _all_round
+        prior = GradientPrior() if prior is None else prior
+        for name, value, kind in (
+            ("guess", guess, LensModel),
+            ("prior", prior, QuadraticPrior),
+            ("grid", grid, PixelGrid | None),
+            ("psf_includes_pixel", psf_includes_pixel, bool | np.bool_),
+            ("progress", progress, bool | None),
+        ):
+            if not isinstance(value, kind):
+                wanted = getattr(kind, "__name__", str(kind))
+                if name == "guess":
+                    wanted += ", or an Einstein radius such as 1.2 * u.arcsec"
+                raise TypeError(f"{name} must be a {wanted}; got {value!r:.80}")
+        self.guess = guess
+        self.parameters = FreeParameters(guess, free=free, fixed=fixed, priors=priors)
+        self.factor = check_count(factor, "factor", 1)
+        self.prior = prior
+        self.grid = grid
+        self.psf_oversampling = check_count(psf_oversampling, "psf_oversampling", 1)
+        self.psf_includes_pixel = psf_includes_pixel
+        if noise_correlation is not None and not 1 <= noise_correlation < np.inf:
+            raise ValueError(f"noise_correlation must be 1 or more; got {noise_correlation}")
+        self.noise_correlation = noise_correlation
+        self.rng = rng
+        self.progress = progress
+
+    @classmethod
+    def from_einstein_radius(cls, theta_E: u.Quantity, **options) -> LensFitter:
+        """
+        Fit an `SIE` with `ExternalShear`, from nothing but a rough Einstein radius.
+
+        Parameters
+        ----------
+        theta_E : `~astropy.units.Quantity`
+            To about 20%.
+        **options
+            As for the class.
+        """
+        if not isinstance(theta_E, u.Quantity):
+            raise TypeError(
+                f"theta_E must be a Quantity with an angular unit, e.g. 1.2 * u.arcsec; got {theta_E!r}"
+            )
+        return cls(theta_E, **options)
+
+    def __call__(self, observation: NDData | Observation) -> LensFit:
+        """
+        Fit the lens to an observation.
+
+        Parameters
+        ----------
+        observation : `~astropy.nddata.NDData` or Observation
+            Image with uncertainty and, where there are any, mask, PSF and WCS. It is not changed.
+
+        Returns
+        -------
+        LensFit
+
+        Raises
+        ------
+        ObservationError
+            If the observation cannot be used, or shows no light; the message says what to do.
+
+        Warns
+        -----
+        LensSuperWarning
+            If the noise is correlated, there is no PSF, or the fit is not what one expects of a lens.
+        """
+        if not isinstance(observation, Observation):
+            observation = Observation.from_nddata(
+                observation,
+                grid=self.grid,
+                psf_oversampling=self.psf_oversampling,
+                psf_includes_pixel=self.psf_includes_pixel,
+            )
+        lit = lit_pixels(observation)
+        if not lit.any():
+            raise ObservationError(
+                "no light stands out of the noise of the observation: there is nothing to fit a lens to"
+            )
+        correlation = self.noise_correlation or noise_correlation(observation)
+        messages = self._beforehand(observation, correlation)
+        with self._bar() as bar:
+
+            def report(share, what):
+                bar.set_description_str(what, refresh=False)
+                bar.update(share - bar.n)
+
+            refined = self._solve(observation, lit, correlation, report)
+        fit = self._packed(observation, refined, correlation, messages)
+        for message in fit.messages:
+            warnings.warn(message, LensSuperWarning, stacklevel=2)
+        return fit
+
+    def _solve(self, observation, lit, correlation, report):
+        rng = np.random.default_rng(self.rng)
+        cut = _bounding_box(~observation.mask)
+        part, lit = observation[cut], lit[cut]
+        weights = part.weights / correlation
+        arcs = Arcs(part, weights, lit, self.parameters)
+        starts = self._starts(self.parameters)
+        guesses = first_guesses(arcs, starts, lambda share, what: report(0.2 * share, what))
+        problem = Problem(part, weights, lit, self.factor, self.parameters, self.prior)
+        best = refine(problem, guesses[0].vector, rng, lambda share, what: report(0.2 + 0.6 * share, what))
+        for guess in guesses[1:]:
+            if _reduced(best) < _POOR:
+                break
+            report(0.8, "trying another lens")
+            other = refine(problem, guess.vector, rng, lambda share, what: None, rounds=_TRY)
+            if other.cost < best.cost:
+                best = refine(problem, other.vector, rng, lambda share, what: None)
+        report(1.0, "done")
+        return best
+
+    def _packed(self, observation, refined, correlation, messages):
+        parameters, inversion = self.parameters, refined.inversion
+        camera = inversion.camera
+        model = np.zeros(observation.shape)
+        cut = _bounding_box(~observation.mask)
+        roots = np.sqrt(observation.weights[cut])
+        part = np.zeros(camera.used.shape)
+        # the camera's images are in units of the noise with its correlation
+        part[camera.used] = camera.data - inversion.residuals
+        model[cut] = np.where(camera.used, part * np.sqrt(correlation) / np.where(camera.used, roots, 1), 0)
+        residuals = np.where(
+            observation.mask, np.nan, (observation.data - model) * np.sqrt(observation.weights)
+        )
+        numbers = Numbers(
+            log_evidence=-refined.cost,
+            chi2=float(np.nansum(residuals**2)),
+            n_pixels=int(np.count_nonzero(camera.used)),
+            effective_modes=float(inversion.modes),
+            converged=refined.converged,
+        )
+        images = FitImages(
+            observation, model, residuals, inversion.source.reshape(refined.grid.shape), refined.grid
+        )
+        lens = parameters.lens(refined.vector)
+        covariance = np.linalg.inv(refined.information)
+        messages = [*messages, *_afterwards(lens, numbers, images)]
+        return LensFit(lens, parameters.names, covariance, numbers, messages=messages, images=images)
+
+    def _beforehand(self, observation, correlation):
+        messages = []
+        if self.noise_correlation is None and correlation > 1:
+            messages.append(
+                "the noise of neighbouring pixels is correlated, as in drizzled images: the lens is fitted "
+                f"with {correlation:.2f} times the variance; noise_correlation=1 would take it as it is given"
+            )
+        if observation.psf is None:
+            messages.append(
+                "the observation has no psf and is taken as not blurred: "
+                "add one with nddata.psf = array (odd sides, its centre in the middle)"
+            )
+        return messages
+
+    def _bar(self):
+        disable = not self.progress
+        if self.progress is None:
+            disable = not sys.stderr.isatty()
+        return tqdm(
+            total=1.0,
+            disable=disable,
+            delay=0 if self.progress else 1,
+            leave=False,
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
+        )
+
+    def __repr__(self) -> str:
+        return f"LensFitter({self.guess!r}, free={list(self.parameters.names)})"
+
+
+def _from_radius(theta_E):
+    if not to_arcsec(theta_E, "guess") > 0 or not theta_E.isscalar:
+        raise ValueError(f"an Einstein radius must be one positive angle; got {theta_E}")
+    return SIE(theta_E=theta_E, q=0.9, phi=0 * u.deg) + ExternalShear(gamma1=0.0, gamma2=0.0)
+
+
+def _around(parameters):
+    """The guess itself, and with its radii a little smaller and larger."""
+    start = parameters.start
+    radii = parameters.is_radius
+    if not radii.any():
+        return [start]
+    return [start, start - parameters.spread * radii, start + parameters.spread * radii]
+
+
+def _all_round(parameters):
+    """Radii and directions all round."""
+    starts = []
+    for factor in _RADII:
+        for turn in np.radians(_TURNS):
+            vector = parameters.start.copy()
+            vector[parameters.is_radius] += np.log(factor)
+            vector[parameters.is_ellipse] = np.resize(
+                _FLATTENING * np.array([np.cos(2 * turn), np.sin(2 * turn)]), parameters.is_ellipse.sum()
+            )
+            starts.append(vector)
+    return starts
+
+
+def _bounding_box(used):
+    rows, columns = (np.flatnonzero(used.any(axis=axis)) for axis in (1, 0))
+    return np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _reduced(refined):
+    inversion = refined.inversion
+    return inversion.chi2 / max(1.0, len(inversion.residuals) - inversion.modes)
+
+
+def _afterwards(lens, numbers, images):
+    """What is not as one expects it of a lens."""
+    messages = []
+    reduced = numbers.chi2 / max(1.0, numbers.n_pixels - numbers.effective_modes)
+    if reduced > _POOR:
+        messages.append(
+            f"the residuals are larger than the noise, reduced chi-square {reduced:.2f}: look at them; the "
+            "noise map, the PSF, light of the lens galaxy or the kind of lens may be wrong, and errors are "
+            "too small"
+        )
+    if not numbers.converged:
+        messages.append("the fit stopped before it converged: go on from its lens, LensFitter(fit.lens)")
+    area = images.source_grid._area / images.observation.grid._area
+    light = float(np.maximum(images.source, 0).sum()) * area
+    magnification = float(np.maximum(images.model, 0).sum()) / light if light > 0 else np.inf
+    if magnification < _MAGNIFIED:
+        messages.append(
+            f"the source is magnified only {magnification:.1f} times: the fit may have taken the arcs for what "
+            "the source looks like without a lens; start from another Einstein radius"
+        )
+    for name, value in lens.parameters.items():
+        last = name.rpartition(".")[2]
+        if last == "q" and value < _FLAT:
+            messages.append(
+                f"the lens is very flat, {name} = {value:.2f}: a prior or fixed parameters may help"
+            )
+        if last in ("gamma1", "gamma2") and abs(value) > _SHEARED:
+            messages.append(f"the shear is very strong, {name} = {value:.2f}: a prior may help")
+    return messages

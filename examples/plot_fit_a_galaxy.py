@@ -181,14 +181,14 @@ show_colorbar(axes[1, -1], drawn, "residual / σ", extend="both")
 
 spiral = mock_galaxies(6, 1)[5]
 smooth = SersicFitter(n_components=2, mask_neighbors=False, rng=1)(spiral)
-many = SersicFitter(n_components=5, mask_neighbors=False, rng=1)(spiral)
+many = SersicFitter(n_components=4, mask_neighbors=False, rng=1)(spiral)
 
 fig, axes = plt.subplots(1, 4, figsize=(10.5, 3.0), layout="constrained")
 norm = asinh_norm(spiral.data, sigma=float(np.median(spiral.uncertainty.array)))
 panels = {
     "a spiral": spiral.data,
     f"two profiles, error {error(smooth):.2f}%": smooth.model.data,
-    f"five profiles, error {error(many):.2f}%": many.model.data,
+    f"four profiles, error {error(many):.2f}%": many.model.data,
 }
 for ax, (title, image) in zip(axes, panels.items(), strict=False):
     drawn = show_image(ax, image, smooth.observation.grid, norm=norm)

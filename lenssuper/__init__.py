@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from lenssuper._version import version as __version__
     from lenssuper.forward import ForwardModel
     from lenssuper.forward_batch import ForwardModelBatch
+    from lenssuper.forward_joint import JointForwardModel
     from lenssuper.grid import PixelGrid
     from lenssuper.lens import EPL, NFW, SIE, SIS, TNFW, CompositeLens, ExternalShear, LensModel, PointMass
+    from lenssuper.lensfit import LensFit, LensFitter
     from lenssuper.light import SersicFit, SersicFitter
     from lenssuper.observation import Observation, read_observation, write_observation
     from lenssuper.operators import (
@@ -45,6 +47,9 @@ __all__ = [
     "ExternalShear",
     "ForwardModel",
     "ForwardModelBatch",
+    "JointForwardModel",
+    "LensFit",
+    "LensFitter",
     "LensModel",
     "LinearOperator",
     "Observation",
@@ -69,6 +74,8 @@ _MODULE_OF = {
     "read_observation": "observation",
     "write_observation": "observation",
     "LensModel": "lens",
+    "LensFit": "lensfit",
+    "LensFitter": "lensfit",
     "CompositeLens": "lens",
     "SIS": "lens",
     "SIE": "lens",
@@ -87,6 +94,7 @@ _MODULE_OF = {
     "Binning": "operators",
     "ForwardModel": "forward",
     "ForwardModelBatch": "forward_batch",
+    "JointForwardModel": "forward_joint",
     "prepare": "preparation",
     "SuperResolution": "result",
     "SuperResolver": "superresolver",

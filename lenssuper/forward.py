@@ -2,28 +2,27 @@
 The forward model A = D P L: what a source would look like in an observation.
 
 L lenses the source onto an image finer than the observed one, P blurs it by the PSF, and D averages it over
-the observed pixels. Every way of finding the source compares ``A s`` with what was observed, each pixel
-weighted by its noise; this is the one place where that comparison is written down.
+the observed pixels.
 """
 
 from __future__ import annotations
 
 import copy
-from functools import cached_property
 
 import numpy as np
 from astropy.nddata import NDData
 
 from lenssuper.grid import PixelGrid, check_count
 from lenssuper.lens import LensModel
+from lenssuper.measurement import Measurement
 from lenssuper.observation import Observation
-from lenssuper.operators import BlurAndBin, LensingOperator, LinearOperator, OverlapOperator
+from lenssuper.operators import BlurAndBin, LensingOperator, OverlapOperator
 from lenssuper.sourcegrid import default_source_grid
 
 __all__ = ["ForwardModel"]
 
 
-class ForwardModel(LinearOperator):
+class ForwardModel(Measurement):
     """
     The linear map from a source to the observed image, for one observation and one lens.
 
@@ -145,6 +144,11 @@ class ForwardModel(LinearOperator):
         return self._blur
 
     @property
+    def parts(self) -> tuple[ForwardModel, ...]:
+        """The observations of one source that this is of, one by one: this one."""
+        return (self,)
+
+    @property
     def data(self) -> np.ndarray:
         """The observed image; 0 where it is not used."""
         return self._observation.data
@@ -168,13 +172,7 @@ class ForwardModel(LinearOperator):
         ForwardModel
             It shares the operators of this one.
         """
-        weights = np.asarray(weights, dtype=np.float64)
-        if weights.shape != self._out_shape:
-            raise ValueError(
-                f"weights must have the shape of the image, {self._out_shape}; got {weights.shape}"
-            )
-        if not (np.isfinite(weights).all() and weights.min() >= 0):
-            raise ValueError("weights must be finite and not negative")
+        weights = self._checked_weights(weights)
         other = copy.copy(self)
         other.__dict__.pop("_root_weights", None)
         other._weights = np.where(self._observation.mask, 0.0, weights)
@@ -219,28 +217,6 @@ class ForwardModel(LinearOperator):
         ny, nx = self._lensing.out_shape
         return self._lensing.forward(source)[..., edge : ny - edge, edge : nx - edge]
 
-    @cached_property
-    def _root_weights(self) -> np.ndarray:
-        return np.sqrt(self._weights)
-
-    def whiten(self, image):
-        """Multiply an image (..., ny, nx) by one over the noise's standard deviation; 0 where not used."""
-        root = self._root_weights
-        return image * (image.new_tensor(root) if hasattr(image, "new_tensor") else root)
-
-    @property
-    def whitened(self) -> LinearOperator:
-        """The operator from a source to the image in units of the noise: the rows of A over sigma."""
-        return _Whitened(self)
-
-    def residuals(self, source) -> np.ndarray:
-        """Give (y - A s) / sigma, of the observation's shape; 0 where a pixel is not used."""
-        return self.whiten(self.data - self.forward(source))
-
-    def chi2(self, source) -> float:
-        """Give the sum of the squared `residuals`."""
-        return float((self.residuals(source) ** 2).sum())
-
     def _forward(self, x):
         return self._blur._forward(self._lensing._forward(x))
 
@@ -249,17 +225,3 @@ class ForwardModel(LinearOperator):
 
     def __repr__(self) -> str:
         return f"<ForwardModel: source {self._in_shape} -> image {self._out_shape}, factor {self._factor}>"
-
-
-class _Whitened(LinearOperator):
-    """A forward model whose images are in units of the noise."""
-
-    def __init__(self, model: ForwardModel) -> None:
-        super().__init__(model.in_shape, model.out_shape)
-        self._model = model
-
-    def _forward(self, x):
-        return self._model.whiten(self._model._forward(x))
-
-    def _adjoint(self, y):
-        return self._model._adjoint(self._model.whiten(y))

@@ -339,6 +339,10 @@ class PixelGrid:
 
     # Between pixels, offsets and the sky
 
+    def _moved_by(self, shift):
+        """The same pixels with other offsets, (x, y) in arcsec further."""
+        return PixelGrid._from_affine(self._shape, self._matrix, self._origin + shift, self._reference)
+
     def sky_to_offset(self, coord: SkyCoord) -> tuple[u.Quantity, u.Quantity]:
         """Offsets (x, y) of positions on the sky; exact, for any frame of ``coord``."""
         if not isinstance(coord, SkyCoord):

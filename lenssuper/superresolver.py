@@ -7,21 +7,30 @@ import sys
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 from tqdm.auto import tqdm
 
-from lenssuper.exceptions import LensSuperWarning
+from lenssuper._units import to_arcsec
+from lenssuper.exceptions import LensSuperWarning, ObservationError
 from lenssuper.forward import ForwardModel
+from lenssuper.forward_joint import JointForwardModel
 from lenssuper.grid import PixelGrid, check_count
 from lenssuper.lens import LensModel
 from lenssuper.noise import lit_pixels, noise_correlation
 from lenssuper.observation import Observation
 from lenssuper.result import SuperResolution
 from lenssuper.solvers import LogNormal, Solver
+from lenssuper.sourcegrid import default_source_grid
 
 __all__ = ["SuperResolver"]
+
+# Reference points that differ by less are the same one, written in other digits.
+_SAME_PLACE = 1e-6 * u.arcsec
 
 
 class SuperResolver:
@@ -31,14 +40,17 @@ class SuperResolver:
     Parameters
     ----------
     lens : LensModel
-        The deflector; its coordinates are offsets from the centre of the image (or from the reference point
-        of ``grid``), x to the west and y to the north.
+        The deflector; its coordinates are offsets from the centre of the image (or from ``reference``, or the
+        reference point of ``grid``), x to the west and y to the north.
     factor : int, optional
         How many pixels the super-resolved image has to an observed one, along each axis.
     solver : Solver, optional
         How the source is found; by default `~lenssuper.solvers.LogNormal`.
     grid : PixelGrid, optional
         Where the pixels of the observations are, instead of what their WCS says.
+    reference : `~astropy.coordinates.SkyCoord`, optional
+        Where the coordinates of the lens are counted from; by default the centre of each observation. With
+        it, bands of different size or orientation share one lens.
     source_grid : PixelGrid, optional
         Pixels in the source plane; by default chosen from lens and observation, see
         `~lenssuper.sourcegrid.default_source_grid`.
@@ -82,6 +94,7 @@ class SuperResolver:
         *,
         solver: Solver | None = None,
         grid: PixelGrid | None = None,
+        reference: SkyCoord | None = None,
         source_grid: PixelGrid | None = None,
         psf_oversampling: int = 1,
         psf_includes_pixel: bool = True,
@@ -94,6 +107,7 @@ class SuperResolver:
             ("lens", lens, LensModel),
             ("solver", solver, Solver),
             ("grid", grid, PixelGrid | None),
+            ("reference", reference, SkyCoord | None),
             ("source_grid", source_grid, PixelGrid | None),
             ("psf_includes_pixel", psf_includes_pixel, bool | np.bool_),
             ("progress", progress, bool | None),
@@ -105,6 +119,7 @@ class SuperResolver:
         self.factor = check_count(factor, "factor", 1)
         self.solver = solver
         self.grid = grid
+        self.reference = reference
         self.source_grid = source_grid
         self.psf_oversampling = check_count(psf_oversampling, "psf_oversampling", 1)
         self.psf_includes_pixel = psf_includes_pixel
@@ -153,32 +168,148 @@ class SuperResolver:
             results.append(self._resolve(observation))
         return results
 
-    def _resolve(self, observation):
-        if not isinstance(observation, Observation):
-            observation = Observation.from_nddata(
-                observation,
-                grid=self.grid,
-                psf_oversampling=self.psf_oversampling,
-                psf_includes_pixel=self.psf_includes_pixel,
+    def joint(
+        self, observations: Iterable[NDData | Observation], *, offsets: u.Quantity | None = None
+    ) -> list[SuperResolution]:
+        """
+        Find the one source behind several observations of a lens, and super-resolve each with it.
+
+        Parameters
+        ----------
+        observations : iterable of `~astropy.nddata.NDData` or Observation
+            Exposures in one band: dithered, rotated, with other pixels or PSFs, in the same unit of surface
+            brightness. The coordinates of the lens are offsets from ``reference``, or else from the centre of
+            the first; the WCS of the others say where they are.
+        offsets : `~astropy.units.Quantity`, shape (n, 2), optional
+            By how much each observation has to be moved (x, y) to lie where the first one is, where the WCS
+            do not agree well enough.
+
+        Returns
+        -------
+        list of SuperResolution
+            One for each observation, with the same source.
+
+        Raises
+        ------
+        ObservationError
+            If an observation cannot be used, or its place on the sky is not known.
+        ValueError
+            If there are none, their units differ, or a ``grid`` was given.
+
+        Notes
+        -----
+        ``effective_modes`` of the source are divided among the observations in proportion to their pixels, so
+        that `~SuperResolution.reduced_chi2` is expected to be one for each; ``log_evidence`` is that of all.
+        """
+        if self.grid is not None:
+            raise ValueError(
+                "grid says where one observation is; leave it out, the WCS tell, and see offsets="
             )
+        observations = self._aligned(list(observations), offsets)
+        correlations = [self.noise_correlation or noise_correlation(each) for each in observations]
+        messages = [
+            self._concerns(each, value) for each, value in zip(observations, correlations, strict=True)
+        ]
+        for message in dict.fromkeys(chain.from_iterable(messages)):
+            warnings.warn(message, LensSuperWarning, stacklevel=2)
+        source_grid = self.source_grid
+        if source_grid is None:
+            finest = min(observations, key=lambda each: each.grid._area)
+            source_grid = default_source_grid(finest, self.lens, self.factor)
+        model = JointForwardModel(
+            [
+                ForwardModel(each, self.lens, factor=self.factor, source_grid=source_grid)
+                for each in observations
+            ]
+        )
+        posterior = self._solve(model, correlations)
+        n_pixels = np.count_nonzero(model.weights)
+        return [
+            SuperResolution.from_posterior(
+                part,
+                replace(
+                    posterior,
+                    effective_modes=posterior.effective_modes * np.count_nonzero(part.weights) / n_pixels,
+                ),
+                solver=type(self.solver).__name__,
+                messages=said,
+                meta={"observations_of_the_source": len(observations)},
+            )
+            for part, said in zip(model.parts, messages, strict=True)
+        ]
+
+    def _aligned(self, observations, offsets):
+        """Observations whose offsets are counted from one point of the sky."""
+        if not observations:
+            raise ValueError("observations must hold at least one; got none")
+        shifts = np.zeros((len(observations), 2))
+        if offsets is not None:
+            shifts = np.asarray(to_arcsec(offsets, "offsets"))
+            if shifts.shape != (len(observations), 2):
+                raise ValueError(
+                    f"offsets must be (x, y) for each of {len(observations)} observations; got {shifts.shape}"
+                )
+        aligned, reference = [], self.reference
+        for observation, shift in zip(observations, shifts, strict=True):
+            observation = self._opened(observation, reference)
+            found = observation.grid.reference
+            if found is None:
+                raise ObservationError(
+                    "the place of an observation on the sky is not known: each needs a celestial WCS"
+                )
+            reference = found if reference is None else reference
+            if found.separation(reference) > _SAME_PLACE:
+                raise ObservationError(
+                    f"the offsets of an observation are counted from {found.to_string('hmsdms')}, and not "
+                    f"from {reference.to_string('hmsdms')}: give it as an NDData, or with such a grid"
+                )
+            if np.any(shift):
+                grid = observation.grid._moved_by(shift)
+                observation = replace(observation, grid=grid)
+            aligned.append(observation)
+        return aligned
+
+    def _opened(self, observation, reference):
+        """An observation checked and unpacked."""
+        if isinstance(observation, Observation):
+            return observation
+        grid = self.grid
+        if grid is None and reference is not None and isinstance(observation, NDData):
+            grid = PixelGrid.from_nddata(observation, reference=reference)
+        return Observation.from_nddata(
+            observation,
+            grid=grid,
+            psf_oversampling=self.psf_oversampling,
+            psf_includes_pixel=self.psf_includes_pixel,
+        )
+
+    def _resolve(self, observation):
+        observation = self._opened(observation, self.reference)
         correlation = self.noise_correlation or noise_correlation(observation)
         messages = self._concerns(observation, correlation)
         for message in messages:
             warnings.warn(message, LensSuperWarning, stacklevel=3)
         model = ForwardModel(observation, self.lens, factor=self.factor, source_grid=self.source_grid)
+        posterior = self._solve(model, [correlation])
+        return SuperResolution.from_posterior(
+            model, posterior, solver=type(self.solver).__name__, messages=messages
+        )
+
+    def _solve(self, model, correlations):
+        """What the solver finds, the noise of each observation being correlated by so much."""
+        rows = [part.weights / value for part, value in zip(model.parts, correlations, strict=True)]
+        weights = rows[0] if len(rows) == 1 else np.concatenate([w.reshape(1, -1) for w in rows], axis=1)
         with self._bar() as bar:
 
             def report(share, what):
                 bar.set_description_str(what, refresh=False)
                 bar.update(share - bar.n)
 
-            fitted = model.with_weights(model.weights / correlation)
+            fitted = model.with_weights(weights.reshape(model.out_shape))
             posterior = self.solver.solve(fitted, rng=self.rng, progress=report)
         # chi-square is counted in the noise as it was given
-        posterior = replace(posterior, held_out_chi2=posterior.held_out_chi2 * correlation)
-        return SuperResolution.from_posterior(
-            model, posterior, solver=type(self.solver).__name__, messages=messages
-        )
+        mean = np.average(correlations, weights=[np.count_nonzero(w) for w in rows])
+        return replace(posterior, held_out_chi2=posterior.held_out_chi2 * float(mean))
 
     def _concerns(self, observation, correlation):
         """What a person should look at before trusting the result."""

@@ -19,6 +19,7 @@ from lenssuper.solvers.priors import sine_transform
 
 if TYPE_CHECKING:
     from lenssuper.forward import ForwardModel
+    from lenssuper.forward_joint import JointForwardModel
 
 __all__ = ["EvidenceCurve", "WhitenedProblem"]
 
@@ -144,8 +145,12 @@ class WhitenedProblem:
         return EvidenceCurve(constant, *data, nodes, weights / len(probes))
 
 
-def _normal_matrix(model: ForwardModel) -> np.ndarray:
-    """Give F = A' C_D^-1 A of a model as a dense matrix."""
+def _normal_matrix(model: ForwardModel | JointForwardModel) -> np.ndarray:
+    """Give F = A' C_D^-1 A of a model as a dense matrix, the sum of those of its observations."""
+    return sum(_normal_matrix_of_one(part) for part in model.parts)
+
+
+def _normal_matrix_of_one(model: ForwardModel) -> np.ndarray:
     size = model.shape[1]
     if model.shape[0] * model.blur.kernel.size <= _MOST_WEIGHTS:
         matrix = model.blur.as_sparse() @ model.lensing.matrix

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from astropy.nddata import NDData
 
     from lenssuper.lens import LensModel
+    from lenssuper.lensfit import LensFit
     from lenssuper.observation import Observation
     from lenssuper.result import SuperResolution
     from lenssuper.simulate import MockLens
@@ -172,7 +173,7 @@ def super_resolve(options: argparse.Namespace, lens: LensModel, observation: Obs
     return SuperResolver(lens, factor=options.factor, rng=options.seed, progress=progress)(observation)
 
 
-def write_png(result: SuperResolution, path: Path, *, overwrite: bool) -> None:
+def write_png(result: SuperResolution | LensFit, path: Path, *, overwrite: bool) -> None:
     """Write the picture of a result, whole or not at all."""
     from lenssuper._files import atomic_write
 

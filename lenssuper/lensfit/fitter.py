@@ -343,8 +343,8 @@ def _afterwards(lens, numbers, images):
     magnification = float(np.maximum(images.model, 0).sum()) / light if light > 0 else np.inf
     if magnification < _MAGNIFIED:
         messages.append(
-            f"the source is magnified only {magnification:.1f} times: the fit may have taken the arcs for what "
-            "the source looks like without a lens; start from another Einstein radius"
+            f"the source is magnified only {magnification:.1f} times: the fit may have taken the arcs for "
+            "what the source looks like without a lens; start from another Einstein radius"
         )
     for name, value in lens.parameters.items():
         last = name.rpartition(".")[2]

@@ -1,0 +1,69 @@
+"""What is done to an observation before a lens is fitted or a source is looked for."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lenssuper.cli._common import add_mask, like, read_image, read_inputs, repacked
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lenssuper.lens import LensModel
+    from lenssuper.observation import Observation
+
+__all__ = ["add_data", "prepared"]
+
+
+def add_data(group) -> None:
+    """Add the options that say which data to use, and how."""
+    group.add_argument(
+        "--lens-light",
+        metavar="EXT|FILE",
+        help="image of the lens galaxy to subtract: an extension of OBS.fits, e.g. LENSLIGHT, or a FITS file",
+    )
+    add_mask(group)
+    group.add_argument(
+        "--annulus",
+        type=float,
+        nargs=2,
+        metavar=("IN", "OUT"),
+        help="use the data only between these distances from the centre of the lens, in arcsec",
+    )
+    group.add_argument(
+        "--noise-scale", type=float, metavar="X", help="multiply the standard deviations by this"
+    )
+
+
+def prepared(options: argparse.Namespace, lens: LensModel | None) -> Observation:
+    """Read the observation and do to it what the options ask for."""
+    observation = read_inputs(options)
+    nddata = observation.to_nddata()
+    if options.lens_light is not None:
+        nddata.data -= like(_lens_light(options), observation, "--lens-light")
+    if options.annulus is not None:
+        nddata.mask |= ~_in_annulus(observation, lens, *options.annulus)
+    if options.noise_scale is not None:
+        if not 0 < options.noise_scale < float("inf"):
+            raise ValueError(f"--noise-scale must be positive; got {options.noise_scale}")
+        nddata.uncertainty.array *= options.noise_scale
+    return repacked(nddata, observation)
+
+
+def _in_annulus(observation: Observation, lens: LensModel | None, inner: float, outer: float) -> np.ndarray:
+    import numpy as np
+
+    if not 0 <= inner < outer:
+        raise ValueError(f"--annulus must be two distances, the smaller first; got {inner} and {outer}")
+    centers = [] if lens is None else lens._centers()
+    x0, y0 = np.mean(centers, axis=0) if centers else (0.0, 0.0)
+    x, y = observation.grid._centers()
+    radius = np.hypot(x - x0, y - y0)
+    return (radius >= inner) & (radius <= outer)
+
+
+def _lens_light(options: argparse.Namespace) -> np.ndarray:
+    path = Path(options.lens_light)
+    return read_image(path) if path.is_file() else read_image(options.observation, options.lens_light)

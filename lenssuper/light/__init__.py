@@ -2,5 +2,7 @@
 
 from lenssuper.light.fit import SersicFit
 from lenssuper.light.fitter import SersicFitter
+from lenssuper.light.foreground import ForegroundFitter, subtract_foreground
+from lenssuper.light.foregroundfit import ForegroundFit
 
-__all__ = ["SersicFit", "SersicFitter"]
+__all__ = ["ForegroundFit", "ForegroundFitter", "SersicFit", "SersicFitter", "subtract_foreground"]

@@ -12,15 +12,20 @@ from lenssuper.observation import Observation
 
 __all__ = ["find_arcs", "first_arcs"]
 
-# An arc has peaks that are so many sigma of the smoothed image above what may be the galaxy; it goes on to where
-# it falls below the lower number of sigma, or so far from a peak, in pixels.
-_PEAK, _EDGE, _REACH = 3.0, 1.5, 8
+# An arc has peaks that are so many sigma of the smoothed image above what may be the galaxy; it goes on to
+# where it falls below the lower number of sigma.
+_PEAK, _EDGE = 3.0, 2.0
 # The least number of pixels of an arc.
 _PIXELS = 10
 
 
 def find_arcs(
-    observation: Observation, model: np.ndarray, sky: float, core: np.ndarray, share: float = 0.15
+    observation: Observation,
+    model: np.ndarray,
+    sky: float,
+    core: np.ndarray,
+    share: float = 0.15,
+    reach: float = 8.0,
 ) -> np.ndarray:
     """
     Find the light that a model of the galaxy does not explain.
@@ -35,8 +40,10 @@ def find_arcs(
     core : ndarray of bool, shape (ny, nx)
         Around the centre of the galaxy, where no arc is looked for.
     share : float, optional
-        By how large a share of the galaxy's light a peak must exceed it; a fourth of that is enough for what
+        By how large a share of the galaxy's light a peak must exceed it; half of that is enough for what
         is around a peak. It should be larger than what the model may be wrong by.
+    reach : float, optional
+        The largest distance of a pixel of an arc from a peak, in pixels.
 
     Returns
     -------
@@ -45,10 +52,16 @@ def find_arcs(
     """
     excess, noise = smoothed(replace(observation, data=observation.data - model))
     light = np.maximum(model - sky, 0.0)
-    return _groups(excess, noise, share * light, core)
+    return _groups(excess, noise, share * light, core, reach)
 
 
-def first_arcs(observation: Observation, center: tuple[float, float], sky: float, core: np.ndarray):
+def first_arcs(
+    observation: Observation,
+    center: tuple[float, float],
+    sky: float,
+    core: np.ndarray,
+    reach: float = 8.0,
+) -> np.ndarray:
     """
     Guess where arcs are before there is a model: what is brighter than anything further in.
 
@@ -58,7 +71,7 @@ def first_arcs(observation: Observation, center: tuple[float, float], sky: float
     center : (float, float)
         Offset (x, y) of the galaxy in arcsec.
     sky : float
-    core : ndarray of bool, shape (ny, nx)
+    core, reach
         As for `find_arcs`.
 
     Returns
@@ -75,15 +88,15 @@ def first_arcs(observation: Observation, center: tuple[float, float], sky: float
     counts = np.bincount(ring[used], minlength=len(rings))
     profile = np.minimum.accumulate(np.where(counts > 0, medians, np.inf))
     profile = np.maximum(profile, sky)
-    return find_arcs(observation, profile[ring], sky, core, 0.3)
+    return find_arcs(observation, profile[ring], sky, core, 0.3, reach)
 
 
-def _groups(excess, noise, doubt, core):
-    edge = (excess > _EDGE * noise) & (excess > doubt / 4) & ~core
+def _groups(excess, noise, doubt, core, reach):
+    edge = (excess > _EDGE * noise) & (excess > doubt / 2) & ~core
     peak = edge & (excess > doubt + _PEAK * noise)
     labels, n = ndimage.label(peak, np.ones((3, 3)))
     large = np.bincount(labels.ravel(), minlength=n + 1) >= _PIXELS
     large[0] = False
-    near = ndimage.distance_transform_edt(~large[labels]) < _REACH if large.any() else large[labels]
+    near = ndimage.distance_transform_edt(~large[labels]) < reach if large.any() else large[labels]
     arcs = ndimage.binary_propagation(large[labels], mask=ndimage.binary_opening(edge & near) | large[labels])
     return ndimage.binary_dilation(arcs, iterations=2) & ~core

@@ -58,8 +58,8 @@ class Sersics(Solver):
     -----
     The source is :math:`\sum_k I_k \exp\{-b_{n_k} [(R/R_{e,k})^{1/n_k} - 1]\}`, its mean over every
     pixel, with positive :math:`I_k`, and centre, half-light radius (on the intermediate axis), index, axis
-    ratio and angle of every profile free. The amplitudes are eliminated from the fit (variable projection: Golub &
-    Pereyra 1973, SIAM J. Numer. Anal. 10, 413). The first profile starts from the moments of the
+    ratio and angle of every profile free. The amplitudes are eliminated from the fit (variable projection:
+    Golub & Pereyra 1973, SIAM J. Numer. Anal. 10, 413). The first profile starts from the moments of the
     back-projected image, every further one from those of the residuals and from a half of an earlier one; all
     are fitted together each time.
 

@@ -105,11 +105,11 @@ def _draw_profile(fit, ax, below):
     ax.set_ylim(max(0.5 * error[-1], 1e-6 * data.max()), 2 * max(data.max(), model.max()))
     ax.set_ylabel(f"less sky{unit_label(fit.observation.unit)}")
     ax.tick_params(labelbottom=False, which="both")
-    ax.legend(loc="lower left", frameon=False)
+    ax.legend(loc="upper right", frameon=False)
     if fit.observation.psf is not None:
         half = psf_fwhm(fit.observation) * side / 2
         ax.axvline(half, color="0.6", linestyle=":", linewidth=1)
-        ax.text(half, 0.96, " PSF", color="0.5", va="top", transform=ax.get_xaxis_transform())
+        ax.text(half, 0.04, " PSF", color="0.5", transform=ax.get_xaxis_transform())
     below.axhline(0, color=_MODEL, linewidth=1.2)
     percent = 100 * (data - model) / np.abs(model)
     below.errorbar(r, percent, 100 * error / np.abs(model), **style)
@@ -144,7 +144,7 @@ def _colors(fit):
 _COLUMNS = (
     ("R_e", "$R_e$ (″)", "arcsec", 3),
     ("n", "$n$", "", 2),
-    ("q", "$q$", "", 2),
+    ("q", "$q$", "", 3),
     ("phi", "φ (°)", "deg", 1),
 )
 _PLACES = (0.12, 0.36, 0.56, 0.74, 0.94)

@@ -103,7 +103,7 @@ def test_numbers_are_those_of_the_fit(figure, fit):
     assert texts[0] == f"χ² {fit.chi2:.0f}    BIC {fit.bic:.0f}    R² {fit.r2:.4f}"
     assert texts[1].startswith("sky 0.02 (e⁻/s")
     assert texts.count("0.600") == 1
-    assert texts.count("± 0.010") == 2  # R_e
+    assert texts.count("± 0.010") == 4  # R_e and q
     shares = [text for text in texts if text.endswith("%")]
     flux = fit.table["flux"].value
     assert shares == [f"{100 * share:.0f}%" for share in flux / flux.sum()]

@@ -28,7 +28,8 @@ _T, _TW = (0.5 * v for v in np.polynomial.legendre.leggauss(24))
 _T = _T + 0.5
 _S, _SW = (0.5 * v for v in np.polynomial.legendre.leggauss(16))
 _S = _S + 0.5
-_FAINT = 45.0  # where exp(-B t^(1/n)) is taken for zero, and a pixel for too faint to be worth any care
+_ZERO = 45.0  # where exp(-B t^(1/n)) is taken for zero
+_FAINT = 30.0  # where a pixel is too faint, exp(-30) of the brightness at R_e, to be worth any care
 
 
 @compiled
@@ -58,7 +59,10 @@ def _points_needed(s, half, n, b, tol):
     V (V + 1) ... (V + k - 1) / rho^k of the value, which is that of (1 - t/rho)^-V.
     """
     rho = s / half
-    v = b / n * np.exp(np.log(s) / n)
+    power = np.exp(np.log(s) / n)
+    if b * power - b > _FAINT + b / n * power / rho:
+        return 2
+    v = b / n * power
     bound = 1.0
     for m in range(1, _MOST + 1):
         bound *= (v + 2 * m - 2) * (v + 2 * m - 1) / (rho * rho)
@@ -96,13 +100,14 @@ def _parts_needed(s, half, ratio, n, b):
 
 
 @compiled
-def _add_triangle(x1, y1, x2, y2, area, a11, a12, a22, n, b, db, out, derivatives):
+def _add_triangle(x1, y1, x2, y2, area, a11, a12, a22, n, b, db, rays, out, derivatives):
     """
     Add the integral over a triangle with one corner in the centre, the others at 1 and 2, signed by ``area``.
 
     The points are t (r1 + s (r2 - r1)), t and s from 0 to 1, and the profile depends on t^(1/n) g(s)^(1/2n)
     (Duffy 1982, SIAM J. Numer. Anal. 19, 1260). With t = tau^p, p a multiple of n not below 3, the cusp is
-    gone; with s = s0 + w sinh(z), g = c w^2 cosh(z)^2, so that long triangles are as good as short ones.
+    gone, and ``rays`` has what depends on tau alone; with s = s0 + w sinh(z), g = c w^2 cosh(z)^2, long
+    triangles are as good as short ones.
     """
     ex, ey = x2 - x1, y2 - y1
     c = a11 * ex * ex + 2 * a12 * ex * ey + a22 * ey * ey
@@ -130,18 +135,15 @@ def _add_triangle(x1, y1, x2, y2, area, a11, a12, a22, n, b, db, out, derivative
             g = a11 * dx * dx + 2 * a12 * dx * dy + a22 * dy * dy
             log = np.log(g)
             power = np.exp(log / (2 * n))
-            end = min(1.0, np.exp(np.log(_FAINT / (b * power)) / k))
+            end = min(1.0, np.exp(np.log(_ZERO / (b * power)) / k))
             steep = b * power * np.exp(k * np.log(end))
             j0, j1, k1, l1 = 0.0, 0.0, 0.0, 0.0
             for q in range(_T.size):
-                log_x = np.log(_T[q])
-                x_k = np.exp(k * log_x)
-                light = _TW[q] * np.exp(b - steep * x_k)
-                x_p = np.exp((p - 1) * log_x)
-                j0 += light * x_p * x_p * _T[q]
-                k1 += light * x_p * x_k
-                j1 += light * x_p * x_p * _T[q] * x_k
-                l1 += light * x_p * x_p * _T[q] * x_k * log_x
+                light = np.exp(b - steep * rays[0, q])
+                j0 += light * rays[1, q]
+                k1 += light * rays[2, q]
+                j1 += light * rays[3, q]
+                l1 += light * rays[4, q]
             end_p = np.exp(p * np.log(end))
             j0 *= p * end_p * end_p
             power *= np.exp(k * np.log(end))
@@ -161,22 +163,194 @@ def _add_triangle(x1, y1, x2, y2, area, a11, a12, a22, n, b, db, out, derivative
 
 
 @compiled
+def _rays(n):
+    """tau^k of the nodes along a ray, and the weights of the four integrals, see `_add_triangle`."""
+    k = np.ceil(3 / n)
+    p = n * k
+    rays = np.empty((5, _T.size))
+    for q in range(_T.size):
+        log = np.log(_T[q])
+        rays[0, q] = np.exp(k * log)
+        rays[1, q] = _TW[q] * np.exp((2 * p - 1) * log)
+        rays[2, q] = _TW[q] * np.exp((p - 1) * log) * rays[0, q]
+        rays[3, q] = rays[1, q] * rays[0, q]
+        rays[4, q] = rays[3, q] * log
+    return rays
+
+
+@compiled
 def _near_pixels(cx, cy, left, bottom, a11, a12, a22, n, b, db, derivatives):
     """
     Integrals over the 3 x 3 pixels around the centre.
 
     A rectangle is the sum of four with one corner in the centre, signed: one for each corner of the pixel.
     """
-    corner = np.zeros((4, 4, 7))
+    corner, rays = np.zeros((4, 4, 7)), _rays(n)
     for j in range(4):
         y = bottom - 0.5 + j - cy
         for i in range(4):
             x = left - 0.5 + i - cx
             if x != 0 and y != 0:
                 out = corner[j, i]
-                _add_triangle(x, 0.0, x, y, x * y, a11, a12, a22, n, b, db, out, derivatives)
-                _add_triangle(0.0, y, x, y, x * y, a11, a12, a22, n, b, db, out, derivatives)
+                _add_triangle(x, 0.0, x, y, x * y, a11, a12, a22, n, b, db, rays, out, derivatives)
+                _add_triangle(0.0, y, x, y, x * y, a11, a12, a22, n, b, db, rays, out, derivatives)
     return corner[1:, 1:] - corner[1:, :-1] - corner[:-1, 1:] + corner[:-1, :-1]
+
+
+# Bits of a float64: exponent, mantissa, and the number 1
+_MANTISSA, _ONE, _EXPONENT = 0xFFFFFFFFFFFFF, 0x3FF0000000000000, 52
+_ROUNDER = (
+    6755399441055744.0  # 1.5 2^52: added to a small number it leaves the nearest integer in the low bits
+)
+_SIZES = 3  # bins of u in an octave are two to the power of this
+
+
+@compiled
+def _logarithms(values, bits, scratch, scratch_bits, out, count):
+    """
+    Natural logarithms of positive numbers, in loops that the compiler can vectorise.
+
+    The mantissa m is brought to [2^-1/2, 2^1/2), where log(m) = 2 artanh((m - 1) / (m + 1)) is a short
+    series.
+    """
+    for i in range(count):
+        shifted = bits[i] - 0x3FE6A09E667F3BCD  # less the bits of 2^-1/2
+        exponent = shifted >> _EXPONENT
+        scratch_bits[i] = (shifted & _MANTISSA) + 0x3FE6A09E667F3BCD
+        out[i] = exponent * 0.6931471805599453
+    for i in range(count):
+        m = scratch[i]
+        t = (m - 1) / (m + 1)
+        z = t * t
+        series = 1 / 9 + z * (1 / 11 + z * (1 / 13 + z * (1 / 15 + z / 17)))
+        out[i] += 2 * t * (1 + z * (1 / 3 + z * (1 / 5 + z * (1 / 7 + z * series))))
+
+
+@compiled
+def _exponentials(values, scratch, scratch_bits, out, count):
+    """Exponentials, of numbers above -700, likewise: 2^k e^r with r at most log(2) / 2."""
+    for i in range(count):
+        scratch[i] = max(values[i], -700.0) * 1.4426950408889634 + _ROUNDER
+    for i in range(count):
+        k = scratch[i] - _ROUNDER
+        r = max(values[i], -700.0) - k * 0.6931471805599453
+        series = 1 / 720 + r * (1 / 5040 + r * (1 / 40320 + r * (1 / 362880 + r / 3628800)))
+        out[i] = 1 + r * (1 + r * (0.5 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120 + r * series)))))
+    for i in range(count):
+        scratch_bits[i] = (scratch_bits[i] << _EXPONENT) + _ONE
+    for i in range(count):
+        out[i] *= scratch[i]
+
+
+@compiled
+def _gather(first, count, y, a11, a12, a22, n, b, db, u, log, power, light, slope, sums, derivatives):
+    """Add light at points, and its derivatives, to ``sums``; few arrays in a loop, so that it vectorises."""
+    total = sums[0]
+    for i in range(count):
+        total[i] += light[i]
+    if not derivatives:
+        return
+    factor, half = -b / (2 * n), b / (2 * n * n)
+    for i in range(count):
+        slope[i] = factor * power[i] / u[i] * light[i]
+    by_x, by_y = sums[1], sums[2]
+    for i in range(count):
+        x = first + i
+        by_x[i] -= 2 * slope[i] * (a11 * x + a12 * y)
+        by_y[i] -= 2 * slope[i] * (a12 * x + a22 * y)
+    by_a11, by_a12, by_a22 = sums[3], sums[4], sums[5]
+    for i in range(count):
+        x = first + i
+        by_a11[i] += slope[i] * x * x
+        by_a12[i] += slope[i] * 2 * x * y
+        by_a22[i] += slope[i] * y * y
+    by_n = sums[6]
+    for i in range(count):
+        by_n[i] += light[i] * (db - db * power[i] + half * power[i] * log[i])
+
+
+@compiled
+def _run(dx, count, dy, m, a11, a12, a22, n, b, db, work, bits, sums, derivatives):
+    """
+    Fill ``sums`` (7, count) with the means over pixels beside each other, all by the Gauss rule of order m.
+
+    ``work`` (6, count) is memory to work in, and ``bits`` the same as integers.
+    """
+    u, log, power, light, argument, scratch = work
+    for k in range(7 if derivatives else 1):
+        for i in range(count):
+            sums[k, i] = 0.0
+    for jj in range(m):
+        y = dy + _NODES[m, jj]
+        for ii in range(m):
+            first = dx + _NODES[m, ii]
+            weight = _WEIGHTS[m, ii] * _WEIGHTS[m, jj]
+            for i in range(count):
+                x = first + i
+                u[i] = max(a11 * x * x + 2 * a12 * x * y + a22 * y * y, 1e-290)
+            _logarithms(u, bits[0], scratch, bits[5], log, count)
+            for i in range(count):
+                argument[i] = log[i] * (0.5 / n)
+            _exponentials(argument, scratch, bits[5], power, count)
+            for i in range(count):
+                argument[i] = b - b * power[i]
+            _exponentials(argument, scratch, bits[5], light, count)
+            for i in range(count):
+                light[i] *= weight
+            _gather(
+                first, count, y, a11, a12, a22, n, b, db, u, log, power, light, scratch, sums, derivatives
+            )
+
+
+@compiled
+def _rules(low, high, half, ratio, n, b, tol):
+    """
+    Order of the Gauss rule for every bin of u from ``low`` to ``high``; 0 if a pixel has to be divided.
+
+    A bin takes the rule of its inner or outer edge, whichever asks for more.
+    """
+    edge = np.empty(1)
+    key = edge.view(np.int64)
+    rules = np.zeros(high - low + 1, dtype=np.int64)
+    orders = np.zeros(high - low + 2, dtype=np.int64)
+    for k in range(high - low + 2):
+        key[0] = (low + k) << (_EXPONENT - _SIZES)
+        s = np.sqrt(edge[0])
+        if _parts_needed(s, half, ratio, n, b) == 1:
+            orders[k] = _points_needed(s, half, n, b, tol)
+    for k in range(high - low + 1):
+        rules[k] = 0 if orders[k] == 0 or orders[k + 1] == 0 else max(orders[k], orders[k + 1])
+    return rules
+
+
+@compiled
+def _keys(cx, cy, nx, ny, a11, a12, a22):
+    """Bins of the smallest and the largest u of an image."""
+    edges = np.empty(2)
+    edges[0], edges[1] = 1e-290, 1e-290
+    for j in (0, ny - 1):
+        for i in (0, nx - 1):
+            dx, dy = i - cx, j - cy
+            edges[1] = max(edges[1], a11 * dx * dx + 2 * a12 * dx * dy + a22 * dy * dy)
+    mean, split = 0.5 * (a11 + a22), np.sqrt(0.25 * (a11 - a22) ** 2 + a12 * a12)
+    edges[0] = max((a11 * a22 - a12 * a12) / (mean + split) * 0.01, 1e-290)
+    edges[0] = min(edges[0], edges[1])
+    key = edges.view(np.int64) >> (_EXPONENT - _SIZES)
+    return key[0], key[1]
+
+
+@compiled
+def _add_divided(dx, dy, half, ratio, a11, a12, a22, n, b, db, tol, out, derivatives):
+    """Add the mean over a pixel that is divided into cells."""
+    s = np.sqrt(a11 * dx * dx + 2 * a12 * dx * dy + a22 * dy * dy)
+    parts = _parts_needed(s, half, ratio, n, b)
+    side = 1.0 / parts
+    for jj in range(parts):
+        y = dy + (jj + 0.5) * side - 0.5
+        for ii in range(parts):
+            x = dx + (ii + 0.5) * side - 0.5
+            share, small = side * side, half * side
+            _add_cell(x, y, side, a11, a12, a22, n, b, db, tol, small, share, out, derivatives)
 
 
 @compiled
@@ -213,42 +387,44 @@ def averages(cx, cy, a11, a12, a22, n, b, db, transform, tol, border, image, slo
     near = np.zeros((3, 3, 7))
     if reaches:
         near = _near_pixels(cx, cy, left, bottom, a11, a12, a22, n, b, db, derivatives)
-    out = np.zeros(7)
+    low, high = _keys(cx, cy, nx, ny, a11, a12, a22)
+    rules = _rules(low, high, half, ratio, n, b, tol)
+    loose = _rules(low, high, half, ratio, n, b, max(tol, 1e-2)) if border > 0 else rules
+    work = np.empty((6, nx))
+    bits = work.view(np.int64)
+    sums, out, rule = np.zeros((7, nx)), np.zeros(7), np.zeros(nx, dtype=np.int64)
     for j in range(ny):
+        dy = j - cy
+        for i in range(nx):
+            dx = i - cx
+            work[0, i] = a11 * dx * dx + 2 * a12 * dx * dy + a22 * dy * dy
         for i in range(nx):
             inside = border <= i < nx - border and border <= j < ny - border
-            limit = tol if inside else max(tol, 1e-2)
+            k = min(max((bits[0, i] >> (_EXPONENT - _SIZES)) - low, 0), high - low)
+            rule[i] = rules[k] if inside else loose[k]
             if reaches and left <= i <= left + 2 and bottom <= j <= bottom + 2:
-                out[:] = near[int(j - bottom), int(i - left)]
+                rule[i] = -1
+        i = 0
+        while i < nx:
+            count = 1
+            if rule[i] > 0:
+                while i + count < nx and rule[i + count] == rule[i]:
+                    count += 1
+                _run(i - cx, count, dy, rule[i], a11, a12, a22, n, b, db, work, bits, sums, derivatives)
             else:
                 out[:] = 0.0
-                dx, dy = i - cx, j - cy
-                s = np.sqrt(a11 * dx * dx + 2 * a12 * dx * dy + a22 * dy * dy)
-                parts = _parts_needed(s, half, ratio, n, b)
-                side = 1.0 / parts
-                for jj in range(parts):
-                    y = dy + (jj + 0.5) * side - 0.5
-                    for ii in range(parts):
-                        x = dx + (ii + 0.5) * side - 0.5
-                        _add_cell(
-                            x,
-                            y,
-                            side,
-                            a11,
-                            a12,
-                            a22,
-                            n,
-                            b,
-                            db,
-                            limit,
-                            half * side,
-                            side * side,
-                            out,
-                            derivatives,
-                        )
-            image[j, i] = out[0]
+                if rule[i] < 0:
+                    out[:] = near[int(j - bottom), int(i - left)]
+                else:
+                    _add_divided(i - cx, dy, half, ratio, a11, a12, a22, n, b, db, tol, out, derivatives)
+                for k in range(7):
+                    sums[k, 0] = out[k]
+            for k in range(count):
+                image[j, i + k] = sums[0, k]
             for p in range(wanted):
-                total = 0.0
-                for r in range(6):
-                    total += transform[p, r] * out[r + 1]
-                slopes[p, j, i] = total
+                for k in range(count):
+                    slopes[p, j, i + k] = transform[p, 0] * sums[1, k]
+                for r in range(1, 6):
+                    for k in range(count):
+                        slopes[p, j, i + k] += transform[p, r] * sums[r + 1, k]
+            i += count

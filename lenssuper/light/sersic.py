@@ -136,7 +136,7 @@ def sersic_averages(matrix, origin, shape, parameters, derivatives=False, *, tol
     derivatives : bool, optional
         Whether to give the derivatives by the six parameters, too.
     tol : float, optional
-        Largest error of a pixel relative to its value, but for those that are 1e-19 of the centre or less.
+        Largest error of a pixel relative to its value, but for those that are fainter than exp(-30).
 
     Returns
     -------

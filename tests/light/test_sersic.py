@@ -143,5 +143,5 @@ def test_points_agree_with_lenstronomy():
 
 def test_profile_far_away_is_dark_and_finite():
     image, slopes = on(ROTATED, (500.0, -800.0, 0.01, 0.5, 0.3, 0.1), True)
-    assert np.all(image == 0)
-    assert np.all(slopes == 0)
+    assert np.all(image < 1e-280)
+    assert np.all(np.abs(slopes) < 1e-280)

@@ -22,6 +22,8 @@ _SIDE, _SIDE_OF_MORE, _PIXELS_IN_SIGMA = 32, 96, 1.5
 # Accuracy of the means over pixels relative to chi-square's share, and where a search ends.
 _ROUGH, _EXACT = {"tol": 1e-3, "fine": False}, {"tol": 1e-5}
 _ROUGH_END, _EXACT_END, _EXACT_END_OF_MORE = 1e-3, 1e-7, 1e-5
+# Most evaluations of the model
+_MOST = 60
 # Starts of the first component: n, and R_e in units of that of a Gaussian with the moments of the galaxy.
 _STARTS = [
     (n, size)
@@ -99,7 +101,7 @@ class Search:
 
     # One number of components
 
-    def solve(self, parameters, observation=None, max_iter=100) -> Found:
+    def solve(self, parameters, observation=None, max_iter=_MOST) -> Found:
         """Search from ``parameters`` (K, 6), on all pixels or, roughly, on those of another observation."""
         rough = observation is not None
         observation = observation if rough else self._observation

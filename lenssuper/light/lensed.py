@@ -137,7 +137,10 @@ def lensed_guesses(
     if old is None:
         guesses = [[x, y, f * size, n, q, phi] for f, n in ((1.0, 1.0), (0.5, 1.0), (1.0, 3.0))]
     else:
-        guesses = [[x, y, size, 1.0, q, phi], *([*old[:2], f * old[2], 1.0, *old[4:]] for f in (0.4, 2.0))]
+        guesses = [
+            [x, y, size, 1.0, q, phi],
+            *([*old[:2], f * old[2], 1.0, *old[4:]] for f in (0.15, 0.4, 2.0)),
+        ]
     return [np.array(guess) for guess in guesses]
 
 

@@ -63,7 +63,9 @@ ALLOWED = {
 }
 
 # Files that hold nothing but numbers: no units, no tables, no FITS.
-NUMBERS_ONLY = re.compile(r"(lens/profiles|operators/_clip|(solvers|networks)/\w+)\.py")
+NUMBERS_ONLY = re.compile(
+    r"(lens/profiles|operators/_clip|light/(_?sersic|blur|components|render|varpro)|(solvers|networks)/\w+)\.py"
+)
 
 # Upward imports that are allowed inside a function, where they run when the function is called.
 LAZY = {("result", "plotting"), ("superresolver", "plotting"), ("lensfit", "plotting"), ("light", "plotting")}

@@ -4,5 +4,13 @@ from lenssuper.light.fit import SersicFit
 from lenssuper.light.fitter import SersicFitter
 from lenssuper.light.foreground import ForegroundFitter, subtract_foreground
 from lenssuper.light.foregroundfit import ForegroundFit
+from lenssuper.light.table import sersic_table
 
-__all__ = ["ForegroundFit", "ForegroundFitter", "SersicFit", "SersicFitter", "subtract_foreground"]
+__all__ = [
+    "ForegroundFit",
+    "ForegroundFitter",
+    "SersicFit",
+    "SersicFitter",
+    "sersic_table",
+    "subtract_foreground",
+]

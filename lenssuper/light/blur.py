@@ -18,7 +18,7 @@ __all__ = ["CuspBlur"]
 
 # The squares: pixels along the side of an observed one, and the radius in observed pixels, for PSFs that are
 # narrow and for those that are wide. Chosen by trying n up to 8 with PSFs of FWHM from 1.2 to 6 pixels.
-_NARROW, _WIDE = ((5, 6.5), (25, 0.9), (125, 0.18)), ((3, 7.5), (15, 1.5), (75, 0.3))
+_NARROW, _WIDE = ((5, 8.5), (25, 0.9), (125, 0.18)), ((3, 8.5), (15, 1.5), (75, 0.3))
 # Area in observed pixels within which a wide PSF is above half of its peak: FWHM of 3.3 pixels
 _WIDE_AREA = 8.5
 # Turns values at points into averages over a pixel, to sixth order: in Fourier space 1 - k^2/24 + k^4/1920,

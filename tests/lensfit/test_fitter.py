@@ -1,0 +1,122 @@
+"""Fits of mock lenses, and what is said of input that does not make sense."""
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.nddata import CCDData, StdDevUncertainty
+
+from lenssuper import SIE, LensFitter, Observation
+from lenssuper.exceptions import LensSuperWarning, ObservationError
+from lenssuper.lensfit.parameters import FreeParameters
+from lenssuper.lensfit.parametric import Arcs, first_guesses
+from lenssuper.noise import lit_pixels
+
+
+def pulls(fit, truth):
+    expected, found, errors = truth._values(), fit.lens._values(), fit.errors
+    differences = {name: found[name] - expected[name] for name in fit.names}
+    differences["SIE.phi"] = (differences["SIE.phi"] + np.pi / 2) % np.pi - np.pi / 2
+    sigmas = {name: getattr(errors[name], "value", errors[name]) for name in fit.names}
+    return np.array([differences[name] / sigmas[name] for name in fit.names])
+
+
+def test_truth_is_found_from_ten_per_cent_off(fit, truth):
+    assert fit.lens.parameters["SIE.theta_E"] == pytest.approx(0.9 * u.arcsec, rel=0.005)
+    assert fit.lens.parameters["SIE.q"] == pytest.approx(0.8, abs=0.03)
+    assert np.max(np.abs(pulls(fit, truth))) < 4
+    assert 0.85 < fit.reduced_chi2 < 1.15
+    assert fit.converged
+
+
+def test_errors_are_of_the_size_of_the_noise(fit):
+    # S/N 40 on a ring of some 300 pixels
+    assert 1e-4 < fit.errors["SIE.theta_E"].to_value(u.arcsec) < 5e-3
+    assert fit.errors["ExternalShear.x"] == 0 * u.arcsec
+    assert np.linalg.eigvalsh(fit.covariance.matrix).min() > 0
+    assert fit.covariance.names == fit.names
+
+
+def test_a_rough_radius_will_do(mock, truth):
+    observation = Observation.from_nddata(mock.observation)
+    fitter = LensFitter.from_einstein_radius(1.08 * u.arcsec)
+    arcs = Arcs(observation, observation.weights, lit_pixels(observation), fitter.parameters)
+    guesses = first_guesses(arcs, fitter._starts(fitter.parameters), lambda share, what: None)
+    best = fitter.parameters.lens(guesses[0].vector)
+    assert best.parameters["SIE.theta_E"] == pytest.approx(0.9 * u.arcsec, rel=0.03)
+    assert best.parameters["SIE.q"] == pytest.approx(0.8, abs=0.06)
+
+
+def test_gaussians_alone_come_close(mock, guess, truth):
+    observation = Observation.from_nddata(mock.observation)
+    parameters = FreeParameters(guess)
+    arcs = Arcs(observation, observation.weights, lit_pixels(observation), parameters)
+    (best, *others) = first_guesses(arcs, [parameters.start], lambda share, what: None)
+    assert parameters.lens(best.vector).parameters["SIE.theta_E"] == pytest.approx(0.9 * u.arcsec, rel=0.02)
+    assert all(best.cost <= other.cost for other in others)
+
+
+def test_fixed_parameters_stay_and_priors_pull(mock, guess, truth):
+    exact = truth.replace(**{"SIE.theta_E": 0.94 * u.arcsec})
+    fixed = ["SIE.q", "SIE.phi", "SIE.x", "SIE.y", "ExternalShear"]
+    free = LensFitter(exact, fixed=fixed, rng=1)(mock.observation)
+    assert free.names == ("SIE.theta_E",)
+    assert free.lens.parameters["SIE.q"] == 0.8
+    sigma = free.errors["SIE.theta_E"]
+    middle = free.lens.parameters["SIE.theta_E"] + 4 * sigma
+    priors = {"SIE.theta_E": (middle, sigma)}
+    pulled = LensFitter(exact, fixed=fixed, priors=priors, rng=1)(mock.observation)
+    change = pulled.lens.parameters["SIE.theta_E"] - free.lens.parameters["SIE.theta_E"]
+    assert change / sigma == pytest.approx(2, abs=0.5)
+    assert pulled.errors["SIE.theta_E"] / sigma == pytest.approx(0.5**0.5, rel=0.1)
+
+
+def test_same_seed_same_fit_and_data_unchanged(mock, truth):
+    before = mock.observation.data.copy()
+    fixed = ["SIE.phi", "SIE.x", "SIE.y", "ExternalShear"]
+    fits = [LensFitter(truth, fixed=fixed, rng=5)(mock.observation) for _ in range(2)]
+    assert fits[0].lens == fits[1].lens
+    assert fits[0].log_evidence == fits[1].log_evidence
+    np.testing.assert_array_equal(mock.observation.data, before)
+
+
+@pytest.mark.parametrize(
+    ("guess", "options", "error", "message"),
+    [
+        (1.2, {}, TypeError, "guess must be a LensModel, or an Einstein radius such as 1.2"),
+        (-1 * u.arcsec, {}, ValueError, "an Einstein radius must be one positive angle"),
+        (1 * u.kg, {}, (TypeError, ValueError), "guess"),
+        (1 * u.arcsec, {"factor": 0}, ValueError, "factor"),
+        (1 * u.arcsec, {"prior": "gradient"}, TypeError, "prior must be a QuadraticPrior"),
+        (1 * u.arcsec, {"noise_correlation": 0.5}, ValueError, "noise_correlation must be 1 or more"),
+        (1 * u.arcsec, {"fixed": ["x"]}, ValueError, "but this lens has"),
+    ],
+)
+def test_bad_arguments(guess, options, error, message):
+    with pytest.raises(error, match=message):
+        LensFitter(guess, **options)
+
+
+def test_radius_must_be_an_angle():
+    with pytest.raises(TypeError, match="theta_E must be a Quantity"):
+        LensFitter.from_einstein_radius(1.2)
+
+
+def test_nothing_to_fit_to(mock):
+    rng = np.random.default_rng(1)
+    dark = CCDData(
+        rng.standard_normal((28, 28)), unit="adu", uncertainty=StdDevUncertainty(np.ones((28, 28)))
+    )
+    with pytest.raises(ObservationError, match="no light stands out of the noise"):
+        LensFitter(1 * u.arcsec)(dark)
+    with pytest.raises(TypeError, match="must be an astropy NDData"):
+        LensFitter(1 * u.arcsec)([mock.observation])
+    with pytest.raises(ObservationError, match="no uncertainty"):
+        LensFitter(1 * u.arcsec)(CCDData(np.ones((28, 28)), unit="adu"))
+
+
+def test_a_wrong_lens_is_told(mock):
+    # a round lens in the wrong place cannot explain the arcs
+    lens = SIE(theta_E=0.9 * u.arcsec, q=1.0, x=0.25 * u.arcsec)
+    with pytest.warns(LensSuperWarning, match="residuals are larger than the noise"):
+        fit = LensFitter(lens, free=["theta_E"], rng=1)(mock.observation)
+    assert any("look at them" in message for message in fit.messages)

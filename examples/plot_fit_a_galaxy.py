@@ -140,8 +140,8 @@ results = {
 # The third method is the same game with other rules. An agent sees the residual image, its action is a
 # profile, and its reward is by how much the profile reduced the mean squared error; proximal policy
 # optimisation (PPO) makes it likelier to do what was rewarded more than expected. It is told neither the
-# parameters nor which way to change them, so that it has to try. What it learns in a few hours on one
-# computer is a rough idea.
+# parameters nor which way to change them, so that it has to try. It learns what a galaxy looks like, but more
+# slowly than the network, and less exactly.
 
 results["policy"] = timed(n_components=3, method="ppo")
 

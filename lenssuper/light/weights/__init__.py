@@ -1,0 +1,1 @@
+"""Trained weights of the learned methods, and a card that says what they are."""

@@ -21,7 +21,7 @@ def pulls(fit, truth):
 
 
 def test_truth_is_found_from_ten_per_cent_off(fit, truth):
-    assert fit.lens.parameters["SIE.theta_E"] == pytest.approx(0.9 * u.arcsec, rel=0.005)
+    assert fit.lens.parameters["SIE.theta_E"].to_value(u.arcsec) == pytest.approx(0.9, rel=0.005)
     assert fit.lens.parameters["SIE.q"] == pytest.approx(0.8, abs=0.03)
     assert np.max(np.abs(pulls(fit, truth))) < 4
     assert 0.85 < fit.reduced_chi2 < 1.15
@@ -42,7 +42,7 @@ def test_a_rough_radius_will_do(mock, truth):
     arcs = Arcs(observation, observation.weights, lit_pixels(observation), fitter.parameters)
     guesses = first_guesses(arcs, fitter._starts(fitter.parameters), lambda share, what: None)
     best = fitter.parameters.lens(guesses[0].vector)
-    assert best.parameters["SIE.theta_E"] == pytest.approx(0.9 * u.arcsec, rel=0.03)
+    assert best.parameters["SIE.theta_E"].to_value(u.arcsec) == pytest.approx(0.9, rel=0.03)
     assert best.parameters["SIE.q"] == pytest.approx(0.8, abs=0.06)
 
 
@@ -51,31 +51,37 @@ def test_gaussians_alone_come_close(mock, guess, truth):
     parameters = FreeParameters(guess)
     arcs = Arcs(observation, observation.weights, lit_pixels(observation), parameters)
     (best, *others) = first_guesses(arcs, [parameters.start], lambda share, what: None)
-    assert parameters.lens(best.vector).parameters["SIE.theta_E"] == pytest.approx(0.9 * u.arcsec, rel=0.02)
+    assert parameters.lens(best.vector).parameters["SIE.theta_E"].to_value(u.arcsec) == pytest.approx(
+        0.9, rel=0.02
+    )
     assert all(best.cost <= other.cost for other in others)
 
 
-def test_fixed_parameters_stay_and_priors_pull(mock, guess, truth):
-    exact = truth.replace(**{"SIE.theta_E": 0.94 * u.arcsec})
-    fixed = ["SIE.q", "SIE.phi", "SIE.x", "SIE.y", "ExternalShear"]
-    free = LensFitter(exact, fixed=fixed, rng=1)(mock.observation)
-    assert free.names == ("SIE.theta_E",)
-    assert free.lens.parameters["SIE.q"] == 0.8
-    sigma = free.errors["SIE.theta_E"]
-    middle = free.lens.parameters["SIE.theta_E"] + 4 * sigma
-    priors = {"SIE.theta_E": (middle, sigma)}
-    pulled = LensFitter(exact, fixed=fixed, priors=priors, rng=1)(mock.observation)
-    change = pulled.lens.parameters["SIE.theta_E"] - free.lens.parameters["SIE.theta_E"]
-    assert change / sigma == pytest.approx(2, abs=0.5)
-    assert pulled.errors["SIE.theta_E"] / sigma == pytest.approx(0.5**0.5, rel=0.1)
+FIXED = ["SIE.q", "SIE.phi", "SIE.x", "SIE.y", "ExternalShear"]
 
 
-def test_same_seed_same_fit_and_data_unchanged(mock, truth):
+@pytest.fixture(scope="module")
+def only_radius(mock, truth):
+    guess = truth.replace(**{"SIE.theta_E": 0.94 * u.arcsec})
+    return LensFitter(guess, fixed=FIXED, rng=1)(mock.observation)
+
+
+def test_fixed_parameters_stay_and_priors_pull(mock, truth, only_radius):
+    assert only_radius.names == ("SIE.theta_E",)
+    assert only_radius.lens.parameters["SIE.q"] == 0.8
+    radius, sigma = only_radius.lens.parameters["SIE.theta_E"], only_radius.errors["SIE.theta_E"]
+    priors = {"SIE.theta_E": (radius + 4 * sigma, sigma)}
+    pulled = LensFitter(truth, fixed=FIXED, priors=priors, rng=1)(mock.observation)
+    assert float((pulled.lens.parameters["SIE.theta_E"] - radius) / sigma) == pytest.approx(2, abs=0.5)
+    assert float(pulled.errors["SIE.theta_E"] / sigma) == pytest.approx(0.5**0.5, rel=0.1)
+
+
+def test_same_seed_same_fit_and_data_unchanged(mock, truth, only_radius):
     before = mock.observation.data.copy()
-    fixed = ["SIE.phi", "SIE.x", "SIE.y", "ExternalShear"]
-    fits = [LensFitter(truth, fixed=fixed, rng=5)(mock.observation) for _ in range(2)]
-    assert fits[0].lens == fits[1].lens
-    assert fits[0].log_evidence == fits[1].log_evidence
+    guess = truth.replace(**{"SIE.theta_E": 0.94 * u.arcsec})
+    again = LensFitter(guess, fixed=FIXED, rng=1)(mock.observation)
+    assert again.lens == only_radius.lens
+    assert again.log_evidence == only_radius.log_evidence
     np.testing.assert_array_equal(mock.observation.data, before)
 
 
@@ -107,7 +113,7 @@ def test_nothing_to_fit_to(mock):
         rng.standard_normal((28, 28)), unit="adu", uncertainty=StdDevUncertainty(np.ones((28, 28)))
     )
     with pytest.raises(ObservationError, match="no light stands out of the noise"):
-        LensFitter(1 * u.arcsec)(dark)
+        LensFitter(1 * u.arcsec, grid=mock.grid)(dark)
     with pytest.raises(TypeError, match="must be an astropy NDData"):
         LensFitter(1 * u.arcsec)([mock.observation])
     with pytest.raises(ObservationError, match="no uncertainty"):
@@ -117,6 +123,6 @@ def test_nothing_to_fit_to(mock):
 def test_a_wrong_lens_is_told(mock):
     # a round lens in the wrong place cannot explain the arcs
     lens = SIE(theta_E=0.9 * u.arcsec, q=1.0, x=0.25 * u.arcsec)
-    with pytest.warns(LensSuperWarning, match="residuals are larger than the noise"):
+    with pytest.warns(LensSuperWarning):
         fit = LensFitter(lens, free=["theta_E"], rng=1)(mock.observation)
-    assert any("look at them" in message for message in fit.messages)
+    assert any("residuals are larger than the noise" in message for message in fit.messages)

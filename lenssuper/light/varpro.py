@@ -19,6 +19,10 @@ from lenssuper.light.render import Renderer
 __all__ = ["VarProResult", "fit", "solve_amplitudes"]
 
 
+# Norm of a column, relative to the brightest, up to which there is no light in it.
+_DARK = 1e-100
+
+
 @dataclass(frozen=True, eq=False)
 class VarProResult:
     """
@@ -148,7 +152,8 @@ def solve_amplitudes(columns: np.ndarray, target: np.ndarray, nonnegative: np.nd
     1974, chapter 23).
     """
     scale = np.linalg.norm(columns, axis=0)
-    scale[scale == 0] = 1
+    # a profile that is dark in all pixels, but for what is left of it in floating point, gets no amplitude
+    scale[scale <= _DARK * scale.max(initial=0.0)] = np.inf
     r = np.linalg.qr(np.concatenate([columns / scale, target[:, np.newaxis]], axis=1), mode="r")
     a, y = r[:, :-1], r[:, -1]
     amplitudes, *_ = np.linalg.lstsq(a, y, rcond=1e-12)
@@ -265,7 +270,8 @@ class _Problem:
 def _inverse_of_square(slopes):
     """(S S^T)^-1, where directions that the data do not measure are all but infinitely uncertain."""
     scale = np.linalg.norm(slopes, axis=1)
-    scale[scale == 0] = 1
+    # a profile that is dark in all pixels, but for what is left of it in floating point, gets no amplitude
+    scale[scale <= _DARK * scale.max(initial=0.0)] = np.inf
     slopes = slopes / scale[:, np.newaxis]
     values, vectors = np.linalg.eigh(slopes @ slopes.T)
     values = np.maximum(values, 1e-14 * max(values.max(initial=0.0), 1e-300))

@@ -148,3 +148,18 @@ def test_search_that_is_cut_short_says_so():
     assert not found.converged
     assert found.n_evaluations <= 2
     assert counts[-1][1] < counts[0][1]
+
+
+@pytest.mark.parametrize("dark", [0.0, 1e-312, 1e-200])
+def test_a_column_without_light_gets_no_amplitude(dark):
+    """Not even if rounding has left it the smallest of numbers, whose squares are zero."""
+    rng = np.random.default_rng(4)
+    columns = rng.uniform(0.5, 1.0, (30, 3))
+    columns[:, 1] = dark * rng.uniform(-1, 1, 30)
+    target = 2 * columns[:, 0] - 0.5 * columns[:, 2]
+    nonnegative = np.array([True, True, True])
+    found = varpro.solve_amplitudes(columns, target, nonnegative)
+    assert found[1] == 0
+    assert np.isfinite(found).all()
+    found = varpro.solve_amplitudes(columns, target, np.array([False, True, False]))
+    np.testing.assert_allclose(found, [2.0, 0.0, -0.5], rtol=1e-9, atol=1e-12)

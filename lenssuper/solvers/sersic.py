@@ -70,7 +70,7 @@ class Sersics(Solver):
     The hyper-parameters of the posterior are the parameters of the profiles, brightest first, with their
     errors: ``R_e_1``, ``R_e_1_error``, ``n_1``, ... with lengths in arcsec and angles in radian, in the
     source plane, and the amplitude, the brightness at R_e, in the unit of the data.
-    `~lenssuper.light.sersic_table` makes a table of them.
+    `~lenssuper.light.table.sersic_table` makes a table of them.
 
     Unlike the other sources, this one is as smooth as a Sersic profile even where the data show otherwise:
     look at the residuals. The errors do not know of what the profiles cannot describe.

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
+from scipy.interpolate import make_interp_spline
 from scipy.linalg import cho_solve, lapack, solve_triangular
 
 from lenssuper.grid import PixelGrid
@@ -189,20 +190,40 @@ class SourceBasis:
     the source. They are found for one lens (Halko, Martinsson & Tropp 2011, SIAM Review 53, 217, algorithms
     4.4 and 5.3) and serve for lenses that differ little.
 
-    Attributes
+    Parameters
     ----------
     shapes : ndarray, shape (pixels, n)
         Sources; the coefficients of a draw from the prior are white, of variance 1 / strength.
     """
 
     def __init__(self, shapes: np.ndarray) -> None:
-        self.shapes = shapes
-        halves = np.array_split(np.arange(shapes.shape[1]), 2)
+        halves = np.array_split(np.arange(shapes.shape[1]), 2)  # a processor each
         self._blocks = [np.ascontiguousarray(shapes[:, half]) for half in halves]
+
+    def combine(self, coefficients: np.ndarray) -> np.ndarray:
+        """Give the sources (pixels, ...) of coefficients (n, ...)."""
+        n = self._blocks[0].shape[1]
+        return self._blocks[0] @ coefficients[:n] + self._blocks[1] @ coefficients[n:]
 
     def seen_by(self, matrix: sparse.csr_array) -> np.ndarray:
         """Give the product of a matrix and the shapes."""
         return np.concatenate(in_threads(lambda block: matrix @ block, self._blocks), axis=1)
+
+    def refined(self, shape: tuple[int, int], factor: int) -> SourceBasis:
+        """
+        Give the same shapes on pixels ``factor`` times smaller, as smooth as cubic splines make them.
+
+        Light that jumps from pixel to pixel does so in the image as well, at places that depend on the lens.
+        """
+        rows, columns = (_spline_matrix(n, factor) for n in shape)
+
+        def finer(block):
+            images = rows @ block.T.reshape(-1, *shape) @ columns.T
+            return np.ascontiguousarray(images.reshape(len(images), -1).T)
+
+        basis = SourceBasis.__new__(SourceBasis)
+        basis._blocks = in_threads(finer, self._blocks)
+        return basis
 
     @classmethod
     def of(cls, prior: SourcePrior, matrix: sparse.csr_array, size: int, rng) -> SourceBasis:
@@ -217,6 +238,13 @@ class SourceBasis:
         images = matrix @ np.ascontiguousarray(prior.source(found).T)
         turn = np.linalg.eigh(images.T @ images)[1][:, ::-1][:, :size]
         return cls(np.ascontiguousarray(prior.source(turn.T @ found).T))
+
+
+def _spline_matrix(n, factor):
+    """Interpolation of n pixels, dark on both sides, at the centres of those they are divided in."""
+    nodes = np.arange(-2, n + 2)
+    centers = (np.arange(factor * n) + 0.5) / factor - 0.5
+    return make_interp_spline(nodes, np.eye(n + 4)[:, 2:-2], k=3)(centers)
 
 
 def _orthonormal(rows):
@@ -262,7 +290,7 @@ class Inversion:
 
     @property
     def source(self) -> np.ndarray:
-        return self.basis.shapes @ self.coefficients
+        return self.basis.combine(self.coefficients)
 
     @property
     def chi2(self) -> float:
@@ -280,7 +308,7 @@ class Inversion:
         """
         white = rng.standard_normal((len(self.coefficients), _DRAWS))
         open_ = solve_triangular(self.factor, white, lower=True, trans="T")
-        sources = self.basis.shapes @ np.column_stack([self.coefficients, open_])
+        sources = self.basis.combine(np.column_stack([self.coefficients, open_]))
         images = self.operator @ open_
 
         def moved(pair):

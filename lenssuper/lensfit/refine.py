@@ -18,6 +18,8 @@ __all__ = ["Problem", "Refined", "refine"]
 
 # Source pixels along the side of an observed one in the first round, and in the others
 _COARSE, _FINE = 2.0, 3.0
+# Parts of a source pixel, along its side, over which its light varies smoothly, but for the first round
+_SMOOTH = 2
 # Modes of the source: at first, and later as a multiple of those that are measured, within limits
 _FIRST_MODES, _PER_MEASURED, _LEAST_MODES, _MOST_MODES = 300, 2.5, 150, 800
 # Rounds, each with its own source grid and prior, and steps in each
@@ -97,7 +99,7 @@ def refine(
     found = None
     for k in range(rounds):
         report(k / rounds, "fitting lens and source")
-        begun = _begin(problem, vector, found, np.random.default_rng(seed))
+        begun = _begin(problem, vector, found, k > 0, np.random.default_rng(seed))
         before = vector
         found = _climb(problem, vector, begun, seed)
         vector = found.vector
@@ -107,7 +109,7 @@ def refine(
     return replace(found, converged=False)
 
 
-def _begin(problem, vector, found, rng):
+def _begin(problem, vector, found, smooth, rng):
     """Source grid and modes for a lens, and the source it has with them."""
     lens = problem.parameters.lens(vector)
     grid = light_grid(problem.observation, lens, problem.lit, _COARSE if found is None else _FINE)
@@ -126,6 +128,10 @@ def _begin(problem, vector, found, rng):
     prior = SourcePrior(precision, envelope(source, grid, problem.observation.grid._side))
     size = int(np.clip(_PER_MEASURED * modes, _LEAST_MODES, _MOST_MODES))
     basis = SourceBasis.of(prior, matrix, size, rng)
+    if smooth:
+        basis = basis.refined(grid.shape, _SMOOTH)
+        finer = grid.refine(_SMOOTH)
+        camera = Camera(problem.observation, problem.weights, problem.lit, problem.factor, lens, finer)
     return invert(camera, basis, lens, strength, tune=25)
 
 

@@ -117,7 +117,7 @@ def test_nothing_to_fit_to(mock):
     with pytest.raises(TypeError, match="must be an astropy NDData"):
         LensFitter(1 * u.arcsec)([mock.observation])
     with pytest.raises(ObservationError, match="no uncertainty"):
-        LensFitter(1 * u.arcsec)(CCDData(np.ones((28, 28)), unit="adu"))
+        LensFitter(1 * u.arcsec, grid=mock.grid)(CCDData(np.ones((28, 28)), unit="adu"))
 
 
 def test_a_wrong_lens_is_told(mock):

@@ -29,6 +29,8 @@ __all__ = ["Fitted", "Galaxy"]
 
 # By how large a share of its light one Sersic, and several, may be wrong where there is no arc.
 _SHARE_OF_ONE, _SHARE_OF_MORE = 0.3, 0.15
+# The faintest arcs, as a share of the light of the galaxy.
+_FAINT = 0.04
 # How far an arc goes on around its peaks, in pixels.
 _REACH = 8
 # How far the arcs beside several profiles may go beyond those beside one, in pixels.
@@ -36,6 +38,8 @@ _NEAR = 4
 # Where arcs end, in radii that half of their light is within. Beyond it what is thicker than this share of
 # its distance is no object but the outskirts of the galaxy.
 _OUTSIDE, _THICK = 2.0, 0.2
+# Sigma above a galaxy from which it does not matter how much brighter an arc is.
+_OUTLIER = 1.0
 # Steps of a fit from each of several starts, and of the one that goes on.
 _FEW, _SOME = 6, 20
 # Accuracy of means over pixels, and the relative change of chi-square at which a fit ends.
@@ -219,17 +223,29 @@ class Galaxy:
         n_pixels = np.count_nonzero((self.weights > 0) & ~arcs) / self.correlation
         return fitted.chi2 + (len(fitted.result.theta) + len(fitted.result.amplitudes)) * np.log(n_pixels)
 
+    def misfit(self, fitted: Fitted) -> float:
+        """Give chi-square of all pixels, where light beyond that of the galaxy counts for little."""
+        left = self.observation.data - self.unit * fitted.result.model
+        squares = left**2 * self.weights
+        return float(np.sum(np.where(left > 0, np.minimum(squares, _OUTLIER**2), squares)))
+
     # Arcs
 
     def first_arcs(self) -> np.ndarray:
         """Guess where arcs are."""
         return first_arcs(self.observation, self.center, self.sky, self.core, self._reach)
 
-    def arcs(self, fitted: Fitted, near: np.ndarray | None = None) -> np.ndarray:
-        """Find what a fit of the galaxy alone does not explain, and is near to what is known to be arcs."""
+    def arcs(self, fitted: Fitted, near: np.ndarray | None = None, *, faint: bool = True) -> np.ndarray:
+        """
+        Find what a fit of the galaxy alone does not explain, and is near to what is known to be arcs.
+
+        ``faint`` ones are looked for as well as the fit allows.
+        """
         share = _SHARE_OF_ONE if len(fitted.profiles) == 1 else _SHARE_OF_MORE
         model, sky = self.unit * fitted.result.model, self.unit * fitted.sky
-        arcs = find_arcs(self.observation, model, sky, self.core, share, self._reach)
+        arcs = find_arcs(
+            self.observation, model, sky, self.core, share, self._reach, _FAINT if faint else share
+        )
         excess = np.clip(self.observation.data - model, 0, None)
         if near is None:
             return self._without_halo(arcs, excess)

@@ -15,6 +15,9 @@ __all__ = ["find_arcs", "first_arcs"]
 # An arc has peaks that are so many sigma of the smoothed image above what may be the galaxy; it goes on to
 # where it falls below the lower number of sigma.
 _PEAK, _EDGE = 3.0, 2.0
+# By how large a share of its light a model is wrong: this quantile of how much it is brighter than the image,
+# in pixels that are so many sigma bright, times a margin.
+_WORST, _SEEN, _SAFETY = 0.98, 10.0, 2.0
 # The least number of pixels of an arc.
 _PIXELS = 10
 
@@ -26,6 +29,7 @@ def find_arcs(
     core: np.ndarray,
     share: float = 0.15,
     reach: float = 8.0,
+    least: float = 0.05,
 ) -> np.ndarray:
     """
     Find the light that a model of the galaxy does not explain.
@@ -40,10 +44,13 @@ def find_arcs(
     core : ndarray of bool, shape (ny, nx)
         Around the centre of the galaxy, where no arc is looked for.
     share : float, optional
-        By how large a share of the galaxy's light a peak must exceed it; half of that is enough for what
-        is around a peak. It should be larger than what the model may be wrong by.
+        By how large a share of the galaxy's light a peak must exceed it, at most; half of that is enough for
+        what is around a peak.
     reach : float, optional
         The largest distance of a pixel of an arc from a peak, in pixels.
+    least : float, optional
+        The share where the model is never brighter than the image by as much: what is wrong with a model is
+        so to both sides, and arcs are to one.
 
     Returns
     -------
@@ -52,6 +59,8 @@ def find_arcs(
     """
     excess, noise = smoothed(replace(observation, data=observation.data - model))
     light = np.maximum(model - sky, 0.0)
+    wrong_by = _wrong_by(excess, noise, light, core | observation.mask)
+    share = np.clip(wrong_by, min(least, share), share)
     return _groups(excess, noise, share * light, core, reach)
 
 
@@ -89,6 +98,15 @@ def first_arcs(
     profile = np.minimum.accumulate(np.where(counts > 0, medians, np.inf))
     profile = np.maximum(profile, sky)
     return find_arcs(observation, profile[ring], sky, core, 0.3, reach)
+
+
+def _wrong_by(excess, noise, light, unused):
+    """The share of its light by which a model is brighter than the image, where it is most so."""
+    well_seen = (light > _SEEN * noise) & ~unused
+    if not well_seen.any():
+        return np.inf
+    too_bright = (-excess[well_seen] - _EDGE * noise[well_seen]) / light[well_seen]
+    return _SAFETY * float(np.quantile(too_bright, _WORST))
 
 
 def _groups(excess, noise, doubt, core, reach):

@@ -134,9 +134,7 @@ class ForegroundFitter:
         else:
             given = self._given(galaxy)
             arcs = galaxy.to_coarse(given, coarse.observation.shape)
-            fitted = coarse.best(coarse.guesses(), arcs)
-        report(0.2, "adding components")
-        fitted = self._grow(coarse, arcs, fitted)
+            fitted = self._grow(coarse, arcs, coarse.best(coarse.guesses(), arcs))
         report(0.4, "fitting the galaxy")
         arcs = galaxy.from_coarse(arcs) if isinstance(self.arcs, str) else given
         fitted = galaxy.fit(fitted.profiles, arcs, _SOME)
@@ -168,11 +166,19 @@ class ForegroundFitter:
         return arcs
 
     def _search(self, galaxy):
+        """Look for arcs, for faint ones and for such as stand out; what leaves less of the image is right."""
+        found = []
+        for faint in (True, False):
+            arcs, fitted = self._alternate(galaxy, faint)
+            found.append((arcs, self._grow(galaxy, arcs, fitted)))
+        return min(found, key=lambda pair: galaxy.misfit(pair[1]))
+
+    def _alternate(self, galaxy, faint):
         """Look for arcs beside a galaxy of one profile, which is too stiff to bend to them."""
         arcs = galaxy.first_arcs()
         fitted = galaxy.best(galaxy.guesses(), arcs)
         for _ in range(_ROUNDS):
-            before, arcs = arcs, galaxy.arcs(fitted)
+            before, arcs = arcs, galaxy.arcs(fitted, faint=faint)
             fitted = galaxy.refit(fitted, arcs, _SOME)
             if np.sum(arcs ^ before) <= _SETTLED * np.sum(arcs):
                 break

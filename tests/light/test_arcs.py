@@ -31,7 +31,7 @@ def test_finds_arcs_and_not_the_galaxy(arc):
     for found in (find_arcs(observation, GALAXY, SKY, CORE), first_arcs(observation, (0, 0), SKY, CORE)):
         assert np.mean(found[arc > 0.2]) > 0.97
         assert np.mean(found[arc < 0.01]) < 0.15
-        assert not found[RADIUS < 0.8].any()
+        assert not found[RADIUS < 0.6].any()
 
 
 def test_nothing_where_there_is_nothing():

@@ -97,8 +97,9 @@ class LensFit:
 
     Notes
     -----
-    The errors are those of the noise, with the source integrated out; they do not know of a wrong PSF, light
-    of the lens galaxy that is left, or a lens that is no such model.
+    The errors are those of the noise, with the source integrated out, times 1.2, which mocks with clumpy
+    sources ask for. They do not know of a wrong PSF, light of the lens galaxy that is left, or a lens that is
+    no such model.
     """
 
     def __init__(self, lens, names, vector_covariance, numbers, *, messages=(), images=None) -> None:

@@ -25,8 +25,12 @@ from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
 
 __all__ = ["LensFitter"]
 
-# Chi-square per degree of freedom from which on another first guess is given a try, and rounds of a try
-_POOR, _TRY = 1.2, 2
+# Chi-square per degree of freedom from which on another first guess is given a try, the cost of a first
+# guess, relative to the best, that is not worth it, and rounds of a try
+_POOR, _HOPELESS, _TRY = 1.2, 1.5, 2
+# Errors of Gauss-Newton are those of a source that is what its prior says. Over 17 mocks of clumpy galaxies
+# at S/N 40 they were too small by this factor, for 95% of the parameters to be within two of them
+_CLUMPS = 1.2
 # Of what is a lens expected less than this, or more
 _FLAT, _SHEARED, _MAGNIFIED = 0.35, 0.25, 2.0
 # Where fits begin that are told no more than a radius: multiples of it, and ellipticities
@@ -220,7 +224,7 @@ class LensFitter:
         problem = Problem(part, weights, lit, self.factor, self.parameters, self.prior)
         best = refine(problem, guesses[0].vector, rng, lambda share, what: report(0.2 + 0.6 * share, what))
         for guess in guesses[1:]:
-            if _reduced(best) < _POOR:
+            if _reduced(best) < _POOR or guess.cost > _HOPELESS * guesses[0].cost:
                 break
             report(0.8, "trying another lens")
             other = refine(problem, guess.vector, rng, lambda share, what: None, rounds=_TRY)
@@ -253,7 +257,7 @@ class LensFitter:
             observation, model, residuals, inversion.source.reshape(refined.grid.shape), refined.grid
         )
         lens = parameters.lens(refined.vector)
-        covariance = np.linalg.inv(refined.information)
+        covariance = _CLUMPS**2 * np.linalg.inv(refined.information)
         messages = [*messages, *_afterwards(lens, numbers, images)]
         return LensFit(lens, parameters.names, covariance, numbers, messages=messages, images=images)
 

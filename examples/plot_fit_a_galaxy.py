@@ -106,7 +106,9 @@ blind = small.copy()
 blind.psf = None
 for name, image in [("with the PSF", small), ("without", blind)]:
     row = SersicFitter()(image).table[0]
-    print(f"{name}: n = {row['n']:.2f} ± {row['n_err']:.2f}, R_e = {row['R_e']:.3f} ± {row['R_e_err']:.3f}")
+    print(
+        f"{name}: n = {row['n']:.2f} ± {row['n_err']:.2f}, R_e = {row['R_e'].value:.4f} ± {row['R_e_err'].value:.4f} arcsec"
+    )
 
 # %%
 # A network

@@ -106,9 +106,8 @@ blind = small.copy()
 blind.psf = None
 for name, image in [("with the PSF", small), ("without", blind)]:
     row = SersicFitter()(image).table[0]
-    print(
-        f"{name}: n = {row['n']:.2f} ± {row['n_err']:.2f}, R_e = {row['R_e'].value:.4f} ± {row['R_e_err'].value:.4f} arcsec"
-    )
+    n, R_e = (f"{row[key]:.4g} ± {row[key + '_err']:.1g}" for key in ("n", "R_e"))
+    print(f"{name}: n = {n}, R_e = {R_e}")
 
 # %%
 # A network

@@ -400,3 +400,15 @@ class TestArguments:
         elsewhere = PixelGrid((8, 8), 0.05 * arcsec, center=(30, 0) * arcsec)
         with pytest.raises(ValueError, match=r"no pixel of the observation .* sees the source grid"):
             ForwardModel(observation(self.data), LENS, source_grid=elsewhere)
+
+
+def test_other_source_pixels_same_everything_else(model):
+    weights = model.weights * 0.5
+    finer = model.with_weights(weights).with_source_grid(model.source_grid.refine(2))
+    assert finer.in_shape == tuple(2 * n for n in model.in_shape)
+    assert (finer.factor, finer.lens, finer.observation) == (model.factor, model.lens, model.observation)
+    np.testing.assert_array_equal(finer.weights, weights)
+    source = np.random.default_rng(1).random(model.in_shape)
+    expected = model.forward(source)
+    same = finer.forward(np.kron(source, np.ones((2, 2))))
+    np.testing.assert_allclose(same, expected, atol=3e-3 * expected.max())

@@ -34,7 +34,7 @@ NAMES = ("x", "y", "R_e", "n", "q", "phi", "amplitude")
 # Steps of a fit from each of several starts, and of the one that goes on.
 _FEW, _MANY = 8, 60
 # Pixels in which profiles are lensed along the side of a source pixel, at most, and of the source grid.
-_FINER, _PIXELS = 4, 256
+_FINER, _PIXELS = 4, 400
 # Relative change of chi-square at which a fit ends.
 _TOLERANCE = 1e-6
 # Draws that the standard deviation is taken from.

@@ -56,7 +56,8 @@ class LensFitter:
     fixed : iterable of str, optional
         What not to fit; the name of a component, e.g. ``"ExternalShear"``, stands for all its parameters.
     priors : mapping of str to (mean, standard deviation), optional
-        Gaussian priors on parameters.
+        Gaussian priors on parameters. Weak ones are always there: 0.35 on each component of ellipticity,
+        (1 - q) / (1 + q), and 0.15 on each of shear, around zero.
     factor : int, optional
         Pixels of the lensed image along the side of an observed one.
     prior : QuadraticPrior, optional

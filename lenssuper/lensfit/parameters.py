@@ -26,6 +26,9 @@ _FLATTEST = 0.8
 _ASIDE = 0.02
 # The error of an angle that is not known at all, in radian: of a uniform distribution over half a turn
 _ANY_ANGLE = math.pi / math.sqrt(12)
+# What lenses are like at all: standard deviations of each component of ellipticity and of shear. Together the
+# two can grow without bound, against each other, where the arcs are faint
+_ELLIPTICITY, _SHEAR = 0.35, 0.15
 # Typical uncertainty of a guess, by kind: what starts of a fit are spread over
 _SPREAD = {"log": 0.08, "ellipse": 0.12, "length": 0.04, "number": 0.05, "angle": 0.3}
 
@@ -209,7 +212,11 @@ class FreeParameters:
         return covariance * np.outer(scale, scale)
 
     def prior_residuals(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Give (value - mean) / std for each prior, and the derivatives with respect to the vector."""
+        """
+        Give (value - mean) / std for each prior, and the derivatives with respect to the vector.
+
+        After the priors that were asked for come weak ones, of ellipticity and shear around zero.
+        """
         residuals, rows = [], []
         if self._priors:
             values, slopes = self.values(vector), self.slopes(vector)
@@ -219,7 +226,15 @@ class FreeParameters:
                     difference = (difference + math.pi / 2) % math.pi - math.pi / 2
                 residuals.append(difference / std)
                 rows.append(slopes[self.names.index(name)] / std)
-        return np.array(residuals), np.array(rows).reshape(-1, len(self))
+        weak = self._weak
+        return np.append(residuals, weak * vector), np.vstack([*rows, np.diag(weak)])
+
+    @property
+    def _weak(self):
+        """One over the standard deviation of the weak prior on each element; 0 where there is none."""
+        weak = np.where(self.is_ellipse, 1 / _ELLIPTICITY, 0.0)
+        shear = [block.names[0].rpartition(".")[2] in ("gamma1", "gamma2") for block in self._each_element()]
+        return np.where(shear, 1 / _SHEAR, weak)
 
     def public(self, name: str, number: float):
         """Give a number as the lens has it: a Quantity, or itself."""

@@ -45,7 +45,7 @@ def test_actions_reach_their_bounds_and_stay_inside():
 
 def test_the_last_action_is_the_brightness_near_the_centre():
     shapes = shapes_of(torch.tensor([[0.0, 0, 0.2, n, 0, 0, 0.4] for n in (-0.9, 0.0, 0.9)]).double())
-    x, y, R_e, n, _, _, amplitude = shapes.unbind(-1)
+    _, _, R_e, n, _, _, amplitude = shapes.unbind(-1)
     radius = 0.5 / actions.SIZE
     from lenssuper.light.torchsersic import sersic_b
 

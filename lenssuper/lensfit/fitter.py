@@ -26,8 +26,8 @@ from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
 __all__ = ["LensFitter"]
 
 # Chi-square per degree of freedom from which on another first guess is given a try, the cost of a first
-# guess, relative to the best, that is not worth it, and rounds of a try
-_POOR, _HOPELESS, _TRY = 1.2, 1.5, 2
+# guess, relative to the best, that is not worth it, how many are tried in all, and rounds of a try
+_POOR, _HOPELESS, _TRIED, _TRY = 1.2, 1.5, 2, 2
 # Errors of Gauss-Newton are those of a source that is what its prior says. Over 17 mocks of clumpy galaxies
 # at S/N 40 they were too small by this factor, for 95% of the parameters to be within two of them
 _CLUMPS = 1.2
@@ -224,7 +224,7 @@ class LensFitter:
         guesses = first_guesses(arcs, starts, lambda share, what: report(0.2 * share, what))
         problem = Problem(part, weights, lit, self.factor, self.parameters, self.prior)
         best = refine(problem, guesses[0].vector, rng, lambda share, what: report(0.2 + 0.6 * share, what))
-        for guess in guesses[1:]:
+        for guess in guesses[1:_TRIED]:
             if _reduced(best) < _POOR or guess.cost > _HOPELESS * guesses[0].cost:
                 break
             report(0.8, "trying another lens")

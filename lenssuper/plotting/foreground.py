@@ -16,7 +16,7 @@ __all__ = ["plot_foreground"]
 _SIGMAS = 5
 # Side of the middle that is shown larger, as a share of the image.
 _MIDDLE = 0.3
-_MARGINS = {"left": 0.05, "right": 0.93, "bottom": 0.065, "top": 0.95, "wspace": 0.43, "hspace": 0.25}
+_MARGINS = {"left": 0.05, "right": 0.93, "bottom": 0.065, "top": 0.95, "wspace": 0.56, "hspace": 0.25}
 
 
 def plot_foreground(fit: ForegroundFit, figure: Figure | None = None) -> Figure:

@@ -55,7 +55,9 @@ def run_here(lenses, output, executor, **options):
 
 
 def contents(directory):
-    return {path.name: path.stat().st_mtime_ns for path in directory.iterdir() if path.suffix != ".ecsv"}
+    """When the results and records were written."""
+    kinds = (".fits", ".json")
+    return {path.name: path.stat().st_mtime_ns for path in directory.iterdir() if path.suffix in kinds}
 
 
 def test_every_lens_gets_its_result_and_a_bad_one_fails_alone(lenses, tmp_path, threads):

@@ -110,8 +110,9 @@ class Galaxy:
         self.correlation = noise_correlation(observation)
         self.weights = observation.weights / self.correlation
         self.unit = float(1 / np.sqrt(np.median(self.weights[self.weights > 0])))
-        self.mask, self.moments = main_object(observation)
-        _, self.sky = find_objects(observation)
+        objects = find_objects(observation)
+        self.mask, self.moments = main_object(observation, objects=objects)
+        self.sky = objects[1]
         grid = observation.grid
         x, y = (np.broadcast_to(values, grid.shape) for values in grid._centers())
         bright, _ = smoothed(observation)

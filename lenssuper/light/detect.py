@@ -31,13 +31,17 @@ _EXCESS = 1.2
 _GROWTH = 0.3
 
 
-def main_object(observation: Observation) -> tuple[np.ndarray, dict[str, float]]:
+def main_object(
+    observation: Observation, *, objects: tuple[np.ndarray, float] | None = None
+) -> tuple[np.ndarray, dict[str, float]]:
     """
     Find the object that an image is of: the brightest, where those near the middle count more.
 
     Parameters
     ----------
     observation : Observation
+    objects : tuple, optional
+        What `find_objects` gives, where it is known.
 
     Returns
     -------
@@ -53,12 +57,17 @@ def main_object(observation: Observation) -> tuple[np.ndarray, dict[str, float]]
     ObservationError
         If nothing stands out of the noise.
     """
-    labels, background = find_objects(observation)
+    labels, background = find_objects(observation) if objects is None else objects
     mask = labels == _main_label(observation, labels, background)
     return mask, _moments(observation, mask, background)
 
 
-def neighbor_mask(observation: Observation, at: tuple[float, float] | None = None) -> np.ndarray:
+def neighbor_mask(
+    observation: Observation,
+    at: tuple[float, float] | None = None,
+    *,
+    objects: tuple[np.ndarray, float] | None = None,
+) -> np.ndarray:
     """
     Find the pixels of all objects but one.
 
@@ -67,6 +76,8 @@ def neighbor_mask(observation: Observation, at: tuple[float, float] | None = Non
     observation : Observation
     at : (float, float), optional
         Offset (x, y) in arcsec of the object to spare; by default the `main_object`.
+    objects : tuple, optional
+        What `find_objects` gives, where it is known.
 
     Returns
     -------
@@ -74,7 +85,7 @@ def neighbor_mask(observation: Observation, at: tuple[float, float] | None = Non
         True on the other objects and a little around them. Lumps of the spared object are not among them, as
         far as the opposite side has some of them too.
     """
-    labels, background = find_objects(observation)
+    labels, background = find_objects(observation) if objects is None else objects
     if not labels.any():
         return np.zeros(observation.shape, dtype=bool)
     if at is None:

@@ -15,7 +15,8 @@ from tqdm.auto import tqdm
 from lenssuper.exceptions import ConvergenceWarning, LensSuperError, ObservationError
 from lenssuper.grid import check_count
 from lenssuper.light._arguments import per_component, read_bounds, read_start, read_value
-from lenssuper.light.detect import main_object, neighbor_mask
+from lenssuper.light._threads import one_blas_thread
+from lenssuper.light.detect import find_objects, main_object, neighbor_mask
 from lenssuper.light.fit import SersicFit
 from lenssuper.light.search import Search
 from lenssuper.noise import noise_correlation
@@ -183,14 +184,22 @@ class SersicFitter:
         ConvergenceWarning
             If the search ended before it converged.
         """
+        with one_blas_thread():
+            return self._fit(galaxy, initial)
+
+    def _fit(self, galaxy, initial):
         observation = self._read(galaxy)
         correlation = noise_correlation(observation)
         start = None if initial is None else read_start(_rows_of(initial), self.n_components)
+        objects = None
         if self.mask_neighbors:
             at = None if start is None else tuple(start[0, :2])
-            observation = _without(observation, neighbor_mask(observation, at))
+            objects = find_objects(observation)
+            neighbors = neighbor_mask(observation, at, objects=objects)
+            if neighbors.any():
+                observation = _without(observation, neighbors)
         if self.method == "least_squares":
-            return self._least_squares(observation, correlation, start)
+            return self._least_squares(observation, correlation, start, objects=objects)
         if start is not None:
             raise ValueError(f"initial is for the method 'least_squares'; method is {self.method!r}")
         return self._learned(observation, correlation)
@@ -224,8 +233,8 @@ class SersicFitter:
             "link_centers": self.link_centers,
         }
 
-    def _least_squares(self, observation, correlation, start=None, method="least_squares"):
-        moments = main_object(observation)[1] if start is None else _moments_of(start)
+    def _least_squares(self, observation, correlation, start=None, method="least_squares", objects=None):
+        moments = _moments_of(start) if start is not None else main_object(observation, objects=objects)[1]
         search = Search(observation, correlation, moments, self.sky, self._options)
         if start is not None:
             found, messages = search.solve(start), []
@@ -237,7 +246,7 @@ class SersicFitter:
             raise ObservationError("nothing in the image is brighter than the sky: there is no galaxy to fit")
         if not found.result.converged:
             messages.append("the search ended before it converged; pass the fit as initial to go on")
-            warnings.warn(messages[-1], ConvergenceWarning, stacklevel=4)
+            warnings.warn(messages[-1], ConvergenceWarning, stacklevel=5)
         parameters, sky = search.with_amplitudes(found)
         return SersicFit.from_parameters(
             observation,

@@ -17,9 +17,12 @@ from lenssuper import (
     LensModel,
     OverlapOperator,
     PixelGrid,
+    SersicFitter,
     SuperResolution,
     SuperResolver,
+    prepare,
 )
+from lenssuper.galaxies import mock_galaxies
 from lenssuper.simulate import ClumpySpiral, Instrument, mock_lens
 
 LENS = SIE(
@@ -145,3 +148,25 @@ def test_forward_model_explains_the_data(ring):
     path, mock = ring
     model = ForwardModel(CCDData.read(path), LENS, factor=2)
     assert 0.85 < model.chi2(mock.source_image(model.source_grid)) / 1600 < 1.15
+
+
+def test_prepare(ring):
+    path, mock = ring
+    ready = prepare(path, lens=LENS)
+    assert isinstance(ready, NDData)
+    assert ready.psf is not None
+    assert ready.shape == mock.observation.shape
+    assert 0.85 < SuperResolver(LENS, factor=2, rng=1)(ready).reduced_chi2 < 1.15
+
+
+@pytest.mark.parametrize("method", ["least_squares", "cnn", "ppo"])
+def test_fit_a_galaxy(method):
+    (galaxy,) = mock_galaxies(1, rng=2)
+    fit = SersicFitter(n_components=3, method=method, rng=1)(galaxy)
+    assert 1 <= len(fit.components) <= 3
+    column, row = np.meshgrid(np.arange(galaxy.shape[1]), np.arange(galaxy.shape[0]))
+    assert all(np.isfinite(component(column, row)).all() for component in fit.components)
+    assert isinstance(fit.model, NDData)
+    np.testing.assert_allclose(fit.residual.data, galaxy.data - fit.model.data, atol=1e-12)
+    assert np.isfinite([fit.chi2, fit.bic, fit.r2]).all()
+    assert fit.r2 > 0.3

@@ -24,8 +24,8 @@ _SMOOTH, _GRADIENT = 5, 25
 _FLOOR_WIDTH, _ABOVE, _ENOUGH = 1e-3, 1.2, 20
 # Photon noise, relative to the floor's variance, that cannot be missing in a map without a floor.
 _MISSING = 0.3
-# A noise map is left alone when the sky agrees with it to this.
-_AGREES = 0.03
+# A noise map is left alone when the sky agrees with it to this, or to so many standard errors.
+_AGREES, _ERRORS = 0.03, 3.0
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,8 @@ def rescale_noise(observation: Observation) -> tuple[Observation, str]:
     Returns
     -------
     observation : Observation
-        With its weights corrected; the one given if the sky agrees with them to 3 per cent.
+        With its weights corrected; the one given if the sky agrees with them, to 3 per cent or three standard
+        errors.
     finding : str
         What was found and done, in a sentence.
 
@@ -219,7 +220,8 @@ def rescale_noise(observation: Observation) -> tuple[Observation, str]:
     used = ~observation.mask
     scaled = observation.data * np.sqrt(observation.weights)
     sky = measure_sky(scaled, observation.mask)
-    if abs(sky.rms - 1) < _AGREES:
+    # the scatter of n pixels is known to 1 / sqrt(2 n)
+    if abs(sky.rms - 1) < max(_AGREES, _ERRORS / np.sqrt(2 * np.count_nonzero(sky.pixels))):
         return observation, f"the noise map agrees with the sky (scatter over sigma {sky.rms:.2f})"
     floor = sigma[used].min()
     light = _light(np.where(used, observation.data, np.nan))

@@ -29,7 +29,7 @@ __all__ = ["LensFitter"]
 # guess, relative to the best, that is not worth it, how many are tried in all, and rounds of a try
 _POOR, _HOPELESS, _TRIED, _TRY = 1.2, 1.5, 2, 2
 # Errors of Gauss-Newton are those of a source that is what its prior says. Over 17 mocks of clumpy galaxies
-# at S/N 40 they were too small by this factor, for 95% of the parameters to be within two of them
+# at S/N 40 they were too small by this factor, for 94% of the parameters to be within two of them
 _CLUMPS = 1.2
 # Of what is a lens expected less than this, or more
 _FLAT, _SHEARED, _MAGNIFIED = 0.35, 0.25, 2.0

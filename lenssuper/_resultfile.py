@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from astropy import units as u
 from astropy.io import fits
 from astropy.time import Time
 
 from lenssuper import __version__
 from lenssuper._files import atomic_write
+from lenssuper._ownfits import (
+    grid_info,
+    image_hdu,
+    info_hdu,
+    observation_hdus,
+    observation_info,
+    read_hdus,
+    unpack,
+)
 from lenssuper.exceptions import FileFormatError
 from lenssuper.grid import PixelGrid
 from lenssuper.lens import LensModel
-from lenssuper.observation import _DAMAGE, Observation, _fits_header, _sums_agree
+from lenssuper.observation import Observation
 from lenssuper.solvers.base import Posterior
 
 __all__ = ["Contents", "read_contents", "write_contents"]
@@ -98,8 +104,8 @@ def write_contents(
     contents: Contents, numbers: Mapping[str, tuple], path: str | os.PathLike, overwrite: bool
 ) -> None:
     """Write a result, whole or not at all; ``numbers`` are cards (value, comment) for readers of headers."""
-    hdus = [_primary(contents, numbers), *_result_hdus(contents), *_observation_hdus(contents.observation)]
-    hdus.append(_info_hdu(_info(contents)))
+    hdus = [_primary(contents, numbers), *_result_hdus(contents), *observation_hdus(contents.observation)]
+    hdus.append(info_hdu(_info(contents)))
     hdus[0].header["LSNEXT"] = (len(hdus) - 1, "number of extensions of this file")
     with atomic_write(path, overwrite=overwrite) as beside:
         fits.HDUList(hdus).writeto(beside, checksum=True)
@@ -124,27 +130,9 @@ def _primary(contents, numbers):
 def _result_hdus(contents):
     unit, grids = contents.observation.unit, contents.grids
     for name, attribute, grid, has_unit, comment in _IMAGES:
-        yield _image_hdu(name, getattr(contents, attribute), grids[grid], unit if has_unit else None, comment)
+        yield image_hdu(name, getattr(contents, attribute), grids[grid], unit if has_unit else None, comment)
     for name, attribute, comment in _POSTERIOR:
-        yield _image_hdu(name, getattr(contents.posterior, attribute), contents.source_grid, unit, comment)
-
-
-def _observation_hdus(observation):
-    grid, unit = observation.grid, observation.unit
-    yield _image_hdu("DATA", observation.data, grid, unit, "observed; 0 where not used")
-    yield _image_hdu("UNCERT", observation.sigma, grid, unit, "standard deviation of DATA")
-    yield _image_hdu("MASK", observation.mask.astype(np.uint8), grid, None, "1 = not used")
-    if observation.psf is not None:
-        yield fits.ImageHDU(observation.psf, name="PSFIMAGE")
-
-
-def _image_hdu(name, values, grid, unit, comment):
-    hdu = fits.ImageHDU(values, name=name)
-    hdu.header.comments["EXTNAME"] = comment
-    hdu.header.update(grid.wcs.to_header())
-    if unit is not None and unit != u.dimensionless_unscaled:
-        hdu.header["BUNIT"] = (unit.to_string(), "surface brightness per observed pixel")
-    return hdu
+        yield image_hdu(name, getattr(contents.posterior, attribute), contents.source_grid, unit, comment)
 
 
 def _info(contents):
@@ -153,11 +141,9 @@ def _info(contents):
     return {
         "lens": contents.lens.to_dict(),
         "factor": contents.factor,
-        "observed_grid": _numbers_of(observation.grid),
-        "source_grid": _numbers_of(contents.source_grid),
-        "unit": observation.unit.to_string(),
-        "psf": [observation.psf_oversampling, observation.psf_includes_pixel],
-        "header": _fits_header(observation.meta).tostring(sep="\n", endcard=False, padding=False),
+        "observed_grid": grid_info(observation.grid),
+        "source_grid": grid_info(contents.source_grid),
+        **observation_info(observation),
         "posterior": {name: _number(getattr(posterior, name)) for name in _NUMBERS},
         "converged": bool(posterior.converged),
         "hyperparameters": {name: _number(value) for name, value in posterior.hyperparameters.items()},
@@ -167,21 +153,8 @@ def _info(contents):
     }
 
 
-def _numbers_of(grid):
-    return [grid.shape, grid._matrix.tolist(), grid._origin.tolist(), grid._reference]
-
-
 def _number(value):
     return None if math.isnan(value) else float(value)
-
-
-def _info_hdu(info):
-    texts = [json.dumps(value) for value in info.values()]
-    columns = [
-        fits.Column("NAME", f"{max(map(len, info))}A", array=np.array(list(info))),
-        fits.Column("JSON", f"{max(map(len, texts))}A", array=np.array(texts)),
-    ]
-    return fits.BinTableHDU.from_columns(columns, name="INFO")
 
 
 def read_contents(path: str | os.PathLike) -> Contents:
@@ -195,7 +168,7 @@ def read_contents(path: str | os.PathLike) -> Contents:
     """
     path = os.fspath(path)
     try:
-        return _unpack(*_read_hdus(path))
+        return _unpack(*read_hdus(path, "LSRESULT", _VERSION, "the result of a super-resolution"))
     except (FileFormatError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
         if isinstance(error, FileFormatError) and path not in str(error):  # from the lens in it
             raise FileFormatError(f"{path}: {error}") from error
@@ -204,53 +177,7 @@ def read_contents(path: str | os.PathLike) -> Contents:
         raise FileFormatError(f"{path} cannot be read as a lenssuper result: {error}") from error
 
 
-def _read_hdus(path):
-    """Arrays by extension, in the byte order of this machine, and what `_info` gave."""
-    # Damage is looked for in the warnings afterwards: an error raised inside astropy leaves the file open.
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        with fits.open(path, memmap=False) as hdus:
-            extensions = len(hdus) - 1
-            layout, expected = (hdus[0].header.get(key) for key in ("LSRESULT", "LSNEXT"))
-            whole = layout == _VERSION and extensions == expected
-            corrupt = [hdu.name for hdu in hdus if whole and not _sums_agree(hdu)]
-            arrays, info = {}, {}
-            if whole and not corrupt:
-                arrays = {hdu.name: hdu.data for hdu in hdus[1:] if hdu.is_image}
-                info = {row["NAME"]: json.loads(row["JSON"]) for row in hdus["INFO"].data}
-    for warning in caught:
-        if str(warning.message).startswith(_DAMAGE):
-            raise FileFormatError(f"{path} is damaged: {warning.message}")
-    if layout is None:
-        raise FileFormatError(f"{path} is a FITS file, but not the result of a super-resolution")
-    if layout != _VERSION:
-        raise FileFormatError(
-            f"{path} has layout {layout}, and this version of lenssuper reads layout {_VERSION}; "
-            f"it was written by {'a later' if layout > _VERSION else 'an earlier'} one"
-        )
-    if not whole:
-        raise FileFormatError(f"{path} is truncated: it has {extensions} extensions of {expected}")
-    if corrupt:
-        raise FileFormatError(f"{path} is corrupt: the checksum of {', '.join(corrupt)} is wrong")
-    native = {name: np.array(a, dtype=bool if name == "MASK" else np.float64) for name, a in arrays.items()}
-    return native, info
-
-
 def _unpack(arrays, info):
-    with np.errstate(divide="ignore"):
-        weights = np.where(arrays["MASK"], 0.0, arrays["UNCERT"] ** -2.0)
-    psf_oversampling, psf_includes_pixel = info["psf"]
-    observation = Observation(
-        data=arrays["DATA"],
-        weights=weights,
-        mask=arrays["MASK"],
-        psf=arrays.get("PSFIMAGE"),
-        psf_oversampling=psf_oversampling,
-        psf_includes_pixel=psf_includes_pixel,
-        grid=PixelGrid._from_affine(*info["observed_grid"]),
-        unit=u.Unit(info["unit"]),
-        meta=fits.Header.fromstring(info["header"], sep="\n"),
-    )
     numbers = {name: math.nan if v is None else v for name, v in info["posterior"].items()}
     posterior = Posterior(
         **{attribute: arrays[name] for name, attribute, _ in _POSTERIOR},
@@ -259,7 +186,7 @@ def _unpack(arrays, info):
         converged=info["converged"],
     )
     return Contents(
-        observation=observation,
+        observation=unpack(arrays, info, info["observed_grid"]),
         lens=LensModel.from_dict(info["lens"]),
         factor=info["factor"],
         source_grid=PixelGrid._from_affine(*info["source_grid"]),

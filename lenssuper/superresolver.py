@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numbers
-import sys
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
@@ -13,8 +12,8 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
-from tqdm.auto import tqdm
 
+from lenssuper._progress import share_bar
 from lenssuper._units import to_arcsec
 from lenssuper.exceptions import LensSuperWarning, ObservationError
 from lenssuper.forward import ForwardModel
@@ -299,7 +298,7 @@ class SuperResolver:
         """What the solver finds, the noise of each observation being correlated by so much."""
         rows = [part.weights / value for part, value in zip(model.parts, correlations, strict=True)]
         weights = rows[0] if len(rows) == 1 else np.concatenate([w.reshape(1, -1) for w in rows], axis=1)
-        with self._bar() as bar:
+        with share_bar(self.progress) as bar:
 
             def report(share, what):
                 bar.set_description_str(what, refresh=False)
@@ -338,18 +337,6 @@ class SuperResolver:
                     "counted from the middle of the image (or grid.reference), to the west and north"
                 )
         return concerns
-
-    def _bar(self):
-        disable = not self.progress
-        if self.progress is None:
-            disable = not sys.stderr.isatty()
-        return tqdm(
-            total=1.0,
-            disable=disable,
-            delay=0 if self.progress else 1,
-            leave=False,
-            bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
-        )
 
     def __repr__(self) -> str:
         return f"SuperResolver({self.lens!r}, factor={self.factor}, solver={type(self.solver).__name__}())"

@@ -21,9 +21,10 @@ PACKAGE = Path(lenssuper.__file__).parent
 ORDER = [
     ["exceptions"],
     ["_units"],
-    ["_tangent", "_files"],
+    ["_tangent", "_files", "_progress"],
     ["grid"],
     ["observation"],
+    ["_ownfits"],
     ["noise"],
     ["lens"],
     ["operators"],

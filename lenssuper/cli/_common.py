@@ -152,6 +152,20 @@ def read_image(path: Path, extension: str | None = None) -> np.ndarray:
     )
 
 
+def read_lens_light(text: str, image: Path) -> np.ndarray:
+    """Read the light of the lens galaxy: a file, or else an extension of the image."""
+    path = Path(text)
+    return read_image(path) if path.is_file() else read_image(image, text)
+
+
+def picture_beside(options: argparse.Namespace, output: Path, kind: str) -> Path:
+    """Give the name of the picture, which must not be that of what it is of."""
+    picture = options.png or output.with_suffix(".png")
+    if picture == output:
+        raise ValueError(f"--output is the {kind} file, and must not have the name of the picture, {picture}")
+    return picture
+
+
 def like(image: np.ndarray, observation: Observation, option: str) -> np.ndarray:
     """Give an image back if it has the shape of the data."""
     if image.shape != observation.shape:

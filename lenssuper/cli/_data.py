@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lenssuper.cli._common import add_mask, like, read_image, read_inputs, repacked
+from lenssuper.cli._common import add_mask, like, read_inputs, read_lens_light, repacked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +41,9 @@ def prepared(options: argparse.Namespace, lens: LensModel | None) -> Observation
     observation = read_inputs(options)
     nddata = observation.to_nddata()
     if options.lens_light is not None:
-        nddata.data -= like(_lens_light(options), observation, "--lens-light")
+        nddata.data -= like(
+            read_lens_light(options.lens_light, options.observation), observation, "--lens-light"
+        )
     if options.annulus is not None:
         nddata.mask |= ~_in_annulus(observation, lens, *options.annulus)
     if options.noise_scale is not None:
@@ -62,8 +63,3 @@ def _in_annulus(observation: Observation, lens: LensModel | None, inner: float, 
     x, y = observation.grid._centers()
     radius = np.hypot(x - x0, y - y0)
     return (radius >= inner) & (radius <= outer)
-
-
-def _lens_light(options: argparse.Namespace) -> np.ndarray:
-    path = Path(options.lens_light)
-    return read_image(path) if path.is_file() else read_image(options.observation, options.lens_light)

@@ -14,6 +14,7 @@ from lenssuper.cli._common import (
     check_writable,
     natural,
     new_command,
+    picture_beside,
     say,
     write_png,
 )
@@ -70,9 +71,7 @@ def _add_output(group):
 
 def _run(options: argparse.Namespace) -> None:
     output = options.output or Path(f"{options.observation.stem}_lens.json")
-    picture = options.png or output.with_suffix(".png")
-    if picture == output:
-        raise ValueError(f"--output is the JSON file, and must not have the name of the picture, {picture}")
+    picture = picture_beside(options, output, "JSON")
     check_writable([output, picture], overwrite=options.overwrite)
     lens, guess = _guess(options)
     observation = prepared(options, lens)

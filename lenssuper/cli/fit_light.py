@@ -15,6 +15,7 @@ from lenssuper.cli._common import (
     like,
     natural,
     new_command,
+    picture_beside,
     positive,
     read_image,
     read_inputs,
@@ -88,9 +89,7 @@ def _add_output(group):
 
 def _run(options: argparse.Namespace) -> None:
     output = options.output or Path(f"{options.observation.stem}_subtracted.fits")
-    picture = options.png or output.with_suffix(".png")
-    if picture == output:
-        raise ValueError(f"--output is the FITS file, and must not have the name of the picture, {picture}")
+    picture = picture_beside(options, output, "FITS")
     check_writable([output, picture], overwrite=options.overwrite)
     from lenssuper.lens import LensModel
     from lenssuper.light import ForegroundFitter

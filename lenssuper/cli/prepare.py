@@ -13,6 +13,7 @@ from lenssuper.cli._common import (
     new_command,
     positive,
     read_image,
+    read_lens_light,
     say,
 )
 
@@ -102,7 +103,7 @@ def _run(options: argparse.Namespace) -> None:
         **_noise(options),
         psf=_psf(options),
         mask=None if options.mask is None else read_image(options.mask) != 0,
-        foreground=None if options.lens_light is None else _lens_light(options),
+        foreground=None if options.lens_light is None else read_lens_light(options.lens_light, options.image),
         lens=None if options.lens is None else LensModel.read(options.lens),
         arc_radius=_arcsec(options.arc_radius),
         arcs_only=options.arcs_only,
@@ -158,8 +159,3 @@ def _psf(options) -> np.ndarray | None:
     if options.gaussian is not None:
         return gaussian_psf(_arcsec(options.gaussian), PixelGrid.from_nddata(image).pixel_scale)
     return star_psf(image, find_stars(image, _arcsec(options.stars)), size=options.psf_size)
-
-
-def _lens_light(options) -> np.ndarray:
-    path = Path(options.lens_light)
-    return read_image(path) if path.is_file() else read_image(options.image, extension=options.lens_light)

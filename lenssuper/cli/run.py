@@ -14,6 +14,7 @@ from lenssuper.cli._common import (
     check_writable,
     natural,
     new_command,
+    picture_beside,
     say,
     super_resolve,
     write_png,
@@ -58,9 +59,7 @@ def _add_output(group):
 def _run(options: argparse.Namespace) -> None:
     output = options.output or Path(f"{options.observation.stem}_lenssuper.fits")
     check_writable([output], overwrite=options.overwrite)
-    picture = options.png or output.with_suffix(".png")
-    if picture == output:
-        raise ValueError(f"--output is the FITS file, and must not have the name of the picture, {picture}")
+    picture = picture_beside(options, output, "FITS")
     pages = [] if options.html is None else [options.html]
     check_writable([picture, *pages], overwrite=options.overwrite)
     from lenssuper.lens import LensModel

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 from astropy import units as u
 from astropy.nddata import NDData
-from tqdm.auto import tqdm
 
+from lenssuper._progress import share_bar
 from lenssuper._units import to_arcsec
 from lenssuper.exceptions import LensSuperWarning, ObservationError
 from lenssuper.grid import PixelGrid, check_count
@@ -202,7 +201,7 @@ class LensFitter:
             )
         correlation = self.noise_correlation or noise_correlation(observation)
         messages = self._beforehand(observation, correlation)
-        with self._bar() as bar:
+        with share_bar(self.progress) as bar:
 
             def report(share, what):
                 bar.set_description_str(what, refresh=False)
@@ -275,18 +274,6 @@ class LensFitter:
                 "add one with nddata.psf = array (odd sides, its centre in the middle)"
             )
         return messages
-
-    def _bar(self):
-        disable = not self.progress
-        if self.progress is None:
-            disable = not sys.stderr.isatty()
-        return tqdm(
-            total=1.0,
-            disable=disable,
-            delay=0 if self.progress else 1,
-            leave=False,
-            bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
-        )
 
     def __repr__(self) -> str:
         return f"LensFitter({self.guess!r}, free={list(self.parameters.names)})"

@@ -18,7 +18,7 @@ from lenssuper.light.foregroundfit import ForegroundFit
 from lenssuper.light.isophotes import fit_isophotes
 from lenssuper.light.lensed import LensedRenderer, lensed_components
 from lenssuper.light.render import ConstantRenderer, SkyRenderer
-from lenssuper.light.search import _put_together
+from lenssuper.light.search import put_together
 from lenssuper.light.sersic import sersic_flux
 from lenssuper.light.spread import confined, prior_widths
 from lenssuper.light.varpro import VarProResult, fit
@@ -140,7 +140,7 @@ class Galaxy:
         """Give the same galaxy for a rough search, on larger pixels if there are many."""
         sigma = self.moments["b"] / self.observation.grid._side
         factor = max(1, min(min(self.observation.shape) // _SIDE, int(sigma / _PIXELS_IN_SIGMA)))
-        return Galaxy(_put_together(self.observation, factor), rough=True, factor=factor)
+        return Galaxy(put_together(self.observation, factor), rough=True, factor=factor)
 
     def from_coarse(self, mask: np.ndarray) -> np.ndarray:
         """Give a mask of the pixels of `coarse` for those of this one."""

@@ -14,7 +14,7 @@ from lenssuper.light.render import ConstantRenderer, SkyRenderer
 from lenssuper.light.varpro import VarProResult, fit, solve_amplitudes
 from lenssuper.observation import Observation
 
-__all__ = ["Found", "Search"]
+__all__ = ["Found", "Search", "put_together"]
 
 # Starts are tried on pixels that are put together, down to so many along a side, or to so many in the
 # standard deviation of the galaxy.
@@ -95,8 +95,8 @@ class Search:
         self._moments, self._sky, self._options = moments, sky, options
         side = min(scaled.shape)
         sigma = np.sqrt(moments["a"] * moments["b"]) / scaled.grid._side
-        self._coarse = _put_together(scaled, max(1, min(side // _SIDE, int(sigma / _PIXELS_IN_SIGMA))))
-        self._medium = _put_together(scaled, max(1, side // _SIDE_OF_MORE))
+        self._coarse = put_together(scaled, max(1, min(side // _SIDE, int(sigma / _PIXELS_IN_SIGMA))))
+        self._medium = put_together(scaled, max(1, side // _SIDE_OF_MORE))
         self._renderers = {}
 
     # One number of components
@@ -250,7 +250,7 @@ def _different(starts):
     return starts[:1]
 
 
-def _put_together(observation: Observation, factor: int) -> Observation:
+def put_together(observation: Observation, factor: int) -> Observation:
     """The observation on pixels ``factor`` times as large, its PSF roughly that of such pixels."""
     if factor == 1:
         return observation

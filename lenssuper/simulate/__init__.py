@@ -1,7 +1,9 @@
-"""Simulated observations: instruments, sources, mock lenses and random draws of them."""
+"""Simulated observations: instruments, sources, mock lenses, random draws of them, and data sets."""
 
 from __future__ import annotations
 
+from lenssuper.simulate._lensfiles import LensItem, LensTruth
+from lenssuper.simulate.dataset import LensDataset, read_dataset
 from lenssuper.simulate.galaxies import ClumpySpiral
 from lenssuper.simulate.instruments import (
     EUCLID_VIS,
@@ -12,6 +14,7 @@ from lenssuper.simulate.instruments import (
     LSST_I,
     Instrument,
 )
+from lenssuper.simulate.makeset import write_dataset
 from lenssuper.simulate.mock import MockLens, mock_lens
 from lenssuper.simulate.psfs import AiryPSF, GaussianPSF, MoffatPSF, OpticalPSF
 from lenssuper.simulate.random import benchmark_set, random_lens, random_mock, random_source
@@ -32,6 +35,9 @@ __all__ = [
     "GaussianSource",
     "ImageSource",
     "Instrument",
+    "LensDataset",
+    "LensItem",
+    "LensTruth",
     "MockLens",
     "MoffatPSF",
     "OpticalPSF",
@@ -43,4 +49,6 @@ __all__ = [
     "random_lens",
     "random_mock",
     "random_source",
+    "read_dataset",
+    "write_dataset",
 ]

@@ -178,6 +178,35 @@ class ForwardModel(Measurement):
         other._weights = np.where(self._observation.mask, 0.0, weights)
         return other
 
+    def with_observation(self, observation: Observation) -> ForwardModel:
+        """
+        Give the same model for another image through the same lens, pixels and PSF.
+
+        Parameters
+        ----------
+        observation : Observation
+            With the grid and the PSF of this one; data, mask and noise are free.
+
+        Returns
+        -------
+        ForwardModel
+            It shares the operators of this one.
+
+        Raises
+        ------
+        ValueError
+            If its pixels or its PSF are others.
+        """
+        if not same_optics(self._observation, observation):
+            raise ValueError(
+                "observation must have the grid and the PSF of the one that the model was made for"
+            )
+        other = copy.copy(self)
+        other.__dict__.pop("_root_weights", None)
+        other._observation = observation
+        other._weights = observation.weights
+        return other
+
     def with_source_grid(self, source_grid: PixelGrid) -> ForwardModel:
         """
         Give the same model for other pixels in the source plane.
@@ -225,3 +254,11 @@ class ForwardModel(Measurement):
 
     def __repr__(self) -> str:
         return f"<ForwardModel: source {self._in_shape} -> image {self._out_shape}, factor {self._factor}>"
+
+
+def same_optics(first: Observation, second: Observation) -> bool:
+    """Whether two observations have the same pixels and the same PSF."""
+    kinds = [(each.grid, each.psf_oversampling, each.psf_includes_pixel) for each in (first, second)]
+    if kinds[0] != kinds[1] or (first.psf is None) != (second.psf is None):
+        return False
+    return first.psf is None or np.array_equal(first.psf, second.psf)

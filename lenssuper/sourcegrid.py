@@ -7,12 +7,12 @@ from scipy import fft, ndimage
 
 from lenssuper._units import arcsec
 from lenssuper.exceptions import ObservationError
-from lenssuper.grid import PixelGrid
+from lenssuper.grid import PixelGrid, check_count
 from lenssuper.lens import LensModel
 from lenssuper.noise import lit_pixels
 from lenssuper.observation import Observation
 
-__all__ = ["default_source_grid"]
+__all__ = ["default_source_grid", "square_source_grid"]
 
 # Beyond this many pixels along a side, the grid is fitted to where there is light.
 _COMFORTABLE = 128
@@ -79,6 +79,39 @@ def default_source_grid(observation: Observation, lens: LensModel, factor: int) 
     nx, ny = (fft.next_fast_len(int(np.ceil(side / scale)) + 2, real=True) for side in high - low)
     return PixelGrid(
         (ny, nx), arcsec(scale), center=arcsec((low + high) / 2), reference=observation.grid.reference
+    )
+
+
+def square_source_grid(observation: Observation, lens: LensModel, factor: int, n: int) -> PixelGrid:
+    """
+    Give a grid of a fixed number of pixels over what `default_source_grid` covers.
+
+    Grids of one shape are what many lenses can be done with at once, as `~lenssuper.ForwardModelBatch` does
+    and a network is trained.
+
+    Parameters
+    ----------
+    observation : Observation
+    lens : LensModel
+    factor : int
+        Number of fine image pixels along the side of an observed one.
+    n : int
+        Number of source pixels along each side.
+
+    Returns
+    -------
+    PixelGrid
+        Of shape (n, n), around the same centre. Its side is the longer one of the default grid.
+
+    Raises
+    ------
+    ObservationError
+        If the lens sends no pixel that is used to a finite place in the source plane.
+    """
+    grid = default_source_grid(observation, lens, factor)
+    n = check_count(n, "n", 1)
+    return PixelGrid(
+        (n, n), grid.pixel_scale * max(grid.shape) / n, center=grid.center, reference=grid.reference
     )
 
 

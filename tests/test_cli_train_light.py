@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from lenssuper._weightfile import read_weights
 from lenssuper.cli import main
-from lenssuper.light.weightfile import read_weights
 from lenssuper.simulate import galaxy_stamp
 
 

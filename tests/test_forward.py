@@ -412,3 +412,22 @@ def test_other_source_pixels_same_everything_else(model):
     expected = model.forward(source)
     same = finer.forward(np.kron(source, np.ones((2, 2))))
     np.testing.assert_allclose(same, expected, atol=3e-3 * expected.max())
+
+
+def test_another_image_through_the_same_operators(model):
+    rng = np.random.default_rng(4)
+    mask = rng.uniform(size=GRID.shape) < 0.2
+    other = observation(rng.normal(size=GRID.shape), sigma=0.5, mask=mask)
+    changed, made = (
+        model.with_observation(other),
+        ForwardModel(other, model.lens, factor=model.factor, source_grid=model.source_grid),
+    )
+    assert changed.lensing is model.lensing
+    source = rng.random(model.in_shape)
+    assert changed.chi2(source) == made.chi2(source) != model.chi2(source)
+    np.testing.assert_array_equal(changed.whitened.forward(source), made.whitened.forward(source))
+    wider = observation(other.data, psf=Instrument.gaussian(0.08 * arcsec, 0.2 * arcsec).psf)
+    moved = observation(other.data, grid=PixelGrid(GRID.shape, 0.08 * arcsec, center=(0.1, 0) * arcsec))
+    for wrong in (wider, moved, observation(other.data, psf=None)):
+        with pytest.raises(ValueError, match="grid and the PSF"):
+            model.with_observation(wrong)

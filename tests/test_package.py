@@ -22,6 +22,7 @@ ORDER = [
     ["exceptions"],
     ["_units"],
     ["_tangent", "_files", "_progress"],
+    ["_weightfile"],
     ["grid"],
     ["observation"],
     ["_ownfits"],
@@ -34,8 +35,8 @@ ORDER = [
     ["forward_batch", "forward_joint"],
     ["light"],
     ["preparation"],
-    ["solvers"],
     ["networks"],
+    ["solvers"],
     ["training"],
     ["simulate"],
     ["galaxies"],
@@ -54,7 +55,7 @@ LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 # Rooms that may not use all that is above them.
 FORBIDDEN = {
     "solvers": {"observation", "lens", "light"},
-    "networks": set(LEVEL) - {"exceptions"},
+    "networks": set(LEVEL) - {"exceptions", "_files", "_weightfile"},
     "simulate": {"solvers", "networks", "training"},
 }
 

@@ -8,7 +8,7 @@ from scipy.fft import next_fast_len
 from lenssuper import SIE, SIS, ExternalShear, Observation, OverlapOperator, PixelGrid, PointMass
 from lenssuper.exceptions import ObservationError
 from lenssuper.simulate import GaussianSource, Instrument, mock_lens, random_mock
-from lenssuper.sourcegrid import default_source_grid
+from lenssuper.sourcegrid import default_source_grid, square_source_grid
 
 arcsec = u.arcsec
 LENS = SIE(theta_E=0.7 * arcsec, q=0.8, phi=20 * u.deg)
@@ -165,3 +165,20 @@ def test_axes_are_west_and_north_however_the_detector_is_turned():
 def test_lens_that_sends_all_light_away():
     with pytest.raises(ObservationError, match="check the units and the centre"):
         default_source_grid(observe(blob()), SIS(theta_E=0.6 * u.deg, x=5 * arcsec), 2)
+
+
+@pytest.mark.parametrize("n", [48, 100])
+def test_square_grid_covers_the_same(n):
+    """A field that is wider than high, and a lens that is not in its middle."""
+    lens = SIE(theta_E=0.7 * arcsec, q=0.8, phi=20 * u.deg, x=0.2 * arcsec)
+    observed = observe(blob((24, 40)))
+    default, square = default_source_grid(observed, lens, 2), square_source_grid(observed, lens, 2, n)
+    assert square.shape == (n, n)
+    np.testing.assert_allclose(square.center.to_value(arcsec), default.center.to_value(arcsec), atol=1e-12)
+    (x0, x1, y0, y1), (left, right, low, high) = (
+        square.extent.to_value(arcsec),
+        default.extent.to_value(arcsec),
+    )
+    assert right - left > high - low
+    assert (x0, x1) == pytest.approx((left, right))
+    assert y1 - y0 == pytest.approx(right - left)

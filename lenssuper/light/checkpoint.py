@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lenssuper.light.weightfile import load_into, read_weights, write_weights
+from lenssuper._weightfile import load_into, read_weights, write_weights
 
 __all__ = ["read_checkpoint", "write_checkpoint"]
 

@@ -33,12 +33,12 @@ except ImportError as error:
         'training the method "ppo" needs stable-baselines3: pip install "lenssuper[rl]"'
     ) from error
 
+from lenssuper._weightfile import write_weights
 from lenssuper.exceptions import LensSuperError
 from lenssuper.light.actions import SIZE
 from lenssuper.light.checkpoint import read_checkpoint, write_checkpoint
 from lenssuper.light.network import PolicyNetwork, action_of_bin, beta_of, policy_architecture
 from lenssuper.light.training import augment, evaluate, held_out, prepare_images
-from lenssuper.light.weightfile import write_weights
 
 __all__ = ["BetaDistribution", "BetaPolicy", "SersicVecEnv", "train_policy"]
 

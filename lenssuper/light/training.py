@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from lenssuper._weightfile import write_weights
 from lenssuper.exceptions import LensSuperError
 from lenssuper.light.actions import SIZE
 from lenssuper.light.checkpoint import read_checkpoint, write_checkpoint
 from lenssuper.light.frame import Frame
 from lenssuper.light.network import SersicNetwork, roll_out
-from lenssuper.light.weightfile import write_weights
 
 __all__ = ["error_of", "prepare_images", "train_network"]
 

@@ -12,6 +12,7 @@ import torch
 from astropy.nddata import NDData, StdDevUncertainty
 
 from lenssuper import Observation, PixelGrid
+from lenssuper._weightfile import write_weights
 from lenssuper.exceptions import FileFormatError, ObservationError
 from lenssuper.light import additions
 from lenssuper.light.actions import shapes_of
@@ -20,7 +21,6 @@ from lenssuper.light.frame import Frame, sky_level
 from lenssuper.light.network import PolicyNetwork, SersicNetwork
 from lenssuper.light.sersic import sersic_averages
 from lenssuper.light.torchsersic import render_shapes
-from lenssuper.light.weightfile import write_weights
 
 # Two Sersics, of which one is far from the middle, flat and turned.
 ACTIONS = torch.tensor([[0.1, -0.2, 0.3, 0.0, 0.5, 0.4, 0.4], [-0.4, 0.5, 0.1, -0.5, -0.6, 0.3, 0.0]])

@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from lenssuper._weightfile import load_into, read_weights, write_weights
 from lenssuper.exceptions import FileFormatError
 from lenssuper.light import actions
 from lenssuper.light.actions import parameters_of, shapes_of
 from lenssuper.light.network import PolicyNetwork, SersicNetwork, action_of_bin, beta_of, roll_out
 from lenssuper.light.torchsersic import render, render_shapes
-from lenssuper.light.weightfile import load_into, read_weights, write_weights
 
 
 @pytest.fixture(scope="module")

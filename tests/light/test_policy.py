@@ -13,12 +13,12 @@ import torch
 pytest.importorskip("gymnasium")
 pytest.importorskip("stable_baselines3")
 
+from lenssuper._weightfile import read_weights
 from lenssuper.light import policy
 from lenssuper.light.environment import Episodes
 from lenssuper.light.network import PolicyNetwork
 from lenssuper.light.policy import BetaDistribution, SersicVecEnv, network_of, train_policy
 from lenssuper.light.training import prepare_images
-from lenssuper.light.weightfile import read_weights
 from lenssuper.simulate import galaxy_stamp
 
 

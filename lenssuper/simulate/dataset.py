@@ -11,18 +11,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from astropy.io import fits
-
 from lenssuper.exceptions import FileFormatError, LensSuperWarning
-from lenssuper.simulate._lensfiles import ENDINGS, LensItem, read_lens
+from lenssuper.simulate._fitsfiles import FitsFiles, FitsMember, fits_members
+from lenssuper.simulate._hdf5files import Hdf5Files, Hdf5Member, hdf5_members
+from lenssuper.simulate.items import LensItem
 
 __all__ = ["LensDataset", "read_dataset"]
 
 SPLITS = ("train", "validation", "test")
+LAYOUTS = {"fits": FitsFiles, "hdf5": Hdf5Files}
 SETTINGS_FILE = "dataset.json"
 FORMAT, VERSION = "lenssuper data set", 1
 
-_TRUTH, _LENS, _OBSERVED = ENDINGS
+_HDF5 = (".h5", ".hdf5")
 
 
 class LensDataset(Sequence):
@@ -36,12 +37,15 @@ class LensDataset(Sequence):
     ----------
     path : Path
         The directory or file.
-    settings : mapping
+    settings : dict
         How the set was simulated; empty for other lenses.
     """
 
     def __init__(
-        self, path: Path, members: Iterable[tuple[Path, str]], settings: Mapping[str, Any] | None = None
+        self,
+        path: Path,
+        members: Iterable[FitsMember | Hdf5Member],
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = path
         self.settings = {} if settings is None else dict(settings)
@@ -56,7 +60,7 @@ class LensDataset(Sequence):
             return LensDataset(self.path, self._members[item], self.settings)
         if isinstance(item, Sequence) and not isinstance(item, str):
             return LensDataset(self.path, [self._members[self._place(i)] for i in item], self.settings)
-        return read_lens(*self._members[self._place(item)])
+        return self._members[self._place(item)].read()
 
     def __repr__(self) -> str:
         return f"LensDataset({str(self.path)!r}): {len(self)} lenses"
@@ -64,13 +68,13 @@ class LensDataset(Sequence):
     @property
     def names(self) -> list[str]:
         """The name of each lens."""
-        return [name for _, name in self._members]
+        return [member.name for member in self._members]
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
         """Rows and columns of each observation, from the headers alone."""
         if self._shapes is None:
-            self._shapes = tuple(_shape_of(where / f"{name}{_OBSERVED}") for where, name in self._members)
+            self._shapes = tuple(member.shape() for member in self._members)
         return list(self._shapes)
 
     def _place(self, item):
@@ -85,16 +89,16 @@ class LensDataset(Sequence):
         return index
 
 
-def read_dataset(directory: str | os.PathLike, split: str | None = None) -> LensDataset:
+def read_dataset(path: str | os.PathLike, split: str | None = None) -> LensDataset:
     """
     Open a data set.
 
     Parameters
     ----------
-    directory : str or path-like
-        What `write_dataset` wrote, or any directory of observations: FITS files, each with its lens beside
-        it, ``ring.fits`` and ``ring_lens.json`` (of `LensModel.write`, or COOLEST). They come in the order of
-        their names, numbers in them by value.
+    path : str or path-like
+        The directory that `write_dataset` wrote to, or one of the HDF5 files in it; or any directory of
+        observations: FITS files, each with its lens beside it, ``ring.fits`` and ``ring_lens.json`` (of
+        `LensModel.write`, or COOLEST). These come in the order of their names, numbers in them by value.
     split : {"train", "validation", "test"}, optional
         Which part of a simulated set; by default all of it, in this order.
 
@@ -105,12 +109,10 @@ def read_dataset(directory: str | os.PathLike, split: str | None = None) -> Lens
 
     Raises
     ------
-    NotADirectoryError
-        If there is no such directory.
     FileNotFoundError
-        If there is no observation in it, or one without lens.
+        If there is nothing of that name, no observation in it, or one without lens.
     FileFormatError
-        If its ``dataset.json`` is not one.
+        If it is a file, and not one of lenses; if ``dataset.json`` does not describe a set.
     ValueError
         If there is no such part.
 
@@ -119,28 +121,27 @@ def read_dataset(directory: str | os.PathLike, split: str | None = None) -> Lens
     LensSuperWarning
         If the simulated set is not finished.
     """
-    path = Path(directory)
-    if not path.is_dir():
-        raise NotADirectoryError(f"directory must be that of a data set; got {os.fspath(directory)!r}")
-    content = read_settings(path)
-    splits = [] if content is None else content["splits"]
+    path = Path(path)
+    content = read_settings(path) if path.is_dir() else None
+    splits = [] if content is None else list(content["splits"])
     if split is not None and split not in splits:
         have = f"it has {', '.join(splits)}" if splits else "it is not divided"
         raise ValueError(f"split must be a part of the data set {path}; got {split!r}, and {have}")
-    chosen = splits if split is None else [split]
-    members = [
-        (folder, name)
-        for folder in ([path / part for part in chosen] or [path])
-        for name in _observations(folder)
-    ]
+    if content is None:
+        members = _members_of_any(path)
+    else:
+        files = LAYOUTS[content["settings"]["layout"]](path)
+        chosen = [split] if split else splits or [""]
+        members = [member for part in chosen for member in files.members(part)]
     if not members:
         raise FileNotFoundError(
             f"{path} holds no lens{f' in {split}' if split else ''}: there must be FITS files, each with its "
-            f"lens beside it, as ring{_OBSERVED} and ring{_LENS}"
+            "lens beside it, as ring.fits and ring_lens.json"
         )
-    if content is not None:
-        _warn_if_unfinished(path, content, split, len(members))
-    return LensDataset(path, members, None if content is None else content["settings"])
+    if content is None:
+        return LensDataset(path, members)
+    _warn_if_unfinished(path, content, split, len(members))
+    return LensDataset(path, members, content["settings"])
 
 
 def read_settings(directory: Path) -> dict[str, Any] | None:
@@ -154,10 +155,11 @@ def read_settings(directory: Path) -> dict[str, Any] | None:
             raise ValueError(f'"format" must be {FORMAT!r}')
         if content["version"] != VERSION:
             raise ValueError(f"it has version {content['version']}, and known is {VERSION}")
-        for key in ("n", "splits", "settings"):
-            content[key]
+        if content["settings"]["layout"] not in LAYOUTS:
+            raise ValueError(f'"layout" must be one of {", ".join(LAYOUTS)}')
+        content["n"] + 0, dict(content["splits"])
     except (KeyError, TypeError, ValueError) as error:
-        raise FileFormatError(f"{path} does not describe a data set of lenssuper: {error}") from error
+        raise FileFormatError(f"{path} does not describe a data set of lenssuper: {error!r}") from error
     return content
 
 
@@ -178,8 +180,9 @@ def split_of(n: int, split: Mapping[str, float]) -> list[str]:
 
 
 def _warn_if_unfinished(path, content, split, found):
-    parts = split_of(content["n"], content["splits"]) if content["splits"] else []
-    expected = content["n"] if split is None else Counter(parts)[split]
+    expected = content["n"]
+    if split is not None:
+        expected = Counter(split_of(expected, content["splits"]))[split]
     if found < expected:
         warnings.warn(
             f"{path} is not finished: {found} of {expected} lenses are there; the command that began it goes "
@@ -189,22 +192,12 @@ def _warn_if_unfinished(path, content, split, found):
         )
 
 
-def _observations(folder):
-    """The names of the lenses in a folder; a missing lens model is an error now rather than later."""
-    if not folder.is_dir():
-        return []
-    names = [
-        file.name.removesuffix(_OBSERVED)
-        for file in folder.glob(f"*{_OBSERVED}")
-        if not file.name.startswith(".") and not file.name.endswith(_TRUTH) and file.is_file()
-    ]
-    for name in sorted(names):
-        if not (folder / f"{name}{_LENS}").is_file():
-            raise FileNotFoundError(
-                f"{folder / name}{_OBSERVED} has no lens: {name}{_LENS} must be beside it, written by "
-                "lens.write(...) or in the format of COOLEST"
-            )
-    return sorted(names, key=_natural)
+def _members_of_any(path):
+    if path.is_file() and path.suffix in _HDF5:
+        return hdf5_members(path)
+    if not path.is_dir():
+        raise FileNotFoundError(f"path must be the directory or HDF5 file of a data set; got {str(path)!r}")
+    return sorted(fits_members(path), key=lambda member: _natural(member.name))
 
 
 def _natural(name):
@@ -219,12 +212,3 @@ def _natural(name):
             digits = ""
         parts.append((1, 0, character))
     return parts
-
-
-def _shape_of(path):
-    try:
-        with fits.open(path) as hdus:
-            shape = next(hdu.shape for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] > 0)
-    except (OSError, ValueError, TypeError, fits.VerifyError, StopIteration) as error:
-        raise FileFormatError(f"{path} cannot be read as a FITS image: {error}") from error
-    return tuple(shape)

@@ -21,12 +21,13 @@ from tqdm.auto import tqdm
 
 from lenssuper._files import atomic_write
 from lenssuper._version import __version__
-from lenssuper.exceptions import FileFormatError
 from lenssuper.grid import PixelGrid, check_count
 from lenssuper.lens import LensModel
-from lenssuper.simulate._lensfiles import files_of, read_lens, write_lens
+from lenssuper.simulate._fitsfiles import FitsFiles
+from lenssuper.simulate._hdf5files import Hdf5Files
 from lenssuper.simulate.dataset import (
     FORMAT,
+    LAYOUTS,
     SETTINGS_FILE,
     SPLITS,
     VERSION,
@@ -36,16 +37,20 @@ from lenssuper.simulate.dataset import (
     split_of,
 )
 from lenssuper.simulate.instruments import Instrument
+from lenssuper.simulate.items import SimulatedLens
 from lenssuper.simulate.random import _BENCHMARK, random_lens, random_mock, random_source
 from lenssuper.simulate.sources import Source
+from lenssuper.simulate.substructure import DarkMatter, NoSubstructure
 
 __all__ = ["write_dataset"]
 
+_SMOOTH = NoSubstructure()
 # The side of the true source's grid as a share of that of the field.
 _SOURCE_FIELD = 0.625
 
+# All that a set may consist of, files that were being written among them.
 _OWN_FILE = re.compile(
-    r"(\.[0-9a-f]{12}\.)?mock_\d{6}(\.fits|_lens\.json|_truth\.fits)|\.[0-9a-f]{12}\.dataset\.json"
+    "|".join([r"\.[0-9a-f]{12}\.dataset\.json", *(files.pattern for files in LAYOUTS.values())])
 )
 
 
@@ -53,7 +58,7 @@ _OWN_FILE = re.compile(
 class _Recipe:
     """How any lens of a set is made: all that a worker has to know."""
 
-    directory: Path
+    files: FitsFiles | Hdf5Files
     seed: int
     instrument: Instrument
     shape: tuple[int, int]
@@ -61,25 +66,35 @@ class _Recipe:
     factor: int
     lenses: Callable[[np.random.Generator], LensModel]
     sources: Callable[[np.random.Generator], Source]
+    dark_matter: tuple[DarkMatter, ...]
 
     def make(self, job: tuple[int, str]) -> int:
         """Write a lens unless it is there already; give its number back."""
         number, part = job
-        directory, name = self.directory / part, f"mock_{number:06d}"
-        if not _is_complete(directory, name):
-            rng = np.random.default_rng([self.seed, number])
-            lens = self.lenses(rng)
-            mock = random_mock(
-                rng,
-                lens=lens,
-                source=self.sources(rng),
-                instrument=self.instrument,
-                shape=self.shape,
-                peak_snr=self.peak_snr,
-                factor=self.factor,
-            )
-            write_lens(mock, lens, self._source_grid(mock), "none", directory, name, overwrite=True)
+        name = f"mock_{number:06d}"
+        if not self.files.is_complete(part, name):
+            self.files.write(part, self.simulate(number, name))
         return number
+
+    def simulate(self, number: int, name: str) -> SimulatedLens:
+        """Draw and observe a lens; the same number gives the same one."""
+        rng = np.random.default_rng([self.seed, number])
+        # of its own, so that galaxy, smooth lens and place are the same whatever the dark matter is
+        dark_rng = np.random.default_rng([self.seed, number, 1])
+        dark_matter = self.dark_matter[dark_rng.integers(len(self.dark_matter))]
+        lens = self.lenses(rng)
+        substructure = dark_matter.draw(dark_rng, lens)
+        mock = random_mock(
+            rng,
+            lens=lens if substructure.lens is None else lens + substructure.lens,
+            source=self.sources(rng),
+            instrument=self.instrument,
+            shape=self.shape,
+            peak_snr=self.peak_snr,
+            factor=self.factor,
+        )
+        grid = self._source_grid(mock)
+        return SimulatedLens(name, mock, lens, grid, dark_matter.label, substructure.parameters)
 
     def _source_grid(self, mock):
         """The same for all lenses of a set, but for its place on the sky; pixels half as large as those of
@@ -101,6 +116,8 @@ def write_dataset(
     factor: int = 2,
     lenses: Callable[[np.random.Generator], LensModel] = random_lens,
     sources: Callable[[np.random.Generator], Source] = random_source,
+    dark_matter: DarkMatter | Sequence[DarkMatter] = _SMOOTH,
+    layout: str = "fits",
     workers: int = 1,
     overwrite: bool = False,
     progress: bool | None = None,
@@ -135,7 +152,15 @@ def write_dataset(
     lenses : callable, optional
         Draws the lens from a `~numpy.random.Generator`.
     sources : callable, optional
-        Draws the source from a `~numpy.random.Generator`.
+        Draws the source from a `~numpy.random.Generator`: `random_source`, `random_sersics`, an
+        `ImageSources`.
+    dark_matter : DarkMatter or sequence of DarkMatter, optional
+        Draws the substructure of the lens; of several, each lens gets one at random. The lens beside an
+        observation is without it, as that is what an observer knows; the true lens and the class are part
+        of the truth.
+    layout : {"fits", "hdf5"}, optional
+        Three files for each lens, as ``mock_000000.fits``, ``mock_000000_lens.json`` and
+        ``mock_000000_truth.fits``; or all lenses of a part in one file, as ``train.h5``, which needs h5py.
     workers : int, optional
         Number of processes. With more than one, ``lenses`` and ``sources`` must be importable, and a script
         must call this below ``if __name__ == "__main__":``.
@@ -158,8 +183,10 @@ def write_dataset(
     """
     directory, n = Path(directory), check_count(n, "n", 1)
     shares = _check_split(split)
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}; got {layout!r}")
     recipe = _Recipe(
-        directory=directory,
+        files=LAYOUTS[layout](directory),
         seed=check_count(seed, "seed", 0),
         instrument=instrument,
         shape=tuple(check_count(side, "shape", 1) for side in shape),
@@ -167,6 +194,7 @@ def write_dataset(
         factor=check_count(factor, "factor", 1),
         lenses=lenses,
         sources=sources,
+        dark_matter=_check_dark_matter(dark_matter),
     )
     directory.mkdir(parents=True, exist_ok=True)
     _begin(recipe, n, shares, overwrite=overwrite)
@@ -175,6 +203,8 @@ def write_dataset(
     disable = not (sys.stderr.isatty() if progress is None else progress)
     for _ in tqdm(done, total=n, unit="lens", disable=disable):
         pass
+    for part in shares or [""]:
+        recipe.files.finish(part)
     return read_dataset(directory)
 
 
@@ -189,9 +219,18 @@ def _check_split(split):
     return dict(zip(SPLITS, shares, strict=True))
 
 
+def _check_dark_matter(given):
+    several = (given,) if isinstance(given, DarkMatter) else tuple(given)
+    if not several or not all(isinstance(one, DarkMatter) for one in several):
+        raise TypeError(
+            f"dark_matter must be a DarkMatter, e.g. ColdSubhaloes(), or several; got {given!r:.80}"
+        )
+    return several
+
+
 def _begin(recipe, n, shares, *, overwrite):
     """See what is there, and write down what is about to be."""
-    directory = recipe.directory
+    directory = recipe.files.directory
     if overwrite:
         (directory / SETTINGS_FILE).unlink(missing_ok=True)
         for file in _own_files(directory):
@@ -225,7 +264,9 @@ def _begin(recipe, n, shares, *, overwrite):
 
 def _settings(recipe, shares) -> dict[str, Any]:
     """What makes a set what it is, but for the number of lenses, as numbers and words."""
+    layout = next(name for name, files in LAYOUTS.items() if isinstance(recipe.files, files))
     return {
+        "layout": layout,
         "seed": recipe.seed,
         "split": list(shares.values()) or None,
         "instrument": repr(recipe.instrument),
@@ -234,6 +275,7 @@ def _settings(recipe, shares) -> dict[str, Any]:
         "factor": recipe.factor,
         "lenses": _describe(recipe.lenses, "lenses"),
         "sources": _describe(recipe.sources, "sources"),
+        "dark_matter": [repr(one) for one in recipe.dark_matter],
     }
 
 
@@ -267,16 +309,6 @@ def _own_files(directory: Path) -> Iterator[Path]:
     for folder in (directory, *(directory / part for part in SPLITS)):
         if folder.is_dir():
             yield from sorted(file for file in folder.iterdir() if _OWN_FILE.fullmatch(file.name))
-
-
-def _is_complete(directory, name):
-    """Whether all files of a lens are there and undamaged."""
-    if not all(file.is_file() for file in files_of(directory, name)):
-        return False
-    try:
-        return read_lens(directory, name).truth is not None
-    except (FileFormatError, ValueError):
-        return False
 
 
 def _run(make: Callable[[Any], int], jobs: Sequence, workers: int) -> Iterator[int]:

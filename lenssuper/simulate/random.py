@@ -13,9 +13,9 @@ from lenssuper.lens import SIE, ExternalShear, LensModel
 from lenssuper.simulate.galaxies import ClumpySpiral
 from lenssuper.simulate.instruments import Instrument
 from lenssuper.simulate.mock import MockLens, mock_lens
-from lenssuper.simulate.sources import ImageSource, Source
+from lenssuper.simulate.sources import ImageSource, SersicSource, Source
 
-__all__ = ["benchmark_set", "random_lens", "random_mock", "random_source"]
+__all__ = ["benchmark_set", "random_lens", "random_mock", "random_sersics", "random_source"]
 
 # 0.08" pixels and a Gaussian PSF of FWHM 0.16"; the background is bright enough for it and the photons of the
 # arcs to matter alike at a peak S/N of 20 to 60.
@@ -136,6 +136,55 @@ def _companion(rng, size, x, y):
         clumps=int(rng.integers(0, 4)),
         rng=rng,
     )
+
+
+def random_sersics(
+    rng: np.random.Generator | int | None = None,
+    *,
+    R_e: u.Quantity = (0.15, 0.45) * u.arcsec,
+    offset: u.Quantity = (0.03, 0.3) * u.arcsec,
+) -> Source:
+    """
+    Draw a smooth galaxy: a sum of one to three Sersic profiles, a disc with a bulge and a bar in some.
+
+    Parameters
+    ----------
+    rng : `~numpy.random.Generator` or int, optional
+    R_e, offset : (2,) `~astropy.units.Quantity`, optional
+        As in `random_source`.
+
+    Returns
+    -------
+    Source
+        With a surface brightness of order 1.
+    """
+    rng = np.random.default_rng(rng)
+    size = rng.uniform(*_interval(to_arcsec(R_e, "R_e"), "R_e"))
+    distance = rng.uniform(*_interval(to_arcsec(offset, "offset"), "offset"))
+    angle, phi = rng.uniform(0, 2 * np.pi, 2)
+    place = {"x": distance * np.cos(angle) * u.arcsec, "y": distance * np.sin(angle) * u.arcsec}
+    q = rng.uniform(0.3, 1.0)
+    disc = SersicSource(size * u.arcsec, rng.uniform(0.5, 2.0), q=q, phi=phi * u.rad, **place)
+    galaxy: Source = disc
+    if rng.uniform() < 0.6:
+        bulge = SersicSource(
+            size * rng.uniform(0.15, 0.4) * u.arcsec,
+            rng.uniform(1.0, 3.0),
+            q=q + (1 - q) * rng.uniform(0, 1),
+            phi=phi * u.rad,
+            **place,
+        )
+        galaxy = galaxy + rng.uniform(0.05, 0.6) * disc.flux / bulge.flux * bulge
+    if rng.uniform() < 0.3:
+        bar = SersicSource(
+            size * rng.uniform(0.3, 0.6) * u.arcsec,
+            rng.uniform(0.5, 0.9),
+            q=rng.uniform(0.2, 0.5),
+            phi=rng.uniform(0, np.pi) * u.rad,
+            **place,
+        )
+        galaxy = galaxy + rng.uniform(0.1, 0.4) * disc.flux / bar.flux * bar
+    return galaxy
 
 
 def random_mock(

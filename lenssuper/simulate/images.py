@@ -1,0 +1,163 @@
+"""Images of real galaxies as sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import NDData
+from astropy.stats import sigma_clipped_stats
+from scipy import ndimage
+
+from lenssuper._units import arcsec, to_arcsec
+from lenssuper.simulate.random import _interval
+from lenssuper.simulate.sources import ImageSource
+
+__all__ = ["ImageSources"]
+
+# Pixels of an image that are this many times brighter than the noise, after smoothing, belong to a galaxy.
+_THRESHOLD = 2.0
+_SMOOTHING = 1.5  # pixels, sigma
+# The border of the image that is taken for sky, as a share of its side.
+_BORDER = 0.1
+
+
+class ImageSources:
+    """
+    Draws galaxies from images of real ones, cut out of their sky, shrunk, moved and turned.
+
+    ``ImageSources(images)(rng)`` is a source; give it to `write_dataset` as ``sources``.
+
+    Parameters
+    ----------
+    images : sequence
+        Two-dimensional arrays, `~astropy.nddata.NDData`, or sets such as `lenssuper.galaxies.Galaxy10` and
+        `lenssuper.galaxies.CutoutFolder`, with the galaxy in the middle. They are read when they are drawn;
+        with several ``workers`` they are sent to other processes, so a set that reads its files one at a
+        time is better than a list.
+    R_e : (2,) `~astropy.units.Quantity`, optional
+        Range of the half-light radius that a galaxy is shrunk to; uniform.
+    offset : (2,) `~astropy.units.Quantity`, optional
+        Range of its distance from the optical axis.
+
+    Notes
+    -----
+    The sky is the clipped median of the border. The galaxy is what hangs together, around the middle, more
+    than 2 sigma above the noise of the image smoothed by 1.5 pixels; the rest of the image, with its stars
+    and neighbours, becomes dark over a few pixels. The PSF and the noise within the galaxy stay in it, so it
+    should be large in its image: it is best for them to be below the resolution of the lens when it is
+    shrunk.
+    """
+
+    def __init__(
+        self,
+        images: Sequence,
+        *,
+        R_e: u.Quantity = (0.15, 0.45) * u.arcsec,
+        offset: u.Quantity = (0.03, 0.3) * u.arcsec,
+    ) -> None:
+        if not hasattr(images, "__getitem__") or not hasattr(images, "__len__"):
+            raise TypeError(f"images must be a sequence of images; got {images!r:.80}")
+        if not len(images):
+            raise ValueError("images must hold at least one; got none")
+        self._images = images
+        self._R_e = _interval(to_arcsec(R_e, "R_e"), "R_e")
+        self._offset = _interval(to_arcsec(offset, "offset"), "offset")
+
+    def __repr__(self) -> str:
+        what = repr(self._images)
+        if isinstance(self._images, list | tuple | np.ndarray):
+            what = f"{len(self._images)} images"
+        return f"ImageSources({what}, R_e={self._R_e} arcsec, offset={self._offset} arcsec)"
+
+    def __call__(self, rng: np.random.Generator | int | None = None) -> ImageSource:
+        """
+        Draw a source.
+
+        Parameters
+        ----------
+        rng : `~numpy.random.Generator` or int, optional
+
+        Returns
+        -------
+        ImageSource
+            With a surface brightness of order 1.
+
+        Raises
+        ------
+        ValueError
+            If no galaxy is found in the image that was drawn; the message says which it is.
+        """
+        rng = np.random.default_rng(rng)
+        number = int(rng.integers(len(self._images)))
+        size, distance = rng.uniform(*self._R_e), rng.uniform(*self._offset)
+        angle, phi = rng.uniform(0, 2 * np.pi, 2)
+        mirrored = rng.uniform() < 0.5
+        try:
+            galaxy, radius = cut_out(self._images[number])
+        except ValueError as error:
+            raise ValueError(f"image {number} of {self!r}: {error}") from error
+        return ImageSource(
+            galaxy[:, ::-1] if mirrored else galaxy,
+            arcsec(size / radius),
+            x=arcsec(distance * np.cos(angle)),
+            y=arcsec(distance * np.sin(angle)),
+            phi=phi * u.rad,
+        )
+
+
+def cut_out(image) -> tuple[np.ndarray, float]:
+    """Give the galaxy in the middle of an image, without sky, and its half-light radius in pixels."""
+    data = np.array(image.data if isinstance(image, NDData) else image, dtype=float)
+    if data.ndim != 2 or min(data.shape) < 8:
+        raise ValueError(f"an image must have 8 rows and columns at least; got shape {data.shape}")
+    bad = ~np.isfinite(data)
+    if isinstance(image, NDData) and image.mask is not None:
+        bad |= np.asarray(image.mask, dtype=bool)
+    edge = max(1, round(_BORDER * min(data.shape)))
+    border = np.ones(data.shape, dtype=bool)
+    border[edge:-edge, edge:-edge] = False
+    _, sky, _ = sigma_clipped_stats(data[border & ~bad], sigma=3.0) if (border & ~bad).any() else (0, 0, 0)
+    data = np.where(bad, 0.0, data - sky)
+    smooth = ndimage.gaussian_filter(data, _SMOOTHING)
+    noise = sigma_clipped_stats(smooth[border], sigma=3.0)[2]
+    belongs = _segment(smooth > max(_THRESHOLD * noise, 0.01 * smooth.max()))
+    if not smooth.max() > 0 or belongs is None:
+        raise ValueError("there is no galaxy in its middle")
+    # grown by the smoothing, with a soft edge inside the image, so that nothing is cut off sharply
+    grown = ndimage.binary_dilation(belongs, iterations=3)
+    window = ndimage.gaussian_filter(grown.astype(float), _SMOOTHING) * _taper(data.shape)
+    galaxy = data * window
+    rows, columns = np.indices(data.shape)
+    light = np.where(grown, np.maximum(smooth, 0), 0.0)
+    cy, cx = ((light * c).sum() / light.sum() for c in (rows, columns))
+    r = np.hypot(rows - cy, columns - cx).ravel()
+    order = np.argsort(r)
+    growth = np.cumsum(light.ravel()[order])
+    radius = float(r[order][np.searchsorted(growth, 0.5 * growth[-1])])
+    if not radius > 0:
+        raise ValueError("its galaxy is not larger than a pixel")
+    return galaxy / galaxy.max(), radius
+
+
+def _segment(bright):
+    """The connected region nearest to the middle, within a quarter of the image from it."""
+    labels, _ = ndimage.label(bright)
+    rows, columns = np.indices(bright.shape)
+    ny, nx = bright.shape
+    distance = np.where(labels > 0, np.hypot(rows - (ny - 1) / 2, columns - (nx - 1) / 2), np.inf)
+    nearest = np.unravel_index(distance.argmin(), bright.shape)
+    if not distance[nearest] < min(ny, nx) / 4:
+        return None
+    return labels == labels[nearest]
+
+
+def _taper(shape):
+    """1, but for a fall to 0 over the outermost twentieth of the image."""
+    falls = []
+    for side in shape:
+        width = max(2.0, side / 20)
+        to_edge = np.minimum(np.arange(side), np.arange(side)[::-1])
+        falls.append(np.sin(0.5 * np.pi * np.clip(to_edge / width, 0, 1)) ** 2)
+    return falls[0][:, None] * falls[1]

@@ -124,6 +124,8 @@ def test_version(capsys):
         (["simulate"], "--output"),
         (["simulate", "--output", "x", "--instrument", "hst"], "hst-acs-f814w"),
         (["simulate", "--output", "x", "--n", "0"], "1 or more"),
+        (["simulate", "--output", "x", "--dark-matter", "warm"], "vortex"),
+        (["simulate", "--output", "x", "--no-split", "--split", "1", "0", "0"], "not allowed with"),
     ],
 )
 def test_wrong_usage_ends_with_two(arguments, complaint, capsys):
@@ -361,16 +363,16 @@ def test_a_warning_is_one_line(run, monkeypatch, capsys):
 
 def test_simulate_writes_what_run_reads(tmp_path, capsys):
     directory = tmp_path / "mocks"
-    assert (
-        main(["simulate", "--output", str(directory), "--n", "2", "--size", "44", "--snr", "30", "31"]) == 0
-    )
+    options = ["--n", "2", "--no-split", "--size", "44", "--snr", "30", "31"]
+    assert main(["simulate", "--output", str(directory), *options]) == 0
     names = sorted(path.name for path in directory.iterdir())
-    assert names == [f"mock_000{i}{end}" for i in (0, 1) for end in (".fits", "_lens.json", "_truth.fits")]
-    observation = read_observation(directory / "mock_0001.fits")
-    lens = LensModel.read(directory / "mock_0001_lens.json")
+    endings = (".fits", "_lens.json", "_truth.fits")
+    assert names == ["dataset.json", *(f"mock_00000{i}{end}" for i in (0, 1) for end in endings)]
+    observation = read_observation(directory / "mock_000001.fits")
+    lens = LensModel.read(directory / "mock_000001_lens.json")
     assert observation.shape == (44, 44)
-    assert "mock_0000.fits to mock_0001.fits" in capsys.readouterr().out
-    with fits.open(directory / "mock_0001_truth.fits") as hdus:
+    assert capsys.readouterr().out == f"wrote    {directory}: 2 lenses\n"
+    with fits.open(directory / "mock_000001_truth.fits") as hdus:
         image, noiseless = hdus["IMAGE"].data, hdus["MODEL"].data
         snr = (noiseless / observation.sigma).max()
         assert hdus["IMAGE"].shape == (88, 88)
@@ -389,7 +391,11 @@ def test_simulated_lenses_do_not_depend_on_how_many(tmp_path):
     main(["simulate", "--output", str(tmp_path / "two"), "--n", "2", *options])
     one, two, other = (
         read_observation(tmp_path / name).data
-        for name in ("one/mock_0000.fits", "two/mock_0000.fits", "two/mock_0001.fits")
+        for name in (
+            "one/train/mock_000000.fits",
+            "two/train/mock_000000.fits",
+            "two/train/mock_000001.fits",
+        )
     )
     np.testing.assert_array_equal(one, two)
     assert not np.array_equal(one, other)
@@ -398,30 +404,58 @@ def test_simulated_lenses_do_not_depend_on_how_many(tmp_path):
 def test_simulate_with_an_instrument(tmp_path):
     options = ["--instrument", "euclid-vis", "--size", "16", "--factor", "3", "--quiet"]
     assert main(["simulate", "--output", str(tmp_path), *options]) == 0
-    observation = read_observation(tmp_path / "mock_0000.fits")
-    assert observation.grid.pixel_scale.to_value(u.arcsec) == pytest.approx(0.1)
-    assert fits.getdata(tmp_path / "mock_0000_truth.fits", "IMAGE").shape == (48, 48)
+    (item,) = simulation.read_dataset(tmp_path)
+    assert item.grid.pixel_scale.to_value(u.arcsec) == pytest.approx(0.1)
+    assert item.truth.image.shape == (48, 48)
 
 
 @pytest.mark.parametrize(("name", "size"), [("jwst-nircam-f150w", 171), ("lsst-i", 64)])
 def test_a_simulated_field_has_room_for_the_ring(name, size, monkeypatch, tmp_path, capsys):
-    def remember(rng, *, shape, **options):
+    def remember(directory, n, *, shape, **options):
         assert shape == (size, size)
         raise ValueError("seen")
 
-    monkeypatch.setattr(simulation, "random_mock", remember)
+    monkeypatch.setattr(simulation, "write_dataset", remember)
     assert main(["simulate", "--output", str(tmp_path), "--instrument", name, "--quiet"]) == 1
     assert "seen" in capsys.readouterr().err
 
 
-def test_simulate_replaces_only_when_asked(tmp_path, capsys):
-    (tmp_path / "mock_0001_truth.fits").write_text("mine")
-    options = ["simulate", "--output", str(tmp_path), "--n", "2", "--size", "16", "--quiet"]
+def test_simulate_goes_on_and_replaces_only_when_asked(tmp_path, capsys):
+    directory = tmp_path / "set"
+    (directory / "train").mkdir(parents=True)
+    (directory / "train" / "mock_000001_truth.fits").write_text("mine")
+    options = ["simulate", "--output", str(directory), "--n", "2", "--size", "16", "--quiet"]
     assert main(options) == 1
-    assert "mock_0001_truth.fits exists; add --overwrite" in only_error(capsys)
-    assert len(list(tmp_path.iterdir())) == 1
+    assert "mock_000001_truth.fits exists" in only_error(capsys)
+    assert len(list(directory.rglob("*.*"))) == 1
     assert main([*options, "--overwrite"]) == 0
-    assert len(list(tmp_path.iterdir())) == 6
+    assert len(list(directory.rglob("*.*"))) == 7
+    assert main([*options[:-1], "--seed", "1"]) == 1
+    assert "other settings: seed was 0, and is 1" in only_error(capsys)
+    assert main(options) == 0
+
+
+def test_simulate_a_divided_set_with_dark_matter_and_sersics(tmp_path, capsys):
+    options = ["--n", "10", "--size", "16", "--sources", "sersic", "--layout", "hdf5"]
+    options += ["--dark-matter", "none", "vortex"]
+    assert main(["simulate", "--output", str(tmp_path), *options]) == 0
+    assert capsys.readouterr().out == f"wrote    {tmp_path}: 8 train, 1 validation, 1 test\n"
+    dataset = simulation.read_dataset(tmp_path)
+    assert {item.truth.dark_matter for item in dataset} == {"none", "vortex"}
+    assert dataset.settings["sources"].endswith("random_sersics")
+
+
+def test_simulate_with_images_of_galaxies(tmp_path, capsys):
+    galaxies = tmp_path / "galaxies"
+    galaxies.mkdir()
+    y, x = np.mgrid[:41, :41] - 20.0
+    noise = np.random.default_rng(0).normal(0, 0.01, x.shape)
+    fits.writeto(galaxies / "a.fits", np.exp(-(x**2 + 4 * y**2) / 50) + noise)
+    options = ["simulate", "--output", str(tmp_path / "set"), "--size", "16", "--quiet"]
+    assert main([*options, "--sources", str(galaxies)]) == 0
+    assert str(galaxies) in simulation.read_dataset(tmp_path / "set").settings["sources"]
+    assert main([*options, "--sources", str(tmp_path / "nothing")]) == 1
+    assert "--sources must be spiral, sersic, galaxy10 or a directory" in only_error(capsys)
 
 
 # demo

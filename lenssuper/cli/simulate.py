@@ -1,24 +1,16 @@
-"""``lenssuper simulate``: observations of random lenses, with the truth."""
+"""``lenssuper simulate``: sets of random lenses to train and test on, with the truth."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lenssuper.cli._common import (
-    add_factor,
-    add_overwrite,
-    check_writable,
-    natural,
-    new_command,
-    positive,
-    say,
-    write_inputs,
-)
+from lenssuper.cli._common import add_factor, add_overwrite, natural, new_command, positive, say
 
 if TYPE_CHECKING:
-    from lenssuper.simulate import Instrument, MockLens
+    from lenssuper.simulate import DarkMatter, Instrument
 
 __all__ = ["add"]
 
@@ -31,29 +23,64 @@ _INSTRUMENTS = {
     "euclid-vis": "EUCLID_VIS",
     "lsst-i": "LSST_I",
 }
+_DARK_MATTER = ("none", "cdm", "cdm-points", "vortex")
 # Side in arcsec that a simulated field has at least: room for the largest Einstein ring that is drawn.
 _FIELD = 5.12
-_ENDINGS = (".fits", "_lens.json", "_truth.fits")
 
 
 def add(commands) -> None:
     """Add this command to the command line."""
     parser = new_command(
-        commands, "simulate", _simulate, "simulate lenses: observation, lens model and truth of each"
+        commands,
+        "simulate",
+        _simulate,
+        "simulate lenses to train and test on: observation, lens model and truth of each",
     )
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="directory to write to, made if need be"
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="directory to write to, made if need be; a set that was interrupted is gone on with",
     )
     parser.add_argument("--n", type=positive, default=1, help="how many (default: %(default)s)")
     parser.add_argument(
         "--seed", type=natural, default=0, help="which ones; lens i is the same whatever --n (default: 0)"
     )
-    parser.add_argument(
+    _add_set(parser.add_argument_group("the set"))
+    _add_lens(parser.add_argument_group("the lenses"))
+    add_overwrite(parser)
+
+
+def _add_set(group) -> None:
+    divided = group.add_mutually_exclusive_group()
+    divided.add_argument(
+        "--split",
+        type=float,
+        nargs=3,
+        default=(0.8, 0.1, 0.1),
+        metavar=("TRAIN", "VALIDATION", "TEST"),
+        help="shares of the lenses in DIR/train, DIR/validation and DIR/test (default: 0.8 0.1 0.1)",
+    )
+    divided.add_argument("--no-split", action="store_true", help="all lenses in DIR itself")
+    group.add_argument(
+        "--layout",
+        choices=["fits", "hdf5"],
+        default="fits",
+        help="three files for each lens, or one for all of a part (default: %(default)s)",
+    )
+    group.add_argument(
+        "--workers", type=positive, default=1, metavar="N", help="processes (default: %(default)s)"
+    )
+
+
+def _add_lens(group) -> None:
+    group.add_argument(
         "--instrument",
         choices=list(_INSTRUMENTS),
         help='by default one with pixels of 0.08" and a Gaussian PSF of FWHM 0.16"',
     )
-    parser.add_argument(
+    group.add_argument(
         "--snr",
         type=float,
         nargs=2,
@@ -61,65 +88,100 @@ def add(commands) -> None:
         metavar=("LOW", "HIGH"),
         help="range of the S/N of the brightest pixel (default: 20 60)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--size", type=positive, metavar="PIXELS", help='rows and columns (default: 5.12", but 64 at least)'
     )
-    add_factor(parser, "the true image")
-    add_overwrite(parser)
+    add_factor(group, "the true image")
+    group.add_argument(
+        "--sources",
+        default="spiral",
+        metavar="KIND|PATH",
+        help="what is lensed: spiral (clumpy ones), sersic (sums of profiles), galaxy10 (downloaded, 2.5 GB, "
+        "or the path of Galaxy10_DECals.h5), or a directory of FITS images of galaxies (default: spiral)",
+    )
+    group.add_argument(
+        "--dark-matter",
+        choices=_DARK_MATTER,
+        nargs="+",
+        default=["none"],
+        metavar="CLASS",
+        help="no substructure, cold subhaloes (truncated NFW, or point masses), a vortex: "
+        f"{', '.join(_DARK_MATTER)}; of several, each lens gets one at random (default: none)",
+    )
 
 
 def _simulate(options: argparse.Namespace) -> None:
-    import numpy as np
-    from tqdm import tqdm
-
     from lenssuper import simulate
-    from lenssuper.simulate import random_mock
 
     given = {}
     if options.instrument is not None:
         given["instrument"] = getattr(simulate, _INSTRUMENTS[options.instrument])
     size = options.size or _size(given.get("instrument"))
-    options.output.mkdir(parents=True, exist_ok=True)
-    files = [[options.output / f"mock_{i:04d}{end}" for end in _ENDINGS] for i in range(options.n)]
-    check_writable([path for paths in files for path in paths], overwrite=options.overwrite)
-    silent = True if options.quiet else None  # None shows a bar on a terminal
-    for i, (observed, lens, truth) in enumerate(tqdm(files, disable=silent, unit="lens")):
-        mock = random_mock(
-            np.random.default_rng([options.seed, i]),
-            shape=(size, size),
-            peak_snr=options.snr,
-            factor=options.factor,
-            **given,
-        )
-        write_inputs(mock, observed, lens, overwrite=options.overwrite)
-        _write_truth(mock, truth, overwrite=options.overwrite)
-    last = f" to {files[-1][0].name}" if options.n > 1 else ""
-    say(options, f"wrote    {files[0][0]}{last}, and {', '.join(_ENDINGS[1:])} of each")
+    dataset = simulate.write_dataset(
+        options.output,
+        options.n,
+        seed=options.seed,
+        split=None if options.no_split else options.split,
+        shape=(size, size),
+        peak_snr=options.snr,
+        factor=options.factor,
+        sources=_sources(options.sources),
+        dark_matter=[_dark_matter(name) for name in options.dark_matter],
+        layout=options.layout,
+        workers=options.workers,
+        overwrite=options.overwrite,
+        progress=False if options.quiet else None,
+        **given,
+    )
+    say(options, f"wrote    {options.output}: {_count(options, dataset)}")
 
 
 def _size(instrument: Instrument | None) -> int:
     return 64 if instrument is None else max(64, round(_FIELD / instrument.pixel_scale.to_value("arcsec")))
 
 
-def _write_truth(mock: MockLens, path: Path, *, overwrite: bool) -> None:
-    """Images without noise, each with its WCS: lensed and without PSF, as observed, and the source."""
-    from astropy.io import fits
+def _sources(name: str) -> Callable:
+    from lenssuper.simulate import ImageSources, random_sersics, random_source
 
-    from lenssuper._files import atomic_write
-    from lenssuper.observation import Observation
-    from lenssuper.sourcegrid import default_source_grid
+    known = {"spiral": random_source, "sersic": random_sersics}
+    if name in known:
+        return known[name]
+    # what is drawn does not depend on how much noise their own images are said to have
+    if name == "galaxy10" or Path(name).suffix in (".h5", ".hdf5"):
+        from lenssuper.galaxies import Galaxy10
 
-    observation = Observation.from_nddata(mock.observation, grid=mock.grid)
-    source_grid = default_source_grid(observation, mock.lens, mock.factor)
-    images = {
-        "IMAGE": (mock.image(), mock.grid.refine(mock.factor)),
-        "MODEL": (mock.noiseless, mock.grid),
-        "SOURCE": (mock.source_image(source_grid), source_grid),
-    }
-    hdus = [fits.PrimaryHDU()]
-    for name, (image, grid) in images.items():
-        hdu = fits.ImageHDU(image, header=grid.wcs.to_header(), name=name)
-        hdu.header["BUNIT"] = (observation.unit.to_string(), "surface brightness per observed pixel")
-        hdus.append(hdu)
-    with atomic_write(path, overwrite=overwrite) as beside:
-        fits.HDUList(hdus).writeto(beside, checksum=True)
+        path = None if name == "galaxy10" else Path(name).resolve()
+        return ImageSources(Galaxy10(path, estimate_noise=False))
+    if not Path(name).is_dir():
+        raise NotADirectoryError(
+            f"--sources must be {', '.join(known)}, galaxy10 or a directory of FITS images; got {name!r}"
+        )
+    import astropy.units as u
+
+    from lenssuper.galaxies import CutoutFolder
+
+    # for images without noise and WCS, which a source does not need
+    folder = CutoutFolder(Path(name).resolve(), estimate_noise=True, pixel_scale=1 * u.arcsec)
+    return ImageSources(folder)
+
+
+def _dark_matter(name: str) -> DarkMatter:
+    from lenssuper.simulate import AxionVortex, ColdSubhaloes, NoSubstructure
+
+    if name.startswith("cdm"):
+        return ColdSubhaloes(point_masses=name == "cdm-points")
+    return AxionVortex() if name == "vortex" else NoSubstructure()
+
+
+def _count(options, dataset) -> str:
+    from lenssuper.simulate import read_dataset
+
+    if options.no_split:
+        return f"{len(dataset)} lenses"
+    parts = {}
+    for part in ("train", "validation", "test"):
+        try:
+            parts[part] = len(read_dataset(options.output, part))
+        except FileNotFoundError:  # it has no share, or the set is small
+            parts[part] = 0
+    return ", ".join(f"{number} {part}" for part, number in parts.items())

@@ -124,8 +124,13 @@ class Hdf5Files:
     def finish(self, part: str) -> None:
         """Put the lenses of a part together."""
         single = self._single(part)
-        if not single:
-            return
+        if single:
+            self._join(part, single)
+        if part:
+            with suppress(OSError):  # something else is in it
+                self._folder(part).rmdir()
+
+    def _join(self, part, single):
         sources = {}
         with suppress(FileFormatError):
             sources = {member.name: member for member in self._stacked(part)}
@@ -136,9 +141,6 @@ class Hdf5Files:
             _write_stack(beside, len(members), (_content_in(member) for member in members))
         for path in single:
             path.unlink()
-        if part:
-            with suppress(OSError):  # something else is in it
-                self._folder(part).rmdir()
 
     def _folder(self, part):
         return self.directory / part

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import re
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
-from functools import partial
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from lenssuper._files import atomic_write
 from lenssuper._version import __version__
-from lenssuper.grid import PixelGrid, check_count
+from lenssuper.grid import check_count
 from lenssuper.lens import LensModel
-from lenssuper.simulate._fitsfiles import FitsFiles
-from lenssuper.simulate._hdf5files import Hdf5Files
+from lenssuper.simulate._checks import positive
+from lenssuper.simulate._recipe import Recipe
+from lenssuper.simulate._workers import share
 from lenssuper.simulate.dataset import (
     FORMAT,
     LAYOUTS,
@@ -37,71 +31,18 @@ from lenssuper.simulate.dataset import (
     split_of,
 )
 from lenssuper.simulate.instruments import Instrument
-from lenssuper.simulate.items import SimulatedLens
-from lenssuper.simulate.random import _BENCHMARK, random_lens, random_mock, random_source
+from lenssuper.simulate.random import _BENCHMARK, _interval, random_lens, random_source
 from lenssuper.simulate.sources import Source
 from lenssuper.simulate.substructure import DarkMatter, NoSubstructure
 
 __all__ = ["write_dataset"]
 
 _SMOOTH = NoSubstructure()
-# The side of the true source's grid as a share of that of the field.
-_SOURCE_FIELD = 0.625
 
 # All that a set may consist of, files that were being written among them.
 _OWN_FILE = re.compile(
     "|".join([r"\.[0-9a-f]{12}\.dataset\.json", *(files.pattern for files in LAYOUTS.values())])
 )
-
-
-@dataclass(frozen=True)
-class _Recipe:
-    """How any lens of a set is made: all that a worker has to know."""
-
-    files: FitsFiles | Hdf5Files
-    seed: int
-    instrument: Instrument
-    shape: tuple[int, int]
-    peak_snr: tuple[float, float]
-    factor: int
-    lenses: Callable[[np.random.Generator], LensModel]
-    sources: Callable[[np.random.Generator], Source]
-    dark_matter: tuple[DarkMatter, ...]
-
-    def make(self, job: tuple[int, str]) -> int:
-        """Write a lens unless it is there already; give its number back."""
-        number, part = job
-        name = f"mock_{number:06d}"
-        if not self.files.is_complete(part, name):
-            self.files.write(part, self.simulate(number, name))
-        return number
-
-    def simulate(self, number: int, name: str) -> SimulatedLens:
-        """Draw and observe a lens; the same number gives the same one."""
-        rng = np.random.default_rng([self.seed, number])
-        # of its own, so that galaxy, smooth lens and place are the same whatever the dark matter is
-        dark_rng = np.random.default_rng([self.seed, number, 1])
-        dark_matter = self.dark_matter[dark_rng.integers(len(self.dark_matter))]
-        lens = self.lenses(rng)
-        substructure = dark_matter.draw(dark_rng, lens)
-        mock = random_mock(
-            rng,
-            lens=lens if substructure.lens is None else lens + substructure.lens,
-            source=self.sources(rng),
-            instrument=self.instrument,
-            shape=self.shape,
-            peak_snr=self.peak_snr,
-            factor=self.factor,
-        )
-        grid = self._source_grid(mock)
-        return SimulatedLens(name, mock, lens, grid, dark_matter.label, substructure.parameters)
-
-    def _source_grid(self, mock):
-        """The same for all lenses of a set, but for its place on the sky; pixels half as large as those of
-        the true image, as befits a magnification of four."""
-        ny, nx = (2 * self.factor * max(1, round(_SOURCE_FIELD * side)) for side in self.shape)
-        scale = self.instrument.pixel_scale / (2 * self.factor)
-        return PixelGrid((ny, nx), scale, reference=mock.grid.reference)
 
 
 def write_dataset(
@@ -185,25 +126,32 @@ def write_dataset(
     shares = _check_split(split)
     if layout not in LAYOUTS:
         raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}; got {layout!r}")
-    recipe = _Recipe(
+    if not isinstance(instrument, Instrument):
+        raise TypeError(f"instrument must be an Instrument; got {instrument!r:.80}")
+    snr = _interval(peak_snr, "peak_snr")
+    recipe = Recipe(
         files=LAYOUTS[layout](directory),
         seed=check_count(seed, "seed", 0),
         instrument=instrument,
-        shape=tuple(check_count(side, "shape", 1) for side in shape),
-        peak_snr=tuple(float(end) for end in peak_snr),
+        shape=_check_shape(shape),
+        peak_snr=(positive(snr[0], "peak_snr"), snr[1]),
         factor=check_count(factor, "factor", 1),
-        lenses=lenses,
-        sources=sources,
+        lenses=_check_callable(lenses, "lenses"),
+        sources=_check_callable(sources, "sources"),
         dark_matter=_check_dark_matter(dark_matter),
     )
+    workers = check_count(workers, "workers", 1)
     directory.mkdir(parents=True, exist_ok=True)
     _begin(recipe, n, shares, overwrite=overwrite)
     jobs = list(enumerate(split_of(n, shares) if shares else [""] * n))
-    done = _run(recipe.make, jobs, check_count(workers, "workers", 1))
+    parts = {part for _, part in jobs}
+    for part in parts:
+        (directory / part).mkdir(exist_ok=True)
+    done = share(recipe.make, jobs, workers)
     disable = not (sys.stderr.isatty() if progress is None else progress)
     for _ in tqdm(done, total=n, unit="lens", disable=disable):
         pass
-    for part in shares or [""]:
+    for part in parts:
         recipe.files.finish(part)
     return read_dataset(directory)
 
@@ -217,6 +165,19 @@ def _check_split(split):
             f"split must be three shares that add up to 1, of {', '.join(SPLITS)}; got {tuple(split)}"
         )
     return dict(zip(SPLITS, shares, strict=True))
+
+
+def _check_shape(shape):
+    sides = tuple(check_count(side, "shape", 1) for side in shape)
+    if len(sides) != 2:
+        raise ValueError(f"shape must be two numbers, rows and columns; got {shape}")
+    return sides
+
+
+def _check_callable(function, name):
+    if not callable(function):
+        raise TypeError(f"{name} must be a function of a random generator; got {function!r:.80}")
+    return function
 
 
 def _check_dark_matter(given):
@@ -235,21 +196,23 @@ def _begin(recipe, n, shares, *, overwrite):
         (directory / SETTINGS_FILE).unlink(missing_ok=True)
         for file in _own_files(directory):
             file.unlink()
-    settings = _settings(recipe, shares)
+    layout = next(name for name, files in LAYOUTS.items() if isinstance(recipe.files, files))
+    settings = {"layout": layout, "split": list(shares.values()) or None, **recipe.settings()}
     begun = read_settings(directory)
-    if begun is None:
-        for file in _own_files(directory):
-            raise FileExistsError(
-                f"{file} exists, and no {SETTINGS_FILE} says what it belongs to; overwrite=True deletes it"
-            )
-    else:
+    files = []
+    for file in _own_files(directory):
+        if begun is not None and file.name.startswith("."):  # what a killed process was writing
+            file.unlink()
+        else:
+            files.append(file)
+    if begun is None and files:
+        raise FileExistsError(
+            f"{files[0]} exists, and no {SETTINGS_FILE} says what it belongs to; choose another directory, "
+            "or overwrite this one"
+        )
+    if begun is not None and files:  # without a single lens any settings will do
         _compare(directory, begun, settings, n)
-        for file in _own_files(directory):
-            if file.name.startswith("."):  # what a killed process was writing
-                file.unlink()
-    for part in shares or [""]:
-        (directory / part).mkdir(exist_ok=True)
-    if begun is None or begun["n"] != n:
+    if begun is None or (begun["n"], begun["settings"]) != (n, settings):
         content = {
             "format": FORMAT,
             "version": VERSION,
@@ -262,35 +225,6 @@ def _begin(recipe, n, shares, *, overwrite):
             beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _settings(recipe, shares) -> dict[str, Any]:
-    """What makes a set what it is, but for the number of lenses, as numbers and words."""
-    layout = next(name for name, files in LAYOUTS.items() if isinstance(recipe.files, files))
-    return {
-        "layout": layout,
-        "seed": recipe.seed,
-        "split": list(shares.values()) or None,
-        "instrument": repr(recipe.instrument),
-        "shape": list(recipe.shape),
-        "peak_snr": list(recipe.peak_snr),
-        "factor": recipe.factor,
-        "lenses": _describe(recipe.lenses, "lenses"),
-        "sources": _describe(recipe.sources, "sources"),
-        "dark_matter": [repr(one) for one in recipe.dark_matter],
-    }
-
-
-def _describe(function, name):
-    """What a function is, in words that are the same in another session."""
-    if not callable(function):
-        raise TypeError(f"{name} must be a function of a random generator; got {function!r:.80}")
-    if isinstance(function, partial):
-        given = [*map(repr, function.args), *(f"{key}={value!r}" for key, value in function.keywords.items())]
-        return f"{_describe(function.func, name)}({', '.join(given)})"
-    if inspect.isroutine(function):
-        return f"{function.__module__}.{function.__qualname__}"
-    return repr(function)
-
-
 def _compare(directory, begun, settings, n):
     differing = [key for key, value in settings.items() if begun["settings"].get(key) != value]
     if differing:
@@ -298,8 +232,8 @@ def _compare(directory, begun, settings, n):
             f"{key} was {begun['settings'].get(key)}, and is {settings[key]}" for key in differing
         )
         raise ValueError(
-            f"the set in {directory} was begun with other settings: {listed}. Choose another directory, or "
-            "overwrite it"
+            f"the set in {directory} was begun with other settings: {listed}; choose another directory, or "
+            "overwrite this one"
         )
     if n < begun["n"]:
         raise ValueError(f"n must be at least that of the set in {directory}, {begun['n']}; got {n}")
@@ -309,31 +243,3 @@ def _own_files(directory: Path) -> Iterator[Path]:
     for folder in (directory, *(directory / part for part in SPLITS)):
         if folder.is_dir():
             yield from sorted(file for file in folder.iterdir() if _OWN_FILE.fullmatch(file.name))
-
-
-def _run(make: Callable[[Any], int], jobs: Sequence, workers: int) -> Iterator[int]:
-    """Do the jobs, one after the other or by several processes, and yield as they are done."""
-    if workers == 1:
-        yield from map(make, jobs)
-        return
-    # spawned, not forked: threads of numba and torch do not survive a fork
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent) as pool:
-        futures = [pool.submit(make, job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _die_with_parent():
-    """End this worker when its parent is killed: it would wait for work for ever."""
-    parent = parent_process()
-
-    def watch():
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

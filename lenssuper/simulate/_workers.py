@@ -1,0 +1,73 @@
+"""Work shared among processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context, parent_process
+
+__all__ = ["share"]
+
+# The function that a worker does its work with: sent once, and not with each piece of work.
+_function: Callable | None = None
+
+
+def share(function: Callable, jobs: Sequence, workers: int) -> Iterator:
+    """
+    Call a function with each of some arguments, and yield what it returns, in the order it is done.
+
+    Parameters
+    ----------
+    function : callable
+        With more than one worker it must be picklable.
+    jobs : sequence
+    workers : int
+        Number of processes; with 1 the work is done in this one.
+
+    Raises
+    ------
+    TypeError
+        If the function cannot be sent to other processes.
+    """
+    if workers == 1:
+        yield from map(function, jobs)
+        return
+    try:
+        pickle.dumps(function)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise TypeError(
+            "with several workers, the functions that draw lenses and sources must be importable, no lambdas "
+            f"and not defined inside others: {error}"
+        ) from error
+    # spawned, not forked: threads of numba and torch do not survive a fork
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(function,)) as pool:
+        futures = [pool.submit(_work, job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _begin(function):
+    global _function
+    _function = function
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and says so once
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent():
+    """End this worker when its parent is killed: it would wait for work for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(job):
+    return _function(job)

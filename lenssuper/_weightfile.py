@@ -92,9 +92,15 @@ def read_weights(
     return tensors, metadata
 
 
-def load_into(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: str | os.PathLike) -> None:
+def load_into(
+    module: torch.nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    path: str | os.PathLike,
+    *,
+    fill: bool = True,
+) -> None:
     """
-    Give a module its weights.
+    Give a module its weights, or, with ``fill=False``, only check whether they fit.
 
     Raises
     ------
@@ -112,4 +118,5 @@ def load_into(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path
     bad = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
     if bad:
         raise FileFormatError(f"{os.fspath(path)} has weights that are not finite: {', '.join(bad)}")
-    module.load_state_dict(dict(tensors))
+    if fill:
+        module.load_state_dict(dict(tensors))

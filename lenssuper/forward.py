@@ -21,6 +21,9 @@ from lenssuper.sourcegrid import default_source_grid
 
 __all__ = ["ForwardModel"]
 
+# Places that differ by less, in pixels, are the same one.
+_SAME_PLACE = 1e-6
+
 
 class ForwardModel(Measurement):
     """
@@ -185,7 +188,8 @@ class ForwardModel(Measurement):
         Parameters
         ----------
         observation : Observation
-            With the grid and the PSF of this one; data, mask and noise are free.
+            With the grid and the PSF of this one; data, mask and noise are free, and so is the point of the
+            sky that offsets are counted from.
 
         Returns
         -------
@@ -258,7 +262,13 @@ class ForwardModel(Measurement):
 
 def same_optics(first: Observation, second: Observation) -> bool:
     """Whether two observations have the same pixels and the same PSF."""
-    kinds = [(each.grid, each.psf_oversampling, each.psf_includes_pixel) for each in (first, second)]
-    if kinds[0] != kinds[1] or (first.psf is None) != (second.psf is None):
+    if first.psf_oversampling != second.psf_oversampling or (first.psf is None) != (second.psf is None):
         return False
-    return first.psf is None or np.array_equal(first.psf, second.psf)
+    if first.psf_includes_pixel != second.psf_includes_pixel or first.shape != second.shape:
+        return False
+    # a WCS gives the same offsets elsewhere on the sky but for rounding
+    corners = [
+        np.stack([axis[:: axis.shape[0] - 1] for axis in each.grid._vertices()]) for each in (first, second)
+    ]
+    same_pixels = np.allclose(*corners, rtol=0, atol=_SAME_PLACE * first.grid._side)
+    return same_pixels and (first.psf is None or np.array_equal(first.psf, second.psf))

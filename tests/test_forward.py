@@ -426,6 +426,11 @@ def test_another_image_through_the_same_operators(model):
     source = rng.random(model.in_shape)
     assert changed.chi2(source) == made.chi2(source) != model.chi2(source)
     np.testing.assert_array_equal(changed.whitened.forward(source), made.whitened.forward(source))
+    elsewhere = PixelGrid.from_wcs(
+        PixelGrid(GRID.shape, 0.08 * arcsec, reference=SkyCoord(30, 60, unit="deg")).wcs, GRID.shape
+    )
+    assert elsewhere != GRID
+    assert model.with_observation(observation(other.data, grid=elsewhere)).lensing is model.lensing
     wider = observation(other.data, psf=Instrument.gaussian(0.08 * arcsec, 0.2 * arcsec).psf)
     moved = observation(other.data, grid=PixelGrid(GRID.shape, 0.08 * arcsec, center=(0.1, 0) * arcsec))
     for wrong in (wider, moved, observation(other.data, psf=None)):

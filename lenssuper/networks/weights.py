@@ -1,0 +1,158 @@
+"""Networks in files: their weights, the settings that make them again, and where they come from."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import pkgutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lenssuper._files import atomic_write
+from lenssuper._weightfile import load_into, read_weights, write_weights
+from lenssuper.exceptions import FileFormatError
+from lenssuper.networks.base import SourceNetwork
+
+__all__ = ["architectures", "card_path", "read_card", "read_network", "write_network"]
+
+
+def architectures() -> dict[str, type[SourceNetwork]]:
+    """Give the networks that can be made and read, by the names of their architectures."""
+    rooms = importlib.import_module("lenssuper.networks")
+    for module in pkgutil.iter_modules(rooms.__path__):
+        importlib.import_module(f"{rooms.__name__}.{module.name}")
+    return {kind.architecture: kind for kind in _kinds(SourceNetwork)}
+
+
+def card_path(path: str | os.PathLike) -> Path:
+    """Give the path of the model card beside a file of weights: ``net.md`` of ``net.safetensors``."""
+    return Path(path).with_suffix(".md")
+
+
+def write_network(
+    path: str | os.PathLike, network: SourceNetwork, card: Mapping[str, Any], *, overwrite: bool = False
+) -> None:
+    """
+    Write a network to a file of safetensors, and its model card beside it.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Ending in ``.safetensors``; the card for people to read gets the ending ``.md``.
+    network : SourceNetwork
+    card : mapping
+        What is to be known of the network: data, loss, command, versions, scores. Of what JSON can hold. It
+        is in the file of weights too.
+    overwrite : bool, optional
+        Whether files of these names may be replaced.
+
+    Raises
+    ------
+    FileExistsError
+        If one is there already and ``overwrite`` is not set.
+    ValueError
+        If the name ends otherwise, or a weight is not finite. Nothing is written.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"path must end in .safetensors; got {os.fspath(path)!r}")
+    for file in (path, card_path(path)):
+        if file.exists() and not overwrite:
+            raise FileExistsError(f"{file} exists; pass overwrite=True to replace it")
+    weights = network.state_dict()
+    bad = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    if bad:
+        raise ValueError(f"network has weights that are not finite, and is not written: {', '.join(bad)}")
+    known = {"architecture": network.architecture, "config": network.config, "card": dict(card)}
+    # the weights come last: where they are, all is
+    with atomic_write(card_path(path), overwrite=overwrite) as beside:
+        beside.write_text(_as_text(path.name, known), encoding="utf-8")
+    write_weights(path, weights, known, overwrite=overwrite)
+
+
+def read_network(path: str | os.PathLike) -> SourceNetwork:
+    """
+    Read a network that `write_network` wrote.
+
+    Returns
+    -------
+    SourceNetwork
+        In evaluation mode, on the CPU.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is none of these, is damaged, of another version or of an architecture that is not known,
+        or if its weights do not fit the network or are not finite. No code in a file is ever run.
+    """
+    path = os.fspath(path)
+    tensors, known = read_weights(path)
+    kinds = architectures()
+    if known.get("architecture") not in kinds:
+        raise FileFormatError(
+            f"{path} has weights for {known.get('architecture')!r}; known are {', '.join(sorted(kinds))}"
+        )
+    kind, config = kinds[known["architecture"]], known.get("config")
+    try:
+        # without memory at first: settings of a damaged file could ask for any amount
+        with torch.device("meta"):
+            sketch = kind(**config)
+        load_into(sketch, tensors, path, fill=False)
+        network = kind(**config)
+    except FileFormatError:
+        raise
+    except (TypeError, ValueError, RuntimeError, KeyError) as error:
+        raise FileFormatError(f"{path} has settings that make no {kind.__name__}: {error}") from error
+    load_into(network, tensors, path)
+    return network.eval()
+
+
+def read_card(path: str | os.PathLike) -> dict[str, Any]:
+    """
+    Read the model card that is in a file of weights.
+
+    Raises
+    ------
+    FileFormatError
+        If the file has none.
+    """
+    card = read_weights(path)[1].get("card")
+    if not isinstance(card, dict):
+        raise FileFormatError(f"{os.fspath(path)} has no model card: it is not a network for sources")
+    return card
+
+
+def _kinds(parent) -> Iterator[type[SourceNetwork]]:
+    for kind in parent.__subclasses__():
+        yield from _kinds(kind)
+        if not inspect.isabstract(kind) and "architecture" in vars(kind):
+            yield kind
+
+
+def _as_text(title, known):
+    """The card in Markdown."""
+    lines = [f"# {title}", "", f"A network of lenssuper, architecture `{known['architecture']}`."]
+    for heading, content in {"configuration": known["config"], **known["card"]}.items():
+        lines += ["", f"## {heading.replace('_', ' ').capitalize()}", ""]
+        lines += _entries(content)
+    return "\n".join(lines) + "\n"
+
+
+def _entries(content):
+    if not isinstance(content, Mapping):
+        return [
+            f"`{content}`" if isinstance(content, str) and content.startswith("lenssuper ") else f"{content}"
+        ]
+    return [f"- {name.replace('_', ' ')}: {_value(value)}" for name, value in content.items()]
+
+
+def _value(value):
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_value(each)}" for name, each in value.items())
+    return str(value)

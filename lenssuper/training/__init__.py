@@ -1,0 +1,28 @@
+"""Training of networks on observed lenses: losses without truth, data, and a trainer that can be killed."""
+
+from lenssuper.training.data import Batch, LensProblems
+from lenssuper.training.equivariance import Equivariance
+from lenssuper.training.losses import (
+    DataFidelity,
+    Loss,
+    PixelSplitting,
+    Recorrupted,
+    Supervised,
+    TotalVariation,
+    by_coverage,
+    by_magnification,
+)
+
+__all__ = [
+    "Batch",
+    "DataFidelity",
+    "Equivariance",
+    "LensProblems",
+    "Loss",
+    "PixelSplitting",
+    "Recorrupted",
+    "Supervised",
+    "TotalVariation",
+    "by_coverage",
+    "by_magnification",
+]

@@ -1,0 +1,347 @@
+"""
+What a network can learn from observed lenses alone: losses that need no high-resolution image.
+
+Each is a small object with a weight; any of them go together. All see data in units of their noise, so that
+a chi-square per pixel of one is as good as it gets.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from lenssuper.networks.base import SourceNetwork
+from lenssuper.networks.problem import Problem
+from lenssuper.training.data import Batch
+
+__all__ = [
+    "Answers",
+    "DataFidelity",
+    "Loss",
+    "PixelSplitting",
+    "Recorrupted",
+    "Supervised",
+    "TotalVariation",
+    "by_coverage",
+    "by_magnification",
+    "over_stages",
+    "weighted_sum",
+]
+
+# Each stage of a network counts half as much as the one after it.
+_FADING = 0.5
+
+
+class Answers:
+    """A network that remembers, within one step, what it has answered: losses share its passes."""
+
+    def __init__(self, network: SourceNetwork) -> None:
+        self._network = network
+        self._given: list[tuple[Problem, list[Tensor]]] = []
+
+    def stages(self, problem: Problem) -> list[Tensor]:
+        """Give the sources after each stage, see `SourceNetwork.stages`."""
+        for known, sources in self._given:
+            if known is problem:
+                return sources
+        sources = self._network.stages(problem)
+        self._given.append((problem, sources))
+        return sources
+
+    def final(self, problem: Problem) -> Tensor:
+        """Give the sources (n, ny, nx) of the last stage without a gradient."""
+        for known, sources in self._given:
+            if known is problem:
+                return sources[-1].detach()
+        with torch.no_grad():
+            return self._network.stages(problem)[-1]
+
+    def any(self, problem: Problem) -> list[Tensor]:
+        """Give what has been answered first in this step, or else the answer to this problem."""
+        return self._given[0][1] if self._given else self.stages(problem)
+
+
+@dataclass(frozen=True)
+class Loss(ABC):
+    """
+    A number that says how good the answers of a network are.
+
+    Parameters
+    ----------
+    weight : float, optional
+        By how much it is multiplied in a sum of losses.
+    """
+
+    weight: float = 1.0
+
+    name: ClassVar[str]
+    regularises: ClassVar[bool] = False
+    """Whether it judges sources by themselves; it then takes those that were found for other losses."""
+
+    @abstractmethod
+    def __call__(self, network: Answers, batch: Batch, generator: torch.Generator) -> Tensor:
+        """
+        Give the loss, without its weight.
+
+        Parameters
+        ----------
+        network : Answers
+        batch : Batch
+        generator : torch.Generator
+            Of the CPU; all that is random is drawn from it.
+        """
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The settings, of what JSON can hold."""
+        return {
+            name: value.__name__ if callable(value) else value
+            for name, value in asdict(self).items()
+            if value is not None
+        }
+
+
+def weighted_sum(
+    losses: Sequence[Loss], network: SourceNetwork, batch: Batch, generator: torch.Generator
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """
+    Add up losses, each multiplied by its weight.
+
+    Returns
+    -------
+    total : Tensor
+    values : dict
+        Of each loss by its name, without weight and gradient.
+    """
+    answers, total, values = Answers(network), 0.0, {}
+    for loss in sorted(losses, key=lambda each: each.regularises):
+        value = loss(answers, batch, generator)
+        total = total + loss.weight * value
+        values[loss.name] = value.detach()
+    return total, values
+
+
+def over_stages(values: Sequence[Tensor]) -> Tensor:
+    """
+    Add up the errors (n,) of the stages of a network: mean over lenses, the last stage counting most.
+
+    Notes
+    -----
+    sum_k 2^(k + 1 - K) mean(v_k): intermediate stages are taught too, the more the later they are.
+    """
+    last = len(values) - 1
+    return sum(_FADING ** (last - k) * value.mean() for k, value in enumerate(values))
+
+
+# --- weights over the source ------------------------------------------------------------------------------
+
+SourceWeight = Callable[[Batch], Tensor]
+
+
+def by_coverage(batch: Batch) -> Tensor:
+    """Weigh by C(beta), the number of images in which a source pixel is seen: 0 where it is not."""
+    return batch.coverage()
+
+
+def by_magnification(batch: Batch) -> Tensor:
+    """Weigh by mu(beta), the total magnification: by how many pixels of the image there are of the source."""
+    return batch.magnification()
+
+
+def _lensed_weight(problem: Problem, weight: Tensor) -> Tensor:
+    """A weight over the source as the observed pixels see it: the mean of what each is a sum of."""
+    seen = problem.forward(torch.ones_like(weight))
+    return torch.where(seen > 0, problem.forward(weight) / seen.clamp(min=1e-12), 0.0)
+
+
+# --- losses -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DataFidelity(Loss):
+    """
+    Chi-square of all pixels: the answer, lensed, blurred and binned, against what was observed.
+
+    By itself it teaches to fit the noise too, and says nothing where lens and PSF hide the source.
+
+    Parameters
+    ----------
+    weight : float, optional
+    by : callable, optional
+        Of a batch gives weights over the source (n, ny, nx), which count for the pixels that see them:
+        `by_coverage`, `by_magnification`.
+
+    Notes
+    -----
+    mean over lenses of log(1 + chi2 / N), chi2 = sum_i m_i w_i (y_i - (A s)_i)^2 with w = 1 / variance, m = 1
+    or the weights. The logarithm keeps bad answers, early on, from drowning the others.
+    """
+
+    by: SourceWeight | None = None
+    name: ClassVar[str] = "chi2"
+
+    def __call__(self, network, batch, generator):
+        problem, share = batch.problem, batch.problem.used.float()
+        if self.by is not None:
+            share = share * _lensed_weight(problem, self.by(batch))
+        total = share.sum((-2, -1)).clamp(min=1e-12)
+        return over_stages(
+            [
+                torch.log1p((share * (problem.forward(s) - problem.white) ** 2).sum((-2, -1)) / total)
+                for s in network.stages(problem)
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class TotalVariation(Loss):
+    """
+    Total variation of the source, in units of the brightest observed pixel, per source pixel.
+
+    Parameters
+    ----------
+    weight : float, optional
+    by : callable, optional
+        Of a batch gives weights over the source (n, ny, nx): `by_coverage`, `by_magnification`.
+
+    Notes
+    -----
+    mean of w sqrt(|grad s|^2 + e^2) - e, differences to the next pixel, e = 1e-3, w of mean 1 (Rudin, Osher
+    & Fatemi 1992, Physica D 60, 259).
+    """
+
+    by: SourceWeight | None = None
+    name: ClassVar[str] = "tv"
+    regularises: ClassVar[bool] = True
+
+    def __call__(self, network, batch, generator):
+        weight = None
+        if self.by is not None:
+            weight = self.by(batch)
+            weight = weight / weight.mean((-2, -1), keepdim=True).clamp(min=1e-12)
+        return over_stages([_variation(s, weight) for s in network.any(batch.problem)])
+
+
+def _variation(sources, weight, edge=1e-3):
+    down = torch.nn.functional.pad(sources.diff(dim=-2), (0, 0, 0, 1))
+    right = torch.nn.functional.pad(sources.diff(dim=-1), (0, 1))
+    slopes = (down**2 + right**2 + edge**2).sqrt() - edge
+    return (slopes if weight is None else weight * slopes).mean((-2, -1))
+
+
+@dataclass(frozen=True)
+class PixelSplitting(Loss):
+    """
+    Predict pixels that the network has not seen from those that it has.
+
+    Their noise is of no use to it, so that fitting noise does not pay, and what it makes of the others must
+    be right about the sky.
+
+    Parameters
+    ----------
+    weight : float, optional
+    share : float, optional
+        Share of the pixels that are held out, others in each step.
+
+    Notes
+    -----
+    mean over lenses of log(1 + chi2 / N) over the held-out pixels. For independent noise the expectation of
+    chi2 / N is the squared error of the prediction in units of the noise plus one (Batson & Royer 2019, ICML,
+    prop. 1).
+    """
+
+    share: float = 0.15
+    name: ClassVar[str] = "split"
+
+    def __post_init__(self) -> None:
+        _check_share(self.share)
+
+    def __call__(self, network, batch, generator):
+        problem = batch.problem
+        held_out = hold_out(problem, self.share, generator)
+        stages = network.stages(problem.without(held_out))
+        return over_stages([torch.log1p(problem.chi2(s, held_out)) for s in stages])
+
+
+def hold_out(problem: Problem, share: float, generator: torch.Generator) -> Tensor:
+    """Draw pixels to hold out (n, ny, nx), bool."""
+    drawn = torch.rand(problem.white.shape, generator=generator)
+    return (drawn < share).to(problem.white.device)
+
+
+def _check_share(share):
+    if not 0 < share < 1:
+        raise ValueError(f"share must be between 0 and 1; got {share}")
+
+
+@dataclass(frozen=True)
+class Recorrupted(Loss):
+    """
+    Add noise to the data for the network, and subtract it, scaled, from what it is compared with.
+
+    The noise of the two is independent, so that there is no use in fitting it.
+
+    Parameters
+    ----------
+    weight : float, optional
+    alpha : float, optional
+        The added noise in units of that of the data.
+
+    Notes
+    -----
+    y1 = y + alpha n, y2 = y - n / alpha with n of the statistics of the noise (Pang et al. 2021, CVPR, 2043).
+    For Gaussian noise the expectation of |A f(y1) - y2|^2 / N is that of the squared error
+    |A f(y1) - A s|^2 / N plus 1 + 1 / alpha^2. The loss is log(1 + c) with
+    c = |A f(y1) - y2|^2 / N - 1 / alpha^2.
+    """
+
+    alpha: float = 0.5
+    name: ClassVar[str] = "r2r"
+
+    def __post_init__(self) -> None:
+        if not self.alpha > 0:
+            raise ValueError(f"alpha must be positive; got {self.alpha}")
+
+    def __call__(self, network, batch, generator):
+        stages, target = self.recorrupted(network, batch.problem, generator)
+        return over_stages([torch.log1p(self.error(target, s).clamp(min=-0.5)) for s in stages])
+
+    def recorrupted(self, network, problem, generator):
+        """Give the answers to the data with more noise, and the problem with the independent data."""
+        noise = torch.randn(problem.white.shape, generator=generator).to(problem.white.device)
+        stages = network.stages(problem.with_white(problem.white + self.alpha * noise))
+        return stages, problem.with_white(problem.white - noise / self.alpha)
+
+    def error(self, target, source):
+        """Estimate the squared error per pixel (n,) in units of the noise's variance, plus one."""
+        return target.chi2(source) - self.alpha**-2
+
+
+@dataclass(frozen=True)
+class Supervised(Loss):
+    """
+    Compare with the truth: the ceiling of what can be learned without it.
+
+    Notes
+    -----
+    mean over lenses of log(e + 1e-6), e the mean squared error of the lensed image on the finer grid, without
+    PSF, over the square of the truth's peak.
+    """
+
+    name: ClassVar[str] = "sup"
+
+    def __call__(self, network, batch, generator):
+        if batch.truth is None:
+            raise ValueError("the loss Supervised needs true images; the data have none")
+        truth = batch.truth
+        peak = truth.amax((-2, -1)) ** 2
+        errors = [
+            ((batch.problem.lensed_image(s) - truth) ** 2).mean((-2, -1)) / peak
+            for s in network.stages(batch.problem)
+        ]
+        return over_stages([torch.log(error + 1e-6) for error in errors])

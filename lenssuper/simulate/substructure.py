@@ -126,10 +126,10 @@ class ColdSubhaloes(DarkMatter):
     def __post_init__(self) -> None:
         if not number(self.mean_number, "mean_number") >= 0:
             raise ValueError(f"mean_number must be 0 or more; got {self.mean_number}")
-        _range_of(self.mass, "mass", u.Msun)
+        _check(self.mass, "mass", u.Msun, ends=2)
         number(self.slope, "slope")
-        _range_of([0, 1] * self.radius, "radius", u.arcsec, zero=True)
-        _range_of([0, 1] * self.depth, "depth", u.kpc, zero=True)
+        _check(self.radius, "radius", u.arcsec, zero=True)
+        _check(self.depth, "depth", u.kpc, zero=True)
         _distances(self.z_lens, self.z_source, self.cosmology)
 
     def draw(self, rng, lens):
@@ -198,9 +198,9 @@ class AxionVortex(DarkMatter):
     cosmology: FLRW = field(default_factory=lambda: Planck18)
 
     def __post_init__(self) -> None:
-        _range_of([1, 1] * self.mass, "mass", u.Msun)
-        _range_of(self.length, "length", u.arcsec)
-        _range_of([0, 1] * self.offset, "offset", u.arcsec, zero=True)
+        _check(self.mass, "mass", u.Msun)
+        _check(self.length, "length", u.arcsec, ends=2)
+        _check(self.offset, "offset", u.arcsec, zero=True)
         if positive(self.points, "points") != int(self.points):
             raise ValueError(f"points must be a whole number; got {self.points}")
         _distances(self.z_lens, self.z_source, self.cosmology)
@@ -268,12 +268,16 @@ def _centre(lens):
     return next(iter(lens._centers()), (0.0, 0.0))
 
 
-def _range_of(value, name, unit, *, zero=False):
-    """See to it that a value is a range of quantities of a kind, above zero."""
+def _check(value, name, unit, *, ends=1, zero=False):
+    """See to it that a value is a quantity of a kind above zero, or with two ends a range of them."""
     if not isinstance(value, u.Quantity) or not value.unit.is_equivalent(unit):
         raise TypeError(f"{name} must be a Quantity with a unit like {unit}; got {value!r}")
-    if value.shape != (2,) or not np.isfinite(value).all():
-        raise ValueError(f"{name} must be finite and a range, (low, high); got {value}")
-    low, high = value.value
-    if not (low <= high and (low > 0 or (zero and low == 0))):
-        raise ValueError(f"{name} must be above zero, the lower end first; got {value}")
+    if value.shape != (() if ends == 1 else (2,)) or not np.isfinite(value).all():
+        raise ValueError(
+            f"{name} must be finite and {('one value', 'a range, (low, high)')[ends - 1]}; got {value}"
+        )
+    low, high = np.broadcast_to(value.value, 2)
+    if not (low > 0 or (zero and low == 0)):
+        raise ValueError(f"{name} must be {'zero or ' if zero else ''}above zero; got {value}")
+    if not low <= high:
+        raise ValueError(f"{name} must be a range, the lower end first; got {value}")

@@ -1,0 +1,132 @@
+"""Simulated sets written by several processes, and by processes that are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from astropy.io import fits
+
+from lenssuper.simulate import AxionVortex, NoSubstructure, random_sersics, read_dataset, write_dataset
+
+SMALL = {"shape": (16, 16), "sources": random_sersics, "progress": False}
+
+
+def contents(directory):
+    """All numbers and words of a set, by the path of their file."""
+    return {
+        str(path.relative_to(directory)): content_of(path)
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+def content_of(path):
+    if path.suffix != ".fits":
+        return path.read_bytes()
+    with fits.open(path, memmap=False) as hdus:  # checksums are dated
+        return [(hdu.name, None if hdu.data is None else hdu.data.tobytes()) for hdu in hdus]
+
+
+def test_several_processes_write_the_same(tmp_path):
+    given = {**SMALL, "dark_matter": [NoSubstructure(), AxionVortex(points=4)]}
+    write_dataset(tmp_path / "one", 4, layout="hdf5", **given)
+    write_dataset(tmp_path / "two", 4, layout="hdf5", workers=2, **given)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+KILLED = """
+import sys
+from lenssuper.simulate import random_sersics, write_dataset, NoSubstructure, AxionVortex
+
+if __name__ == "__main__":
+    write_dataset(
+        sys.argv[1], 16, layout=sys.argv[2], workers=int(sys.argv[3]), shape=(16, 16), sources=random_sersics,
+        dark_matter=[NoSubstructure(), AxionVortex(points=4)], progress=False,
+    )
+"""
+
+
+@pytest.mark.parametrize(("layout", "workers"), [("fits", 2), ("hdf5", 1)])
+def test_killed_and_begun_again(tmp_path, layout, workers):
+    """SIGKILL leaves no chance to tidy up."""
+    script = tmp_path / "script.py"
+    script.write_text(KILLED)
+    command = [sys.executable, str(script), str(tmp_path / "killed"), layout, str(workers)]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: finished_lenses(tmp_path / "killed") >= 3)
+        time.sleep(0.02)  # for it to be in the middle of something
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert finished_lenses(tmp_path / "killed") < 16, "it was too fast to be killed"
+    with pytest.warns(match="not finished"):
+        early = read_dataset(tmp_path / "killed")  # what is there can be used
+    assert early[0].truth is not None
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=100)
+    given = {**SMALL, "dark_matter": [NoSubstructure(), AxionVortex(points=4)]}
+    write_dataset(tmp_path / "whole", 16, layout=layout, **given)
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def finished_lenses(directory):
+    """Observations come last of the files of a lens."""
+    found = [path for path in directory.rglob("mock_*") if not path.name.startswith(".")]
+    return sum(path.suffix == ".h5" or (path.stem[5:].isdigit() and path.suffix == ".fits") for path in found)
+
+
+def wait_until(condition, timeout=100):
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+ORPHANED = """
+import os, signal, sys, time
+from pathlib import Path
+from lenssuper.simulate._hdf5files import Hdf5Files
+from lenssuper.simulate._workers import share
+
+def work(job):
+    Path(sys.argv[1], f"{os.getpid()}").touch()
+    time.sleep(0.05)
+
+if __name__ == "__main__":
+    list(share(work, range(10000), 2))
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="processes are looked up in /proc")
+def test_workers_end_with_a_killed_parent(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(ORPHANED)
+    (tmp_path / "pids").mkdir()
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path / "pids")], stdin=subprocess.DEVNULL
+    )
+    try:
+        wait_until(lambda: len(list((tmp_path / "pids").iterdir())) == 2)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    pids = [path.name for path in (tmp_path / "pids").iterdir()]
+    wait_until(lambda: not any(running(pid) for pid in pids), timeout=20)
+
+
+def running(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_processes_need_functions_they_can_import(tmp_path):
+    with pytest.raises(TypeError, match="must be importable"):
+        write_dataset(tmp_path, 2, workers=2, **{**SMALL, "sources": lambda rng: random_sersics(rng)})

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lenssuper.grid import PixelGrid
-from lenssuper.lensfit.marginal import Camera, Inversion, SourceBasis, SourcePrior, invert
+from lenssuper.lensfit.camera import Camera
+from lenssuper.lensfit.marginal import Inversion, SourceBasis, SourcePrior, invert
 from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.lensfit.sourceplane import envelope, light_grid, moved_to
 from lenssuper.observation import Observation
@@ -18,12 +19,10 @@ __all__ = ["Problem", "Refined", "refine"]
 
 # Source pixels along the side of an observed one in the first round, and in the others
 _COARSE, _FINE = 2.0, 3.0
-# Parts of a source pixel, along its side, over which its light varies smoothly, but for the first round
-_SMOOTH = 2
 # Modes of the source: at first, and later as a multiple of those that are measured, within limits
 _FIRST_MODES, _PER_MEASURED, _LEAST_MODES, _MOST_MODES = 300, 2.5, 150, 800
 # Rounds, each with its own source grid and prior, and steps in each
-_ROUNDS, _STEPS = 5, 4
+_ROUNDS, _STEPS = 8, 4
 # Gain in log evidence below which a round ends; and move, in standard deviations, after which it was the last
 _GAIN, _STILL = 0.1, 0.3
 # Step of the derivatives, in units of the spread of guesses
@@ -99,7 +98,7 @@ def refine(
     found = None
     for k in range(rounds):
         report(k / rounds, "fitting lens and source")
-        begun = _begin(problem, vector, found, k > 0, np.random.default_rng(seed))
+        begun = _begin(problem, vector, found, np.random.default_rng(seed))
         before = vector
         found = _climb(problem, vector, begun, seed)
         vector = found.vector
@@ -109,16 +108,16 @@ def refine(
     return replace(found, converged=False)
 
 
-def _begin(problem, vector, found, smooth, rng):
+def _begin(problem, vector, found, rng):
     """Source grid and modes for a lens, and the source it has with them."""
     lens = problem.parameters.lens(vector)
     grid = light_grid(problem.observation, lens, problem.lit, _COARSE if found is None else _FINE)
     camera = Camera(problem.observation, problem.weights, problem.lit, problem.factor, lens, grid)
-    matrix = camera.expose(camera.lensing(lens))
+    matrix = camera.lensing(lens)
     precision = problem.prior.precision(grid.shape)
     if found is None:
         # as strong as the data to begin with: of the first guess only its order of magnitude matters
-        basis = SourceBasis.of(SourcePrior(precision), matrix, _FIRST_MODES, rng)
+        basis = SourceBasis.of(SourcePrior(precision), camera, matrix, _FIRST_MODES, rng)
         flat = invert(camera, basis, lens, 1.0, tune=25)
         source, strength, modes = flat.source.reshape(grid.shape), flat.strength, flat.modes
     else:
@@ -127,11 +126,7 @@ def _begin(problem, vector, found, smooth, rng):
         strength, modes = old.strength, old.modes
     prior = SourcePrior(precision, envelope(source, grid, problem.observation.grid._side))
     size = int(np.clip(_PER_MEASURED * modes, _LEAST_MODES, _MOST_MODES))
-    basis = SourceBasis.of(prior, matrix, size, rng)
-    if smooth:
-        basis = basis.refined(grid.shape, _SMOOTH)
-        finer = grid.refine(_SMOOTH)
-        camera = Camera(problem.observation, problem.weights, problem.lit, problem.factor, lens, finer)
+    basis = SourceBasis.of(prior, camera, matrix, size, rng)
     return invert(camera, basis, lens, strength, tune=25)
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import fft, ndimage
+from scipy import fft, ndimage, sparse
 
 from lenssuper._units import arcsec
 from lenssuper.exceptions import ObservationError
 from lenssuper.grid import PixelGrid
 from lenssuper.lens import LensModel
+from lenssuper.lensfit import _splines
 from lenssuper.observation import Observation
 
-__all__ = ["envelope", "light_grid", "moved_to"]
+__all__ = ["envelope", "light_grid", "moved_to", "spline_image"]
 
 # Light at the ends of the distribution that does not decide on the size of the grid
 _OUTLIERS = 0.5
@@ -83,3 +84,14 @@ def moved_to(grid: PixelGrid, source: np.ndarray, source_grid: PixelGrid) -> np.
     """Give a source on another grid, by interpolation."""
     columns, rows = source_grid._to_pixel(*np.broadcast_arrays(*grid._centers()))
     return ndimage.map_coordinates(source, [rows, columns], order=1, mode="constant")
+
+
+def spline_image(coefficients: np.ndarray, grid: PixelGrid, finer: PixelGrid) -> np.ndarray:
+    """Give the light of B-splines, whose nodes are the pixel centres of one grid, at those of another."""
+    columns, rows = (
+        v.reshape(-1, 1)
+        for v in np.broadcast_arrays(*grid._to_pixel(*np.broadcast_arrays(*finer._centers())))
+    )
+    data, indices, pointer = _splines.weights(columns, rows, grid.shape)
+    matrix = sparse.csr_array((data, indices, pointer), shape=(columns.size, coefficients.size))
+    return (matrix @ coefficients.ravel()).reshape(finer.shape)

@@ -5,15 +5,16 @@ from dataclasses import replace
 import astropy.units as u
 import numpy as np
 import pytest
+from scipy import ndimage, sparse
 from scipy.stats import multivariate_normal
 
 from lenssuper import ForwardModel, Observation
-from lenssuper.lensfit import marginal
-from lenssuper.lensfit.marginal import Camera, SourceBasis, SourcePrior, invert, sharp_core
+from lenssuper.lensfit import _splines, marginal
+from lenssuper.lensfit.camera import Camera
+from lenssuper.lensfit.marginal import SourceBasis, SourcePrior, invert
 from lenssuper.lensfit.parameters import FreeParameters
-from lenssuper.lensfit.sourceplane import envelope, light_grid, moved_to
+from lenssuper.lensfit.sourceplane import envelope, light_grid, moved_to, spline_image
 from lenssuper.noise import lit_pixels
-from lenssuper.operators import BlurAndBin
 from lenssuper.solvers import GradientPrior
 
 
@@ -36,33 +37,86 @@ def prior(camera, truth):
 
 
 def full_basis(camera, prior, lens):
-    matrix = camera.expose(camera.lensing(lens))
-    return SourceBasis.of(prior, matrix, prior.amplitude.size, np.random.default_rng(1))
+    rng = np.random.default_rng(1)
+    return SourceBasis.of(prior, camera, camera.lensing(lens), prior.amplitude.size, rng)
 
 
 def test_camera_is_the_forward_model(camera, small, truth):
     grid = camera.source_grid(truth)
-    model = ForwardModel(small, truth, factor=1, source_grid=grid)
-    source = np.random.default_rng(2).uniform(0, 1, grid.shape)
-    image = camera.expose(camera.lensing(truth) @ source.ravel())
-    # where the lens is torn, at its centre, quadrangles are not exact
-    error = np.abs(image - model.whiten(model.forward(source)).ravel()) / image.max()
-    assert error.max() < 0.1
+    coefficients = ndimage.gaussian_filter(
+        np.random.default_rng(2).uniform(0, 1, grid.shape), 1.5, mode="constant"
+    )
+    image = camera.observe(camera.lensing(truth), coefficients.reshape(1, -1))[:, 0]
+    finer = grid.pad(3).refine(3)
+    model = ForwardModel(small, truth, factor=1, source_grid=finer)
+    expected = model.whiten(model.forward(spline_image(coefficients, grid, finer))).ravel()
+    error = np.abs(image - expected) / image.max()
+    # two rays by two in a pixel are not its mean where the lens is torn
+    assert error.max() < 0.05
     assert np.median(error) < 0.003
     np.testing.assert_allclose(camera.data, model.whiten(model.data).ravel())
+
+
+def test_camera_and_its_adjoint(camera, truth):
+    rng = np.random.default_rng(3)
+    matrix = camera.lensing(truth)
+    sources = rng.standard_normal((3, matrix.shape[1])).astype(np.float32)
+    data = rng.standard_normal((camera.data.size, 3)).astype(np.float32)
+    there, back = camera.observe(matrix, sources), camera.adjoint(matrix, data)
+    np.testing.assert_allclose(np.sum(there * data), np.sum(back * sources), rtol=1e-3)
+    np.testing.assert_allclose(camera.expose(matrix @ sources[1]), there[:, 1], rtol=1e-5, atol=1e-5)
+
+
+def test_splines_add_up_to_one_and_are_dark_outside(camera, truth):
+    grid = camera.source_grid(truth)
+    ones = spline_image(np.ones(grid.shape), grid, grid.refine(2))
+    np.testing.assert_allclose(ones[4:-4, 4:-4], 1, rtol=1e-6)
+    assert np.all(ones[0] < 0.8)
+    # a straight line comes out as it is
+    x, y = np.broadcast_arrays(*grid._centers())
+    fine_x, fine_y = np.broadcast_arrays(*grid.refine(2)._centers())
+    line = spline_image(x - 2 * y, grid, grid.refine(2))
+    np.testing.assert_allclose(line[4:-4, 4:-4], (fine_x - 2 * fine_y)[4:-4, 4:-4], atol=1e-6)
+
+
+def test_a_torn_pixel_counts_as_much_as_any(truth):
+    # rays that land further apart than weights are added up in
+    columns, rows = np.array([[3.2, 40.7, 8.0, 200.0]]), np.array([[5.1, 30.3, 7.0, 5.0]])
+    data, indices, pointer = _splines.weights(columns, rows, (50, 60))
+    assert data.sum() == pytest.approx(0.75, rel=1e-6)
+    assert pointer[-1] == len(indices) == 48
+    together = sparse.csr_array((data, indices, pointer), shape=(1, 3000)).toarray()
+    alone = sum(
+        sparse.csr_array(_splines.weights(c[None], r[None], (50, 60)), shape=(1, 3000)).toarray()
+        for c, r in zip(columns.T, rows.T, strict=True)
+    )
+    np.testing.assert_allclose(together, alone / 4, rtol=1e-5, atol=1e-7)
+
+
+def test_slopes_are_those_of_the_light(camera, truth):
+    parameters = FreeParameters(truth)
+    rng = np.random.default_rng(4)
+    sources = ndimage.gaussian_filter(rng.uniform(0, 1, camera.source_grid(truth).shape), 1.0).reshape(1, -1)
+    h = 1e-3 * parameters.spread
+    pairs = [
+        (parameters.lens(parameters.start - e), parameters.lens(parameters.start + e), 2 * e.sum())
+        for e in np.diag(h)
+    ]
+    for slope, (low, high, distance) in zip(camera.slopes(truth, pairs, sources.T), pairs, strict=True):
+        ends = [camera.observe(camera.lensing(lens), sources).astype(float) for lens in (low, high)]
+        expected = (ends[1] - ends[0]) / distance
+        np.testing.assert_allclose(slope, expected, atol=0.02 * np.abs(expected).max())
 
 
 def test_cost_is_the_marginal_likelihood(camera, prior, truth):
     basis = full_basis(camera, prior, truth)
     found = invert(camera, basis, truth, 3.0)
-    matrix = camera.expose(camera.lensing(truth)).toarray()
-    n = matrix.shape[1]
-    root = prior.source(np.eye(n)).T
-    covariance = np.eye(len(camera.data)) + matrix @ root @ root.T @ matrix.T / 3.0
+    root = camera.observe(camera.lensing(truth), prior.source(np.eye(prior.amplitude.size))).astype(float)
+    covariance = np.eye(len(camera.data)) + root @ root.T / 3.0
     # per pixel of data in units of the noise; the constant of the units comes on top
     expected = multivariate_normal(cov=covariance).logpdf(camera.data)
     expected += 0.5 * camera.constant + 0.5 * len(camera.data) * np.log(2 * np.pi)
-    assert -found.cost == pytest.approx(expected, abs=1e-4)
+    assert -found.cost == pytest.approx(expected, abs=1e-2)
 
 
 def test_strength_is_where_the_evidence_is_largest(camera, prior, truth):
@@ -93,9 +147,9 @@ def test_gradient_is_that_of_the_cost(camera, prior, truth, monkeypatch):
 
 
 def test_few_modes_are_as_good_as_all(camera, prior, truth):
-    matrix = camera.expose(camera.lensing(truth))
+    matrix = camera.lensing(truth)
     every = invert(camera, full_basis(camera, prior, truth), truth, 30.0)
-    few = SourceBasis.of(prior, matrix, int(2.5 * every.modes), np.random.default_rng(1))
+    few = SourceBasis.of(prior, camera, matrix, int(2.5 * every.modes), np.random.default_rng(1))
     some = invert(camera, few, truth, 30.0)
     assert len(some.coefficients) < 0.9 * prior.amplitude.size
     assert some.cost == pytest.approx(every.cost, abs=1.0)
@@ -118,17 +172,6 @@ def test_grid_goes_along_with_the_lens(camera, small, truth):
     shift = np.average(stayed - before, weights=weights, axis=1)
     assert np.abs(np.average(along - before, weights=weights, axis=1)).max() < 1e-6 < np.abs(shift).max()
     assert np.std(along - before) < np.std(stayed - before)
-
-
-def test_wings_of_the_psf_are_left_out():
-    y, x = np.mgrid[-7:8, -7:8]
-    psf = np.exp(-np.hypot(x, y) / 0.8)
-    blur = BlurAndBin(psf / psf.sum(), 2, (6, 6))
-    matrix, every = sharp_core(blur), blur.as_sparse()
-    assert matrix.nnz < 0.6 * every.nnz
-    np.testing.assert_allclose(matrix.sum(axis=1), every.sum(axis=1))
-    image = np.random.default_rng(1).uniform(0, 1, every.shape[1])
-    np.testing.assert_allclose(matrix @ image, every @ image, rtol=5e-3)
 
 
 def test_source_on_another_grid(small, truth):

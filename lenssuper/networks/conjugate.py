@@ -1,0 +1,61 @@
+"""Conjugate gradients on a batch of images: a fixed number of steps, through which gradients flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+__all__ = ["conjugate_gradients"]
+
+_TINY = 1e-12
+
+
+def conjugate_gradients(
+    matrix: Callable[[Tensor], Tensor],
+    right: Tensor,
+    steps: int,
+    *,
+    start: Tensor | None = None,
+    preconditioner: Callable[[Tensor], Tensor] = lambda x: x,
+) -> Tensor:
+    """
+    Go some steps towards the solution of ``matrix(x) = right``, for every image of a batch.
+
+    Hestenes & Stiefel (1952); preconditioned as in Golub & Van Loan (2013), algorithm 11.5.1.
+
+    Parameters
+    ----------
+    matrix : callable
+        Applies a symmetric positive definite matrix to each of the images (n, ny, nx).
+    right : Tensor, shape (n, ny, nx)
+    steps : int
+    start : Tensor, shape (n, ny, nx), optional
+        By default 0.
+    preconditioner : callable, optional
+        Applies something like the inverse of the matrix, symmetric and positive definite.
+
+    Returns
+    -------
+    Tensor, shape (n, ny, nx)
+    """
+    # in units of its length, as squares of large numbers would overflow float32
+    unit = _dot(right, right).sqrt() + _TINY
+    right = right / unit
+    x = right * 0.0 if start is None else start / unit
+    residual = right if start is None else right - matrix(x)
+    better = preconditioner(residual)
+    direction, norm = better, _dot(residual, better)
+    for _ in range(steps):
+        image = matrix(direction)
+        step = norm / (_dot(direction, image) + _TINY)
+        x = x + step * direction
+        residual = residual - step * image
+        better = preconditioner(residual)
+        previous, norm = norm, _dot(residual, better)
+        direction = better + norm / (previous + _TINY) * direction
+    return x * unit
+
+
+def _dot(x: Tensor, y: Tensor) -> Tensor:
+    return (x * y).sum((-2, -1), keepdim=True)

@@ -1,0 +1,72 @@
+"""What networks are shown of a problem: maps on the source grid, of order one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lenssuper.networks.problem import Problem
+
+__all__ = ["DARK", "Features"]
+
+DARK = -5.0
+"""Logarithm of the brightness of the sky between galaxies, in units of the problem's scale."""
+# a source may be this much brighter than what the PSF leaves of it
+_BRIGHTEST = 5.0
+
+
+@dataclass(frozen=True)
+class Features:
+    """
+    Maps (n, ny, nx) of what the data say directly.
+
+    Attributes
+    ----------
+    back_projection : Tensor
+        Weighted mean of the observed pixels that each source pixel reaches, A'W y / A'W A 1.
+    weight : Tensor
+        A'W A 1, the row sums of A'W A: the squared S/N of a source pixel among equally bright ones. Unlike
+        the diagonal it takes two products, whatever the size.
+    significance : Tensor
+        A'W y over the square root of the weight.
+    coverage : Tensor
+        Number of observed pixels that a source pixel reaches.
+    """
+
+    back_projection: Tensor
+    weight: Tensor
+    significance: Tensor
+    coverage: Tensor
+
+    @classmethod
+    def of(cls, problem: Problem) -> Features:
+        """Look at a problem."""
+        with torch.no_grad():
+            ones = torch.ones(problem.source_shape, device=problem.white.device)
+            # rounding in the FFTs leaves numbers a little below zero
+            weight = problem.adjoint(problem.forward(ones)).clamp(min=0)
+            projected = problem.adjoint(problem.white)
+            return cls(
+                back_projection=projected / (weight + 1e-3 * weight.amax((-2, -1), keepdim=True)),
+                weight=weight,
+                significance=projected / (weight + 1).sqrt(),
+                coverage=problem.coverage().clamp(min=0),
+            )
+
+    @property
+    def log_back_projection(self) -> Tensor:
+        """Logarithm of the back-projection, no less than that of the sky."""
+        return self.back_projection.clamp(min=math.exp(DARK), max=_BRIGHTEST).log()
+
+    def channels(self) -> Tensor:
+        """Give all four as an image (n, 4, ny, nx), scaled to order one."""
+        maps = [
+            self.log_back_projection / 3 + 1,
+            (self.weight + 1).log() / 4 - 1,
+            self.coverage.log1p(),
+            self.significance / 30,
+        ]
+        return torch.stack(maps, dim=1)

@@ -1,0 +1,175 @@
+"""What a network is asked: observed images in units of their noise, and the way there from the source."""
+
+from __future__ import annotations
+
+import copy
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+__all__ = ["Problem", "Projection"]
+
+
+class Projection(Protocol):
+    """
+    The linear map from a stack of sources to as many observed images, e.g. a `~lenssuper.ForwardModelBatch`.
+
+    It takes and gives float32 tensors on any device, and gradients flow through it.
+    """
+
+    in_shape: tuple[int, int, int]
+    out_shape: tuple[int, int, int]
+
+    def forward(self, sources: Tensor) -> Tensor:
+        """Give the images of the sources as they would be observed."""
+
+    def adjoint(self, images: Tensor) -> Tensor:
+        """Apply the transpose of `forward`."""
+
+    def lensed_image(self, sources: Tensor) -> Tensor:
+        """Give the lensed images on the finer grid, without PSF."""
+
+
+class Problem:
+    """
+    Observed images in units of their noise, and the map from their sources to them.
+
+    Sources are tensors (n, ny, nx), each in units of ``scale``: about the brightness of the brightest
+    observed pixel, so that networks see numbers of order one whatever the unit of the data.
+
+    Parameters
+    ----------
+    projection : Projection
+        From n sources to n images, in the unit of the data.
+    data : Tensor, shape (n, ny, nx) of the observations
+        0 where a pixel is not used.
+    weights : Tensor, shape (n, ny, nx)
+        One over the variance; 0 where a pixel is not used.
+    scale : Tensor, shape (n,), optional
+        By default the brightest pixel of each image, or the median noise if that is more.
+
+    Notes
+    -----
+    The objects are not changed by anything; the ``with_`` methods give others that share the operator.
+    """
+
+    def __init__(
+        self, projection: Projection, data: Tensor, weights: Tensor, scale: Tensor | None = None
+    ) -> None:
+        self._projection = projection
+        self._root = weights.sqrt()
+        self._white = self._root * data
+        self._scale = (_peak(data, weights) if scale is None else scale).reshape(-1, 1, 1)
+        self._turn = (0, False)
+
+    @classmethod
+    def of(cls, batch, *, device: torch.device | str = "cpu") -> Problem:
+        """Give the problem of a `~lenssuper.ForwardModelBatch`, in float32 on a device."""
+        # the ratio of a faint unit (Jy) to another may be beyond float32 when squared
+        data = torch.as_tensor(batch.data)
+        weights = torch.as_tensor(batch.weights)
+        scale = _peak(data, weights)
+        problem = cls.__new__(cls)
+        problem._projection = batch
+        problem._root = weights.sqrt().to(device, torch.float32)
+        problem._white = (weights.sqrt() * data).to(device, torch.float32)
+        problem._scale = scale.reshape(-1, 1, 1).to(device, torch.float32)
+        problem._turn = (0, False)
+        return problem
+
+    @property
+    def white(self) -> Tensor:
+        """The data in units of the noise (n, ny, nx); 0 where a pixel is not used."""
+        return self._white
+
+    @property
+    def used(self) -> Tensor:
+        """Which pixels are used (n, ny, nx), bool."""
+        return self._root > 0
+
+    @property
+    def scale(self) -> Tensor:
+        """Unit of brightness of each source (n, 1, 1), in the unit of the data."""
+        return self._scale
+
+    @property
+    def source_shape(self) -> tuple[int, int, int]:
+        """Shape (n, ny, nx) of the sources."""
+        n, ny, nx = self._projection.in_shape
+        return (n, nx, ny) if self._turn[0] % 2 else (n, ny, nx)
+
+    def forward(self, sources: Tensor) -> Tensor:
+        """Give the images (n, ny, nx) of sources, in units of the noise; 0 where a pixel is not used."""
+        return self._root * self._projection.forward(self._scale * self._to_grid(sources))
+
+    def adjoint(self, images: Tensor) -> Tensor:
+        """Apply the transpose of `forward`."""
+        return self._from_grid(self._scale * self._projection.adjoint(self._root * images))
+
+    def lensed_image(self, sources: Tensor) -> Tensor:
+        """Give the finer images (n, factor ny, factor nx) of sources without PSF, in units of ``scale``."""
+        return self._projection.lensed_image(self._to_grid(sources))
+
+    def coverage(self) -> Tensor:
+        """Give how many observed pixels each source pixel reaches (n, ny, nx)."""
+        return self._from_grid(self._projection.adjoint(torch.ones_like(self._root)))
+
+    def chi2(self, sources: Tensor, where: Tensor | None = None) -> Tensor:
+        """
+        Give chi-square per pixel of each source (n,), over the pixels used or those of a mask (n, ny, nx).
+
+        Notes
+        -----
+        Warren & Dye (2003), ApJ 590, 673, eq. 3, divided by the number of pixels.
+        """
+        where = self.used if where is None else where & self.used
+        squares = (self.forward(sources) - self._white) ** 2
+        return (squares * where).sum((-2, -1)) / where.sum((-2, -1)).clamp(min=1)
+
+    def with_white(self, white: Tensor) -> Problem:
+        """Give the same problem for other data (n, ny, nx) in units of the noise."""
+        other = copy.copy(self)
+        other._white = torch.where(self.used, white, 0.0)
+        return other
+
+    def without(self, held_out: Tensor) -> Problem:
+        """Give the same problem with the pixels of a mask (n, ny, nx) not used."""
+        other = copy.copy(self)
+        other._root = torch.where(held_out, 0.0, self._root)
+        other._white = torch.where(held_out, 0.0, self._white)
+        return other
+
+    def turned(self, quarters: int, mirrored: bool = False) -> Problem:
+        """
+        Give the same problem with its sources turned by quarter turns, and mirrored before.
+
+        The observations are the same ones: it is the source plane that is looked at from another side.
+        """
+        if self._turn != (0, False):
+            raise ValueError("turned is for a problem that has not been turned yet")
+        other = copy.copy(self)
+        other._turn = (quarters % 4, bool(mirrored))
+        return other
+
+    def _to_grid(self, sources):
+        quarters, mirrored = self._turn
+        sources = torch.rot90(sources, -quarters, (-2, -1)) if quarters else sources
+        return sources.flip(-1) if mirrored else sources
+
+    def _from_grid(self, sources):
+        quarters, mirrored = self._turn
+        sources = sources.flip(-1) if mirrored else sources
+        return torch.rot90(sources, quarters, (-2, -1)) if quarters else sources
+
+    def __len__(self) -> int:
+        return len(self._white)
+
+
+def _peak(data: Tensor, weights: Tensor) -> Tensor:
+    """Brightness of the brightest pixel of each image that is used, or of its noise if that is more."""
+    found = []
+    for image, weight in zip(data, weights, strict=True):
+        used = weight > 0
+        found.append(torch.maximum(image[used].max(), weight[used].median() ** -0.5))
+    return torch.stack(found)

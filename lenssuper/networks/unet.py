@@ -1,0 +1,97 @@
+"""A small U-Net for images of any size, whose finest layers see the image at half its resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["UNet"]
+
+
+class UNet(nn.Module):
+    """
+    Convolutions at ever coarser resolution and back, with shortcuts between equal resolutions.
+
+    Ronneberger, Fischer & Brox (2015, MICCAI, arXiv:1505.04597), with residual blocks. The image enters with
+    its 2 x 2 neighbours as channels (Shi et al. 2016, CVPR, arXiv:1609.05158), which spares the most
+    expensive layers. A new network gives zero.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    widths : sequence of int
+        Channels at 1/2, 1/4, 1/8, ... of the resolution.
+    conditions : int, optional
+        Length of a vector that tells the network what it is asked for; every block sees it.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, widths: Sequence[int], *, conditions: int = 0
+    ) -> None:
+        super().__init__()
+        self._multiple = 2 ** len(widths)
+        self.first = nn.Conv2d(4 * in_channels, widths[0], 3, padding=1)
+        self.encoder = nn.ModuleList(Block(w, w, conditions) for w in widths[:-1])
+        self.shrink = nn.ModuleList(
+            nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.middle = nn.ModuleList(Block(widths[-1], widths[-1], conditions) for _ in range(2))
+        self.grow = nn.ModuleList(
+            nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.decoder = nn.ModuleList(Block(2 * w, w, conditions) for w in widths[:-1])
+        self.last = zeroed(nn.Conv2d(widths[0], 4 * out_channels, 3, padding=1))
+
+    def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """
+        Give images (n, out_channels, ny, nx) of images (n, in_channels, ny, nx).
+
+        ``condition`` is a vector, the same for all.
+        """
+        ny, nx = images.shape[-2:]
+        right, below = -nx % self._multiple, -ny % self._multiple
+        hidden = functional.pad(images, (0, right, 0, below), mode="replicate") if right or below else images
+        hidden = self.first(functional.pixel_unshuffle(hidden, 2))
+        shortcuts = []
+        for block, shrink in zip(self.encoder, self.shrink, strict=True):
+            hidden = block(hidden, condition)
+            shortcuts.append(hidden)
+            hidden = shrink(hidden)
+        for block in self.middle:
+            hidden = block(hidden, condition)
+        for block, grow, shortcut in zip(
+            reversed(self.decoder), reversed(self.grow), reversed(shortcuts), strict=True
+        ):
+            hidden = functional.pixel_shuffle(grow(hidden), 2)
+            hidden = block(torch.cat([hidden, shortcut], dim=1), condition)
+        return functional.pixel_shuffle(self.last(hidden), 2)[..., :ny, :nx]
+
+
+class Block(nn.Module):
+    """Two convolutions beside a shortcut (He et al. 2016, CVPR, arXiv:1512.03385); at first only the shortcut."""
+
+    def __init__(self, in_channels: int, out_channels: int, conditions: int = 0) -> None:
+        super().__init__()
+        self.before = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.after = zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        self.told = nn.Linear(conditions, out_channels) if conditions else None
+        self.shortcut = (
+            nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+        )
+
+    def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Give images (n, out_channels, ny, nx) of images (n, in_channels, ny, nx)."""
+        hidden = self.before(images)
+        if self.told is not None:
+            hidden = hidden + self.told(condition)[:, None, None]
+        return self.shortcut(images) + self.after(functional.silu(hidden))
+
+
+def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+    """Give a layer that puts out nothing until it has learned."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

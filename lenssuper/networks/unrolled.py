@@ -1,0 +1,136 @@
+"""The default network: a log-normal source whose prior a U-Net draws up, pixel by pixel, in a few stages."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lenssuper.networks.bands import BandPreconditioner
+from lenssuper.networks.base import SourceNetwork
+from lenssuper.networks.conjugate import conjugate_gradients
+from lenssuper.networks.features import DARK, Features
+from lenssuper.networks.field import CorrelatedField
+from lenssuper.networks.problem import Problem
+from lenssuper.networks.unet import UNet
+
+__all__ = ["Unrolled"]
+
+# Range of the logarithm of a source's brightness, and of what a stage may change in it
+_RANGE = (-12.0, 2.3)
+_RISE, _FALL = 1.5, 3.0
+# Length of the vector that tells the U-Net which stage it is in
+_CONDITIONS = 8
+
+
+class Unrolled(SourceNetwork):
+    r"""
+    Newton's method on the log-normal source's posterior, with a prior that a U-Net draws up at every stage.
+
+    In stage k the logarithm of the source has the prior :math:`f = m_k + a_k G \xi` with white noise
+    :math:`\xi`, a correlated field :math:`G`, and maps :math:`m_k, a_k` that the U-Net makes of the
+    source so far, of its misfit, and of what the data say directly. A few steps of conjugate gradients, from
+    the last stage's :math:`\xi`, go towards the minimum of
+
+    .. math::
+        \tfrac12 \lVert r_k + J_k (m_k + a_k G \xi - f_k) \rVert^2 + \tfrac12 \lVert \xi \rVert^2,
+        \qquad J_k = B\, \mathrm{diag}(e^{f_k}), \quad r_k = B e^{f_k} - d,
+
+    :math:`B` and :math:`d` being forward model and data in units of the noise. A network that has learned
+    nothing is `~lenssuper.solvers.LogNormal` with fixed hyper-parameters and an early end. Learned iterations
+    with data consistency by conjugate gradients: Aggarwal, Mani & Jacob 2019, IEEE Trans. Med. Imaging 38,
+    394 (MoDL), eqs. 9-10.
+
+    Parameters
+    ----------
+    n_stages : int, optional
+    cg_steps, cg_steps_used : int, optional
+        Steps of conjugate gradients in each stage, in training and in use. What has been learned with few
+        steps holds for more, which come closer to the mode.
+    widths : sequence of int, optional
+        Channels of the U-Net, which all stages share.
+    """
+
+    architecture = "unrolled-1"
+
+    def __init__(
+        self,
+        *,
+        n_stages: int = 4,
+        cg_steps: int = 12,
+        cg_steps_used: int = 24,
+        widths: Sequence[int] = (24, 48, 96),
+    ) -> None:
+        super().__init__()
+        for name, value in (("n_stages", n_stages), ("cg_steps", cg_steps), ("cg_steps_used", cg_steps_used)):
+            if operator.index(value) < 1:
+                raise ValueError(f"{name} must be at least 1; got {value}")
+        self.n_stages, self.cg_steps, self.cg_steps_used = n_stages, cg_steps, cg_steps_used
+        self.widths = tuple(widths)
+        self.unet = UNet(6, 2, self.widths, conditions=_CONDITIONS)
+        self.keep = nn.Parameter(torch.zeros(n_stages))
+        self.log_std = nn.Parameter(torch.tensor(math.log(2.3)))
+        self.field = CorrelatedField()
+        self.preconditioner = BandPreconditioner()
+        self.stage = nn.Parameter(0.1 * torch.randn(n_stages, _CONDITIONS))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Arguments that make a network of the same shape."""
+        names = ("n_stages", "cg_steps", "cg_steps_used")
+        return {name: getattr(self, name) for name in names} | {"widths": list(self.widths)}
+
+    def stages(self, problem: Problem) -> list[Tensor]:
+        """Give the sources (n, ny, nx) after each stage."""
+        features = Features.of(problem)
+        amplitude = self.field.amplitude(problem.source_shape[1:])
+        f = features.log_back_projection
+        white = torch.zeros_like(f)
+        sources = []
+        for number in range(self.n_stages):
+            f, white = self._step(number, f, white, problem, features, amplitude)
+            sources.append(f.exp())
+        return sources
+
+    def _step(self, number, f, white, problem, features, amplitude):
+        """One stage: a prior, and some way to the mode of the posterior."""
+        source = f.exp()
+        gradient = problem.adjoint(problem.forward(source) - problem.white)
+        mean, std = self._prior(number, f, source * gradient, source, features)
+
+        def field(x):
+            return std * self.field(x, amplitude)
+
+        def transposed(x):
+            return self.field(std * x, amplitude)
+
+        def curvature(x):
+            return source * problem.adjoint(problem.forward(source * x))
+
+        octaves = self.preconditioner.prepare((std * source) ** 2 * features.weight, amplitude)
+        white = conjugate_gradients(
+            lambda x: x + transposed(curvature(field(x))),
+            transposed(curvature(f - mean) - source * gradient),
+            self.cg_steps if self.training else self.cg_steps_used,
+            start=white if number else None,
+            preconditioner=lambda x: self.preconditioner.apply(octaves, x),
+        )
+        change = mean + field(white) - f
+        # the linear problem knows nothing of the exponential
+        change = torch.where(
+            change > 0, _RISE * torch.tanh(change / _RISE), _FALL * torch.tanh(change / _FALL)
+        )
+        return (f + change).clamp(*_RANGE), white
+
+    def _prior(self, number, f, slope, source, features):
+        """Mean and standard deviation of the logarithm of the source, pixel by pixel."""
+        # in units of what noise makes of it
+        misfit = slope / (1 + features.weight * source**2).sqrt()
+        seen = torch.stack([f / 3 + 1, torch.tanh(misfit / 5)], dim=1)
+        drawn = self.unet(torch.cat([seen, features.channels()], dim=1), self.stage[number])
+        mean = DARK + self.keep[number] * (f - DARK) + 3 * drawn[:, 0]
+        return mean.clamp(-10.0, 2.0), torch.exp(self.log_std + drawn[:, 1].clamp(-4.0, 1.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -11,6 +12,9 @@ from multiprocessing import get_context
 from lenssuper.grid import check_count
 
 __all__ = ["Engine", "open_engine"]
+
+# What tells the libraries that compute how many threads to start: workers share the cores.
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 class Engine:
@@ -58,8 +62,7 @@ class _Processes(Engine):
 
 
 def _single():
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[name] = "1"
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
 
 
 @contextmanager
@@ -120,8 +123,15 @@ def _client(distributed, scheduler, count):
         with distributed.Client(scheduler, timeout=30) as client:
             yield client
         return
+    import dask
+
     with (
-        distributed.LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None) as cluster,
+        # Not dask's own environment, in which freed memory goes back to the system at once: to ask for it
+        # again, page by page, takes a quarter of the time that a lens takes.
+        dask.config.set({"distributed.nanny.pre-spawn-environ": dict.fromkeys(_THREADS, "1")}),
+        distributed.LocalCluster(
+            n_workers=count, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR
+        ) as cluster,
         distributed.Client(cluster) as client,
     ):
         yield client

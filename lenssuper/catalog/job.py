@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
+import sys
 import time
 import warnings
 from dataclasses import dataclass
@@ -95,7 +97,7 @@ def run_job(job: Job) -> dict:
         is raised.
     """
     _one_thread()
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     record = {"name": job.entry.name, "status": "done", "reason": "", "warnings": []}
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -107,6 +109,8 @@ def run_job(job: Job) -> dict:
             raise StorageFullError(error.errno, f"{job.output}: {error.strerror}") from error
         record.update(status="failed", reason=f"{type(error).__name__}: {' '.join(str(error).split())}")
     record["seconds"] = time.perf_counter() - start
+    record["cpu_seconds"] = time.process_time() - busy
+    record["memory"] = _peak_memory()
     write_record(job, record)
     return record
 
@@ -161,9 +165,18 @@ def _super_resolve(job):
     }
 
 
+def _peak_memory():
+    """The most memory that this process has had so far, in MiB; not known where there is no `resource`."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return math.nan
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere
+
+
 def _one_thread():
     """One thread a worker: workers share the cores, and a lens keeps no more than one busy."""
-    import torch
-
-    if torch.get_num_threads() != 1:
+    torch = sys.modules.get("torch")  # loaded by now if the solver needs it
+    if torch is not None and torch.get_num_threads() != 1:
         torch.set_num_threads(1)

@@ -25,6 +25,8 @@ from lenssuper.solvers import LogNormal, Solver
 __all__ = ["run", "summarise"]
 
 _SETTINGS = "settings.json"
+# Columns that say what a lens has cost, and what the records call it.
+_COSTS = {"time": ("seconds", u.s), "cpu_time": ("cpu_seconds", u.s), "memory": ("memory", u.Unit("Mibyte"))}
 _NUMBERS = ("chi2", "n_pixels", "reduced_chi2", "log_evidence", "effective_modes")
 
 
@@ -172,7 +174,8 @@ def summarise(output: str | os.PathLike, names: list[str] | None = None) -> QTab
     -------
     QTable
         One row a lens: ``name``, ``status`` ("done", "failed" or "missing"), ``chi2``, ``n_pixels``,
-        ``reduced_chi2``, ``log_evidence``, ``effective_modes``, ``time``, ``warnings`` and ``reason``.
+        ``reduced_chi2``, ``log_evidence``, ``effective_modes``, ``time``, ``cpu_time``, ``memory`` (the most
+        that the worker had had by then), ``warnings`` and ``reason``.
     """
     output = Path(output)
     if names is None:
@@ -183,7 +186,8 @@ def summarise(output: str | os.PathLike, names: list[str] | None = None) -> QTab
     table["status"] = np.array([record["status"] for record in records], dtype=str)
     for key in _NUMBERS:
         table[key] = np.array([record.get(key, np.nan) for record in records], dtype=float)
-    table["time"] = np.array([record.get("seconds", np.nan) for record in records], dtype=float) * u.s
+    for key, (name, unit) in _COSTS.items():
+        table[key] = np.array([record.get(name, np.nan) for record in records], dtype=float) * unit
     table["warnings"] = np.array(["; ".join(record.get("warnings", [])) for record in records], dtype=str)
     table["reason"] = np.array([record.get("reason", "") for record in records], dtype=str)
     return table

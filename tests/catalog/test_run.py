@@ -73,6 +73,8 @@ def test_every_lens_gets_its_result_and_a_bad_one_fails_alone(lenses, tmp_path, 
         assert (tmp_path / f"{row['name']}_small.png").read_bytes().startswith(b"\x89PNG")
         assert f'href="{row["name"]}.html"' in (tmp_path / "index.html").read_text()
         assert row["time"] > 0 * u.s
+        assert row["cpu_time"] > 0 * u.s
+        assert 20 * u.MB < row["memory"] < 20 * u.GB
     written = QTable.read(tmp_path / "summary.ecsv")
     assert list(written["status"]) == list(summary["status"])
     assert written["time"].unit == u.s

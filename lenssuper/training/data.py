@@ -54,6 +54,8 @@ class Batch:
     Attributes
     ----------
     problem : Problem
+    data : Tensor, shape (n, ny, nx)
+        The observed images, in units of the problem's scale; 0 where a pixel is not used.
     noise : Tensor, shape (n, 1, 1)
         Standard deviation of the noise of a pixel, the median of each image, in units of the problem's scale.
     truth : Tensor, shape (n, factor ny, factor nx), or None
@@ -68,6 +70,7 @@ class Batch:
         scale = self.problem.scale
         noise = np.array([np.median(w[w > 0]) ** -0.5 for w in models.weights])
         self.noise = torch.as_tensor(noise, device=device).reshape(-1, 1, 1).float() / scale
+        self.data = torch.tensor(models.data, device=device).float() / scale
         self.truth = None
         if stack.truth is not None:
             self.truth = torch.as_tensor(stack.truth, device=device).float() / scale

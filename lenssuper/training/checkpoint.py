@@ -1,0 +1,102 @@
+"""Where a training stands, in a file of safetensors: tensors as they are, and the rest as JSON."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import torch
+
+from lenssuper._weightfile import read_weights, write_weights
+from lenssuper.exceptions import FileFormatError
+
+__all__ = ["check_settings", "read_state", "write_state"]
+
+_KIND = "state of a training"
+
+
+def write_state(path: str | os.PathLike, state: dict[str, Any]) -> None:
+    """
+    Write a nested dictionary in the place of the one before; the file is there whole or not at all.
+
+    Parameters
+    ----------
+    path : str or path-like
+    state : dict
+        Of tensors, numbers, text and None, in dictionaries, lists and tuples.
+
+    Raises
+    ------
+    TypeError
+        If there is something else in it.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    packed = _pack(state, tensors, "state")
+    write_weights(path, tensors, {"architecture": _KIND, "state": packed}, overwrite=True)
+
+
+def read_state(path: str | os.PathLike) -> dict[str, Any]:
+    """
+    Read what `write_state` wrote. No code in the file is ever run.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is something else, or damaged.
+    """
+    tensors, known = read_weights(path, _KIND)
+    try:
+        return _unpack(known["state"], tensors)
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileFormatError(f"{os.fspath(path)} is damaged: {error!r}") from error
+
+
+def check_settings(found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """
+    See to it that a training goes on as it was begun.
+
+    Raises
+    ------
+    ValueError
+        If a setting is another one.
+    """
+    for name in sorted(found.keys() | wanted.keys()):
+        before, now = found.get(name), wanted.get(name)
+        if before != now:
+            raise ValueError(
+                f"the checkpoint is of another training: {name} was {before!r}, is {now!r}; resume with what "
+                "it was started with, or remove it"
+            )
+
+
+def _pack(value, tensors, place):
+    if isinstance(value, torch.Tensor):
+        tensors[place] = value
+        return {"tensor": place}
+    if isinstance(value, dict):
+        return {"dict": [[_plain(k, place), _pack(v, tensors, f"{place}.{k}")] for k, v in value.items()]}
+    if isinstance(value, (list, tuple)):
+        kind = "tuple" if isinstance(value, tuple) else "list"
+        return {kind: [_pack(v, tensors, f"{place}.{i}") for i, v in enumerate(value)]}
+    return _plain(value, place)
+
+
+def _plain(value, place):
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    raise TypeError(f"{place} is a {type(value).__name__}, which a checkpoint cannot hold")
+
+
+def _unpack(packed, tensors):
+    if not isinstance(packed, dict):
+        return packed
+    ((kind, content),) = packed.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {key: _unpack(value, tensors) for key, value in content}
+    made = [_unpack(value, tensors) for value in content]
+    return tuple(made) if kind == "tuple" else made

@@ -1,0 +1,403 @@
+"""Training of a network on observed lenses, without truth, that can be killed at any moment and goes on."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import platform
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lenssuper._version import __version__
+from lenssuper.exceptions import LensSuperError
+from lenssuper.grid import PixelGrid, check_count
+from lenssuper.networks.base import SourceNetwork
+from lenssuper.networks.weights import card_path, write_network
+from lenssuper.training.data import LensProblems, split_off
+from lenssuper.training.losses import Loss, PixelSplitting
+from lenssuper.training.scores import evaluate
+
+__all__ = ["Training", "checkpoint_path", "train"]
+
+# Lenses that are looked at after every few steps; the scores at the end are of all.
+_WATCHED = 32
+
+_IN_CARD = (
+    "steps",
+    "batch_size",
+    "learning_rate",
+    "seed",
+    "check_every",
+    "patience",
+    "precision",
+    "processes",
+)
+
+# What Lightning warns of that is as it should be here, and what it does itself that torch warns of.
+_ADVICE = (
+    ".*does not have many workers",
+    ".*in eval mode",
+    ".*available but not used",
+    ".*LeafSpec",
+    ".*is zero",
+)
+
+
+@dataclass(frozen=True)
+class Training:
+    """
+    What came of a training.
+
+    Attributes
+    ----------
+    network : SourceNetwork
+        With the best weights, in evaluation mode, on the CPU.
+    finished : bool
+        Whether it came to its end; otherwise the time was over, and there is a checkpoint to go on from.
+    card : dict
+        Data, loss, settings, versions and scores.
+    history : list of dict
+        Step, losses and held-out chi-square of each check.
+    """
+
+    network: SourceNetwork = field(repr=False)
+    finished: bool
+    card: dict[str, Any] = field(repr=False)
+    history: list[dict[str, float]] = field(repr=False)
+
+
+def checkpoint_path(output: str | os.PathLike) -> Path:
+    """Give the path of the checkpoint of a training that writes to ``output``."""
+    output = Path(output)
+    return output.with_name(output.name + ".checkpoint")
+
+
+def train(
+    network: SourceNetwork,
+    data: Sequence,
+    *,
+    validation: Sequence | float = 0.125,
+    losses: Sequence[Loss] | None = None,
+    output: str | os.PathLike | None = None,
+    steps: int = 2000,
+    batch_size: int = 4,
+    learning_rate: float = 2e-3,
+    seed: int = 0,
+    factor: int = 2,
+    source_pixels: int = 128,
+    source_grid: PixelGrid | None = None,
+    psf_required: bool = True,
+    check_every: int = 50,
+    patience: int | None = 20,
+    resume: bool = False,
+    overwrite: bool = False,
+    max_minutes: float | None = None,
+    precision: str = "32-true",
+    accelerator: str = "auto",
+    devices: int | str | list[int] = 1,
+    strategy: str = "auto",
+    num_nodes: int = 1,
+    workers: int = 0,
+    compiled: bool = False,
+    memory: int = 4 * 2**30,
+    card: Mapping[str, Any] | None = None,
+    progress: bool | None = None,
+) -> Training:
+    """
+    Train a network on observed lenses.
+
+    Parameters
+    ----------
+    network : SourceNetwork
+        Where to begin. It is not changed.
+    data : sequence
+        Pairs (observation, lens), or a data set of `lenssuper.simulate`; see
+        `~lenssuper.training.LensProblems`.
+    validation : sequence or float, optional
+        Other lenses, or the share of ``data`` that is kept, to find the best weights by predicting pixels
+        that are not shown.
+    losses : sequence of Loss, optional
+        Added up with their weights; by default `~lenssuper.training.PixelSplitting`.
+    output : str or path-like, optional
+        File of weights to write, ending in ``.safetensors``, with a model card ``.md`` beside it. While the
+        training runs, ``OUTPUT.checkpoint`` is there.
+    steps, batch_size : int, optional
+        Steps of AdamW, and lenses a step (of each process).
+    learning_rate : float, optional
+        The largest one, after a start from zero and before the descent along a cosine.
+    seed : int, optional
+        The same data, settings and seed give the same weights, on one kind of machine with as many threads.
+    factor, source_pixels, source_grid, psf_required, memory : optional
+        See `~lenssuper.training.LensProblems`.
+    check_every : int, optional
+        Steps between two checks on held-out pixels; a checkpoint follows each.
+    patience : int, optional
+        Checks without improvement after which the training ends; None to do all steps.
+    resume : bool, optional
+        Whether to go on from the checkpoint of a training that was interrupted, if there is one. The weights
+        are those of a training that was not.
+    overwrite : bool, optional
+        Whether ``output`` may be replaced.
+    max_minutes : float, optional
+        Stop at the first check after that time. The checkpoint is there to go on from; no weights are
+        written.
+    precision : {"32-true", "bf16-mixed"}, optional
+        Of the layers of the network. Lenses, PSFs and all sums over pixels are float32 in any case.
+    accelerator, devices, strategy, num_nodes : optional
+        As for Lightning's Trainer, e.g. ``devices=4, strategy="ddp"``.
+    workers : int, optional
+        Processes that make lenses ready.
+    compiled : bool, optional
+        Whether to compile the layers of the network with `torch.compile`.
+    card : mapping, optional
+        What else to write down in the model card, e.g. the command and where the data are from.
+    progress : bool, optional
+        Whether to show a bar; by default on a terminal.
+
+    Returns
+    -------
+    Training
+
+    Raises
+    ------
+    ImportError
+        If Lightning is not installed.
+    FileExistsError
+        If ``output`` is there and ``overwrite`` is not set.
+    LensSuperError
+        If the loss is not finite. Nothing is overwritten.
+    ValueError
+        If the data cannot be used, or the checkpoint is of another training.
+
+    Notes
+    -----
+    The weights that are kept are averages over about the last hundred steps (Polyak & Juditsky 1992, SIAM J.
+    Control Optim. 30, 838), those of the check with the least held-out chi-square.
+    """
+    lightning = _lightning()
+    _check_arguments(network, precision, output, compiled)
+    losses = [PixelSplitting()] if losses is None else list(losses)
+    _check_losses(losses)
+    checkpoint = None if output is None else checkpoint_path(output)
+    going_on = resume and checkpoint is not None and checkpoint.exists()
+    if output is not None and not (overwrite or going_on):
+        _check_free(output)
+    options = {
+        "factor": factor,
+        "source_pixels": source_pixels,
+        "source_grid": source_grid,
+        "psf_required": psf_required,
+        "memory": memory,
+    }
+    problems = LensProblems(data, **options)
+    chosen, watched = _divide(problems, validation, seed, options)
+    from lenssuper.training import module as lightning_side
+
+    schedule = lightning_side.Schedule(
+        check_count(steps, "steps", 1),
+        check_count(batch_size, "batch_size", 1),
+        float(learning_rate),
+        seed,
+        check_count(check_every, "check_every", 1),
+        None if patience is None else check_count(patience, "patience", 1),
+    )
+    settings = _settings(network, problems, watched, losses, schedule, precision)
+    before = torch.get_rng_state()
+    with _quiet():
+        trainer = lightning.Trainer(
+            accelerator=accelerator,
+            devices=devices,
+            strategy=strategy,
+            num_nodes=num_nodes,
+            precision=precision,
+            max_epochs=-1,
+            max_steps=schedule.steps,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            reload_dataloaders_every_n_epochs=1,
+            use_distributed_sampler=False,
+            inference_mode=False,
+            plugins=[lightning_side.Checkpoints()],
+            callbacks=[
+                lightning_side.KeepCheckpoint(checkpoint, max_minutes),
+                lightning_side.ShowProgress(progress),
+            ],
+        )
+        settings["processes"] = trainer.world_size
+        module = lightning_side.TrainingModule(
+            copy.deepcopy(network),
+            problems,
+            chosen,
+            (watched[0], _evenly(watched[1], _WATCHED)),
+            losses,
+            schedule,
+            settings,
+            workers,
+        )
+        if compiled:
+            for layers in module.network.children():
+                layers.compile()
+        _fit(trainer, module, str(checkpoint) if going_on else None)
+    torch.set_rng_state(before)
+    best = copy.deepcopy(network)
+    best.load_state_dict(module.best.state_dict())
+    best = best.cpu().eval()
+    known = {
+        "data": {
+            "lenses": len(chosen),
+            "validation lenses": len(watched[1]),
+            "image shape": list(problems.shape),
+            "factor": factor,
+            "source pixels": source_pixels,
+            "sha256": problems.fingerprint,
+        },
+        "loss": {loss.name: loss.config for loss in losses},
+        "training": {name: settings[name] for name in _IN_CARD} | {"best_step": module.best_step},
+        "versions": _versions(),
+    }
+    for name, content in (card or {}).items():
+        both = isinstance(content, Mapping) and isinstance(known.get(name), Mapping)
+        known[name] = known[name] | content if both else content
+    finished = module.finished
+    if finished and trainer.is_global_zero:
+        if not all(torch.isfinite(p).all() for p in best.parameters()):
+            raise LensSuperError("the training ended with weights that are not finite; nothing is written")
+        scores = evaluate(best, *watched, batch_size=batch_size, seed=seed)
+        known["scores"] = {name: round(value, 4) for name, value in scores.items()}
+        if output is not None:
+            write_network(output, best, known, overwrite=overwrite or going_on)
+            checkpoint.unlink(missing_ok=True)
+    return Training(best, finished, known, module.history)
+
+
+def _lightning():
+    try:
+        import lightning.pytorch
+    except ImportError as error:
+        raise ImportError(
+            "training needs Lightning, which is not installed: pip install lenssuper[train]"
+        ) from error
+    return lightning.pytorch
+
+
+def _check_arguments(network, precision, output, compiled):
+    if not isinstance(network, SourceNetwork):
+        raise TypeError(f"network must be a SourceNetwork; got {network!r:.80}")
+    if precision not in ("32-true", "bf16-mixed"):
+        raise ValueError(f"precision must be '32-true' or 'bf16-mixed'; got {precision!r}")
+    if output is not None:
+        path = Path(output)
+        if path.suffix != ".safetensors":
+            raise ValueError(f"output must end in .safetensors; got {os.fspath(output)!r}")
+        if not path.absolute().parent.is_dir():
+            raise FileNotFoundError(f"the directory {path.parent} does not exist")
+    if compiled and not torch.cuda.is_available():
+        compiler = os.environ.get("CXX", "g++")
+        if shutil.which(compiler) is None:
+            raise LensSuperError(
+                f"compiled=True needs a C++ compiler, and there is no {compiler}: install one, set CXX, or "
+                "leave compiled out"
+            )
+
+
+def _check_losses(losses):
+    for loss in losses:
+        if not isinstance(loss, Loss):
+            raise TypeError(f"losses must be a list of Loss; got {loss!r:.80}")
+    names = [loss.name for loss in losses]
+    if not names:
+        raise ValueError("losses must hold at least one Loss; got none")
+    if len(set(names)) < len(names):
+        raise ValueError(f"losses must each be of another kind; got {', '.join(names)}")
+
+
+def _check_free(output):
+    for file in (Path(output), card_path(output)):
+        if file.exists():
+            raise FileExistsError(f"{file} exists; pass overwrite=True to replace it")
+
+
+def _divide(problems, validation, seed, options):
+    """The lenses to train on, and those to watch with the set they are in."""
+    if isinstance(validation, (int, float)):
+        if not 0 < validation < 1:
+            raise ValueError(f"validation must be lenses, or a share between 0 and 1; got {validation}")
+        chosen, kept = split_off(len(problems), validation, seed)
+        return chosen, (problems, kept)
+    try:
+        watched = LensProblems(validation, **options)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"validation: {error}") from error
+    return list(range(len(problems))), (watched, list(range(len(watched))))
+
+
+def _evenly(indices, most):
+    if len(indices) <= most:
+        return indices
+    return [indices[int(i)] for i in np.linspace(0, len(indices) - 1, most)]
+
+
+def _settings(network, problems, watched, losses, schedule, precision):
+    """What must be the same for a training to go on."""
+    return {
+        "architecture": network.architecture,
+        "config": dict(network.config),
+        "data": problems.fingerprint,
+        "validation": watched[0].fingerprint,
+        "losses": {loss.name: loss.config for loss in losses},
+        "factor": problems.factor,
+        "source_pixels": problems.source_pixels,
+        "source_grid": repr(problems.source_grid),
+        "steps": schedule.steps,
+        "batch_size": schedule.batch_size,
+        "learning_rate": schedule.learning_rate,
+        "seed": schedule.seed,
+        "check_every": schedule.check_every,
+        "patience": schedule.patience,
+        "precision": precision,
+    }
+
+
+def _fit(trainer, module, checkpoint):
+    try:
+        trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as error:
+        # what Lightning makes of Ctrl-C
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+
+
+def _versions():
+    own = {"lenssuper": __version__, "python": platform.python_version()}
+    return own | {name: version(name) for name in ("numpy", "torch", "lightning")}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what Lightning says of itself and advises."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            for words in _ADVICE:
+                warnings.filterwarnings("ignore", words)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -11,6 +11,7 @@ from astropy.stats import sigma_clipped_stats
 from scipy import ndimage
 
 from lenssuper._units import arcsec, to_arcsec
+from lenssuper.simulate._checks import number
 from lenssuper.simulate.random import _interval
 from lenssuper.simulate.sources import ImageSource
 
@@ -40,14 +41,16 @@ class ImageSources:
         Range of the half-light radius that a galaxy is shrunk to; uniform.
     offset : (2,) `~astropy.units.Quantity`, optional
         Range of its distance from the optical axis.
+    smoothing : float, optional
+        Sigma of the Gaussian that a galaxy is smoothed with, in units of its half-light radius.
 
     Notes
     -----
     The sky is the clipped median of the border. The galaxy is what hangs together, around the middle, more
     than 2 sigma above the noise of the image smoothed by 1.5 pixels; the rest of the image, with its stars
-    and neighbours, becomes dark over a few pixels. The PSF and the noise within the galaxy stay in it, so it
-    should be large in its image: it is best for them to be below the resolution of the lens when it is
-    shrunk.
+    and neighbours, becomes dark over a few pixels. What is negative after smoothing is noise, and set to
+    zero. The PSF and the rest of the noise stay in the galaxy, so it should be large in its image and
+    bright: what is shrunk below the resolution of the lens does no harm.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class ImageSources:
         *,
         R_e: u.Quantity = (0.15, 0.45) * u.arcsec,
         offset: u.Quantity = (0.03, 0.3) * u.arcsec,
+        smoothing: float = 0.05,
     ) -> None:
         if not hasattr(images, "__getitem__") or not hasattr(images, "__len__"):
             raise TypeError(f"images must be a sequence of images; got {images!r:.80}")
@@ -64,12 +68,18 @@ class ImageSources:
         self._images = images
         self._R_e = _interval(to_arcsec(R_e, "R_e"), "R_e")
         self._offset = _interval(to_arcsec(offset, "offset"), "offset")
+        self._smoothing = number(smoothing, "smoothing")
+        if self._smoothing < 0:
+            raise ValueError(f"smoothing must be 0 or more; got {smoothing}")
 
     def __repr__(self) -> str:
         what = repr(self._images)
         if isinstance(self._images, list | tuple | np.ndarray):
             what = f"{len(self._images)} images"
-        return f"ImageSources({what}, R_e={self._R_e} arcsec, offset={self._offset} arcsec)"
+        return (
+            f"ImageSources({what}, R_e={self._R_e} arcsec, offset={self._offset} arcsec, "
+            f"smoothing={self._smoothing})"
+        )
 
     def __call__(self, rng: np.random.Generator | int | None = None) -> ImageSource:
         """
@@ -95,7 +105,7 @@ class ImageSources:
         angle, phi = rng.uniform(0, 2 * np.pi, 2)
         mirrored = rng.uniform() < 0.5
         try:
-            galaxy, radius = cut_out(self._images[number])
+            galaxy, radius = cut_out(self._images[number], self._smoothing)
         except ValueError as error:
             raise ValueError(f"image {number} of {self!r}: {error}") from error
         return ImageSource(
@@ -107,8 +117,10 @@ class ImageSources:
         )
 
 
-def cut_out(image) -> tuple[np.ndarray, float]:
-    """Give the galaxy in the middle of an image, without sky, and its half-light radius in pixels."""
+def cut_out(image, smoothing: float = 0.0) -> tuple[np.ndarray, float]:
+    """
+    Give the galaxy in the middle of an image, smoothed and without sky, and its half-light radius in pixels.
+    """
     data = np.array(image.data if isinstance(image, NDData) else image, dtype=float)
     if data.ndim != 2 or min(data.shape) < 8:
         raise ValueError(f"an image must have 8 rows and columns at least; got shape {data.shape}")
@@ -127,8 +139,6 @@ def cut_out(image) -> tuple[np.ndarray, float]:
         raise ValueError("there is no galaxy in its middle")
     # grown by the smoothing, with a soft edge inside the image, so that nothing is cut off sharply
     grown = ndimage.binary_dilation(belongs, iterations=3)
-    window = ndimage.gaussian_filter(grown.astype(float), _SMOOTHING) * _taper(data.shape)
-    galaxy = data * window
     rows, columns = np.indices(data.shape)
     light = np.where(grown, np.maximum(smooth, 0), 0.0)
     cy, cx = ((light * c).sum() / light.sum() for c in (rows, columns))
@@ -138,6 +148,8 @@ def cut_out(image) -> tuple[np.ndarray, float]:
     radius = float(r[order][np.searchsorted(growth, 0.5 * growth[-1])])
     if not radius > 0:
         raise ValueError("its galaxy is not larger than a pixel")
+    window = ndimage.gaussian_filter(grown.astype(float), _SMOOTHING) * _taper(data.shape)
+    galaxy = np.maximum(ndimage.gaussian_filter(data, smoothing * radius), 0.0) * window
     return galaxy / galaxy.max(), radius
 
 

@@ -9,6 +9,7 @@ from lenssuper.simulate import (
     benchmark_set,
     random_lens,
     random_mock,
+    random_sersics,
     random_source,
 )
 
@@ -46,6 +47,28 @@ def test_sources_are_off_the_axis_and_structured():
         # a smooth ellipse would be the same after half a turn about its own centre
         turned = source.surface_brightness(2 * cx - x, 2 * cy - y)
         assert np.abs(image - turned).sum() > 0.15 * image.sum()
+
+
+def test_sersics_are_smooth_and_off_the_axis():
+    grid = PixelGrid((161, 161), 0.02 * arcsec)
+    x, y = (c.to_value(arcsec) for c in grid.centers)
+    numbers, distances, sizes = set(), [], []
+    for seed in range(40):
+        source = random_sersics(seed, R_e=(0.2, 0.3) * arcsec, offset=(0.1, 0.2) * arcsec)
+        numbers.add(1 if not hasattr(source, "terms") else len(source.terms))
+        image = source.surface_brightness(x, y)
+        assert (image > 0).all()
+        disc = source if not hasattr(source, "terms") else source.terms[0][1]
+        distances.append(np.hypot(disc._x, disc._y))
+        # a smooth ellipse is the same after half a turn about its centre
+        turned = source.surface_brightness(2 * disc._x - x, 2 * disc._y - y)
+        np.testing.assert_allclose(turned, image, rtol=1e-8)
+        sizes.append(disc._R_e)
+    assert numbers == {1, 2, 3}
+    assert 0.1 <= min(distances) < 0.11
+    assert 0.19 < max(distances) <= 0.2
+    assert 0.2 <= min(sizes) < 0.21
+    assert 0.29 < max(sizes) <= 0.3
 
 
 def test_bad_ranges():

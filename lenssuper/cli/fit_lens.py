@@ -12,9 +12,11 @@ from lenssuper.cli._common import (
     add_overwrite,
     add_psf,
     check_writable,
+    like,
     natural,
     new_command,
     picture_beside,
+    read_lens_light,
     say,
     write_png,
 )
@@ -51,6 +53,11 @@ def add(commands) -> None:
     )
     add_factor(parser, "the lensed image")
     parser.add_argument("--seed", type=natural, default=0, help="for random vectors (default: %(default)s)")
+    parser.add_argument(
+        "--fit-lens-light",
+        action="store_true",
+        help="with --lens-light: fit how bright it is together with the lens, and a sky",
+    )
     _add_output(parser.add_argument_group("output"))
     add_psf(parser.add_argument_group("point spread function"))
     add_data(parser.add_argument_group("data"))
@@ -75,15 +82,49 @@ def _run(options: argparse.Namespace) -> None:
     check_writable([output, picture], overwrite=options.overwrite)
     lens, guess = _guess(options)
     observation = prepared(options, lens)
+    foreground = None
+    if options.fit_lens_light:
+        foreground, observation = _with_lens_light(options, lens)
     from lenssuper.lensfit import LensFitter
 
-    progress = False if options.quiet else None  # None shows a bar on a terminal
-    fitter = LensFitter(guess, fixed=options.fix, factor=options.factor, rng=options.seed, progress=progress)
-    fit = fitter(observation)
+    fit = LensFitter(
+        guess,
+        fixed=options.fix,
+        factor=options.factor,
+        foreground=foreground,
+        noise_correlation=_correlation(options, lens),
+        rng=options.seed,
+        progress=False if options.quiet else None,  # None shows a bar on a terminal
+    )(observation)
     fit.write(output, overwrite=options.overwrite)
     write_png(fit, picture, overwrite=options.overwrite)
     say(options, fit.summary())
     say(options, f"wrote    {output}\n         {picture}")
+
+
+def _with_lens_light(options, lens):
+    """The light of the lens galaxy, and the observation with it."""
+    if options.lens_light is None:
+        raise ValueError("--fit-lens-light needs --lens-light, the light whose brightness it fits")
+    observation = prepared(_changed(options, lens_light=None), lens)
+    light = read_lens_light(options.lens_light, options.observation)
+    return like(light, observation, "--lens-light"), observation
+
+
+def _correlation(options, lens):
+    """By how much the noise is correlated: in all of the image, as an annulus leaves little sky to tell."""
+    if options.annulus is None:
+        return None
+    from lenssuper.noise import noise_correlation
+
+    correlation = noise_correlation(prepared(_changed(options, annulus=None), lens))
+    if correlation > 1:
+        say(options, f"noise    correlated between neighbours: {correlation:.2f} times the variance is used")
+    return correlation
+
+
+def _changed(options: argparse.Namespace, **changes) -> argparse.Namespace:
+    return argparse.Namespace(**vars(options) | changes)
 
 
 def _guess(options: argparse.Namespace) -> tuple[LensModel | None, LensModel | Quantity]:

@@ -38,6 +38,15 @@ class Camera:
         The lens for which ``source_grid`` is.
     source_grid : PixelGrid
         Its pixel centres are the nodes of the source's B-splines.
+    others : ndarray, shape (K, ny, nx), optional
+        Images that have nothing to do with the source, with amplitudes expected to be 0 +- 1.
+
+    Attributes
+    ----------
+    data : ndarray, shape (data,)
+        Of the pixels that are used, over their noise.
+    others : ndarray, shape (data, K)
+        The other images, likewise.
 
     Notes
     -----
@@ -58,6 +67,7 @@ class Camera:
         factor: int,
         lens: LensModel,
         source_grid: PixelGrid,
+        others: np.ndarray | None = None,
     ) -> None:
         self._blur = BlurAndBin(
             observation.psf,
@@ -75,6 +85,8 @@ class Camera:
         self.used = weights > 0
         self._roots = np.sqrt(weights[self.used]).astype(np.float32)
         self.data = np.sqrt(weights[self.used]) * observation.data[self.used]
+        others = np.zeros((0, *self.used.shape)) if others is None else others
+        self.others = (others[:, self.used] * np.sqrt(weights[self.used])).T
         self.constant = float(np.sum(np.log(weights[self.used] / (2 * np.pi))))
 
     def source_grid(self, lens: LensModel) -> PixelGrid:
@@ -95,7 +107,7 @@ class Camera:
         return np.stack([x - alpha_x, y - alpha_y])
 
     def lensing(self, lens: LensModel) -> sparse.csr_array:
-        """Give the matrix of the lens alone, from coefficients of the source to pixels of the lensed image."""
+        """Give the matrix of the lens alone, from coefficients of the source to the lensed image."""
         grid = self.source_grid(lens)
         pixels = self._near(lens, grid)
         columns, rows = self._landings(lens, grid, pixels)
@@ -141,10 +153,8 @@ class Camera:
         """The pixels of the lensed image that may see the source, as flat indices."""
         columns, rows = grid._to_pixel(*self._trace(lens, *self._image_grid._centers()))
         ny, nx = grid.shape
-        near = (np.abs(columns - (nx - 1) / 2) < nx / 2 + _NEAR) & (
-            np.abs(rows - (ny - 1) / 2) < ny / 2 + _NEAR
-        )
-        return np.flatnonzero(near)
+        beside, above = np.abs(columns - (nx - 1) / 2), np.abs(rows - (ny - 1) / 2)
+        return np.flatnonzero((beside < nx / 2 + _NEAR) & (above < ny / 2 + _NEAR))
 
     def _landings(self, lens, grid, pixels):
         """Where the rays of pixels land, as columns and rows of the source, each (pixels, rays)."""

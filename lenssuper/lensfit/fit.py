@@ -60,6 +60,7 @@ class FitImages:
     residuals: np.ndarray
     source: np.ndarray
     source_grid: PixelGrid
+    foreground: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,13 +179,30 @@ class LensFit:
 
     @property
     def model(self) -> CCDData:
-        """The source at its best, as it would be observed."""
+        """The source at its best as it would be observed, and the foreground where it was fitted."""
+        return self._pack(self._need_images().model)
+
+    @property
+    def foreground(self) -> CCDData:
+        """The light in front and the sky, as fitted; zero where ``foreground`` was not given."""
+        return self._pack(self._foreground())
+
+    @property
+    def subtracted(self) -> CCDData:
+        """The observation without `foreground`, with its uncertainty and PSF: what to super-resolve."""
         images = self._need_images()
+        nddata = images.observation.to_nddata()
+        nddata.data = nddata.data - self._foreground()
+        return nddata
+
+    def _foreground(self):
+        images = self._need_images()
+        return np.zeros_like(images.model) if images.foreground is None else images.foreground
+
+    def _pack(self, image):
+        observation = self._need_images().observation
         return CCDData(
-            images.model.copy(),
-            unit=images.observation.unit,
-            mask=images.observation.mask.copy(),
-            wcs=images.observation.grid.wcs,
+            image.copy(), unit=observation.unit, mask=observation.mask.copy(), wcs=observation.grid.wcs
         )
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from astropy import units as u
@@ -15,10 +16,12 @@ from lenssuper.exceptions import LensSuperWarning, ObservationError
 from lenssuper.grid import PixelGrid, check_count
 from lenssuper.lens import SIE, ExternalShear, LensModel
 from lenssuper.lensfit.fit import FitImages, LensFit, Numbers
+from lenssuper.lensfit.foreground import Foreground
 from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.lensfit.parametric import Arcs, first_guesses
 from lenssuper.lensfit.refine import Problem, refine
-from lenssuper.lensfit.sourceplane import spline_image
+from lenssuper.lensfit.sourceplane import spline_image, upright
+from lenssuper.light import ForegroundFit, SersicFit
 from lenssuper.noise import lit_pixels, noise_correlation
 from lenssuper.observation import Observation
 from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
@@ -32,7 +35,7 @@ _POOR, _HOPELESS, _TRIED, _TRY = 1.2, 1.5, 2, 2
 # at S/N 40 they were too small by this factor, for 94% of the parameters to be within two of them
 _CLUMPS = 1.2
 # Pixels of the source that comes out along the distance of two splines
-_SHOWN = 2
+_SHOWN = 4
 # Of what is a lens expected less than this, or more
 _FLAT, _SHEARED, _MAGNIFIED = 0.35, 0.25, 2.0
 # Where fits begin that are told no more than a radius: multiples of it, and ellipticities
@@ -65,6 +68,10 @@ class LensFitter:
     prior : QuadraticPrior, optional
         The source's; by default `~lenssuper.solvers.GradientPrior`. Its strength is fitted, and it is scaled
         with the brightness of the source.
+    foreground : SersicFit, ForegroundFit, NDData or ndarray of shape (K, ny, nx), optional
+        Light in front of the arcs that is still in the observation. The brightness of each part of it (of
+        each profile, or image) and a sky are fitted with the lens and integrated out, each brightness with a
+        prior as wide as itself and the sky with one as wide as the noise of a pixel.
     grid : PixelGrid, optional
         Where the pixels of the observation are, instead of what its WCS says.
     psf_oversampling : int, optional
@@ -91,7 +98,8 @@ class LensFitter:
     lens, at the price of many modes; the Gaussians of the first step cannot look like that, which keeps the
     fit away from it (Maresca, Dye & Li 2021, MNRAS 503, 2229), and the evidence does not favour it.
 
-    The light of the lens galaxy is to be subtracted, or masked, and so is that of neighbours.
+    The light of the lens galaxy is to be subtracted, masked, or given as ``foreground``, and that of
+    neighbours subtracted or masked.
 
     Examples
     --------
@@ -113,6 +121,7 @@ class LensFitter:
         priors: Mapping[str, tuple] | None = None,
         factor: int = 2,
         prior: QuadraticPrior | None = None,
+        foreground: SersicFit | ForegroundFit | NDData | np.ndarray | None = None,
         grid: PixelGrid | None = None,
         psf_oversampling: int = 1,
         psf_includes_pixel: bool = True,
@@ -140,6 +149,7 @@ class LensFitter:
         self.parameters = FreeParameters(guess, free=free, fixed=fixed, priors=priors)
         self.factor = check_count(factor, "factor", 1)
         self.prior = prior
+        self.foreground = foreground
         self.grid = grid
         self.psf_oversampling = check_count(psf_oversampling, "psf_oversampling", 1)
         self.psf_includes_pixel = psf_includes_pixel
@@ -197,12 +207,18 @@ class LensFitter:
                 psf_oversampling=self.psf_oversampling,
                 psf_includes_pixel=self.psf_includes_pixel,
             )
-        lit = lit_pixels(observation)
+        foreground = Foreground.of(self.foreground, observation)
+        arcs = observation
+        if foreground is not None:
+            arcs = replace(
+                observation, data=np.where(observation.mask, 0, observation.data - foreground.expected)
+            )
+        lit = lit_pixels(arcs)
         if not lit.any():
             raise ObservationError(
                 "no light stands out of the noise of the observation: there is nothing to fit a lens to"
             )
-        correlation = self.noise_correlation or noise_correlation(observation)
+        correlation = self.noise_correlation or noise_correlation(arcs)
         messages = self._beforehand(observation, correlation)
         with share_bar(self.progress) as bar:
 
@@ -210,13 +226,13 @@ class LensFitter:
                 bar.set_description_str(what, refresh=False)
                 bar.update(share - bar.n)
 
-            refined = self._solve(observation, lit, correlation, report)
-        fit = self._packed(observation, refined, correlation, messages)
+            refined = self._solve(arcs, lit, correlation, foreground, report)
+        fit = self._packed(observation, refined, correlation, foreground, messages)
         for message in fit.messages:
             warnings.warn(message, LensSuperWarning, stacklevel=2)
         return fit
 
-    def _solve(self, observation, lit, correlation, report):
+    def _solve(self, observation, lit, correlation, foreground, report):
         rng = np.random.default_rng(self.rng)
         cut = _bounding_box(~observation.mask)
         part, lit = observation[cut], lit[cut]
@@ -224,7 +240,8 @@ class LensFitter:
         arcs = Arcs(part, weights, lit, self.parameters)
         starts = self._starts(self.parameters)
         guesses = first_guesses(arcs, starts, lambda share, what: report(0.2 * share, what))
-        problem = Problem(part, weights, lit, self.factor, self.parameters, self.prior)
+        others = None if foreground is None else foreground.parts[:, *cut]
+        problem = Problem(part, weights, lit, self.factor, self.parameters, self.prior, others)
         best = refine(problem, guesses[0].vector, rng, lambda share, what: report(0.2 + 0.6 * share, what))
         for guess in guesses[1:_TRIED]:
             if _reduced(best) < _POOR or guess.cost > _HOPELESS * guesses[0].cost:
@@ -236,7 +253,7 @@ class LensFitter:
         report(1.0, "done")
         return best
 
-    def _packed(self, observation, refined, correlation, messages):
+    def _packed(self, observation, refined, correlation, foreground, messages):
         parameters, inversion = self.parameters, refined.inversion
         camera = inversion.camera
         model = np.zeros(observation.shape)
@@ -246,6 +263,10 @@ class LensFitter:
         # the camera's images are in units of the noise with its correlation
         part[camera.used] = camera.data - inversion.residuals
         model[cut] = np.where(camera.used, part * np.sqrt(correlation) / np.where(camera.used, roots, 1), 0)
+        front = None
+        if foreground is not None:
+            front = foreground.with_amplitudes(inversion.others)
+            model += foreground.expected
         residuals = np.where(
             observation.mask, np.nan, (observation.data - model) * np.sqrt(observation.weights)
         )
@@ -256,9 +277,9 @@ class LensFitter:
             effective_modes=float(inversion.modes),
             converged=refined.converged,
         )
-        finer = refined.grid.refine(_SHOWN)
+        finer = upright(refined.grid, _SHOWN)
         source = spline_image(inversion.source, refined.grid, finer)
-        images = FitImages(observation, model, residuals, source, finer)
+        images = FitImages(observation, model, residuals, source, finer, front)
         lens = parameters.lens(refined.vector)
         covariance = _CLUMPS**2 * np.linalg.inv(refined.information)
         messages = [*messages, *_afterwards(lens, numbers, images)]
@@ -335,7 +356,8 @@ def _afterwards(lens, numbers, images):
         messages.append("the fit stopped before it converged: go on from its lens, LensFitter(fit.lens)")
     area = images.source_grid._area / images.observation.grid._area
     light = float(np.maximum(images.source, 0).sum()) * area
-    magnification = float(np.maximum(images.model, 0).sum()) / light if light > 0 else np.inf
+    arcs = images.model if images.foreground is None else images.model - images.foreground
+    magnification = float(np.maximum(arcs, 0).sum()) / light if light > 0 else np.inf
     if magnification < _MAGNIFIED:
         messages.append(
             f"the source is magnified only {magnification:.1f} times: the fit may have taken the arcs for "

@@ -56,16 +56,19 @@ class SourcePrior:
 
     def source(self, xi: np.ndarray) -> np.ndarray:
         """Give the coefficients (n, pixels) of the sources of white coordinates (n, pixels)."""
-        return self._flat(
-            lambda x: self._rows @ (self.envelope * sine_transform(self.amplitude * x)) @ self._columns, xi
-        )
+
+        def one_way(x):
+            return self._rows @ (self.envelope * sine_transform(self.amplitude * x)) @ self._columns
+
+        return self._flat(one_way, xi)
 
     def adjoint(self, source: np.ndarray) -> np.ndarray:
         """Give the adjoint of `source`."""
-        return self._flat(
-            lambda x: self.amplitude * sine_transform(self.envelope * (self._rows @ x @ self._columns)),
-            source,
-        )
+
+        def other_way(x):
+            return self.amplitude * sine_transform(self.envelope * (self._rows @ x @ self._columns))
+
+        return self._flat(other_way, source)
 
     def _flat(self, function, images):
         return function(images.reshape(-1, *self.shape)).reshape(images.shape)
@@ -130,8 +133,8 @@ class Inversion:
     Attributes
     ----------
     lens : LensModel
-    coefficients : ndarray, shape (n,)
-        Of the shapes of the basis.
+    coefficients : ndarray, shape (n + K,)
+        Of the shapes of the basis, and of the camera's other images.
     source : ndarray, shape (pixels,)
     residuals : ndarray
         Data less model, in units of the noise.
@@ -156,7 +159,12 @@ class Inversion:
 
     @property
     def source(self) -> np.ndarray:
-        return self.basis.combine(self.coefficients)
+        return self.basis.combine(self.coefficients[: len(self.basis.shapes)])
+
+    @property
+    def others(self) -> np.ndarray:
+        """The amplitudes of the camera's other images."""
+        return self.coefficients[len(self.basis.shapes) :]
 
     @property
     def chi2(self) -> float:
@@ -174,7 +182,8 @@ class Inversion:
         """
         white = rng.standard_normal((len(self.coefficients), _DRAWS))
         open_ = solve_triangular(self.factor, white, lower=True, trans="T")
-        sources = self.basis.combine(np.column_stack([self.coefficients, open_]))
+        n = len(self.basis.shapes)
+        sources = self.basis.combine(np.column_stack([self.coefficients, open_])[:n])
         images = self.operator @ open_
 
         slopes = list(self.camera.slopes(self.lens, directions, sources))
@@ -187,18 +196,20 @@ class Inversion:
 
 def invert(camera, basis, lens, strength, *, tune=0) -> Inversion:
     """Find the source; with ``tune``, after up to that many steps of the strength to the best evidence."""
-    operator = camera.observe(camera.lensing(lens), basis.shapes).astype(np.float64)
+    seen = camera.observe(camera.lensing(lens), basis.shapes)
+    operator = np.concatenate([seen, camera.others], axis=1)
     gram = operator.T @ operator
     right = operator.T @ camera.data
-    n = len(right)
+    n = seen.shape[1]
+    of_source = np.arange(len(right)) < n
     for step in range(tune + 1):
         system = gram.copy()
-        system[np.diag_indices(n)] += strength
+        system[np.diag_indices_from(system)] += np.where(of_source, strength, 1.0)
         factor = np.linalg.cholesky(system)
         coefficients = cho_solve((factor, True), right)
-        inverse = lapack.dtrtri(factor, lower=1)[0]
+        inverse = lapack.dtrtri(factor, lower=1)[0][:, :n]
         modes = n - strength * float(np.vdot(inverse, inverse))
-        change = np.log(modes / (strength * float(coefficients @ coefficients)))
+        change = np.log(modes / (strength * float(coefficients[:n] @ coefficients[:n])))
         if step == tune or abs(change) < 1e-3:
             break
         strength *= float(np.exp(np.clip(change, -3, 3)))

@@ -33,7 +33,7 @@ _DAMPING, _STUCK = 1e-3, 1e4
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What is fitted: an observation, its weights, where there is light, and by what."""
+    """What is fitted: an observation, its weights, where there is light, and by what; other images beside."""
 
     observation: Observation
     weights: np.ndarray
@@ -41,6 +41,7 @@ class Problem:
     factor: int
     parameters: FreeParameters
     prior: QuadraticPrior
+    others: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +113,9 @@ def _begin(problem, vector, found, rng):
     """Source grid and modes for a lens, and the source it has with them."""
     lens = problem.parameters.lens(vector)
     grid = light_grid(problem.observation, lens, problem.lit, _COARSE if found is None else _FINE)
-    camera = Camera(problem.observation, problem.weights, problem.lit, problem.factor, lens, grid)
+    camera = Camera(
+        problem.observation, problem.weights, problem.lit, problem.factor, lens, grid, problem.others
+    )
     matrix = camera.lensing(lens)
     precision = problem.prior.precision(grid.shape)
     if found is None:

@@ -12,7 +12,7 @@ from lenssuper.lens import LensModel
 from lenssuper.lensfit import _splines
 from lenssuper.observation import Observation
 
-__all__ = ["envelope", "light_grid", "moved_to", "spline_image"]
+__all__ = ["envelope", "light_grid", "moved_to", "spline_image", "upright"]
 
 # Light at the ends of the distribution that does not decide on the size of the grid
 _OUTLIERS = 0.5
@@ -86,12 +86,19 @@ def moved_to(grid: PixelGrid, source: np.ndarray, source_grid: PixelGrid) -> np.
     return ndimage.map_coordinates(source, [rows, columns], order=1, mode="constant")
 
 
+def upright(grid: PixelGrid, finer: int) -> PixelGrid:
+    """Give square pixels, ``finer`` times smaller, whose rows and columns are along the axes, over a grid."""
+    x, y = (v.ravel() for v in np.broadcast_arrays(*grid._vertices()))
+    low, high = np.array([x.min(), y.min()]), np.array([x.max(), y.max()])
+    side = grid._side / finer
+    nx, ny = (int(np.ceil(width / side)) for width in high - low)
+    return PixelGrid((ny, nx), arcsec(side), center=arcsec((low + high) / 2), reference=grid.reference)
+
+
 def spline_image(coefficients: np.ndarray, grid: PixelGrid, finer: PixelGrid) -> np.ndarray:
     """Give the light of B-splines, whose nodes are the pixel centres of one grid, at those of another."""
-    columns, rows = (
-        v.reshape(-1, 1)
-        for v in np.broadcast_arrays(*grid._to_pixel(*np.broadcast_arrays(*finer._centers())))
-    )
+    places = grid._to_pixel(*np.broadcast_arrays(*finer._centers()))
+    columns, rows = (v.reshape(-1, 1) for v in places)
     data, indices, pointer = _splines.weights(columns, rows, grid.shape)
     matrix = sparse.csr_array((data, indices, pointer), shape=(columns.size, coefficients.size))
     return (matrix @ coefficients.ravel()).reshape(finer.shape)

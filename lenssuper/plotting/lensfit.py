@@ -30,6 +30,7 @@ def plot_lens_fit(fit: LensFit, figure: Figure | None = None) -> Figure:
     Draw a fitted lens: data with critical curves and model above, residuals and source with caustics below.
 
     Data, model and source share one asinh stretch, as all of them are surface brightness per observed pixel.
+    Foreground that was fitted with the lens is taken off data and model.
 
     Parameters
     ----------
@@ -51,12 +52,14 @@ def plot_lens_fit(fit: LensFit, figure: Figure | None = None) -> Figure:
     grid = observation.grid
     brightness = f"surface brightness{unit_label(observation.unit)}"
     sigma = float(1 / np.sqrt(np.median(observation.weights[~observation.mask])))
-    norm = asinh_norm(observation.data, fit.model.data, fit.source.data, sigma=sigma)
+    front = fit.foreground.data
+    arcs, modelled = observation.data - front, fit.model.data - front
+    norm = asinh_norm(arcs, modelled, fit.source.data, sigma=sigma)
 
-    observed = np.where(observation.mask, np.nan, observation.data)
+    observed = np.where(observation.mask, np.nan, arcs)
     show_colorbar(data, show_image(data, observed, grid, norm=norm), brightness, extend="max")
     show_curves(data, fit.lens.critical_curves(grid.refine(2)))
-    show_colorbar(model, show_image(model, fit.model.data, grid, norm=norm), brightness, extend="max")
+    show_colorbar(model, show_image(model, modelled, grid, norm=norm), brightness, extend="max")
     limits = Normalize(-_SIGMAS, _SIGMAS)
     drawn = show_image(residual, fit.residuals, grid, norm=limits, cmap=SIGNED)
     show_colorbar(residual, drawn, "(data − model) / σ", extend="both")
@@ -66,7 +69,7 @@ def plot_lens_fit(fit: LensFit, figure: Figure | None = None) -> Figure:
     show_curves(source, fit.lens.cuts(), color=CURVES, linestyle="--")
 
     titles = {
-        data: "Data and critical curves",
+        data: "Data without foreground" if front.any() else "Data and critical curves",
         model: "Model",
         residual: "Residual",
         source: "Source and caustics",

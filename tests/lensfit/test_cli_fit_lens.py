@@ -1,6 +1,8 @@
 """``lenssuper fit-lens``, and what it writes going on to ``lenssuper run``."""
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
 from lenssuper import LensFit, Observation, write_observation
 from lenssuper.cli import main
@@ -26,9 +28,34 @@ def test_fit_goes_on_to_run(files, truth, capsys):
     assert main(["run", "obs.fits", "--lens", "obs_lens.json", "--output", "out.fits", "--quiet"]) == 0
 
 
+def test_light_of_the_galaxy_is_fitted_too(files, mock, capsys):
+    x, y = mock.grid._centers()
+    light = mock.observation.data.max() * np.exp(-np.hypot(x, y) / 0.2)
+    bright = mock.observation.copy()
+    bright.data = bright.data + light
+    write_observation(Observation.from_nddata(bright, grid=mock.grid), "bright.fits")
+    fits.writeto("light.fits", 0.7 * light)
+    fixed = ["--fix", "SIE.q", "SIE.phi", "SIE.x", "SIE.y", "ExternalShear"]
+    options = [
+        "--lens-light",
+        "light.fits",
+        "--fit-lens-light",
+        "--annulus",
+        "0",
+        "1.6",
+        "--output",
+        "l.json",
+    ]
+    assert main(["fit-lens", "bright.fits", "--lens", "guess.json", *fixed, *options]) == 0
+    radius = LensFit.read("l.json").lens.parameters["SIE.theta_E"]
+    assert radius.to_value("arcsec") == pytest.approx(0.9, rel=0.005)
+    assert LensFit.read("l.json").reduced_chi2 < 1.15
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
+        (["--lens", "guess.json", "--fit-lens-light"], "--fit-lens-light needs --lens-light"),
         (["--einstein-radius", "-1"], "an Einstein radius must be one positive angle"),
         (["--lens", "guess.json", "--fix", "SIE.z"], "fixed has 'SIE.z'"),
         (["--lens", "none.json"], "none.json"),

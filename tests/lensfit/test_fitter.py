@@ -103,6 +103,36 @@ def test_bad_arguments(guess, options, error, message):
         LensFitter(guess, **options)
 
 
+def test_foreground_is_fitted_with_the_lens(mock, truth):
+    x, y = mock.grid._centers()
+    light = mock.observation.data.max() * np.exp(-np.hypot(x, y) / 0.2)
+    sky = float(np.median(mock.observation.uncertainty.array))
+    bright = mock.observation.copy()
+    bright.data = bright.data + light + sky
+    fit = LensFitter(truth, fixed=FIXED, foreground=0.7 * light, rng=1)(bright)
+    assert fit.lens.parameters["SIE.theta_E"].to_value(u.arcsec) == pytest.approx(0.9, rel=0.004)
+    assert fit.reduced_chi2 < 1.15
+    np.testing.assert_allclose(fit.foreground.data, light + sky, atol=0.1 * light.max())
+    np.testing.assert_allclose(fit.subtracted.data, bright.data - fit.foreground.data)
+    assert fit.subtracted.psf is not None
+    bright.data = bright.data - 0.7 * light
+    left = LensFitter(truth, fixed=FIXED, rng=1)
+    with pytest.warns(LensSuperWarning):
+        assert left(bright).log_evidence < fit.log_evidence - 10
+    assert "without foreground" in fit.plot().axes[0].get_title()
+
+
+def test_foreground_must_be_images(mock, truth):
+    for wrong, error, message in (
+        ("light", TypeError, "foreground must be a SersicFit"),
+        (np.ones(28), ValueError, "the shape"),
+        (np.ones((2, 5, 5)), ValueError, "the observation's"),
+        (np.full((28, 28), np.nan), ValueError, "finite where there are data"),
+    ):
+        with pytest.raises(error, match=message):
+            LensFitter(truth, foreground=wrong)(mock.observation)
+
+
 def test_radius_must_be_an_angle():
     with pytest.raises(TypeError, match="theta_E must be a Quantity"):
         LensFitter.from_einstein_radius(1.2)

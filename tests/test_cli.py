@@ -437,11 +437,12 @@ def test_simulate_goes_on_and_replaces_only_when_asked(tmp_path, capsys):
 
 def test_simulate_a_divided_set_with_dark_matter_and_sersics(tmp_path, capsys):
     options = ["--n", "10", "--size", "16", "--sources", "sersic", "--layout", "hdf5"]
-    options += ["--dark-matter", "none", "vortex"]
+    options += ["--dark-matter", "none", "cdm-points"]
     assert main(["simulate", "--output", str(tmp_path), *options]) == 0
     assert capsys.readouterr().out == f"wrote    {tmp_path}: 8 train, 1 validation, 1 test\n"
     dataset = simulation.read_dataset(tmp_path)
-    assert {item.truth.dark_matter for item in dataset} == {"none", "vortex"}
+    assert {item.truth.dark_matter for item in dataset} == {"none", "cdm"}
+    assert all(len(item.lens.components) == 2 for item in dataset)
     assert dataset.settings["sources"].endswith("random_sersics")
 
 

@@ -20,7 +20,7 @@ from lenssuper.lensfit.foreground import Foreground
 from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.lensfit.parametric import Arcs, first_guesses
 from lenssuper.lensfit.refine import Problem, refine
-from lenssuper.lensfit.sourceplane import spline_image, upright
+from lenssuper.lensfit.sourceplane import gathering, spline_image, upright
 from lenssuper.light import ForegroundFit, SersicFit
 from lenssuper.noise import lit_pixels, noise_correlation
 from lenssuper.observation import Observation
@@ -37,7 +37,9 @@ _CLUMPS = 1.2
 # Pixels of the source that comes out along the distance of two splines
 _SHOWN = 4
 # Of what is a lens expected less than this, or more
-_FLAT, _SHEARED, _MAGNIFIED = 0.35, 0.25, 2.0
+_FLAT, _SHEARED = 0.35, 0.25
+# How near to each other, relative to the image, a lens must take the light of the arcs to be one
+_SCATTERED = 0.5
 # Where fits begin that are told no more than a radius: multiples of it, and ellipticities
 _RADII = (0.8, 0.9, 1.0, 1.12, 1.25)
 _TURNS, _FLATTENING = (0, 60, 120), 0.1
@@ -96,7 +98,9 @@ class LensFitter:
     are those of variable projection (Golub & Pereyra 1973, SIAM J. Numer. Anal. 10, 413; Kaufman 1975) and of
     the determinant. A source that is a copy of the image, smaller or larger, explains any data without a
     lens, at the price of many modes; the Gaussians of the first step cannot look like that, which keeps the
-    fit away from it (Maresca, Dye & Li 2021, MNRAS 503, 2229), and the evidence does not favour it.
+    fit away from it (Maresca, Dye & Li 2021, MNRAS 503, 2229), and the evidence does not favour it. Lenses
+    that do not take the light of the arcs near to each other, to half their distances or less, are the last
+    to be tried, and reported.
 
     The light of the lens galaxy is to be subtracted, masked, or given as ``foreground``, and that of
     neighbours subtracted or masked.
@@ -240,15 +244,19 @@ class LensFitter:
         arcs = Arcs(part, weights, lit, self.parameters)
         starts = self._starts(self.parameters)
         guesses = first_guesses(arcs, starts, lambda share, what: report(0.2 * share, what))
+
+        # the others stay in the order of their cost
+        guesses.sort(key=lambda g: gathering(part, self.parameters.lens(g.vector), lit) > _SCATTERED)
         others = None if foreground is None else foreground.parts[:, *cut]
         problem = Problem(part, weights, lit, self.factor, self.parameters, self.prior, others)
         best = refine(problem, guesses[0].vector, rng, lambda share, what: report(0.2 + 0.6 * share, what))
         for guess in guesses[1:_TRIED]:
-            if _reduced(best) < _POOR or guess.cost > _HOPELESS * guesses[0].cost:
+            lost = best.gathering > _SCATTERED
+            if not lost and (_reduced(best) < _POOR or guess.cost > _HOPELESS * guesses[0].cost):
                 break
             report(0.8, "trying another lens")
             other = refine(problem, guess.vector, rng, lambda share, what: None, rounds=_TRY)
-            if other.cost < best.cost:
+            if (other.gathering > _SCATTERED, other.cost) < (lost, best.cost):
                 best = refine(problem, other.vector, rng, lambda share, what: None)
         report(1.0, "done")
         return best
@@ -282,7 +290,7 @@ class LensFitter:
         images = FitImages(observation, model, residuals, source, finer, front)
         lens = parameters.lens(refined.vector)
         covariance = _CLUMPS**2 * np.linalg.inv(refined.information)
-        messages = [*messages, *_afterwards(lens, numbers, images)]
+        messages = [*messages, *_afterwards(lens, numbers, refined)]
         return LensFit(lens, parameters.names, covariance, numbers, messages=messages, images=images)
 
     def _beforehand(self, observation, correlation):
@@ -342,7 +350,7 @@ def _reduced(refined):
     return inversion.chi2 / max(1.0, len(inversion.residuals) - inversion.modes)
 
 
-def _afterwards(lens, numbers, images):
+def _afterwards(lens, numbers, refined):
     """What is not as one expects it of a lens."""
     messages = []
     reduced = numbers.chi2 / max(1.0, numbers.n_pixels - numbers.effective_modes)
@@ -354,14 +362,10 @@ def _afterwards(lens, numbers, images):
         )
     if not numbers.converged:
         messages.append("the fit stopped before it converged: go on from its lens, LensFitter(fit.lens)")
-    area = images.source_grid._area / images.observation.grid._area
-    light = float(np.maximum(images.source, 0).sum()) * area
-    arcs = images.model if images.foreground is None else images.model - images.foreground
-    magnification = float(np.maximum(arcs, 0).sum()) / light if light > 0 else np.inf
-    if magnification < _MAGNIFIED:
+    if refined.gathering > _SCATTERED:
         messages.append(
-            f"the source is magnified only {magnification:.1f} times: the fit may have taken the arcs for "
-            "what the source looks like without a lens; start from another Einstein radius"
+            "the lens does not take the arcs to one place: the fit may have taken them for what the source "
+            "looks like without a lens; start from another Einstein radius, and mask what is no arc"
         )
     for name, value in lens.parameters.items():
         last = name.rpartition(".")[2]

@@ -11,7 +11,7 @@ from lenssuper.grid import PixelGrid
 from lenssuper.lensfit.camera import Camera
 from lenssuper.lensfit.marginal import Inversion, SourceBasis, SourcePrior, invert
 from lenssuper.lensfit.parameters import FreeParameters
-from lenssuper.lensfit.sourceplane import envelope, light_grid, moved_to
+from lenssuper.lensfit.sourceplane import envelope, gathering, light_grid, moved_to
 from lenssuper.observation import Observation
 from lenssuper.solvers.priors import QuadraticPrior
 
@@ -60,6 +60,8 @@ class Refined:
     cost : float
         Minus the log of evidence and priors.
     converged : bool
+    gathering : float
+        How near to each other the lens takes the light of the arcs, see `sourceplane.gathering`.
     """
 
     vector: np.ndarray
@@ -68,6 +70,7 @@ class Refined:
     information: np.ndarray
     cost: float
     converged: bool
+    gathering: float
 
 
 def refine(
@@ -154,7 +157,9 @@ def _climb(problem, vector, inversion, seed):
         if gain < _GAIN:
             break
         damping = max(damping / 10, 1e-6)
-    return Refined(vector, inversion, inversion.camera.source_grid(inversion.lens), information, cost, True)
+    lens = inversion.lens
+    near = gathering(problem.observation, lens, problem.lit)
+    return Refined(vector, inversion, inversion.camera.source_grid(lens), information, cost, True, near)
 
 
 def _total(problem, vector, inversion):

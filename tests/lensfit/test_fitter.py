@@ -157,3 +157,11 @@ def test_a_wrong_lens_is_told(mock):
     with pytest.warns(LensSuperWarning):
         fit = LensFitter(lens, free=["theta_E"], rng=1)(mock.observation)
     assert any("residuals are larger than the noise" in message for message in fit.messages)
+
+
+def test_arcs_that_stay_apart_are_told(mock, truth):
+    # with so small a radius the source has to be a copy of the image
+    small = truth.replace(**{"SIE.theta_E": 0.3 * u.arcsec})
+    with pytest.warns(LensSuperWarning):
+        fit = LensFitter(small, free=["SIE.x", "SIE.y"], rng=1)(mock.observation)
+    assert any("does not take the arcs to one place" in message for message in fit.messages)

@@ -13,7 +13,7 @@ from lenssuper.lensfit import _splines, marginal
 from lenssuper.lensfit.camera import Camera
 from lenssuper.lensfit.marginal import SourceBasis, SourcePrior, invert
 from lenssuper.lensfit.parameters import FreeParameters
-from lenssuper.lensfit.sourceplane import envelope, light_grid, moved_to, spline_image
+from lenssuper.lensfit.sourceplane import envelope, gathering, light_grid, moved_to, spline_image
 from lenssuper.noise import lit_pixels
 from lenssuper.solvers import GradientPrior
 
@@ -202,3 +202,15 @@ def test_masked_pixels_do_not_count(small, truth):
     camera = Camera(masked, masked.weights, lit, 1, truth, light_grid(small, truth, lit, 1.0))
     assert camera.data.size == np.count_nonzero(~mask)
     assert np.abs(camera.data).max() < 1e3
+
+
+def test_light_gathers_behind_the_right_lens(small, truth):
+    lit = lit_pixels(small)
+    right = gathering(small, truth, lit)
+    assert right < 0.4
+    assert gathering(small, truth.replace(**{"SIE.theta_E": 0.4 * u.arcsec}), lit) > 0.5
+    assert gathering(small, truth.replace(**{"SIE.theta_E": 1.1 * u.arcsec}), lit) > right
+    none = truth.replace(
+        **{"SIE.theta_E": 0 * u.arcsec, "ExternalShear.gamma1": 0, "ExternalShear.gamma2": 0}
+    )
+    assert gathering(small, none, lit) == pytest.approx(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import numbers
 import warnings
 from collections.abc import Iterable
@@ -125,6 +126,83 @@ class SuperResolver:
         self.noise_correlation = _check_correlation(noise_correlation)
         self.rng = rng
         self.progress = progress
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str, lens: LensModel, factor: int = 2, *, refine: int = 0, **options
+    ) -> SuperResolver:
+        """
+        Take a network that comes with the package: an answer in milliseconds, error bars in seconds.
+
+        Parameters
+        ----------
+        name : {"hst", "jwst", "euclid"}
+            Whose sampling and PSFs the network has been trained on.
+        lens : LensModel
+        factor : int, optional
+            That of the training, 2.
+        refine : int, optional
+            Steps in which the network is trained on each observation alone, see
+            `~lenssuper.solvers.NetworkSolver`.
+        **options
+            As for the class.
+
+        Raises
+        ------
+        ValueError
+            If there is no network of that name, or it was trained for another factor.
+        """
+        from lenssuper.networks.pretrained import path_of
+        from lenssuper.networks.weights import read_card
+
+        path = path_of(name)
+        trained = read_card(path)["data"]["factor"]
+        if check_count(factor, "factor", 1) != trained:
+            raise ValueError(f"factor must be {trained}, for which {name!r} was trained; got {factor}")
+        from lenssuper.solvers import NetworkSolver
+
+        return cls(lens, factor, solver=NetworkSolver.read(path, refine=refine), **options)
+
+    def fit(self, observations: Iterable, **options) -> SuperResolver:
+        """
+        Train the solver's network on observed lenses, without any image of higher resolution.
+
+        Parameters
+        ----------
+        observations : iterable
+            Observations of this resolver's lens, or pairs (observation, lens): many lenses teach more than
+            one, as each hides something else of its source. All of one shape.
+        **options
+            For `lenssuper.training.train`, e.g. ``steps``, ``losses``, ``output``, ``resume``.
+
+        Returns
+        -------
+        SuperResolver
+            With the trained network; this one is not changed.
+
+        Raises
+        ------
+        TypeError
+            If the solver is not a `~lenssuper.solvers.NetworkSolver`.
+        ImportError
+            If Lightning is not installed (``pip install lenssuper[train]``).
+        """
+        from lenssuper.solvers import NetworkSolver
+
+        if not isinstance(self.solver, NetworkSolver):
+            raise TypeError(
+                f"solver must be a NetworkSolver to be trained; got a {type(self.solver).__name__}. "
+                "For example SuperResolver(lens, solver=NetworkSolver(lenssuper.networks.Unrolled()))"
+            )
+        from lenssuper.training import train
+
+        pairs = [each if isinstance(each, tuple) else (each, self.lens) for each in observations]
+        pairs = [(self._opened(observation, self.reference), lens) for observation, lens in pairs]
+        given = {"factor": self.factor, "source_grid": self.source_grid, "progress": self.progress} | options
+        network = train(self.solver.network, pairs, **given).network
+        other = copy.copy(self)
+        other.solver = self.solver.with_network(network)
+        return other
 
     def __call__(
         self, observations: NDData | Observation | Iterable[NDData | Observation]

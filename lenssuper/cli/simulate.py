@@ -91,6 +91,13 @@ def _add_lens(group) -> None:
     group.add_argument(
         "--size", type=positive, metavar="PIXELS", help='rows and columns (default: 5.12", but 64 at least)'
     )
+    group.add_argument(
+        "--angles",
+        type=float,
+        default=1.0,
+        metavar="FACTOR",
+        help='multiplies the angles of lenses and sources, for fields other than 5.12" (default: 1)',
+    )
     add_factor(group, "the true image")
     group.add_argument(
         "--sources",
@@ -125,7 +132,7 @@ def _simulate(options: argparse.Namespace) -> None:
         shape=(size, size),
         peak_snr=options.snr,
         factor=options.factor,
-        sources=_sources(options.sources),
+        **_angles(options.angles, _sources(options.sources)),
         dark_matter=[_dark_matter(name) for name in options.dark_matter],
         layout=options.layout,
         workers=options.workers,
@@ -138,6 +145,29 @@ def _simulate(options: argparse.Namespace) -> None:
 
 def _size(instrument: Instrument | None) -> int:
     return 64 if instrument is None else max(64, round(_FIELD / instrument.pixel_scale.to_value("arcsec")))
+
+
+def _angles(factor: float, sources: Callable) -> dict[str, Callable]:
+    """What draws lenses and sources, at another angular scale."""
+    import inspect
+    from functools import partial
+
+    from lenssuper.simulate import random_lens
+
+    def scaled(draw, names):
+        given = {name: factor * inspect.signature(draw).parameters[name].default for name in names}
+        return partial(draw, **given)
+
+    if factor == 1:
+        return {"sources": sources}
+    if not factor > 0:
+        raise ValueError(f"--angles must be positive; got {factor}")
+    if not {"R_e", "offset"} <= inspect.signature(sources).parameters.keys():
+        raise ValueError("--angles is for sources that are drawn, spiral or sersic, not for images")
+    return {
+        "lenses": scaled(random_lens, ["theta_E", "offset"]),
+        "sources": scaled(sources, ["R_e", "offset"]),
+    }
 
 
 def _sources(name: str) -> Callable:

@@ -37,7 +37,7 @@ class BandPreconditioner(nn.Module):
 
     def prepare(self, weight: Tensor, amplitude: Tensor) -> list[_Octave]:
         """
-        Give the octaves for a weight (n, ny, nx), not negative, and the field's amplitude.
+        Give the octaves for a weight (n, ny, nx), not negative, and the field's amplitude(s).
 
         For `apply`, of which many uses share the work.
         """
@@ -45,7 +45,7 @@ class BandPreconditioner(nn.Module):
         transformed = torch.fft.rfft2(weight)
         made = []
         for number, (window, wave, coarse) in enumerate(self._windows(shape, weight.device)):
-            power = (window**2 * amplitude**2).sum() / (window**2).sum()
+            power = (window**2 * amplitude**2).sum((-2, -1), keepdim=True) / (window**2).sum()
             smooth = torch.exp(-0.5 * (wave / 2.0**number) ** 2)
             local = _to_coarse(transformed * smooth, shape, coarse).clamp(min=0)
             inverse = 1 / (1 + self.log_transmission[number].exp() * power * local)

@@ -31,18 +31,30 @@ class CorrelatedField(nn.Module):
         self.log_slope = nn.Parameter(torch.tensor(math.log(slope - 2.0)))
         self.log_length = nn.Parameter(torch.tensor(math.log(length)))
 
-    def amplitude(self, shape: tuple[int, int]) -> Tensor:
-        """Give the factor on each mode of `torch.fft.rfft2` of an image (ny, nx)."""
+    def amplitude(self, shape: tuple[int, int], tilt: Tensor | float = 0.0) -> Tensor:
+        """
+        Give the factor on each mode of `torch.fft.rfft2` of an image (ny, nx).
+
+        Parameters
+        ----------
+        shape : (int, int)
+        tilt : Tensor, shape (n, 1, 1), optional
+            Added to the logarithm of p - 2, for each of n images.
+
+        Returns
+        -------
+        Tensor, shape (ny, nx // 2 + 1) or (n, ny, nx // 2 + 1)
+        """
         ny, nx = shape
         device, dtype = self.log_slope.device, self.log_slope.dtype
         ky = 2 * math.pi * torch.fft.fftfreq(ny, device=device, dtype=dtype)[:, None]
         kx = 2 * math.pi * torch.fft.fftfreq(nx, device=device, dtype=dtype)
         length = self.log_length.exp() * max(shape)
-        power = (1 + (ky**2 + kx**2) * length**2) ** (-(2 + self.log_slope.exp()) / 2)
-        return (power / power.mean()).sqrt()[:, : nx // 2 + 1]
+        power = (1 + (ky**2 + kx**2) * length**2) ** (-(2 + (self.log_slope + tilt).exp()) / 2)
+        return (power / power.mean((-2, -1), keepdim=True)).sqrt()[..., : nx // 2 + 1]
 
     def forward(self, white: Tensor, amplitude: Tensor | None = None) -> Tensor:
-        """Give the field (..., ny, nx) of white noise (..., ny, nx); ``amplitude`` saves computing it anew."""
+        """Give the field of white noise (..., ny, nx); ``amplitude`` saves computing it anew."""
         shape = white.shape[-2:]
         amplitude = self.amplitude(shape) if amplitude is None else amplitude
         return torch.fft.irfft2(torch.fft.rfft2(white) * amplitude, s=shape)

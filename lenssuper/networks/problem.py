@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,25 +58,20 @@ class Problem:
     def __init__(
         self, projection: Projection, data: Tensor, weights: Tensor, scale: Tensor | None = None
     ) -> None:
+        scale = _peak(data, weights) if scale is None else scale
         self._projection = projection
-        self._root = weights.sqrt()
-        self._white = self._root * data
-        self._scale = (_peak(data, weights) if scale is None else scale).reshape(-1, 1, 1)
+        self._scale = scale.reshape(-1, 1, 1)
+        self._gain = weights.sqrt() * self._scale
+        self._white = weights.sqrt() * data
         self._turn = (0, False)
 
     @classmethod
     def of(cls, batch, *, device: torch.device | str = "cpu") -> Problem:
         """Give the problem of a `~lenssuper.ForwardModelBatch`, in float32 on a device."""
-        # the ratio of a faint unit (Jy) to another may be beyond float32 when squared
-        data = torch.as_tensor(batch.data)
-        weights = torch.as_tensor(batch.weights)
-        scale = _peak(data, weights)
-        problem = cls.__new__(cls)
-        problem._projection = batch
-        problem._root = weights.sqrt().to(device, torch.float32)
-        problem._white = (weights.sqrt() * data).to(device, torch.float32)
-        problem._scale = scale.reshape(-1, 1, 1).to(device, torch.float32)
-        problem._turn = (0, False)
+        # in double precision at first: in a faint unit, weights are beyond float32
+        problem = cls(batch, *(torch.as_tensor(np.array(i)) for i in (batch.data, batch.weights)))
+        for name in ("_scale", "_gain", "_white"):
+            setattr(problem, name, getattr(problem, name).to(device, torch.float32))
         return problem
 
     @property
@@ -86,7 +82,7 @@ class Problem:
     @property
     def used(self) -> Tensor:
         """Which pixels are used (n, ny, nx), bool."""
-        return self._root > 0
+        return self._gain > 0
 
     @property
     def scale(self) -> Tensor:
@@ -101,11 +97,11 @@ class Problem:
 
     def forward(self, sources: Tensor) -> Tensor:
         """Give the images (n, ny, nx) of sources, in units of the noise; 0 where a pixel is not used."""
-        return self._root * self._projection.forward(self._scale * self._to_grid(sources))
+        return self._gain * self._projection.forward(self._to_grid(sources))
 
     def adjoint(self, images: Tensor) -> Tensor:
         """Apply the transpose of `forward`."""
-        return self._from_grid(self._scale * self._projection.adjoint(self._root * images))
+        return self._from_grid(self._projection.adjoint(self._gain * images))
 
     def lensed_image(self, sources: Tensor) -> Tensor:
         """Give the finer images (n, factor ny, factor nx) of sources without PSF, in units of ``scale``."""
@@ -113,7 +109,7 @@ class Problem:
 
     def coverage(self) -> Tensor:
         """Give how many observed pixels each source pixel reaches (n, ny, nx)."""
-        return self._from_grid(self._projection.adjoint(torch.ones_like(self._root)))
+        return self._from_grid(self._projection.adjoint(torch.ones_like(self._gain)))
 
     def chi2(self, sources: Tensor, where: Tensor | None = None) -> Tensor:
         """
@@ -136,7 +132,7 @@ class Problem:
     def without(self, held_out: Tensor) -> Problem:
         """Give the same problem with the pixels of a mask (n, ny, nx) not used."""
         other = copy.copy(self)
-        other._root = torch.where(held_out, 0.0, self._root)
+        other._gain = torch.where(held_out, 0.0, self._gain)
         other._white = torch.where(held_out, 0.0, self._white)
         return other
 

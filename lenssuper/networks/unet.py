@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -35,13 +36,9 @@ class UNet(nn.Module):
         self._multiple = 2 ** len(widths)
         self.first = nn.Conv2d(4 * in_channels, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList(Block(w, w, conditions) for w in widths[:-1])
-        self.shrink = nn.ModuleList(
-            nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.shrink = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
         self.middle = nn.ModuleList(Block(widths[-1], widths[-1], conditions) for _ in range(2))
-        self.grow = nn.ModuleList(
-            nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.grow = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairwise(widths))
         self.decoder = nn.ModuleList(Block(2 * w, w, conditions) for w in widths[:-1])
         self.last = zeroed(nn.Conv2d(widths[0], 4 * out_channels, 3, padding=1))
 
@@ -71,7 +68,7 @@ class UNet(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions beside a shortcut (He et al. 2016, CVPR, arXiv:1512.03385); at first only the shortcut."""
+    """Two convolutions beside a shortcut, which is all at first (He et al. 2016, CVPR, arXiv:1512.03385)."""
 
     def __init__(self, in_channels: int, out_channels: int, conditions: int = 0) -> None:
         super().__init__()

@@ -31,13 +31,14 @@ class Unrolled(SourceNetwork):
     r"""
     Newton's method on the log-normal source's posterior, with a prior that a U-Net draws up at every stage.
 
-    In stage k the logarithm of the source has the prior :math:`f = m_k + a_k G \xi` with white noise
-    :math:`\xi`, a correlated field :math:`G`, and maps :math:`m_k, a_k` that the U-Net makes of the
-    source so far, of its misfit, and of what the data say directly. A few steps of conjugate gradients, from
+    In stage k the logarithm of the source has the prior :math:`f = m_k + a_k G_k \xi` with white noise
+    :math:`\xi`, a correlated field :math:`G_k`, and maps :math:`m_k, a_k` that the U-Net makes of the
+    source so far, of its misfit, and of what the data say directly; so it does of the slope of the field's
+    spectrum. A few steps of conjugate gradients, from
     the last stage's :math:`\xi`, go towards the minimum of
 
     .. math::
-        \tfrac12 \lVert r_k + J_k (m_k + a_k G \xi - f_k) \rVert^2 + \tfrac12 \lVert \xi \rVert^2,
+        \tfrac12 \lVert r_k + J_k (m_k + a_k G_k \xi - f_k) \rVert^2 + \tfrac12 \lVert \xi \rVert^2,
         \qquad J_k = B\, \mathrm{diag}(e^{f_k}), \quad r_k = B e^{f_k} - d,
 
     :math:`B` and :math:`d` being forward model and data in units of the noise. A network that has learned
@@ -71,7 +72,7 @@ class Unrolled(SourceNetwork):
                 raise ValueError(f"{name} must be at least 1; got {value}")
         self.n_stages, self.cg_steps, self.cg_steps_used = n_stages, cg_steps, cg_steps_used
         self.widths = tuple(widths)
-        self.unet = UNet(6, 2, self.widths, conditions=_CONDITIONS)
+        self.unet = UNet(6, 3, self.widths, conditions=_CONDITIONS)
         self.keep = nn.Parameter(torch.zeros(n_stages))
         self.log_std = nn.Parameter(torch.tensor(math.log(2.3)))
         self.field = CorrelatedField()
@@ -87,20 +88,19 @@ class Unrolled(SourceNetwork):
     def stages(self, problem: Problem) -> list[Tensor]:
         """Give the sources (n, ny, nx) after each stage."""
         features = Features.of(problem)
-        amplitude = self.field.amplitude(problem.source_shape[1:])
         f = features.log_back_projection
         white = torch.zeros_like(f)
         sources = []
         for number in range(self.n_stages):
-            f, white = self._step(number, f, white, problem, features, amplitude)
+            f, white = self._step(number, f, white, problem, features)
             sources.append(f.exp())
         return sources
 
-    def _step(self, number, f, white, problem, features, amplitude):
+    def _step(self, number, f, white, problem, features):
         """One stage: a prior, and some way to the mode of the posterior."""
         source = f.exp()
         gradient = problem.adjoint(problem.forward(source) - problem.white)
-        mean, std = self._prior(number, f, source * gradient, source, features)
+        mean, std, amplitude = self._prior(number, f, source * gradient, source, features)
 
         def field(x):
             return std * self.field(x, amplitude)
@@ -127,10 +127,12 @@ class Unrolled(SourceNetwork):
         return (f + change).clamp(*_RANGE), white
 
     def _prior(self, number, f, slope, source, features):
-        """Mean and standard deviation of the logarithm of the source, pixel by pixel."""
+        """Mean and standard deviation of the logarithm of the source, pixel by pixel, and its spectrum."""
         # in units of what noise makes of it
         misfit = slope / (1 + features.weight * source**2).sqrt()
         seen = torch.stack([f / 3 + 1, torch.tanh(misfit / 5)], dim=1)
         drawn = self.unet(torch.cat([seen, features.channels()], dim=1), self.stage[number])
-        mean = DARK + self.keep[number] * (f - DARK) + 3 * drawn[:, 0]
-        return mean.clamp(-10.0, 2.0), torch.exp(self.log_std + drawn[:, 1].clamp(-4.0, 1.0))
+        mean = DARK + self.keep[number] * (f - DARK) + drawn[:, 0]
+        std = torch.exp(self.log_std + drawn[:, 1].clamp(-3.0, 1.0))
+        tilt = drawn[:, 2].mean((-2, -1), keepdim=True).clamp(-2.0, 2.0)
+        return mean.clamp(-10.0, 2.0), std, self.field.amplitude(f.shape[-2:], tilt)

@@ -1,4 +1,12 @@
-"""Ways to find the source behind an observation, interchangeable behind one protocol."""
+"""
+Ways to find the source behind an observation, interchangeable behind one protocol.
+
+`NetworkSolver` is loaded when it is first asked for: it needs torch, which takes a second.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from lenssuper.solvers.base import Posterior, Solver
 from lenssuper.solvers.gaussian import Gaussian
@@ -7,12 +15,16 @@ from lenssuper.solvers.positive import Positive, RelativeGradient, Roughness, Sq
 from lenssuper.solvers.priors import CurvaturePrior, GradientPrior, MaternPrior, QuadraticPrior
 from lenssuper.solvers.sersic import Sersics
 
+if TYPE_CHECKING:
+    from lenssuper.solvers.network import NetworkSolver
+
 __all__ = [
     "CurvaturePrior",
     "Gaussian",
     "GradientPrior",
     "LogNormal",
     "MaternPrior",
+    "NetworkSolver",
     "Positive",
     "Posterior",
     "QuadraticPrior",
@@ -23,3 +35,12 @@ __all__ = [
     "SquaredGradient",
     "TotalVariation",
 ]
+
+
+def __getattr__(name: str):
+    if name != "NetworkSolver":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from lenssuper.solvers.network import NetworkSolver
+
+    globals()[name] = NetworkSolver
+    return NetworkSolver

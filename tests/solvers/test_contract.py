@@ -13,6 +13,7 @@ from astropy.nddata import StdDevUncertainty
 
 from lenssuper import ForwardModel, PixelGrid
 from lenssuper import solvers as room
+from lenssuper.networks import Unrolled
 from lenssuper.simulate import SersicSource, mock_lens, random_mock
 from lenssuper.solvers import (
     CurvaturePrior,
@@ -20,6 +21,7 @@ from lenssuper.solvers import (
     GradientPrior,
     LogNormal,
     MaternPrior,
+    NetworkSolver,
     Positive,
     Posterior,
     RelativeGradient,
@@ -39,8 +41,10 @@ SOLVERS = {
     "positive, squared gradient": Positive(SquaredGradient(), max_evaluations=6, n_draws=8),
     "positive, total variation": Positive(TotalVariation(), max_evaluations=6, n_draws=8),
     "Sersics": Sersics(),
+    # a network that has learned nothing is still a solver
+    "network": NetworkSolver(Unrolled(widths=(8, 8)), n_draws=8),
 }
-POSITIVE = {"log-normal", "Sersics", *(name for name in SOLVERS if name.startswith("positive"))}
+POSITIVE = {"log-normal", "network", "Sersics", *(name for name in SOLVERS if name.startswith("positive"))}
 WITH_EVIDENCE = {"gradient", "curvature", "Matern", "matrix-free", "log-normal", "Sersics"}
 SHAPE = (23, 24)
 

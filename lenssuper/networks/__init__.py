@@ -1,7 +1,18 @@
 """Networks that turn observed lenses into sources: torch modules that hold no lens and read no files."""
 
 from lenssuper.networks.base import SourceNetwork
+from lenssuper.networks.cnn import ResidualCNN
+from lenssuper.networks.plain import PlainUNet
 from lenssuper.networks.problem import Problem, Projection
+from lenssuper.networks.transformer import WindowTransformer
 from lenssuper.networks.unrolled import Unrolled
 
-__all__ = ["Problem", "Projection", "SourceNetwork", "Unrolled"]
+__all__ = [
+    "PlainUNet",
+    "Problem",
+    "Projection",
+    "ResidualCNN",
+    "SourceNetwork",
+    "Unrolled",
+    "WindowTransformer",
+]

@@ -69,7 +69,7 @@ class Problem:
     def of(cls, batch, *, device: torch.device | str = "cpu") -> Problem:
         """Give the problem of a `~lenssuper.ForwardModelBatch`, in float32 on a device."""
         # in double precision at first: in a faint unit, weights are beyond float32
-        problem = cls(batch, *(torch.as_tensor(np.array(i)) for i in (batch.data, batch.weights)))
+        problem = cls(batch, *(torch.tensor(np.asarray(i)) for i in (batch.data, batch.weights)))
         for name in ("_scale", "_gain", "_white"):
             setattr(problem, name, getattr(problem, name).to(device, torch.float32))
         return problem

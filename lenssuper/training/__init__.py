@@ -1,5 +1,6 @@
 """Training of networks on observed lenses: losses without truth, data, and a trainer that can be killed."""
 
+from lenssuper.training.adversarial import Adversarial
 from lenssuper.training.data import Batch, LensProblems
 from lenssuper.training.equivariance import Equivariance
 from lenssuper.training.losses import (
@@ -14,6 +15,7 @@ from lenssuper.training.losses import (
 )
 
 __all__ = [
+    "Adversarial",
     "Batch",
     "DataFidelity",
     "Equivariance",

@@ -96,6 +96,16 @@ class Loss(ABC):
             Of the CPU; all that is random is drawn from it.
         """
 
+    def begin(self, seed: int) -> None:  # noqa: B027 - most losses learn nothing
+        """Get ready for a new training: a loss that learns forgets what it has learned."""
+
+    def state(self) -> dict[str, Any]:
+        """Give what it has learned in this training, for a checkpoint."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:  # noqa: B027
+        """Take back what `state` gave."""
+
     @property
     def config(self) -> dict[str, Any]:
         """The settings, of what JSON can hold."""

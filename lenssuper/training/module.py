@@ -98,6 +98,8 @@ class TrainingModule(LightningModule):
         self._workers, self._loader = workers, None
         self._not_finite = 0
         self._checks: list[torch.Tensor] = []
+        for loss in losses:
+            loss.begin(schedule.seed)
 
     @property
     def finished(self) -> bool:
@@ -230,6 +232,7 @@ class TrainingModule(LightningModule):
         """Add what Lightning knows nothing of."""
         names = ("best_score", "best_step", "stale", "history", "settings", "_not_finite")
         checkpoint["training"] = {name: getattr(self, name) for name in names}
+        checkpoint["losses"] = {loss.name: loss.state() for loss in self.losses}
 
     def on_load_checkpoint(self, checkpoint):
         """Take it back."""
@@ -237,6 +240,8 @@ class TrainingModule(LightningModule):
         check_settings(state.pop("settings"), self.settings)
         for name, value in state.items():
             setattr(self, name, value)
+        for loss in self.losses:
+            loss.restore(checkpoint["losses"][loss.name])
 
 
 class _Stacks(Dataset):

@@ -137,7 +137,13 @@ class LensFit:
 
     @property
     def log_evidence(self) -> float:
-        """Natural logarithm of the evidence of the lens at its best, the source integrated out, priors in."""
+        """
+        Natural logarithm of the evidence of the kind of lens, its parameters and the source integrated out.
+
+        For comparing kinds of lens on the same data: a parameter that does not help costs the ratio of its
+        prior's width to its error. Parameters without a prior count with a flat one of density 1 (per arcsec,
+        per logarithm of a radius), which cancels between kinds of lens that share them.
+        """
         return self._numbers.log_evidence
 
     @property

@@ -279,7 +279,7 @@ class LensFitter:
             observation.mask, np.nan, (observation.data - model) * np.sqrt(observation.weights)
         )
         numbers = Numbers(
-            log_evidence=-refined.cost,
+            log_evidence=self._log_evidence(refined),
             chi2=float(np.nansum(residuals**2)),
             n_pixels=int(np.count_nonzero(camera.used)),
             effective_modes=float(inversion.modes),
@@ -292,6 +292,11 @@ class LensFitter:
         covariance = _CLUMPS**2 * np.linalg.inv(refined.information)
         messages = [*messages, *_afterwards(lens, numbers, refined)]
         return LensFit(lens, parameters.names, covariance, numbers, messages=messages, images=images)
+
+    def _log_evidence(self, refined):
+        """Of source and lens parameters, the latter by Laplace's approximation (MacKay 2003, ch. 27)."""
+        _, log_det = np.linalg.slogdet(refined.information / (2 * np.pi))
+        return float(-refined.cost - 0.5 * log_det - self.parameters.log_prior_norm)
 
     def _beforehand(self, observation, correlation):
         messages = []

@@ -230,6 +230,16 @@ class FreeParameters:
         return np.append(residuals, weak * vector), np.vstack([*rows, np.diag(weak)])
 
     @property
+    def log_prior_norm(self) -> float:
+        """Logarithm of the integral of exp(-(sum of squared prior residuals) / 2) over what has a prior."""
+        stds = [std for _, std in self._priors.values()]
+        weak = self._weak
+        return float(
+            np.sum(np.log([*stds, *(1 / weak[weak > 0])]))
+            + 0.5 * math.log(2 * math.pi) * (len(stds) + np.count_nonzero(weak))
+        )
+
+    @property
     def _weak(self):
         """One over the standard deviation of the weak prior on each element; 0 where there is none."""
         weak = np.where(self.is_ellipse, 1 / _ELLIPTICITY, 0.0)

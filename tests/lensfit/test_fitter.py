@@ -77,6 +77,25 @@ def test_fixed_parameters_stay_and_priors_pull(mock, truth, only_radius):
     assert float(pulled.errors["SIE.theta_E"] / sigma) == pytest.approx(0.77, rel=0.1)
 
 
+def test_a_wide_prior_costs_its_width(mock, truth, only_radius):
+    radius = only_radius.lens.parameters["SIE.theta_E"]
+    start = truth.replace(**{"SIE.theta_E": radius})
+    narrow, wide = (
+        LensFitter(start, fixed=FIXED, priors={"SIE.theta_E": (radius, std * u.arcsec)}, rng=1)(
+            mock.observation
+        )
+        for std in (0.1, 1.0)
+    )
+    assert narrow.log_evidence - wide.log_evidence == pytest.approx(np.log(10), abs=0.1)
+
+
+def test_evidence_asks_for_the_shear_that_is_there(fit, guess, mock):
+    # the guess is without one component of it
+    alone = LensFitter(guess, fixed=["ExternalShear"], rng=1)(mock.observation)
+    assert alone.log_evidence < fit.log_evidence - 5
+    assert alone.lens.parameters["ExternalShear.gamma1"] == 0
+
+
 def test_same_seed_same_fit_and_data_unchanged(mock, truth, only_radius):
     before = mock.observation.data.copy()
     guess = truth.replace(**{"SIE.theta_E": 0.94 * u.arcsec})

@@ -49,11 +49,11 @@ def noise_correlation(observation: Observation) -> float:
     """
     used = ~observation.mask
     scaled = observation.data * np.sqrt(observation.weights)
-    spread = white_scatter(scaled, used)
     sky = sky_pixels(scaled, used)
     n = np.count_nonzero(sky)
     if n < _SKY:
         return 1.0
+    spread = white_scatter(scaled, sky)
     scaled = np.clip(scaled - _local_mean(scaled, sky, _LOCAL), -4 * spread, 4 * spread) * sky
     lags = [(j, i) for j in range(_REACH + 1) for i in range(-_REACH, _REACH + 1) if j > 0 or i > 0]
     total = _covariance(scaled, sky, 0, 0) + 2 * sum(_covariance(scaled, sky, j, i) for j, i in lags)

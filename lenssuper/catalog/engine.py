@@ -130,7 +130,7 @@ def _client(distributed, scheduler, count):
         # again, page by page, takes a quarter of the time that a lens takes.
         dask.config.set({"distributed.nanny.pre-spawn-environ": dict.fromkeys(_THREADS, "1")}),
         distributed.LocalCluster(
-            n_workers=count, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR
+            n_workers=count, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.ERROR
         ) as cluster,
         distributed.Client(cluster) as client,
     ):

@@ -10,7 +10,7 @@ from astropy.stats import sigma_clipped_stats
 from scipy.ndimage import uniform_filter
 
 from lenssuper.exceptions import ObservationError
-from lenssuper.noise import sky_pixels
+from lenssuper.noise import noise_correlation, sky_pixels
 from lenssuper.observation import Observation
 
 __all__ = ["Sky", "measure_sky", "noise_map", "rescale_noise"]
@@ -214,7 +214,10 @@ def rescale_noise(observation: Observation) -> tuple[Observation, str]:
     over neighbours (`~lenssuper.noise.noise_correlation`); then all standard deviations are multiplied by the
     same number. Other maps have a floor: pixels share the smallest value though they hold so much light that
     their photon noise could not be overlooked. There the variance is that of the sky plus k times the light,
-    with k from the pixels whose noise is above the floor.
+    with k from the pixels whose noise is above the floor. Photon noise is spread over neighbours like that of
+    the sky, but the map does not know it: its variances there are divided by the correlation of the sky's
+    noise, which is what drizzling takes off the variance of a pixel (Casertano et al. 2000, AJ 120, 2747,
+    appendix A).
     """
     sigma = observation.sigma
     used = ~observation.mask
@@ -231,13 +234,16 @@ def rescale_noise(observation: Observation) -> tuple[Observation, str]:
         weights = observation.weights / sky.rms**2
         finding = f"the noise map is multiplied by {sky.rms:.3f}, the scatter of the sky in units of it"
         return replace(observation, weights=weights), finding
-    slope = max(0.0, float(np.median((sigma[bright] ** 2 - rms**2) / light[bright])))
-    variance = rms**2 + slope * light
-    weights = np.where(used, 1 / variance, 0.0)
+    flat = np.where(used, rms**-2.0, 0.0)
+    correlation = noise_correlation(replace(observation, weights=flat))
+    slope = max(0.0, float(np.median((sigma[bright] ** 2 / correlation - rms**2) / light[bright])))
+    weights = np.where(used, 1 / (rms**2 + slope * light), 0.0)
     finding = (
         f"the noise map stays at {floor:.4g} where there is light, and the sky has a scatter of {rms:.4g}: "
         f"it is replaced by variance = {rms:.4g}^2 + {slope:.4g} x light, as brighter pixels have it"
     )
+    if correlation > 1:
+        finding += f" (their variance over {correlation:.2f}, the correlation of the noise)"
     return replace(observation, weights=weights), finding
 
 

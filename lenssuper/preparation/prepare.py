@@ -16,7 +16,7 @@ from scipy import ndimage
 from lenssuper._units import to_arcsec
 from lenssuper.exceptions import ObservationError
 from lenssuper.lens import LensModel
-from lenssuper.light.detect import neighbor_mask
+from lenssuper.light.detect import find_objects, neighbor_mask
 from lenssuper.noise import lit_pixels, noise_correlation
 from lenssuper.observation import Observation
 from lenssuper.preparation.arcs import arc_region
@@ -222,7 +222,7 @@ def _masked(observation, lens, arc_radius, arcs_only, done):
         unused = ~arc_region(observation, lens, light=lit_pixels(observation) & ~outside)
         done.append("masked all but the arcs and their counter-images")
     else:
-        unused = _beyond(neighbor_mask(observation, at=(x0, y0)), outside)
+        unused = _beyond(observation, (x0, y0), outside)
         done.append(f"masked {np.count_nonzero(unused)} pixels of other objects")
     mask = observation.mask | unused
     if mask.all():
@@ -235,11 +235,15 @@ def _masked(observation, lens, arc_radius, arcs_only, done):
     )
 
 
-def _beyond(neighbors, outside):
-    """The groups of pixels that lie outside for the most part: pieces of a ring do not."""
-    groups, n = ndimage.label(neighbors)
-    share = ndimage.mean(outside, groups, np.arange(n + 1))
-    return neighbors & (share > _OUTSIDE)[groups] & outside
+def _beyond(observation, at, outside):
+    """The pixels of objects that lie outside for the most part: pieces of a ring do not."""
+    objects = find_objects(observation)
+    labels = objects[0]
+    share = ndimage.mean(outside, labels, np.arange(labels.max() + 1))
+    nearest = ndimage.distance_transform_edt(labels == 0, return_distances=False, return_indices=True)
+    # around an object, what is masked belongs to the nearest one
+    owner = labels[tuple(nearest)]
+    return neighbor_mask(observation, at=at, objects=objects) & (share > _OUTSIDE)[owner] & outside
 
 
 def _middle(lens):

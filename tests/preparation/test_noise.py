@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.nddata import CCDData, StdDevUncertainty
+from scipy.ndimage import convolve1d
 
 from lenssuper import Observation, PixelGrid
 from lenssuper.exceptions import ObservationError
@@ -128,3 +129,20 @@ def test_floor_is_found_and_replaced():
     np.testing.assert_allclose(np.median(observation.sigma / sigma), 1, atol=0.03)
     core = light > 500
     np.testing.assert_allclose(np.median((observation.sigma / sigma)[core]), 1, atol=0.03)
+
+
+def test_photon_noise_is_spread_by_drizzling_too():
+    """Above its floor the map has the noise before it was spread over neighbours."""
+    rng = np.random.default_rng(7)
+    light = galaxy(flux=2000.0)
+    before = np.sqrt(0.3**2 + 0.004 * light)
+    kernel = np.array([0.1, 0.8, 0.1])
+    noise = rng.normal(size=SHAPE) * before
+    for axis in (0, 1):
+        noise = convolve1d(noise, kernel, axis=axis, mode="wrap")
+    after = before * np.sum(kernel**2)  # the same factor for both axes, each of them its square root
+    observation, finding = rescale_noise(observe(light + noise, np.maximum(before, 1.0)))
+    assert "correlation" in finding
+    core = light > 500
+    np.testing.assert_allclose(np.median((observation.sigma / after)[core]), 1, atol=0.15)
+    np.testing.assert_allclose(np.median(observation.sigma / after), 1, atol=0.05)

@@ -8,10 +8,10 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 
-from lenssuper import SIS, Observation, PixelGrid, prepare, write_observation
+from lenssuper import SIE, SIS, Observation, PixelGrid, prepare, write_observation
 from lenssuper.exceptions import ObservationError
 from lenssuper.preparation import arc_region
-from lenssuper.simulate import HST_ACS_F814W, GaussianSource, mock_lens, random_mock
+from lenssuper.simulate import HST_ACS_F814W, GaussianSource, SersicSource, mock_lens, random_mock
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +117,18 @@ def test_neighbors_are_masked_and_arcs_are_not(mock):
     assert bright.sum() > 20
     assert not ready.mask[bright].any()
     assert not prepare(image, psf=mock.observation.psf).mask.any()
+
+
+def test_a_neighbor_that_touches_the_arcs_is_masked():
+    """What is masked around pieces of the ring touches what is masked around the neighbour."""
+    lens = SIE(theta_E=0.92 * u.arcsec, q=0.78, phi=35 * u.deg)
+    source = SersicSource(0.15 * u.arcsec, 1, q=0.7, x=0.12 * u.arcsec, y=-0.05 * u.arcsec)
+    other = SersicSource(0.25 * u.arcsec, 1, q=0.5, x=2.0 * u.arcsec, y=0.6 * u.arcsec, amplitude=0.25)
+    mock = mock_lens(lens, source, HST_ACS_F814W, shape=(84, 84), peak_snr=25, lens_light=other, rng=1)
+    ready = prepare(mock.observation, arc_radius=1.5 * u.arcsec)
+    x, y = mock.grid.centers
+    assert ready.mask[np.hypot(x - 2.0 * u.arcsec, y - 0.6 * u.arcsec) < 0.4 * u.arcsec].all()
+    assert not ready.mask[np.hypot(x, y) < 1.4 * u.arcsec].any()
 
 
 @pytest.mark.parametrize("seed", [3, 5, 8])

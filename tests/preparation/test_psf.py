@@ -74,6 +74,24 @@ def test_stars_are_found_the_brightest_first(field):
     assert all(image.data[round(y), round(x)] < limit for x, y in bright)
 
 
+def test_galaxies_are_not_taken_for_stars(field):
+    """Compact ones, more of them than stars, and brighter."""
+    image, places, _ = field
+    galaxies = places[::5]  # 8 of 36
+    crowd = image.copy()
+    crowd.data = 5 + np.random.default_rng(2).normal(0, 1, image.shape)
+    y, x = np.mgrid[:240, :240]
+    for k, (x0, y0) in enumerate(galaxies):
+        crowd.data += 2500 * np.exp(-0.5 * ((x - x0) ** 2 + (y - y0) ** 2) / (1.8 + 0.1 * k) ** 2)
+    stars = places[[1, 7, 13, 19, 27]]
+    for x0, y0 in stars:
+        crowd.data += 4000 * star(image.shape, x0, y0)
+    found = find_stars(crowd, FWHM)
+    apart = np.hypot(*(found[:, None] - stars).transpose(2, 0, 1))
+    assert len(found) == len(stars)
+    assert apart.min(axis=1).max() < 0.3
+
+
 @pytest.mark.parametrize("oversampling", [1, 2])
 def test_star_psf_is_the_star(field, oversampling):
     image, places, _ = field

@@ -459,6 +459,36 @@ def test_simulate_with_images_of_galaxies(tmp_path, capsys):
     assert "--sources must be spiral, sersic, galaxy10 or a directory" in only_error(capsys)
 
 
+def test_simulate_on_another_angular_scale(tmp_path, capsys):
+    options = [
+        "simulate",
+        "--n",
+        "3",
+        "--size",
+        "16",
+        "--no-split",
+        "--sources",
+        "sersic",
+        "--quiet",
+        "--output",
+    ]
+    assert main([*options, str(tmp_path / "one")]) == 0
+    assert main([*options, str(tmp_path / "half"), "--angles", "0.5"]) == 0
+    one, half = (simulation.read_dataset(tmp_path / name) for name in ("one", "half"))
+    for whole, small in zip(one, half, strict=True):
+        sie, less = whole.lens.components[0], small.lens.components[0]
+        assert less.theta_E.to_value(u.arcsec) == pytest.approx(0.5 * sie.theta_E.to_value(u.arcsec))
+        assert less.x.to_value(u.arcsec) == pytest.approx(0.5 * sie.x.to_value(u.arcsec))
+        assert less.q == sie.q
+    assert main([*options, str(tmp_path / "none"), "--angles", "0"]) == 1
+    assert "--angles must be positive; got 0" in only_error(capsys)
+    (tmp_path / "galaxies").mkdir()
+    fits.writeto(tmp_path / "galaxies" / "a.fits", np.ones((9, 9)))
+    options[options.index("sersic")] = str(tmp_path / "galaxies")
+    assert main([*options, str(tmp_path / "none"), "--angles", "0.5"]) == 1
+    assert "--angles is for sources that are drawn" in only_error(capsys)
+
+
 # demo
 
 

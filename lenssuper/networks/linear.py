@@ -20,8 +20,9 @@ __all__ = ["CHANNELS", "CorrectedNetwork", "LinearSolution"]
 CHANNELS = 6
 """Number of maps that `CorrectedNetwork` shows to its layers."""
 
-# Sharpness of the softplus: the sky between galaxies is log(2) / 50 of the brightest observed pixel
-_SHARPNESS = 50.0
+# Sharpness of the softplus: the sky between galaxies is log(2) / 200 of the brightest observed pixel, which
+# is below its noise
+_SHARPNESS = 200.0
 # The least standard deviation of a source, in units of the problem's scale, where there is but noise
 _FAINTEST = 0.03
 

@@ -1,0 +1,230 @@
+"""What networks are made of: conjugate gradients, the preconditioner, the field, the U-Net."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lenssuper.networks.bands import BandPreconditioner
+from lenssuper.networks.conjugate import conjugate_gradients
+from lenssuper.networks.features import Features
+from lenssuper.networks.field import CorrelatedField
+from lenssuper.networks.unet import UNet
+from lenssuper.solvers._numerics import StationaryField
+
+SHAPES = [(16, 16), (17, 26), (31, 12), (9, 40)]
+
+
+def seeded(number):
+    return torch.Generator().manual_seed(number)
+
+
+def dense(function, shape):
+    """The matrix of a linear function of images (n, ny, nx)."""
+    size = shape[0] * shape[1]
+    return function(torch.eye(size).reshape(size, *shape)).reshape(size, size).T
+
+
+# --- conjugate gradients
+
+
+@pytest.fixture
+def system():
+    """Two symmetric positive definite matrices for images of 3 x 4, and two right-hand sides."""
+    root = torch.randn(2, 12, 12, generator=seeded(0), dtype=torch.float64)
+    matrices = root @ root.transpose(1, 2) + torch.eye(12) * torch.tensor([1.0, 20.0]).reshape(2, 1, 1)
+    right = torch.randn(2, 3, 4, generator=seeded(1), dtype=torch.float64)
+    return matrices, right, torch.linalg.solve(matrices, right.reshape(2, 12)).reshape(2, 3, 4)
+
+
+def applied(matrices):
+    return lambda images: (matrices @ images.reshape(2, 12, 1)).reshape(2, 3, 4)
+
+
+@pytest.mark.parametrize("preconditioned", [False, True])
+def test_solves_each_of_a_batch(system, preconditioned):
+    matrices, right, expected = system
+    inverse = applied(torch.diag_embed(1 / matrices.diagonal(dim1=1, dim2=2)))
+    options = {"preconditioner": inverse} if preconditioned else {}
+    found = conjugate_gradients(applied(matrices), right, 16, **options)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-8)
+    # from the solution it stays there
+    again = conjugate_gradients(applied(matrices), right, 3, start=expected, **options)
+    torch.testing.assert_close(again, expected, rtol=1e-6, atol=1e-8)
+
+
+def test_the_exact_inverse_needs_one_step(system):
+    matrices, right, expected = system
+    inverse = applied(torch.linalg.inv(matrices))
+    found = conjugate_gradients(applied(matrices), right, 1, preconditioner=inverse)
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-10)
+    assert (conjugate_gradients(applied(matrices), right, 1) - expected).abs().max() > 1e-3
+
+
+def test_start_saves_steps(system):
+    matrices, right, expected = system
+
+    def error(**options):
+        return float((conjugate_gradients(applied(matrices), right, 2, **options) - expected).norm())
+
+    assert error(start=expected * 1.001) < 0.01 * error()
+
+
+def test_units_do_not_matter(system):
+    """Squares of 1e20 are beyond float32."""
+    matrices, right, expected = system
+    matrices, right = matrices.float(), right.float()
+    found = conjugate_gradients(applied(matrices), right * 1e20, 16) / 1e20
+    torch.testing.assert_close(found, expected.float(), rtol=1e-3, atol=1e-4)
+    assert (conjugate_gradients(applied(matrices), 0 * right, 5) == 0).all()
+
+
+def test_gradient_goes_through(system):
+    matrices, right, _ = system
+    scale = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+    conjugate_gradients(lambda x: scale * applied(matrices)(x), right, 16).sum().backward()
+    found = torch.linalg.solve(matrices, right.reshape(2, 12)).sum()
+    assert float(scale.grad) == pytest.approx(-float(found), rel=1e-5)
+
+
+# --- the preconditioner
+
+
+@pytest.fixture
+def weight():
+    """As uneven as those of lenses are."""
+
+    def made(shape):
+        return torch.exp(4 * torch.randn(2, *shape, generator=seeded(2)))
+
+    return made
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_octaves_make_up_all_waves(shape):
+    windows = [window for window, _, _ in BandPreconditioner()._windows(shape, "cpu")]
+    torch.testing.assert_close(sum(w**2 for w in windows), torch.ones_like(windows[0]))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_symmetric_and_positive_definite(shape, weight):
+    module = BandPreconditioner()
+    octaves = module.prepare(weight(shape)[:1], CorrelatedField().amplitude(shape))
+    matrix = dense(lambda x: module.apply(octaves, x), shape).detach()
+    torch.testing.assert_close(matrix, matrix.T, rtol=1e-4, atol=1e-5)
+    values = torch.linalg.eigvalsh(0.5 * (matrix + matrix.T).double())
+    assert values[0] > 0
+    assert values[-1] < 1 + 1e-4
+    assert values[0] < 0.5, "it does nothing"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_without_data_there_is_nothing_to_do(shape):
+    module = BandPreconditioner()
+    octaves = module.prepare(torch.zeros(2, *shape), CorrelatedField().amplitude(shape))
+    images = torch.randn(2, *shape, generator=seeded(3))
+    torch.testing.assert_close(module.apply(octaves, images), images, rtol=1e-4, atol=1e-5)
+
+
+def test_constant_weight_is_inverted_in_each_octave():
+    """Of the mean and the longest wave, M is 1 / (1 + c g w)."""
+    module, field, shape = BandPreconditioner(), CorrelatedField(), (32, 32)
+    amplitude = field.amplitude(shape)
+    octaves = module.prepare(torch.full((1, *shape), 3.0), amplitude)
+    window = next(iter(module._windows(shape, "cpu")))[0]
+    power = (window**2 * amplitude**2).sum() / (window**2).sum()
+    expected = 1 / (1 + module.log_transmission[0].exp() * power * 3.0)
+    flat = module.apply(octaves, torch.ones(1, *shape))
+    torch.testing.assert_close(flat, expected * torch.ones(1, *shape), rtol=1e-4, atol=1e-5)
+
+
+def test_fewer_steps_are_needed(problem_of):
+    """On lenses, after ten steps the error is a fraction of that without."""
+    problem, module, field = problem_of((48, 48)), BandPreconditioner(), CorrelatedField(3.0, 0.1)
+    with torch.no_grad():
+        amplitude = field.amplitude((48, 48))
+        octaves = module.prepare(0.04 * Features.of(problem).weight, amplitude)
+
+        def matrix(x):
+            white = 0.2 * field(x, amplitude)
+            return x + 0.2 * field(problem.adjoint(problem.forward(white)), amplitude)
+
+        right = 0.2 * field(problem.adjoint(problem.white), amplitude)
+        exact = conjugate_gradients(matrix, right, 150, preconditioner=lambda x: module.apply(octaves, x))
+        plain = conjugate_gradients(matrix, right, 10)
+        better = conjugate_gradients(matrix, right, 10, preconditioner=lambda x: module.apply(octaves, x))
+    errors = [((x - exact).norm() / exact.norm()).item() for x in (plain, better)]
+    assert errors[1] < 0.5 * errors[0]
+    assert (matrix(exact) - right).norm() < 1e-3 * right.norm()
+
+
+# --- the field
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_field_has_unit_variance_and_is_symmetric(shape):
+    field = CorrelatedField(3.5, 0.2)
+    with torch.no_grad():
+        matrix = dense(field, shape)
+    torch.testing.assert_close(matrix, matrix.T, rtol=1e-4, atol=1e-5)
+    # the variance of each pixel is the sum of squares of its row
+    torch.testing.assert_close((matrix**2).sum(1), torch.ones(len(matrix)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("slope", "length"), [(3.0, 1 / 3), (4.5, 0.1)])
+def test_field_has_the_spectrum_of_the_solvers(shape, slope, length):
+    white = np.random.default_rng(0).standard_normal(shape)
+    reference = StationaryField(shape, length=length * max(shape), slope=slope, std=1.0)
+    with torch.no_grad():
+        found = CorrelatedField(slope, length)(torch.tensor(white).float()[None])[0]
+    np.testing.assert_allclose(found, reference.apply(white), atol=1e-4)
+
+
+def test_field_with_an_amplitude_at_hand():
+    field = CorrelatedField()
+    white = torch.randn(2, 11, 14, generator=seeded(4))
+    torch.testing.assert_close(field(white, field.amplitude((11, 14))), field(white))
+
+
+# --- the U-Net
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 7), (16, 16), (23, 40)])
+def test_unet_of_any_size(shape):
+    net = UNet(3, 2, (4, 6, 8))
+    images = torch.randn(2, 3, *shape, generator=seeded(5))
+    assert torch.equal(net(images), torch.zeros(2, 2, *shape)), "a new one gives zero"
+    torch.nn.init.normal_(net.last.weight)
+    found = net(images)
+    assert found.shape == (2, 2, *shape)
+    assert found.std() > 0
+
+
+def test_unet_moves_with_the_image():
+    """Far from the borders, by multiples of its coarsest pixel."""
+    torch.manual_seed(0)
+    net = UNet(1, 1, (4, 6, 8))
+    torch.nn.init.normal_(net.last.weight)
+    spot = torch.zeros(1, 1, 96, 96)
+    spot[..., 40, 44] = 1.0
+    here, there = net(spot), net(spot.roll((8, 16), (2, 3)))
+    inner = (..., slice(36, 68), slice(36, 68))
+    torch.testing.assert_close(there[inner], here.roll((8, 16), (2, 3))[inner], rtol=1e-4, atol=1e-5)
+
+
+def test_unet_sees_far_and_is_told():
+    torch.manual_seed(0)
+    net = UNet(1, 1, (4, 6, 8), conditions=3)
+    for block in net.modules():
+        if hasattr(block, "after"):
+            torch.nn.init.normal_(block.after.weight, std=0.3)
+    torch.nn.init.normal_(net.last.weight)
+    images = torch.randn(1, 1, 64, 64, requires_grad=True)
+    net(images, torch.ones(3))[0, 0, 32, 32].backward()
+    seen = images.grad[0, 0].abs() > 0
+    assert seen[32 - 12, 32]
+    assert seen[32, 32 + 12]
+    one, other = (net(images, torch.full((3,), v)) for v in (0.0, 1.0))
+    assert (one - other).abs().max() > 1e-3

@@ -447,6 +447,7 @@ def test_simulate_a_divided_set_with_dark_matter_and_sersics(tmp_path, capsys):
 
 
 def test_simulate_with_images_of_galaxies(tmp_path, capsys):
+    h5py = pytest.importorskip("h5py")
     galaxies = tmp_path / "galaxies"
     galaxies.mkdir()
     y, x = np.mgrid[:41, :41] - 20.0
@@ -455,6 +456,13 @@ def test_simulate_with_images_of_galaxies(tmp_path, capsys):
     options = ["simulate", "--output", str(tmp_path / "set"), "--size", "16", "--quiet"]
     assert main([*options, "--sources", str(galaxies)]) == 0
     assert str(galaxies) in simulation.read_dataset(tmp_path / "set").settings["sources"]
+    with h5py.File(tmp_path / "Galaxy10.h5", "w") as file:  # in the layout of that set
+        bright = (200 * np.exp(-(x**2 + y**2) / 50) + 10).astype(np.uint8)
+        file["images"] = np.stack([bright] * 3, axis=-1)[None]
+        for name in ("ans", "ra", "dec", "redshift", "pxscale"):
+            file[name] = np.ones(1, dtype=int)
+    assert main([*options, "--overwrite", "--sources", str(tmp_path / "Galaxy10.h5")]) == 0
+    assert "ImageSources(Galaxy10(" in simulation.read_dataset(tmp_path / "set").settings["sources"]
     assert main([*options, "--sources", str(tmp_path / "nothing")]) == 1
     assert "--sources must be spiral, sersic, galaxy10 or a directory" in only_error(capsys)
 

@@ -96,6 +96,9 @@ class Hdf5Files:
     # Of its files, those that were being written among them.
     pattern = rf"(\.[0-9a-f]{{12}}\.)?(mock_\d{{6}}|train|validation|test|{_UNDIVIDED})\.h5"
 
+    def __post_init__(self) -> None:
+        _h5py()  # says so now if it is not installed
+
     def members(self, part: str) -> list[Hdf5Member]:
         """Find the lenses of a part, in one file or not yet."""
         found = {member.name: member for member in self._stacked(part)}

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lenssuper.exceptions import FileFormatError, LensSuperWarning
 from lenssuper.simulate._fitsfiles import FitsFiles, FitsMember, fits_members
 from lenssuper.simulate._hdf5files import Hdf5Files, Hdf5Member, hdf5_members
@@ -30,8 +32,8 @@ class LensDataset(Sequence):
     """
     A sequence of lenses that stay in their files until they are asked for.
 
-    Made by `read_dataset`. ``dataset[3]`` reads one lens; ``dataset[10:20]`` and ``dataset[[4, 7, 1]]`` are
-    data sets that read nothing. It can be sent to other processes.
+    Made by `read_dataset`. ``dataset[3]`` reads one lens; ``dataset[10:20]``, ``dataset[[4, 7, 1]]`` and a
+    mask of booleans give data sets that read nothing. It can be sent to other processes.
 
     Attributes
     ----------
@@ -58,8 +60,8 @@ class LensDataset(Sequence):
     def __getitem__(self, item) -> LensItem | LensDataset:
         if isinstance(item, slice):
             return LensDataset(self.path, self._members[item], self.settings)
-        if isinstance(item, Sequence) and not isinstance(item, str):
-            return LensDataset(self.path, [self._members[self._place(i)] for i in item], self.settings)
+        if isinstance(item, Sequence | np.ndarray) and not isinstance(item, str) and np.ndim(item) == 1:
+            return LensDataset(self.path, [self._members[i] for i in self._places(item)], self.settings)
         return self._members[self._place(item)].read()
 
     def __repr__(self) -> str:
@@ -76,6 +78,14 @@ class LensDataset(Sequence):
         if self._shapes is None:
             self._shapes = tuple(member.shape() for member in self._members)
         return list(self._shapes)
+
+    def _places(self, items):
+        items = np.asarray(items)
+        if items.dtype.kind != "b":
+            return [self._place(item) for item in items.tolist()]
+        if len(items) != len(self):
+            raise IndexError(f"a mask must have one value for each of {len(self)} lenses; got {len(items)}")
+        return np.flatnonzero(items).tolist()
 
     def _place(self, item):
         try:

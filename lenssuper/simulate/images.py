@@ -20,6 +20,8 @@ __all__ = ["ImageSources"]
 # Pixels of an image that are this many times brighter than the noise, after smoothing, belong to a galaxy.
 _THRESHOLD = 2.0
 _SMOOTHING = 1.5  # pixels, sigma
+# Images that are tried: large sets have a few with nothing in the middle.
+_TRIES = 10
 # The border of the image that is taken for sky, as a share of its side.
 _BORDER = 0.1
 
@@ -34,7 +36,8 @@ class ImageSources:
     ----------
     images : sequence
         Two-dimensional arrays, `~astropy.nddata.NDData`, or sets such as `lenssuper.galaxies.Galaxy10` and
-        `lenssuper.galaxies.CutoutFolder`, with the galaxy in the middle. They are read when they are drawn;
+        `lenssuper.galaxies.CutoutFolder`, with the galaxy in the middle. One without is passed over for
+        another. They are read when they are drawn;
         with several ``workers`` they are sent to other processes, so a set that reads its files one at a
         time is better than a list.
     R_e : (2,) `~astropy.units.Quantity`, optional
@@ -97,17 +100,13 @@ class ImageSources:
         Raises
         ------
         ValueError
-            If no galaxy is found in the image that was drawn; the message says which it is.
+            If no galaxy is found in ten images that were drawn one after the other, or one is not an image.
         """
         rng = np.random.default_rng(rng)
-        number = int(rng.integers(len(self._images)))
+        galaxy, radius = self._draw(rng)
         size, distance = rng.uniform(*self._R_e), rng.uniform(*self._offset)
         angle, phi = rng.uniform(0, 2 * np.pi, 2)
         mirrored = rng.uniform() < 0.5
-        try:
-            galaxy, radius = cut_out(self._images[number], self._smoothing)
-        except ValueError as error:
-            raise ValueError(f"image {number} of {self!r}: {error}") from error
         return ImageSource(
             galaxy[:, ::-1] if mirrored else galaxy,
             arcsec(size / radius),
@@ -115,6 +114,21 @@ class ImageSources:
             y=arcsec(distance * np.sin(angle)),
             phi=phi * u.rad,
         )
+
+    def _draw(self, rng):
+        for last in (False,) * (_TRIES - 1) + (True,):
+            number = int(rng.integers(len(self._images)))
+            try:
+                return cut_out(self._images[number], self._smoothing)
+            except NoGalaxyError as error:
+                if last:
+                    raise ValueError(
+                        f"image {number} of {self!r}, and {_TRIES - 1} others: {error}"
+                    ) from error
+
+
+class NoGalaxyError(ValueError):
+    """There is nothing in the middle of an image."""
 
 
 def cut_out(image, smoothing: float = 0.0) -> tuple[np.ndarray, float]:
@@ -136,7 +150,7 @@ def cut_out(image, smoothing: float = 0.0) -> tuple[np.ndarray, float]:
     noise = sigma_clipped_stats(smooth[border], sigma=3.0)[2]
     belongs = _segment(smooth > max(_THRESHOLD * noise, 0.01 * smooth.max()))
     if not smooth.max() > 0 or belongs is None:
-        raise ValueError("there is no galaxy in its middle")
+        raise NoGalaxyError("there is no galaxy in its middle")
     # grown by the smoothing, with a soft edge inside the image, so that nothing is cut off sharply
     grown = ndimage.binary_dilation(belongs, iterations=3)
     rows, columns = np.indices(data.shape)
@@ -147,7 +161,7 @@ def cut_out(image, smoothing: float = 0.0) -> tuple[np.ndarray, float]:
     growth = np.cumsum(light.ravel()[order])
     radius = float(r[order][np.searchsorted(growth, 0.5 * growth[-1])])
     if not radius > 0:
-        raise ValueError("its galaxy is not larger than a pixel")
+        raise NoGalaxyError("its galaxy is not larger than a pixel")
     window = ndimage.gaussian_filter(grown.astype(float), _SMOOTHING) * _taper(data.shape)
     galaxy = np.maximum(ndimage.gaussian_filter(data, smoothing * radius), 0.0) * window
     return galaxy / galaxy.max(), radius

@@ -58,6 +58,9 @@ class TestSequence:
         assert isinstance(part, LensDataset)
         assert part.names == [dataset.names[5], dataset.names[2]]
         assert part.settings == dataset.settings != {}
+        mask = np.arange(10) % 4 == 1
+        assert dataset[mask].names == dataset[mask.tolist()].names == dataset[np.array([1, 5, 9])].names
+        assert dataset[[]].names == []
         assert dataset.shapes == [(16, 20)] * 10
 
     def test_bad_places(self, simulated):
@@ -66,8 +69,13 @@ class TestSequence:
             dataset[10]
         with pytest.raises(TypeError, match="integer"):
             dataset["mock_000000"]
-        with pytest.raises(TypeError, match="integer"):
-            dataset[1.0]
+        for item in (1.0, [1.0], [[1]], None):
+            with pytest.raises(TypeError, match="integer"):
+                dataset[item]
+        with pytest.raises(IndexError, match="one value for each of 10 lenses; got 2"):
+            dataset[[True, False]]
+        with pytest.raises(IndexError, match="below 10"):
+            dataset[[0, -11]]
 
     def test_can_be_sent_to_other_processes(self, simulated):
         dataset = read_dataset(simulated)

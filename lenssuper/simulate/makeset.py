@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,8 @@ def write_dataset(
         If the set in the directory was begun with other settings; the message names them.
     FileExistsError
         If there are simulated lenses in the directory, and no ``dataset.json`` that says how they were made.
+    BlockingIOError
+        If another process is writing to the directory.
     """
     directory, n = Path(directory), check_count(n, "n", 1)
     shares = _check_split(split)
@@ -142,18 +145,41 @@ def write_dataset(
     )
     workers = check_count(workers, "workers", 1)
     directory.mkdir(parents=True, exist_ok=True)
-    _begin(recipe, n, shares, overwrite=overwrite)
-    jobs = list(enumerate(split_of(n, shares) if shares else [""] * n))
-    parts = {part for _, part in jobs}
-    for part in parts:
-        (directory / part).mkdir(exist_ok=True)
-    done = share(recipe.make, jobs, workers)
     disable = not (sys.stderr.isatty() if progress is None else progress)
-    for _ in tqdm(done, total=n, unit="lens", disable=disable):
-        pass
-    for part in parts:
-        recipe.files.finish(part)
+    with _alone(directory):
+        _begin(recipe, n, shares, overwrite=overwrite)
+        jobs = list(enumerate(split_of(n, shares) if shares else [""] * n))
+        parts = sorted({part for _, part in jobs})
+        for part in parts:
+            (directory / part).mkdir(exist_ok=True)
+        done = share(recipe.make, jobs, workers)
+        for _ in tqdm(done, total=n, unit="lens", disable=disable):
+            pass
+        for part in parts:
+            recipe.files.finish(part)
     return read_dataset(directory)
+
+
+@contextmanager
+def _alone(directory):
+    """Keep other processes from writing to a directory; a process that is killed keeps none."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has none
+        yield
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise BlockingIOError(f"another process is writing to {directory}") from None
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _check_split(split):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from pathlib import Path
 
 import astropy.units as u
@@ -347,6 +348,17 @@ def test_errors_name_the_argument(tmp_path, change, error, name):
     with pytest.raises(error, match=name):
         write_dataset(tmp_path / "set", **{"n": 2, **SMALL, **change})
     assert not (tmp_path / "set").exists()
+
+
+def test_one_process_at_a_time(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with pytest.raises(BlockingIOError, match="another process is writing"):
+        write_dataset(tmp_path, 1, **SMALL)
+    assert list(tmp_path.iterdir()) == []
+    os.close(descriptor)
+    write_dataset(tmp_path, 1, **SMALL)
 
 
 def test_another_instrument(tmp_path):

@@ -86,6 +86,8 @@ class TrainingModule(LightningModule):
         workers: int = 0,
     ) -> None:
         super().__init__()
+        # of few lenses to watch, some processes get none
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.network = network
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.best = copy.deepcopy(self.average)

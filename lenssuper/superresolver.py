@@ -129,7 +129,7 @@ class SuperResolver:
 
     @classmethod
     def from_pretrained(
-        cls, name: str, lens: LensModel, factor: int = 2, *, refine: int = 0, **options
+        cls, name: str, lens: LensModel, factor: int = 2, *, refine: bool = False, **options
     ) -> SuperResolver:
         """
         Take a network that comes with the package: an answer in milliseconds, error bars in seconds.
@@ -141,9 +141,9 @@ class SuperResolver:
         lens : LensModel
         factor : int, optional
             That of the training, 2.
-        refine : int, optional
-            Steps in which the network is trained on each observation alone, see
-            `~lenssuper.solvers.NetworkSolver`.
+        refine : bool, optional
+            Whether to go on from the network's prior with each observation alone, for seconds instead of
+            milliseconds, see `~lenssuper.solvers.NetworkSolver`.
         **options
             As for the class.
 
@@ -194,7 +194,7 @@ class SuperResolver:
                 f"solver must be a NetworkSolver to be trained; got a {type(self.solver).__name__}. "
                 "For example SuperResolver(lens, solver=NetworkSolver(lenssuper.networks.Unrolled()))"
             )
-        from lenssuper.training import train
+        from lenssuper.training.train import train
 
         pairs = [each if isinstance(each, tuple) else (each, self.lens) for each in observations]
         pairs = [(self._opened(observation, self.reference), lens) for observation, lens in pairs]
@@ -205,7 +205,10 @@ class SuperResolver:
         return other
 
     def __call__(
-        self, observations: NDData | Observation | Iterable[NDData | Observation]
+        self,
+        observations: NDData | Observation | Iterable[NDData | Observation],
+        *,
+        offsets: u.Quantity | None = None,
     ) -> SuperResolution | list[SuperResolution]:
         """
         Super-resolve one observation, or each of several.
@@ -214,6 +217,10 @@ class SuperResolver:
         ----------
         observations : `~astropy.nddata.NDData` or Observation, or an iterable of them
             Images with uncertainty and, where there are any, mask, PSF and WCS. They are not changed.
+        offsets : `~astropy.units.Quantity`, shape (n, 2), optional
+            For bands of one lens, each with a source of its own: by how much each has to be moved (x, y) to
+            lie where the first one is, where the WCS do not agree well enough. The coordinates of the lens
+            are then offsets from ``reference``, or else from the centre of the first.
 
         Returns
         -------
@@ -234,12 +241,16 @@ class SuperResolver:
             found to be correlated.
         """
         if isinstance(observations, (NDData, Observation)):
+            if offsets is not None:
+                raise TypeError("offsets are those of several observations; observations must be a list")
             return self._resolve(observations)
         if isinstance(observations, (str, bytes)) or not isinstance(observations, Iterable):
             raise TypeError(
                 "observations must be an NDData, such as a CCDData, or a list of them; "
                 f"got {observations!r:.80}"
             )
+        if offsets is not None:
+            observations = self._aligned(list(observations), offsets)
         results = []
         for observation in observations:  # no comprehension: a warning names the line three calls up
             results.append(self._resolve(observation))

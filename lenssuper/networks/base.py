@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from lenssuper.networks.problem import Problem
 
-__all__ = ["SourceNetwork"]
+__all__ = ["LogPrior", "SourceNetwork"]
+
+FAINTEST = math.exp(-12.0)
+"""Brightness that is as good as none, in units of a problem's scale."""
+
+
+@dataclass(frozen=True)
+class LogPrior:
+    """
+    What a network expects of the logarithm of each source, before the data are looked at in full.
+
+    Attributes
+    ----------
+    mean, std : Tensor, shape (n, ny, nx)
+        Of the logarithm of the brightness, in units of the problem's scale.
+    slope : Tensor, shape (n,)
+        Of the power spectrum of the correlated field that ``std`` multiplies.
+    length : Tensor, shape ()
+        Its correlation length as a share of the longer side of the grid.
+    """
+
+    mean: Tensor
+    std: Tensor
+    slope: Tensor
+    length: Tensor
 
 
 class SourceNetwork(nn.Module, ABC):
@@ -47,3 +74,13 @@ class SourceNetwork(nn.Module, ABC):
     def forward(self, problem: Problem) -> Tensor:
         """Give the sources (n, ny, nx) of n observations, not negative, in units of the problem's scale."""
         return self.stages(problem)[-1]
+
+    def prior(self, problem: Problem) -> LogPrior:
+        """
+        Give what the network expects of the sources of n observations, for a solver to go on from.
+
+        Networks that draw up no prior of their own expect what they answer, to within a factor of e.
+        """
+        sources = self(problem)
+        mean = sources.clamp(min=FAINTEST).log()
+        return LogPrior(mean, torch.ones_like(mean), mean.new_full((len(mean),), 3.0), mean.new_tensor(1 / 3))

@@ -31,26 +31,27 @@ class CorrelatedField(nn.Module):
         self.log_slope = nn.Parameter(torch.tensor(math.log(slope - 2.0)))
         self.log_length = nn.Parameter(torch.tensor(math.log(length)))
 
-    def amplitude(self, shape: tuple[int, int], tilt: Tensor | float = 0.0) -> Tensor:
+    def amplitude(self, shape: tuple[int, int], slope: Tensor | None = None) -> Tensor:
         """
         Give the factor on each mode of `torch.fft.rfft2` of an image (ny, nx).
 
         Parameters
         ----------
         shape : (int, int)
-        tilt : Tensor, shape (n, 1, 1), optional
-            Added to the logarithm of p - 2, for each of n images.
+        slope : Tensor, shape (n, 1, 1), optional
+            One for each of n images, instead of the one that is learned.
 
         Returns
         -------
         Tensor, shape (ny, nx // 2 + 1) or (n, ny, nx // 2 + 1)
         """
+        slope = 2 + self.log_slope.exp() if slope is None else slope
         ny, nx = shape
         device, dtype = self.log_slope.device, self.log_slope.dtype
         ky = 2 * math.pi * torch.fft.fftfreq(ny, device=device, dtype=dtype)[:, None]
         kx = 2 * math.pi * torch.fft.fftfreq(nx, device=device, dtype=dtype)
         length = self.log_length.exp() * max(shape)
-        power = (1 + (ky**2 + kx**2) * length**2) ** (-(2 + (self.log_slope + tilt).exp()) / 2)
+        power = (1 + (ky**2 + kx**2) * length**2) ** (-slope / 2)
         return (power / power.mean((-2, -1), keepdim=True)).sqrt()[..., : nx // 2 + 1]
 
     def forward(self, white: Tensor, amplitude: Tensor | None = None) -> Tensor:

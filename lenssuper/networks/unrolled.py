@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lenssuper.networks.bands import BandPreconditioner
-from lenssuper.networks.base import SourceNetwork
+from lenssuper.networks.base import LogPrior, SourceNetwork
 from lenssuper.networks.conjugate import conjugate_gradients
 from lenssuper.networks.features import DARK, Features
 from lenssuper.networks.field import CorrelatedField
@@ -87,20 +87,29 @@ class Unrolled(SourceNetwork):
 
     def stages(self, problem: Problem) -> list[Tensor]:
         """Give the sources (n, ny, nx) after each stage."""
+        return [source for source, _ in self._walk(problem)]
+
+    def prior(self, problem: Problem) -> LogPrior:
+        """Give the prior of the last stage."""
+        *_, (_, prior) = self._walk(problem)
+        return prior
+
+    def _walk(self, problem):
+        """Yield the sources after each stage, and the prior that it had."""
         features = Features.of(problem)
         f = features.log_back_projection
         white = torch.zeros_like(f)
-        sources = []
         for number in range(self.n_stages):
-            f, white = self._step(number, f, white, problem, features)
-            sources.append(f.exp())
-        return sources
+            prior, f, white = self._step(number, f, white, problem, features)
+            yield f.exp(), prior
 
     def _step(self, number, f, white, problem, features):
         """One stage: a prior, and some way to the mode of the posterior."""
         source = f.exp()
         gradient = problem.adjoint(problem.forward(source) - problem.white)
-        mean, std, amplitude = self._prior(number, f, source * gradient, source, features)
+        prior = self._prior(number, f, source * gradient, source, features)
+        mean, std = prior.mean, prior.std
+        amplitude = self.field.amplitude(f.shape[-2:], prior.slope.reshape(-1, 1, 1))
 
         def field(x):
             return std * self.field(x, amplitude)
@@ -124,15 +133,19 @@ class Unrolled(SourceNetwork):
         change = torch.where(
             change > 0, _RISE * torch.tanh(change / _RISE), _FALL * torch.tanh(change / _FALL)
         )
-        return (f + change).clamp(*_RANGE), white
+        return prior, (f + change).clamp(*_RANGE), white
 
     def _prior(self, number, f, slope, source, features):
-        """Mean and standard deviation of the logarithm of the source, pixel by pixel, and its spectrum."""
+        """What the U-Net expects of the logarithm of the source."""
         # in units of what noise makes of it
         misfit = slope / (1 + features.weight * source**2).sqrt()
         seen = torch.stack([f / 3 + 1, torch.tanh(misfit / 5)], dim=1)
         drawn = self.unet(torch.cat([seen, features.channels()], dim=1), self.stage[number])
         mean = DARK + self.keep[number] * (f - DARK) + drawn[:, 0]
-        std = torch.exp(self.log_std + drawn[:, 1].clamp(-3.0, 1.0))
-        tilt = drawn[:, 2].mean((-2, -1), keepdim=True).clamp(-2.0, 2.0)
-        return mean.clamp(-10.0, 2.0), std, self.field.amplitude(f.shape[-2:], tilt)
+        tilt = drawn[:, 2].mean((-2, -1)).clamp(-2.0, 2.0)
+        return LogPrior(
+            mean=mean.clamp(-10.0, 2.0),
+            std=torch.exp(self.log_std + drawn[:, 1].clamp(-3.0, 1.0)),
+            slope=2 + (self.field.log_slope + tilt).exp(),
+            length=self.field.log_length.exp(),
+        )

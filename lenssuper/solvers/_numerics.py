@@ -12,6 +12,7 @@ from scipy.linalg import eigh_tridiagonal
 
 __all__ = [
     "LanczosRun",
+    "ModulatedField",
     "StationaryField",
     "conjugate_gradients",
     "dot",
@@ -221,3 +222,34 @@ class StationaryField:
     def invert(self, field: np.ndarray) -> np.ndarray:
         """Give the white noise (ny, nx) that `apply` turns into a field."""
         return scipy.fft.irfft2(scipy.fft.rfft2(field) / self._amplitude, s=self.shape)
+
+    def transposed(self, image: np.ndarray) -> np.ndarray:
+        """Apply the transpose of `apply`: itself."""
+        return self.apply(image)
+
+
+class ModulatedField:
+    """
+    A stationary field times a map: how much it varies depends on the place.
+
+    Parameters
+    ----------
+    field : StationaryField
+    std : ndarray, shape (ny, nx)
+        Positive.
+    """
+
+    def __init__(self, field: StationaryField, std: np.ndarray) -> None:
+        self._field, self._std = field, std
+
+    def apply(self, white: np.ndarray) -> np.ndarray:
+        """Give the field (ny, nx) of white noise (ny, nx)."""
+        return self._std * self._field.apply(white)
+
+    def transposed(self, image: np.ndarray) -> np.ndarray:
+        """Apply the transpose of `apply`."""
+        return self._field.apply(self._std * image)
+
+    def invert(self, field: np.ndarray) -> np.ndarray:
+        """Give the white noise (ny, nx) that `apply` turns into a field."""
+        return self._field.invert(field / self._std)

@@ -20,6 +20,7 @@ from scipy.optimize import minimize
 
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.solvers._numerics import (
+    ModulatedField,
     StationaryField,
     conjugate_gradients,
     in_threads,
@@ -32,20 +33,46 @@ from lenssuper.solvers.heldout import held_out_chi2, split_pixels
 if TYPE_CHECKING:
     from lenssuper.forward import ForwardModel
 
-__all__ = ["LogNormal"]
+__all__ = ["FieldPrior", "LogNormal"]
 
 # Mean of the logarithm of the brightness, relative to the brightest pixel of the image: the sky between
 # galaxies. Results do not depend on it, as the field's longest waves move it freely.
 _DARK = -5.0
 # Correlation length as a share of the grid: beyond it the spectrum is flat.
 _LENGTH = 1 / 3
-# Where the search for the hyper-parameters starts: logarithm of the field's standard deviation, and slope.
-_START = np.array([0.7, 3.2])
+# First steps of the search for the hyper-parameters, and their bounds: logarithm of the field's standard
+# deviation, and slope
 _STEPS = np.array([0.5, 0.4])
 _BOUNDS = [(-2.5, 2.5), (2.05, 7.0)]
 # Newton's method on the negative logarithm of the posterior
 _MAX_NEWTON = 40
 _MAX_CG = 60
+
+
+@dataclass(frozen=True, eq=False)
+class FieldPrior:
+    """
+    Shape of the prior of the logarithm of the brightness.
+
+    Attributes
+    ----------
+    mean : float or ndarray, shape (ny, nx)
+    std : ndarray, shape (ny, nx), or None
+        What the field is multiplied by; None for 1.
+    length : float
+        Correlation length as a share of the grid.
+    log_std, slope : float
+        Where the search for the hyper-parameters starts.
+    """
+
+    mean: float | np.ndarray = _DARK
+    std: np.ndarray | None = None
+    length: float = _LENGTH
+    log_std: float = 0.7
+    slope: float = 3.2
+
+
+_UNIFORM = FieldPrior()
 
 
 class LogNormal(Solver):
@@ -115,9 +142,36 @@ class LogNormal(Solver):
 
     def solve(self, model: ForwardModel, *, rng=None, progress: Callable | None = None) -> Posterior:
         """Find the source; see `Solver.solve`."""
+        return self.solve_with(_UNIFORM, model, _peak(model), rng=rng, progress=progress)
+
+    def solve_with(
+        self,
+        prior: FieldPrior,
+        model: ForwardModel,
+        scale: float,
+        *,
+        rng=None,
+        progress: Callable | None = None,
+    ) -> Posterior:
+        """
+        Find the source with a prior of another shape, which the hyper-parameters stretch.
+
+        Parameters
+        ----------
+        prior : FieldPrior
+        model : ForwardModel
+        scale : float
+            The brightness whose logarithm is 0.
+        rng, progress : optional
+            As for `solve`.
+
+        Returns
+        -------
+        Posterior
+        """
         rng = np.random.default_rng(rng)
         report = progress or (lambda share, what: None)
-        problem = _Problem(model, _peak(model), self.turnover)
+        problem = _Problem(model, scale, self.turnover, prior)
         vectors = probes(self.n_probes, problem.shape, rng)
         best = self._tune(problem, vectors, report)
         mode = problem.mode(best.field, best.xi, tolerance=1e-3)
@@ -150,6 +204,23 @@ class LogNormal(Solver):
             ),  # not a lambda: results travel between processes
         )
 
+    def foretold(
+        self, prior: FieldPrior, model: ForwardModel, scale: float, posterior: Posterior
+    ) -> np.ndarray:
+        """
+        Find the source (ny, nx) of other data with hyper-parameters that have been found.
+
+        Parameters
+        ----------
+        prior, model, scale
+            As for `solve_with`.
+        posterior : Posterior
+            From there.
+        """
+        problem = _Problem(model, scale, self.turnover, prior)
+        found = posterior.hyperparameters
+        return scale * problem.mode(problem.field([np.log(found["std"]), found["slope"]])).source
+
     def _tune(self, problem, vectors, report):
         """Maximise the evidence over the logarithm of the field's standard deviation and the slope."""
         found = []
@@ -166,10 +237,11 @@ class LogNormal(Solver):
             report(0.65 * len(found) / self.max_evaluations, "tuning the prior by its evidence")
             return -found[-1].log_evidence
 
-        simplex = np.vstack([_START, _START + np.diag(_STEPS)])
+        start = np.array([problem.prior.log_std, problem.prior.slope])
+        simplex = np.vstack([start, start + np.diag(_STEPS)])
         minimize(
             evaluate,
-            _START,
+            start,
             method="Nelder-Mead",
             bounds=_BOUNDS,
             options={"initial_simplex": simplex, "maxfev": self.max_evaluations, "xatol": 0.05, "fatol": 0.5},
@@ -206,8 +278,8 @@ class _State:
 class _Problem:
     """The posterior of the white noise: data in units of the noise, brightness in units of ``scale``."""
 
-    def __init__(self, model: ForwardModel, scale: float, turnover: float | None) -> None:
-        self.model, self.scale, self.turnover = model, scale, turnover
+    def __init__(self, model: ForwardModel, scale: float, turnover: float | None, prior: FieldPrior) -> None:
+        self.model, self.scale, self.turnover, self.prior = model, scale, turnover, prior
         self.shape = model.in_shape
         self.data = model.whiten(model.data)
         self.used = model.weights > 0
@@ -221,13 +293,14 @@ class _Problem:
     def adjoint(self, image):
         return self.scale * self._operator.adjoint(image)
 
-    def field(self, theta) -> StationaryField:
-        length = _LENGTH * max(self.shape)
-        return StationaryField(self.shape, length=length, slope=theta[1], std=np.exp(theta[0]))
+    def field(self, theta) -> StationaryField | ModulatedField:
+        length = self.prior.length * max(self.shape)
+        field = StationaryField(self.shape, length=length, slope=theta[1], std=np.exp(theta[0]))
+        return field if self.prior.std is None else ModulatedField(field, self.prior.std)
 
     def link(self, u):
         """Brightness of a field, and its derivative."""
-        u = np.clip(u + _DARK, -50, 50)
+        u = np.clip(u + self.prior.mean, -50, 50)
         if self.turnover is None:
             source = np.exp(np.minimum(u, 20))
             return source, source
@@ -244,12 +317,12 @@ class _Problem:
 
         def apply(v):
             image = self.forward(slope * field.apply(v))
-            return v + field.apply(slope * self.adjoint(image))
+            return v + field.transposed(slope * self.adjoint(image))
 
         return apply
 
     def gradient(self, field, state, prior_mean):
-        return field.apply(state.slope * self.adjoint(state.residuals)) + state.xi - prior_mean
+        return field.transposed(state.slope * self.adjoint(state.residuals)) + state.xi - prior_mean
 
     def mode(self, field, xi=None, *, data=None, prior_mean=0.0, tolerance=1e-2, max_newton=_MAX_NEWTON):
         """Minimise the energy; ``tolerance`` is on its change, of which one is one sigma squared over two."""
@@ -297,7 +370,7 @@ def _laplace(problem, field, state, vectors, steps) -> tuple[float, float]:
 def _held_out(problem, field, mode, rng):
     """Chi-square per pixel of a tenth of the pixels, foretold from the others."""
     training, held_out = split_pixels(problem.model, 0.1, rng)
-    state = _Problem(training, problem.scale, problem.turnover).mode(field, mode.xi)
+    state = _Problem(training, problem.scale, problem.turnover, problem.prior).mode(field, mode.xi)
     return held_out_chi2(problem.model, held_out, state.source * problem.scale)
 
 
@@ -311,7 +384,7 @@ def _pair(problem, field, mode, rng):
     """Two draws of opposite perturbations."""
     noise = np.where(problem.used, rng.normal(size=problem.data.shape), 0.0)
     prior = rng.normal(size=problem.shape)
-    right = prior + field.apply(mode.slope * problem.adjoint(noise))
+    right = prior + field.transposed(mode.slope * problem.adjoint(noise))
     step, _ = conjugate_gradients(
         problem.curvature(field, mode.slope), right, tol=0.05, max_iterations=_MAX_CG
     )

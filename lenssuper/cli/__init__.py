@@ -13,12 +13,12 @@ import warnings
 from collections.abc import Sequence
 
 from lenssuper import __version__
-from lenssuper.cli import batch, demo, fit_lens, fit_light, prepare, run, simulate, train_light
+from lenssuper.cli import batch, demo, fit_lens, fit_light, prepare, run, simulate, train, train_light
 from lenssuper.exceptions import LensSuperError
 
 __all__ = ["main"]
 
-_COMMANDS = (demo, simulate, prepare, run, fit_light, fit_lens, batch, train_light)
+_COMMANDS = (demo, simulate, prepare, run, fit_light, fit_lens, batch, train, train_light)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,6 +13,8 @@ from lenssuper.training.losses import (
     by_coverage,
     by_magnification,
 )
+from lenssuper.training.scores import evaluate
+from lenssuper.training.train import Training, checkpoint_path, train
 
 __all__ = [
     "Adversarial",
@@ -25,6 +27,10 @@ __all__ = [
     "Recorrupted",
     "Supervised",
     "TotalVariation",
+    "Training",
     "by_coverage",
     "by_magnification",
+    "checkpoint_path",
+    "evaluate",
+    "train",
 ]

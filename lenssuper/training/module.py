@@ -27,6 +27,7 @@ __all__ = ["Checkpoints", "KeepCheckpoint", "Schedule", "ShowProgress", "Trainin
 
 # Steps in which the rate rises to its largest, and the largest norm of a gradient.
 _WARM_UP, _LARGEST_GRADIENT = 30, 1.0
+_UNCOUNTED = -1
 # Steps with a gradient that is not finite, one after another, that are too many.
 _HOPELESS = 10
 _WEIGHT_DECAY = 1e-4
@@ -86,8 +87,6 @@ class TrainingModule(LightningModule):
         workers: int = 0,
     ) -> None:
         super().__init__()
-        # of few lenses to watch, some processes get none
-        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.network = network
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.best = copy.deepcopy(self.average)
@@ -130,6 +129,8 @@ class TrainingModule(LightningModule):
         size = self.schedule.batch_size
         parts = [list(self._watch[i : i + size]) for i in range(0, len(self._watch), size)]
         own = list(enumerate(parts))[self.global_rank :: self.trainer.world_size]
+        # one without any would not come to where all wait for each other; what it finds is not counted
+        own = own or [(_UNCOUNTED, parts[0])]
         return DataLoader(_Watched(self._watched, own), batch_size=None)
 
     @property
@@ -202,15 +203,16 @@ class TrainingModule(LightningModule):
     def validation_step(self, batch, batch_idx):
         """Predict pixels that are not shown with the average of the weights."""
         number, batch = batch
-        self._checks.append(
-            held_out_chi2(self.average, batch, seed=self.schedule.seed, number=number).double()
-        )
+        if number != _UNCOUNTED:
+            found = held_out_chi2(self.average, batch, seed=self.schedule.seed, number=number)
+            self._checks.append(found.double())
 
     def on_validation_epoch_end(self):
         """Keep the best weights, and stop when nothing gets better."""
         checks = torch.cat(self._checks) if self._checks else torch.zeros(0, dtype=torch.float64)
         self._checks = []
-        sums = torch.stack([checks.sum(), torch.tensor(float(len(checks)))]).to(self.device)
+        sums = torch.tensor([float(checks.sum()), float(len(checks))], dtype=torch.float64)
+        sums = sums.to(self.device)
         total, count = self.trainer.strategy.reduce(sums, reduce_op="sum").tolist()
         score = total / count
         if score < self.best_score:

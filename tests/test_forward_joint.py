@@ -167,6 +167,31 @@ def test_offsets_register_exposures():
     assert 0.8 < right[1].reduced_chi2 < 1.2
 
 
+def test_bands_have_sources_of_their_own_and_offsets():
+    """A band in which all is twice as bright, and whose WCS is off by 0.1"."""
+    rng = np.random.default_rng(6)
+    first, second = expose(rng=rng), expose(rng=rng)
+    second.data *= 2
+    second.uncertainty.array *= 2
+    second.wcs = second.wcs.deepcopy()
+    second.wcs.wcs.crpix += [0.1 / 0.12, 0]
+    resolver = SuperResolver(LENS, 2, solver=SOLVER, source_grid=COARSE, rng=0, **PSF)
+    alone = resolver(first)
+    right = resolver([first, second], offsets=[[0, 0], [0.1, 0]] * u.arcsec)
+    resolver = SuperResolver(LENS, 2, solver=SOLVER, source_grid=COARSE, reference=PLACE, rng=0, **PSF)
+    wrong = resolver([first, second])  # counted from one place on the sky, which the WCS has wrong
+    np.testing.assert_allclose(right[0].source.data, alone.source.data, atol=1e-9)
+    assert 0.8 < right[1].reduced_chi2 < 1.2
+    bright = alone.source.data > 0.3 * alone.source.data.max()
+    ratio = right[1].source.data[bright].sum() / alone.source.data[bright].sum()
+    assert ratio == pytest.approx(2, rel=0.1)
+    assert right[1].log_evidence > wrong[1].log_evidence + 10
+    with pytest.raises(TypeError, match="must be a list"):
+        resolver(first, offsets=[[0, 0]] * u.arcsec)
+    with pytest.raises(ValueError, match="for each of 2 observations"):
+        resolver([first, second], offsets=[[0, 0]] * u.arcsec)
+
+
 def test_errors_say_what_to_do(joint):
     first, second = joint.parts
     with pytest.raises(ValueError, match="at least one"):

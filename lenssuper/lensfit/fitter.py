@@ -274,7 +274,7 @@ class LensFitter:
         front = None
         if foreground is not None:
             front = foreground.with_amplitudes(inversion.others)
-            model += foreground.expected
+            model = np.where(observation.mask, front, model + foreground.expected)
         residuals = np.where(
             observation.mask, np.nan, (observation.data - model) * np.sqrt(observation.weights)
         )

@@ -134,6 +134,11 @@ def test_foreground_is_fitted_with_the_lens(mock, truth):
     np.testing.assert_allclose(fit.foreground.data, light + sky, atol=0.1 * light.max())
     np.testing.assert_allclose(fit.subtracted.data, bright.data - fit.foreground.data)
     assert fit.subtracted.psf is not None
+    corner = bright.copy()
+    corner.mask = np.zeros((28, 28), dtype=bool)
+    corner.mask[:3, :3] = True
+    masked = LensFitter(truth, fixed=FIXED, foreground=0.7 * light, rng=1)(corner)
+    np.testing.assert_array_equal(masked.model.data[:3, :3], masked.foreground.data[:3, :3])
     bright.data = bright.data - 0.7 * light
     left = LensFitter(truth, fixed=FIXED, rng=1)
     with pytest.warns(LensSuperWarning):

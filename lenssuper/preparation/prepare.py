@@ -29,6 +29,8 @@ __all__ = ["prepare"]
 _ARCS_WITHIN = 1.6
 # Share of an object's pixels that has to lie beyond, or it is taken for a piece of the arcs.
 _OUTSIDE = 0.75
+# Noise, in units of the median, that no pixel has: some maps say 1e16 where there is a neighbour.
+_USELESS = 1e4
 
 
 def prepare(
@@ -121,6 +123,7 @@ def prepare(
     if mask is not None:
         ccd.mask = _mask_of(ccd) | _shaped(mask, ccd.shape, "mask").astype(bool)
     _give_noise(ccd, rms, exposure_time, gain, subtract_sky, done)
+    _mask_useless(ccd, done)
     if rescale:  # with the lens galaxy, whose photons are noise too
         ccd = _rescaled(Observation.from_nddata(ccd), done).to_nddata()
     if foreground is not None:
@@ -178,6 +181,18 @@ def _give_noise(ccd, rms, exposure_time, gain, subtract_sky, done):
     ccd.uncertainty = StdDevUncertainty(sigma)
     if exposure_time is not None or gain is not None:
         done.append("added the photon noise of the light to it")
+
+
+def _mask_useless(ccd, done):
+    """Mask the pixels that a noise map marks as not to be used, with a value that is no noise."""
+    sigma = ccd.uncertainty.represent_as(StdDevUncertainty).array
+    used = ~_mask_of(ccd) & np.isfinite(sigma)
+    if not used.any():
+        return
+    useless = used & (sigma > _USELESS * np.median(sigma[used]))
+    if useless.any():
+        ccd.mask = ~used | useless
+        done.append(f"masked {np.count_nonzero(useless)} pixels whose noise is {_USELESS:g} times the usual")
 
 
 def _without_foreground(ccd, foreground, done):

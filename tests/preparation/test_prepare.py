@@ -65,6 +65,15 @@ def test_wrong_noise_map_is_corrected(mock):
     np.testing.assert_allclose(prepare(wrong, rescale=False).uncertainty.array, 1.8 * truth)
 
 
+def test_pixels_of_absurd_noise_are_masked(mock):
+    image = mock.observation.copy()
+    image.uncertainty.array[3:6, 4] = 1e16
+    ready = prepare(image)
+    assert ready.mask[3:6, 4].all()
+    assert ready.mask.sum() == 3
+    assert "3 pixels whose noise" in str(ready.meta["HISTORY"]).replace("\n", "")
+
+
 def test_file_gives_what_memory_gives(mock, tmp_path):
     path = tmp_path / "lens.fits"
     write_observation(Observation.from_nddata(mock.observation, grid=mock.grid), path)

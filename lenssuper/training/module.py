@@ -211,8 +211,7 @@ class TrainingModule(LightningModule):
         """Keep the best weights, and stop when nothing gets better."""
         checks = torch.cat(self._checks) if self._checks else torch.zeros(0, dtype=torch.float64)
         self._checks = []
-        sums = torch.tensor([float(checks.sum()), float(len(checks))], dtype=torch.float64)
-        sums = sums.to(self.device)
+        sums = torch.tensor([float(checks.sum()), float(len(checks))], device=self.device)
         total, count = self.trainer.strategy.reduce(sums, reduce_op="sum").tolist()
         score = total / count
         if score < self.best_score:

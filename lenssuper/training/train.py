@@ -7,6 +7,8 @@ import logging
 import os
 import platform
 import shutil
+import signal
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -212,7 +214,6 @@ def train(
         None if patience is None else check_count(patience, "patience", 1),
     )
     settings = _settings(network, problems, watched, losses, schedule, precision)
-    before = torch.get_rng_state()
     with _quiet():
         trainer = lightning.Trainer(
             accelerator=accelerator,
@@ -251,7 +252,6 @@ def train(
             for layers in module.network.children():
                 layers.compile()
         _fit(trainer, module, str(checkpoint) if going_on else None)
-    torch.set_rng_state(before)
     best = copy.deepcopy(network)
     best.load_state_dict(module.best.state_dict())
     best = best.cpu().eval()
@@ -372,6 +372,8 @@ def _settings(network, problems, watched, losses, schedule, precision):
 
 
 def _fit(trainer, module, checkpoint):
+    before, own = torch.get_rng_state(), threading.current_thread() is threading.main_thread()
+    on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as error:
@@ -379,6 +381,10 @@ def _fit(trainer, module, checkpoint):
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         raise
+    finally:
+        torch.set_rng_state(before)
+        if own and on_interrupt is not None:
+            signal.signal(signal.SIGINT, on_interrupt)  # after one Ctrl-C, Lightning has all others ignored
 
 
 def _versions():

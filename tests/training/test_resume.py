@@ -151,6 +151,27 @@ def test_killed_after_the_file(whole, lenses, tiny, tmp_path, monkeypatch):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["net.md", "net.safetensors"]
 
 
+def test_interrupted_by_hand(whole, lenses, tiny, tmp_path, monkeypatch):
+    """Ctrl-C is what it always is, and the next one too."""
+    from lenssuper.training import module
+
+    output, handler = tmp_path / "net.safetensors", signal.getsignal(signal.SIGINT)
+
+    def interrupted(*args):
+        signal.raise_signal(signal.SIGINT)
+
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    with monkeypatch.context() as patch:
+        patch.setattr(module.TrainingModule, "on_validation_epoch_end", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny.network(), lenses, output=output, **OPTIONS)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert torch.equal(torch.get_rng_state(), state)
+    train(tiny.network(), lenses, output=output, resume=True, **OPTIONS)
+    assert output.read_bytes() == whole.read_bytes()
+
+
 def test_time_is_over(whole, lenses, tiny, tmp_path):
     output = tmp_path / "net.safetensors"
     steps = []

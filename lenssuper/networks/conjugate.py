@@ -40,7 +40,7 @@ def conjugate_gradients(
     Tensor, shape (n, ny, nx)
     """
     # in units of its length, as squares of large numbers would overflow float32
-    unit = _dot(right, right).sqrt() + _TINY
+    unit = (_dot(right, right) + _TINY).sqrt()
     right = right / unit
     x = right * 0.0 if start is None else start / unit
     residual = right if start is None else right - matrix(x)

@@ -50,7 +50,8 @@ class Features:
             weight = problem.adjoint(problem.forward(ones)).clamp(min=0)
             projected = problem.adjoint(problem.white)
             return cls(
-                back_projection=projected / (weight + 1e-3 * weight.amax((-2, -1), keepdim=True)),
+                back_projection=projected
+                / (weight + 1e-3 * weight.amax((-2, -1), keepdim=True).clamp(min=1e-12)),
                 weight=weight,
                 significance=projected / (weight + 1).sqrt(),
                 coverage=problem.coverage().clamp(min=0),

@@ -25,6 +25,8 @@ CHANNELS = 6
 _SHARPNESS = 200.0
 # The least standard deviation of a source, in units of the problem's scale, where there is but noise
 _FAINTEST = 0.03
+# Waves come and go under the PSF: of the row sums of B'B, which are those of a flat source, they have a part
+_SEEN = 0.03
 
 
 class LinearSolution(nn.Module):
@@ -78,7 +80,7 @@ class LinearSolution(nn.Module):
         with torch.autocast(problem.white.device.type, enabled=False):
             strength = self.strength(problem)
             amplitude = self.field.amplitude(problem.source_shape[1:])
-            octaves = self.preconditioner.prepare(strength**2 * weight, amplitude)
+            octaves = self.preconditioner.prepare(_SEEN * strength**2 * weight, amplitude)
 
             def prior(x):
                 return strength * self.field(x, amplitude)

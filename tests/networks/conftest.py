@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from lenssuper import ForwardModel, ForwardModelBatch, Observation, PixelGrid
+from lenssuper import SIE, ExternalShear, ForwardModel, ForwardModelBatch, Observation, PixelGrid
 from lenssuper.networks import Problem
 from lenssuper.simulate import random_mock
+from lenssuper.sourcegrid import square_source_grid
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +20,10 @@ def observed():
     """Observations with their lenses; in the first, some pixels are masked."""
     found = []
     for seed in range(3):
-        mock = random_mock(seed, shape=(24, 24))
+        # small enough for their rings to be in the field
+        lens = SIE(theta_E=(0.5 + 0.06 * seed) * u.arcsec, q=0.9 - 0.1 * seed, phi=50 * seed * u.deg)
+        lens += ExternalShear(gamma1=0.03, gamma2=-0.02 * seed)
+        mock = random_mock(seed, shape=(24, 24), lens=lens)
         data = mock.observation.copy()
         data.mask = np.zeros(data.shape, dtype=bool)
         data.mask[3:6, 10:14] = seed == 0
@@ -59,3 +63,15 @@ def sources():
         return torch.rand(problem.source_shape, generator=torch.Generator().manual_seed(seed))
 
     return made
+
+
+@pytest.fixture(scope="session")
+def usual_problem():
+    """Two lenses as they are simulated by default, on 64 x 64 source pixels."""
+    models = []
+    for seed in range(2):
+        mock = random_mock(seed)
+        observation = Observation.from_nddata(mock.observation)
+        grid = square_source_grid(observation, mock.lens, 2, 64)
+        models.append(ForwardModel(observation, mock.lens, source_grid=grid))
+    return Problem.of(ForwardModelBatch(models))

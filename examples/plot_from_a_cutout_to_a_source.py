@@ -42,7 +42,7 @@ galaxy = ClumpySpiral(
     0.18 * u.arcsec, q=0.7, phi=110 * u.deg, x=x + 0.12 * u.arcsec, y=y - 0.05 * u.arcsec, clumps=10, rng=5
 )
 light = SersicSource(0.35 * u.arcsec, 3.5, q=0.8, phi=35 * u.deg, x=x, y=y, amplitude=0.4)
-light += SersicSource(0.25 * u.arcsec, 1, q=0.5, x=1.35 * u.arcsec, y=1.2 * u.arcsec, amplitude=0.25)
+light += SersicSource(0.2 * u.arcsec, 1, q=0.5, x=1.55 * u.arcsec, y=1.3 * u.arcsec, amplitude=0.25)
 light += SersicSource(0.4 * u.arcsec, 1, q=0.7, x=-2.6 * u.arcsec, y=-2.4 * u.arcsec, amplitude=0.15)
 stars = [(3.12, 3.41), (3.43, -2.72), (-3.62, 3.31), (0.94, -3.63), (2.77, 0.08), (-4.13, 0.44)]
 stars += [(1.64, -1.27), (-1.71, 3.98), (0.86, 3.93), (-0.95, -4.21), (4.23, 1.52), (-0.59, -1.93)]

@@ -176,7 +176,7 @@ def test_run_writes_a_result_and_a_picture(run, stand_in, tmp_path, capsys, inpu
     assert result.lens == LensModel.read(inputs / "lens.json")
     assert (tmp_path / "ring_lenssuper.png").read_bytes().startswith(b"\x89PNG")
     solver = stand_in.calls[0][0]
-    assert (solver.factor, solver.options) == (3, {"rng": 4, "progress": None})
+    assert (solver.factor, solver.options["rng"], solver.options["progress"]) == (3, 4, None)
     out, err = capsys.readouterr()
     assert f"reduced {result.reduced_chi2:.3f}" in out
     assert "ring_lenssuper.fits" in out
@@ -261,6 +261,13 @@ def test_run_uses_an_annulus(run, inputs, tmp_path):
 def test_run_scales_the_noise(run, inputs):
     _, solved = run("--noise-scale", "0.5")
     np.testing.assert_allclose(solved.sigma, 0.5 * read_observation(inputs / "ring.fits").sigma)
+
+
+def test_run_passes_on_how_the_noise_is_correlated(run, stand_in):
+    run()
+    assert stand_in.calls[-1][0].options["noise_correlation"] is None
+    run("--noise-correlation", "1.5", "--overwrite")
+    assert stand_in.calls[-1][0].options["noise_correlation"] == 1.5
 
 
 def test_run_reads_coolest(run, tmp_path, stand_in):

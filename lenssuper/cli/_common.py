@@ -184,7 +184,14 @@ def super_resolve(options: argparse.Namespace, lens: LensModel, observation: Obs
     from lenssuper.superresolver import SuperResolver
 
     progress = False if options.quiet else None  # None shows a bar on a terminal
-    return SuperResolver(lens, factor=options.factor, rng=options.seed, progress=progress)(observation)
+    resolver = SuperResolver(
+        lens,
+        options.factor,
+        noise_correlation=getattr(options, "noise_correlation", None),
+        rng=options.seed,
+        progress=progress,
+    )
+    return resolver(observation)
 
 
 def write_png(result: SuperResolution | LensFit, path: Path, *, overwrite: bool) -> None:

@@ -40,6 +40,12 @@ def add(commands) -> None:
     )
     add_factor(parser)
     parser.add_argument("--seed", type=natural, help="the same seed gives the same result")
+    parser.add_argument(
+        "--noise-correlation",
+        type=float,
+        metavar="X",
+        help="fit with X times the variance, for noise that pixels share (default: measured in the sky)",
+    )
     _add_output(parser.add_argument_group("output"))
     add_psf(parser.add_argument_group("point spread function"))
     add_data(parser.add_argument_group("data"))

@@ -45,9 +45,12 @@ def methods() -> dict[str, Callable[[], solvers.Solver] | None]:
         "positive": lambda: solvers.Positive(),
         "tv": lambda: solvers.Positive(solvers.TotalVariation()),
         "lognormal": lambda: solvers.LogNormal(),
+        "network": lambda: solvers.NetworkSolver.pretrained("hst"),
+        "network_refined": lambda: solvers.NetworkSolver.pretrained("hst", refine=True),
     }
     needs = dict.fromkeys(("gradient", "gradient64", "curvature", "curvature64", "matern"), "Gaussian")
     needs |= dict.fromkeys(("positive", "tv"), "Positive")
+    needs |= dict.fromkeys(("network", "network_refined"), "NetworkSolver")
     return {name: make for name, make in made.items() if hasattr(solvers, needs.get(name, "LogNormal"))}
 
 

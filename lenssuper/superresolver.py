@@ -152,16 +152,12 @@ class SuperResolver:
         ValueError
             If there is no network of that name, or it was trained for another factor.
         """
-        from lenssuper.networks.pretrained import path_of
-        from lenssuper.networks.weights import read_card
-
-        path = path_of(name)
-        trained = read_card(path)["data"]["factor"]
-        if check_count(factor, "factor", 1) != trained:
-            raise ValueError(f"factor must be {trained}, for which {name!r} was trained; got {factor}")
         from lenssuper.solvers import NetworkSolver
 
-        return cls(lens, factor, solver=NetworkSolver.read(path, refine=refine), **options)
+        factor = check_count(factor, "factor", 1)
+        return cls(
+            lens, factor, solver=NetworkSolver.pretrained(name, factor=factor, refine=refine), **options
+        )
 
     def fit(self, observations: Iterable, **options) -> SuperResolver:
         """

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lenssuper.observation import Observation
     from lenssuper.result import SuperResolution
     from lenssuper.simulate import MockLens
+    from lenssuper.solvers import Solver
 
 _DPI = 150
 
@@ -179,6 +180,34 @@ def say(options: argparse.Namespace, text: str) -> None:
         print(text, flush=True)
 
 
+def add_network(group) -> None:
+    """Add the options that let a network do the work."""
+    group.add_argument(
+        "--network",
+        metavar="NAME|FILE",
+        help="find the source with a network that comes with lenssuper (hst, jwst, euclid), or one of "
+        "lenssuper train (FILE.safetensors), in milliseconds; by default with a log-normal prior, in seconds",
+    )
+    group.add_argument(
+        "--refine",
+        action="store_true",
+        help="go on from what the network expects, with each observation alone",
+    )
+
+
+def solver_of(options: argparse.Namespace) -> Solver | None:
+    """Give the solver that `add_network`'s options ask for; None for the default, or where there are none."""
+    if getattr(options, "network", None) is None:
+        if getattr(options, "refine", False):
+            raise ValueError("--refine is for what a network expects; add --network")
+        return None
+    from lenssuper.solvers import NetworkSolver
+
+    if options.network.endswith(".safetensors"):
+        return NetworkSolver.read(options.network, refine=options.refine)
+    return NetworkSolver.pretrained(options.network, factor=options.factor, refine=options.refine)
+
+
 def super_resolve(options: argparse.Namespace, lens: LensModel, observation: Observation) -> SuperResolution:
     """Call `~lenssuper.SuperResolver` with the options of the command line."""
     from lenssuper.superresolver import SuperResolver
@@ -187,6 +216,7 @@ def super_resolve(options: argparse.Namespace, lens: LensModel, observation: Obs
     resolver = SuperResolver(
         lens,
         options.factor,
+        solver=solver_of(options),
         noise_correlation=getattr(options, "noise_correlation", None),
         rng=options.seed,
         progress=progress,

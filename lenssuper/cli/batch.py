@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lenssuper.cli._common import add_factor, natural, new_command, positive, say
+from lenssuper.cli._common import (
+    add_factor,
+    add_network,
+    natural,
+    new_command,
+    positive,
+    say,
+    solver_of,
+)
 
 __all__ = ["add"]
 
@@ -27,6 +35,7 @@ def add(commands) -> None:
         help="directory of the results; what an earlier run left there is not done again",
     )
     add_factor(parser)
+    add_network(parser)
     parser.add_argument("--seed", type=natural, default=0, help="the same seed gives the same results")
     parser.add_argument("--no-pictures", action="store_true", help="draw nothing")
     parser.add_argument("--retry-failed", action="store_true", help="try again what failed in an earlier run")
@@ -53,6 +62,7 @@ def _run(options: argparse.Namespace) -> None:
         options.catalogue,
         options.output,
         factor=options.factor,
+        solver=solver_of(options),
         workers=options.workers,
         scheduler=options.scheduler,
         shard=options.shard,

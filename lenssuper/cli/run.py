@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lenssuper.cli._common import (
     add_factor,
+    add_network,
     add_observation,
     add_overwrite,
     add_psf,
@@ -39,6 +40,7 @@ def add(commands) -> None:
         help="lens model, as lenssuper writes it or in a COOLEST template",
     )
     add_factor(parser)
+    add_network(parser)
     parser.add_argument("--seed", type=natural, help="the same seed gives the same result")
     parser.add_argument(
         "--noise-correlation",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -54,6 +55,18 @@ class SourceNetwork(nn.Module, ABC):
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """Arguments that make a network of the same shape; what JSON can hold."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digits that are others for other weights."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.state_dict().items()):
+            digest.update(name.encode() + value.detach().cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def __repr__(self) -> str:
+        weights = sum(value.numel() for value in self.parameters())
+        return f"<{self.architecture}: {weights} weights, {self.fingerprint}>"
 
     @abstractmethod
     def stages(self, problem: Problem) -> list[Tensor]:

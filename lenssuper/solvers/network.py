@@ -16,8 +16,9 @@ from torch import Tensor
 from lenssuper.exceptions import LensSuperError
 from lenssuper.forward_batch import ForwardModelBatch
 from lenssuper.networks.base import SourceNetwork
+from lenssuper.networks.pretrained import path_of
 from lenssuper.networks.problem import Problem
-from lenssuper.networks.weights import read_network
+from lenssuper.networks.weights import read_card, read_network
 from lenssuper.solvers.base import Posterior, Solver
 from lenssuper.solvers.heldout import held_out_chi2, split_pixels
 from lenssuper.solvers.lognormal import FieldPrior, LogNormal
@@ -118,6 +119,31 @@ class NetworkSolver(Solver):
         """
         return cls(read_network(path), **options)
 
+    @classmethod
+    def pretrained(cls, name: str, *, factor: int = 2, **options) -> NetworkSolver:
+        """
+        Take a network that comes with the package.
+
+        Parameters
+        ----------
+        name : {"hst", "jwst", "euclid"}
+            Whose sampling and PSFs it was trained on.
+        factor : int, optional
+            Number of fine pixels along the side of an observed one, for a check.
+        **options
+            As for the class.
+
+        Raises
+        ------
+        ValueError
+            If there is none of that name, or it was trained for another factor.
+        """
+        path = path_of(name)
+        trained = read_card(path)["data"]["factor"]
+        if factor != trained:
+            raise ValueError(f"factor must be {trained}, for which {name!r} was trained; got {factor}")
+        return cls.read(path, **options)
+
     def with_network(self, network: SourceNetwork) -> NetworkSolver:
         """Give a solver of the same settings with another network, e.g. one that has been trained."""
         return NetworkSolver(network, refine=self.refine, n_draws=self.n_draws, device=self.device)
@@ -134,6 +160,7 @@ class NetworkSolver(Solver):
         if self.refine:
             refined, refined_score = self._refined(model, training, held_out, rng, report)
             if refined_score <= score:
+                report(1.0, "done")
                 return replace(refined, held_out_chi2=refined_score, log_evidence=np.nan)
         report(0.95 if self.refine else 0.3, "observing again for the error bars")
         errors, modes = _observed_again(self.network, model, source, self.n_draws, rng)
@@ -200,7 +227,7 @@ class NetworkSolver(Solver):
 
 def _answer(network: SourceNetwork, problem: Problem) -> Tensor:
     with torch.no_grad():
-        sources = network(problem)
+        sources = network(problem).detach()
     if not torch.isfinite(sources).all():
         raise LensSuperError(
             "the network's answer is not finite: the data, or its weights, are far from what it was made for"

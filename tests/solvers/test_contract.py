@@ -13,7 +13,6 @@ from astropy.nddata import StdDevUncertainty
 
 from lenssuper import ForwardModel, PixelGrid
 from lenssuper import solvers as room
-from lenssuper.networks import Unrolled
 from lenssuper.simulate import SersicSource, mock_lens, random_mock
 from lenssuper.solvers import (
     CurvaturePrior,
@@ -41,10 +40,10 @@ SOLVERS = {
     "positive, squared gradient": Positive(SquaredGradient(), max_evaluations=6, n_draws=8),
     "positive, total variation": Positive(TotalVariation(), max_evaluations=6, n_draws=8),
     "Sersics": Sersics(),
-    # a network that has learned nothing is still a solver
-    "network": NetworkSolver(Unrolled(widths=(8, 8)), n_draws=8),
+    "network": NetworkSolver.pretrained("hst", n_draws=8),
+    "network, refined": NetworkSolver.pretrained("hst", n_draws=8, refine=True),
 }
-POSITIVE = {"log-normal", "network", "Sersics", *(name for name in SOLVERS if name.startswith("positive"))}
+POSITIVE = {"log-normal", "Sersics", *(name for name in SOLVERS if name.startswith(("positive", "network")))}
 WITH_EVIDENCE = {"gradient", "curvature", "Matern", "matrix-free", "log-normal", "Sersics"}
 SHAPE = (23, 24)
 

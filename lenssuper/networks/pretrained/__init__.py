@@ -5,12 +5,14 @@ from __future__ import annotations
 from importlib.resources import as_file, files
 from pathlib import Path
 
-__all__ = ["names", "path_of"]
+__all__ = ["NAMES", "path_of"]
 
+# One network for all: it was trained on the sampling and the PSFs of each, as the operators that it is given
+# tell it of both.
+_FILES = {"euclid": "space", "hst": "space", "jwst": "space"}
 
-def names() -> list[str]:
-    """Give the names of the networks that come with the package."""
-    return sorted(file.name[: -len(".safetensors")] for file in _room() if file.name.endswith(".safetensors"))
+NAMES = tuple(_FILES)
+"""What `path_of` knows."""
 
 
 def path_of(name: str) -> Path:
@@ -22,11 +24,7 @@ def path_of(name: str) -> Path:
     ValueError
         If there is none of that name.
     """
-    if name not in names():
-        raise ValueError(f"name must be one of {', '.join(names())}; got {name!r}")
-    with as_file(files(__name__) / f"{name}.safetensors") as path:
+    if name not in _FILES:
+        raise ValueError(f"name must be one of {', '.join(NAMES)}; got {name!r}")
+    with as_file(files(__name__) / f"{_FILES[name]}.safetensors") as path:
         return path
-
-
-def _room():
-    return files(__name__).iterdir()

@@ -1,0 +1,216 @@
+"""Networks as solvers: batches, refinement, error bars, and what comes with the package."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lenssuper import ForwardModel, PixelGrid, SuperResolver
+from lenssuper.exceptions import FileFormatError, LensSuperError
+from lenssuper.networks import Problem, SourceNetwork, Unrolled
+from lenssuper.networks.pretrained import NAMES, path_of
+from lenssuper.networks.weights import read_card, read_network
+from lenssuper.simulate import random_mock
+from lenssuper.solvers import LogNormal, NetworkSolver
+from lenssuper.solvers._numerics import ModulatedField, StationaryField
+from lenssuper.solvers.lognormal import FieldPrior, _peak
+from lenssuper.solvers.network import _problem
+
+
+@pytest.fixture(scope="module")
+def mock():
+    return random_mock(3, shape=(32, 34), peak_snr=(40, 40))
+
+
+@pytest.fixture(scope="module")
+def model(mock):
+    grid = PixelGrid((40, 48), mock.grid.pixel_scale / 3, reference=mock.grid.reference)
+    return ForwardModel(mock.observation, mock.lens, source_grid=grid)
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return Unrolled(n_stages=2, widths=(8, 8))
+
+
+class Fixed(SourceNetwork):
+    """Answers with the same source whatever is asked."""
+
+    architecture = "fixed"
+    config: dict = {}  # noqa: RUF012
+
+    def __init__(self, source):
+        super().__init__()
+        self.source = nn.Parameter(torch.as_tensor(source, dtype=torch.float32))
+
+    def stages(self, problem):
+        return [self.source.expand(len(problem), -1, -1)]
+
+
+class TestBatches:
+    def test_many_at_once_are_what_each_is_alone(self, network, model):
+        other = random_mock(4, shape=(32, 34))
+        others = [
+            model,
+            ForwardModel(other.observation, other.lens, source_grid=model.source_grid),
+            ForwardModel(other.observation, other.lens),  # of another shape
+        ]
+        solver = NetworkSolver(network)
+        together = solver.sources(others)
+        for each, source in zip(others, together, strict=True):
+            assert source.shape == each.in_shape
+            alone = solver.sources([each])[0]
+            # in single precision, whose rounding conjugate gradients amplify; neighbours would differ by 1
+            np.testing.assert_allclose(source, alone, rtol=0, atol=0.01 * alone.max())
+
+    def test_none(self, network):
+        assert NetworkSolver(network).sources([]) == []
+
+    def test_one_model_stands_for_many(self, network, model):
+        """The repeated model of the draws is the model itself."""
+        source = torch.rand(3, *model.in_shape)
+        problem = _problem(model, 3, "cpu")
+        expected = model.whiten(float(problem.scale[0]) * model.forward(source.numpy().astype(float)))
+        np.testing.assert_allclose(
+            problem.forward(source).numpy(), expected, rtol=0, atol=1e-4 * expected.max()
+        )
+
+
+class TestErrorBars:
+    def test_of_a_network_that_never_listens(self, model):
+        """It answers s whatever is turned: its errors are s against itself turned, and no data count."""
+        rng = np.random.default_rng(0)
+        source = rng.random(model.in_shape)
+        scale = float(_problem(model, 1, "cpu").scale)
+        posterior = NetworkSolver(Fixed(source), n_draws=6).solve(model, rng=1)
+        np.testing.assert_allclose(posterior.mean, scale * source, rtol=1e-6)
+        ways = [source[::-1, ::-1], source[:, ::-1], source[::-1]]  # half a turn, mirrored, both
+        errors = 1.5 * np.array([each - source for each in ways])
+        np.testing.assert_allclose(posterior.std, scale * np.sqrt((errors**2).mean(0)), rtol=1e-5)
+        expected = scale * np.maximum(source - errors, 0)
+        np.testing.assert_allclose(posterior.draws[:3], expected, rtol=1e-5, atol=1e-6 * scale)
+        # no mode is measured; the estimate has the noise of a few random products
+        assert posterior.effective_modes < 0.2 * model.data.size
+
+    def test_modes_are_the_trace_of_the_derivative(self, network, model):
+        """Against the derivative itself, pixel by pixel, at the network's own answer."""
+        problem = _problem(model, 1, "cpu")
+        with torch.no_grad():
+            again = problem.with_white(problem.forward(network.eval()(problem)))
+        pixels = np.random.default_rng(0).choice(model.data.size, size=60, replace=False)
+        slopes = []
+        for pixel in pixels:
+            step = torch.zeros(model.data.size)
+            step[pixel] = 1.0
+            step = step.reshape(1, *model.out_shape)
+            with torch.no_grad():
+                up, down = (
+                    problem.forward(network(again.with_white(again.white + sign * step))) for sign in (1, -1)
+                )
+            slopes.append(float((up - down).flatten()[pixel]) / 2)
+        trace = model.data.size * np.mean(slopes)
+        found = NetworkSolver(network, n_draws=32).solve(model, rng=1).effective_modes
+        error = model.data.size * np.std(slopes) / np.sqrt(len(slopes))
+        assert found == pytest.approx(trace, abs=4 * error + 0.15 * trace)
+
+
+class TestRefinement:
+    def test_a_prior_that_knows_nothing_is_the_log_normal(self, model):
+        """With the default's own maps, refinement is the default."""
+        ours = LogNormal(max_evaluations=4, n_draws=2)
+        maps = FieldPrior(np.full(model.in_shape, -5.0), np.ones(model.in_shape))
+        found, expected = ours.solve_with(maps, model, _peak(model), rng=1), ours.solve(model, rng=1)
+        np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-9)
+        assert found.log_evidence == pytest.approx(expected.log_evidence)
+
+    def test_modulated_field_and_its_transpose(self):
+        rng = np.random.default_rng(0)
+        field = ModulatedField(
+            StationaryField((9, 12), length=4, slope=3, std=2), rng.uniform(0.5, 2, (9, 12))
+        )
+        x, y = rng.normal(size=(2, 9, 12))
+        assert np.vdot(field.apply(x), y) == pytest.approx(np.vdot(x, field.transposed(y)))
+        np.testing.assert_allclose(field.invert(field.apply(x)), x, atol=1e-9)
+
+    def test_keeps_what_foretells_better(self, mock, model):
+        """From a wrong answer it goes away; a right one, of a network that knows the truth, it keeps."""
+        truth = mock.source_image(model.source_grid)
+        scale = float(_problem(model, 1, "cpu").scale)
+        wrong = NetworkSolver(Fixed(np.full(model.in_shape, 0.05)), refine=True, n_draws=2)
+        refined = wrong.solve(model, rng=1)
+        assert refined.hyperparameters["refined"] == 1
+        assert np.corrcoef(refined.mean.ravel(), truth.ravel())[0, 1] > 0.9
+        right = NetworkSolver(Fixed(truth / scale), refine=True, n_draws=2)
+        assert model.chi2(right.solve(model, rng=1).mean) < 1.1 * model.chi2(truth)
+
+    def test_gives_no_evidence(self, network, model):
+        """Its prior has seen the data."""
+        assert np.isnan(NetworkSolver(network, refine=True, n_draws=2).solve(model, rng=1).log_evidence)
+
+
+class TestPretrained:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_comes_with_the_package(self, name):
+        assert path_of(name).stat().st_size < 3e6
+        card = read_card(path_of(name))
+        assert {"data", "loss", "training", "versions", "scores"} <= card.keys()
+        assert path_of(name).with_suffix(".md").is_file()
+
+    def test_beats_interpolation(self, mock):
+        result = SuperResolver.from_pretrained("hst", mock.lens, rng=1)(mock.observation)
+        truth = mock.image()
+        coarse = np.kron(mock.observation.data, np.ones((2, 2)))
+        gain = np.mean((coarse - truth) ** 2) / np.mean((result.image.data - truth) ** 2)
+        assert gain > 4
+        assert 0.85 < result.reduced_chi2 < 1.15
+
+    def test_other_names_and_factors(self, mock):
+        with pytest.raises(ValueError, match="euclid, hst, jwst; got 'gemini'"):
+            SuperResolver.from_pretrained("gemini", mock.lens)
+        with pytest.raises(ValueError, match="factor must be 2, for which 'hst' was trained; got 3"):
+            SuperResolver.from_pretrained("hst", mock.lens, factor=3)
+
+    def test_fingerprint_tells_weights_apart(self):
+        network = read_network(path_of("hst"))
+        before = network.fingerprint
+        assert before in repr(network)
+        with torch.no_grad():
+            next(network.parameters()).add_(1e-6)
+        assert network.fingerprint != before
+
+
+class TestBadInput:
+    def test_no_network(self):
+        with pytest.raises(TypeError, match="network must be a SourceNetwork"):
+            NetworkSolver("hst")
+
+    @pytest.mark.parametrize("n", [0, 3])
+    def test_number_of_draws(self, network, n):
+        with pytest.raises(ValueError, match="n_draws must be even and at least 2"):
+            NetworkSolver(network, n_draws=n)
+
+    def test_file_that_is_none(self, tmp_path):
+        path = tmp_path / "net.safetensors"
+        path.write_bytes(b"not weights at all")
+        with pytest.raises(FileFormatError, match=r"net\.safetensors"):
+            NetworkSolver.read(path)
+
+    def test_answer_that_is_not_finite(self, model):
+        with pytest.raises(LensSuperError, match="not finite"):
+            NetworkSolver(Fixed(np.full(model.in_shape, np.inf))).solve(model)
+
+    def test_training_needs_a_network(self, mock):
+        with pytest.raises(TypeError, match="solver must be a NetworkSolver"):
+            SuperResolver(mock.lens).fit([mock.observation])
+
+
+def test_problem_of_a_batch_and_of_a_model_agree(model):
+    from lenssuper import ForwardModelBatch
+
+    source = torch.rand(1, *model.in_shape)
+    one, many = _problem(model, 1, "cpu"), Problem.of(ForwardModelBatch([model]))
+    np.testing.assert_allclose(one.forward(source), many.forward(source), rtol=0, atol=1e-3)
+    np.testing.assert_allclose(one.scale, many.scale)

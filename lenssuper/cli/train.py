@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import operator
 import shlex
+from collections.abc import Collection
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,8 +50,10 @@ def add(commands) -> None:
     parser.add_argument(
         "data",
         type=Path,
+        nargs="+",
         metavar="DIR",
-        help="what lenssuper simulate wrote (its training set), or FITS files with a lens beside each",
+        help="what lenssuper simulate wrote (its training set), or FITS files with a lens beside each; "
+        "several are joined",
     )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="NET.safetensors", help="file of weights to write"
@@ -90,7 +95,7 @@ def _add_training(group) -> None:
         "--batch", type=positive, default=4, help="lenses a step, on each device (default: %(default)s)"
     )
     group.add_argument(
-        "--lr", type=_rate, default=2e-3, help="the largest learning rate (default: %(default)s)"
+        "--lr", type=_rate, default=1e-3, help="the largest learning rate (default: %(default)s)"
     )
     group.add_argument("--seed", type=natural, default=0, help="the same seed gives the same weights")
     group.add_argument(
@@ -208,17 +213,26 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _read(options) -> tuple[LensDataset, LensDataset | None]:
+    """Lenses to train on, and to look at: all parts of that name, or none."""
+    data = reduce(operator.add, [_part(path, "train") for path in options.data])
+    if options.validation is not None:
+        return data, _part(options.validation, "validation")
+    divided = [path for path in options.data if "validation" in _parts(path)]
+    return data, reduce(operator.add, [_part(path, "validation") for path in divided]) if divided else None
+
+
+def _part(path: Path, name: str) -> LensDataset:
+    """Part of a set that is divided, all of another."""
     from lenssuper.simulate import read_dataset
+
+    return read_dataset(path, name if name in _parts(path) else None)
+
+
+def _parts(path: Path) -> Collection[str]:
     from lenssuper.simulate.dataset import read_settings
 
-    content = read_settings(options.data) if options.data.is_dir() else None
-    parts = {} if content is None else content["splits"]
-    data = read_dataset(options.data, "train" if "train" in parts else None)
-    if options.validation is not None:
-        other = read_settings(options.validation) if options.validation.is_dir() else None
-        divided = other is not None and "validation" in other["splits"]
-        return data, read_dataset(options.validation, "validation" if divided else None)
-    return data, read_dataset(options.data, "validation") if "validation" in parts else None
+    content = read_settings(path) if path.is_dir() else None
+    return () if content is None else content["splits"]
 
 
 def _network(options) -> SourceNetwork:
@@ -245,7 +259,7 @@ def _losses(options) -> list[Loss]:
 
 def _command(options: argparse.Namespace) -> str:
     """What makes the same weights again from the same data."""
-    words = ["lenssuper", "train", options.data.name, "--output", options.output.name]
+    words = ["lenssuper", "train", *(path.name for path in options.data), "--output", options.output.name]
     if options.validation is not None:
         words += ["--validation", options.validation.name]
     words += ["--start", options.start.name] if options.start else ["--network", options.network]
@@ -261,4 +275,4 @@ def _command(options: argparse.Namespace) -> str:
 
 def _described(options, data: LensDataset) -> dict:
     settings = {f"simulated with {name}": value for name, value in data.settings.items()}
-    return {"set": options.data.name, **settings}
+    return {"set": ", ".join(path.name for path in options.data), **settings}

@@ -33,7 +33,8 @@ class LensDataset(Sequence):
     A sequence of lenses that stay in their files until they are asked for.
 
     Made by `read_dataset`. ``dataset[3]`` reads one lens; ``dataset[10:20]``, ``dataset[[4, 7, 1]]`` and a
-    mask of booleans give data sets that read nothing. It can be sent to other processes.
+    mask of booleans give data sets that read nothing, and so does ``+`` of two. It can be sent to other
+    processes.
 
     Attributes
     ----------
@@ -63,6 +64,13 @@ class LensDataset(Sequence):
         if isinstance(item, Sequence | np.ndarray) and not isinstance(item, str) and np.ndim(item) == 1:
             return LensDataset(self.path, [self._members[i] for i in self._places(item)], self.settings)
         return self._members[self._place(item)].read()
+
+    def __add__(self, other: LensDataset) -> LensDataset:
+        """Give the lenses of both, one set after the other, with the settings that they share."""
+        if not isinstance(other, LensDataset):
+            return NotImplemented
+        shared = {k: v for k, v in self.settings.items() if k in other.settings and other.settings[k] == v}
+        return LensDataset(self.path, [*self._members, *other._members], shared)
 
     def __repr__(self) -> str:
         return f"LensDataset({str(self.path)!r}): {len(self)} lenses"

@@ -63,6 +63,16 @@ class TestSequence:
         assert dataset[[]].names == []
         assert dataset.shapes == [(16, 20)] * 10
 
+    def test_sum(self, simulated):
+        first, second = read_dataset(simulated, "train"), read_dataset(simulated, "test")
+        both = first + second
+        assert both.names == first.names + second.names
+        assert both.settings == first.settings
+        last = both[-1].observation.data
+        np.testing.assert_array_equal(last, second[-1].observation.data)
+        with pytest.raises(TypeError):
+            _ = first + [1]  # noqa: RUF005
+
     def test_bad_places(self, simulated):
         dataset = read_dataset(simulated)
         with pytest.raises(IndexError, match="below 10"):

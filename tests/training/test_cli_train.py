@@ -64,7 +64,7 @@ def test_a_simulated_set(mocks, start, tmp_path, capsys):
     assert card["data"]["set"] == "mocks"
     assert card["command"] == (
         "lenssuper train mocks --output net.safetensors --start small.safetensors --loss split=2 "
-        "--loss tv=0.001 --weighting coverage --steps 2 --batch 1 --lr 0.002 --seed 0 --check-every 2 "
+        "--loss tv=0.001 --weighting coverage --steps 2 --batch 1 --lr 0.001 --seed 0 --check-every 2 "
         "--patience 20 --factor 2 --source-pixels 32 --devices 1 --precision 32-true"
     )
     assert isinstance(read_network(output), Unrolled)
@@ -81,6 +81,16 @@ def test_observed_lenses(cutouts, mocks, start, tmp_path, capsys):
     assert capsys.readouterr().out == ""
     card = read_card(output)
     assert (card["data"]["lenses"], card["data"]["validation lenses"]) == (3, 2)
+
+
+def test_several_directories(mocks, cutouts, start, tmp_path):
+    output = tmp_path / "net.safetensors"
+    assert train(mocks, cutouts, "--output", output, "--start", start) == 0
+    card = read_card(output)
+    assert card["data"]["set"] == f"{mocks.name}, {cutouts.name}"
+    assert card["data"]["lenses"] == 2 + 3
+    assert card["data"]["validation lenses"] == 2
+    assert card["command"].startswith(f"lenssuper train {mocks.name} {cutouts.name} --output")
 
 
 def test_stopped_and_gone_on_with(cutouts, start, tmp_path, capsys):

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import copy
-import logging
 import os
 import platform
 import shutil
-import signal
-import threading
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +20,7 @@ from lenssuper.exceptions import LensSuperError
 from lenssuper.grid import PixelGrid, check_count
 from lenssuper.networks.base import SourceNetwork
 from lenssuper.networks.weights import card_path, write_network
+from lenssuper.training._lightning import fit, lightning_or_error, quiet
 from lenssuper.training.data import LensProblems, split_off
 from lenssuper.training.losses import Loss, PixelSplitting
 from lenssuper.training.scores import evaluate
@@ -43,15 +39,6 @@ _IN_CARD = (
     "patience",
     "precision",
     "processes",
-)
-
-# What Lightning warns of that is as it should be here, and what it does itself that torch warns of.
-_ADVICE = (
-    ".*does not have many workers",
-    ".*in eval mode",
-    ".*available but not used",
-    ".*LeafSpec",
-    ".*is zero",
 )
 
 
@@ -93,7 +80,7 @@ def train(
     output: str | os.PathLike | None = None,
     steps: int = 2000,
     batch_size: int = 4,
-    learning_rate: float = 2e-3,
+    learning_rate: float = 1e-3,
     seed: int = 0,
     factor: int = 2,
     source_pixels: int = 128,
@@ -186,7 +173,7 @@ def train(
     The weights that are kept are averages over about the last hundred steps (Polyak & Juditsky 1992, SIAM J.
     Control Optim. 30, 838), those of the check with the least held-out chi-square.
     """
-    lightning = _lightning()
+    lightning = lightning_or_error()
     _check_arguments(network, precision, output, compiled)
     losses = [PixelSplitting()] if losses is None else list(losses)
     _check_losses(losses)
@@ -214,7 +201,7 @@ def train(
         None if patience is None else check_count(patience, "patience", 1),
     )
     settings = _settings(network, problems, watched, losses, schedule, precision)
-    with _quiet():
+    with quiet():
         trainer = lightning.Trainer(
             accelerator=accelerator,
             devices=devices,
@@ -251,7 +238,7 @@ def train(
         if compiled:
             for layers in module.network.children():
                 layers.compile()
-        _fit(trainer, module, str(checkpoint) if going_on else None)
+        fit(trainer, module, str(checkpoint) if going_on else None)
     best = copy.deepcopy(network)
     best.load_state_dict(module.best.state_dict())
     best = best.cpu().eval()
@@ -281,16 +268,6 @@ def train(
             write_network(output, best, known, overwrite=overwrite or going_on)
             checkpoint.unlink(missing_ok=True)
     return Training(best, finished, known, module.history)
-
-
-def _lightning():
-    try:
-        import lightning.pytorch
-    except ImportError as error:
-        raise ImportError(
-            "training needs Lightning, which is not installed: pip install lenssuper[train]"
-        ) from error
-    return lightning.pytorch
 
 
 def _check_arguments(network, precision, output, compiled):
@@ -371,39 +348,6 @@ def _settings(network, problems, watched, losses, schedule, precision):
     }
 
 
-def _fit(trainer, module, checkpoint):
-    before, own = torch.get_rng_state(), threading.current_thread() is threading.main_thread()
-    on_interrupt = signal.getsignal(signal.SIGINT)
-    try:
-        trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
-    except SystemExit as error:
-        # what Lightning makes of Ctrl-C
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        torch.set_rng_state(before)
-        if own and on_interrupt is not None:
-            signal.signal(signal.SIGINT, on_interrupt)  # after one Ctrl-C, Lightning has all others ignored
-
-
 def _versions():
     own = {"lenssuper": __version__, "python": platform.python_version()}
     return own | {name: version(name) for name in ("numpy", "torch", "lightning")}
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what Lightning says of itself and advises."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            for words in _ADVICE:
-                warnings.filterwarnings("ignore", words)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

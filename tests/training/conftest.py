@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +24,17 @@ def tiny():
 def lenses(tiny):
     """Six lenses (observation, lens, truth)."""
     return tiny.lenses(6)
+
+
+@pytest.fixture(scope="session")
+def whole(lenses, tiny, tmp_path_factory):
+    """The file of a training that was not interrupted."""
+    pytest.importorskip("lightning")
+    from lenssuper.training import train
+
+    output = tmp_path_factory.mktemp("whole") / "net.safetensors"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    train(tiny.network(), lenses, output=output, **tiny.OPTIONS)
+    yield output
+    torch.set_num_threads(threads)

@@ -8,6 +8,16 @@ from torch import nn
 from lenssuper.networks.base import SourceNetwork
 from lenssuper.simulate import random_mock
 
+# Of a training that takes less than a second.
+OPTIONS = {
+    "source_pixels": 32,
+    "batch_size": 2,
+    "steps": 10,
+    "check_every": 3,
+    "accelerator": "cpu",
+    "progress": False,
+}
+
 
 class TinyNetwork(SourceNetwork):
     """Convolutions of the normalised back-projection."""

@@ -31,7 +31,7 @@ __all__ = ["LensFitter"]
 # Chi-square per degree of freedom from which on another first guess is given a try, the cost of a first
 # guess, relative to the best, that is not worth it, how many are tried in all, and rounds of a try
 _POOR, _HOPELESS, _TRIED, _TRY = 1.2, 1.5, 2, 2
-# Errors of Gauss-Newton are those of a source that is what its prior says. Over 37 mocks of clumpy galaxies
+# Errors of Gauss-Newton are those of a source that is what its prior says. Over 40 mocks of clumpy galaxies
 # at S/N 40, seven parameters each, the root mean square of deviations over these errors is this
 _CLUMPS = 1.2
 # Pixels of the source that comes out along the distance of two splines

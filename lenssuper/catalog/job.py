@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import math
 import os
@@ -112,6 +113,8 @@ def run_job(job: Job) -> dict:
     record["cpu_seconds"] = time.process_time() - busy
     record["memory"] = _peak_memory()
     write_record(job, record)
+    # figures hold themselves in circles, and would pile up until Python looks for such on its own
+    gc.collect()
     return record
 
 

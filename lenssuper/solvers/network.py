@@ -44,7 +44,7 @@ class NetworkSolver(Solver):
     Parameters
     ----------
     network : SourceNetwork
-        See `lenssuper.networks`; trained, or it is as good as its first guess.
+        See ``lenssuper.networks``; trained, or it is as good as its first guess.
     refine : bool, optional
         Whether to go on, for each observation, from what the network expects of the source: its prior's
         strength and spectrum are tuned by the evidence, and the mode is iterated to convergence, as

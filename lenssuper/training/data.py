@@ -125,7 +125,7 @@ class LensProblems:
     lenses : sequence
         Pairs (observation, lens) or triples (observation, lens, true image), or objects with the attributes
         ``observation``, ``lens`` and perhaps ``name`` and ``truth`` (with an ``image``), such as the data
-        sets of `lenssuper.simulate`. All images must have one shape.
+        sets of ``lenssuper.simulate``. All images must have one shape.
     factor : int, optional
         Number of fine image pixels along the side of an observed one.
     source_pixels : int, optional

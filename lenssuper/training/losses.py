@@ -221,7 +221,7 @@ class TotalVariation(Loss):
 
     Notes
     -----
-    mean of w sqrt(|grad s|^2 + e^2) - e, differences to the next pixel, e = 1e-3, w of mean 1 (Rudin, Osher
+    mean of w sqrt(g^2 + e^2) - e, g the length of the gradient by differences to the next pixel, e = 1e-3, w of mean 1 (Rudin, Osher
     & Fatemi 1992, Physica D 60, 259).
     """
 
@@ -305,9 +305,8 @@ class Recorrupted(Loss):
     Notes
     -----
     y1 = y + alpha n, y2 = y - n / alpha with n of the statistics of the noise (Pang et al. 2021, CVPR, 2043).
-    For Gaussian noise the expectation of |A f(y1) - y2|^2 / N is that of the squared error
-    |A f(y1) - A s|^2 / N plus 1 + 1 / alpha^2. The loss is log(1 + c) with
-    c = |A f(y1) - y2|^2 / N - 1 / alpha^2.
+    For Gaussian noise the expectation of c, the mean of (A f(y1) - y2)^2 less 1 / alpha^2, is that of the
+    squared error, the mean of (A f(y1) - A s)^2, plus one. The loss is log(1 + c).
     """
 
     alpha: float = 0.5

@@ -110,7 +110,7 @@ def train(
     network : SourceNetwork
         Where to begin. It is not changed.
     data : sequence
-        Pairs (observation, lens), or a data set of `lenssuper.simulate`; see
+        Pairs (observation, lens), or a data set of ``lenssuper.simulate``; see
         `~lenssuper.training.LensProblems`.
     validation : sequence or float, optional
         Other lenses, or the share of ``data`` that is kept, to find the best weights by predicting pixels

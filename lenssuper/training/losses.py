@@ -221,8 +221,8 @@ class TotalVariation(Loss):
 
     Notes
     -----
-    mean of w sqrt(g^2 + e^2) - e, g the length of the gradient by differences to the next pixel, e = 1e-3, w of mean 1 (Rudin, Osher
-    & Fatemi 1992, Physica D 60, 259).
+    mean of w sqrt(g^2 + e^2) - e, g the length of the gradient by differences to the next pixel, e = 1e-3,
+    w of mean 1 (Rudin, Osher & Fatemi 1992, Physica D 60, 259).
     """
 
     by: SourceWeight | None = None

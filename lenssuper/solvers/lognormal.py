@@ -43,7 +43,7 @@ _LENGTH = 1 / 3
 # First steps of the search for the hyper-parameters, and their bounds: logarithm of the field's standard
 # deviation, and slope
 _STEPS = np.array([0.5, 0.4])
-_BOUNDS = [(-2.5, 2.5), (2.05, 7.0)]
+_MOST = np.array([2.5, 7.0])
 # Newton's method on the negative logarithm of the posterior
 _MAX_NEWTON = 40
 _MAX_CG = 60
@@ -63,6 +63,8 @@ class FieldPrior:
         Correlation length as a share of the grid.
     log_std, slope : float
         Where the search for the hyper-parameters starts.
+    least_slope : float
+        A field that varies about a mean of its own may be as rough as noise.
     """
 
     mean: float | np.ndarray = _DARK
@@ -70,6 +72,7 @@ class FieldPrior:
     length: float = _LENGTH
     log_std: float = 0.7
     slope: float = 3.2
+    least_slope: float = 2.05
 
 
 _UNIFORM = FieldPrior()
@@ -243,7 +246,7 @@ class LogNormal(Solver):
             evaluate,
             start,
             method="Nelder-Mead",
-            bounds=_BOUNDS,
+            bounds=[(-_MOST[0], _MOST[0]), (problem.prior.least_slope, _MOST[1])],
             options={"initial_simplex": simplex, "maxfev": self.max_evaluations, "xatol": 0.05, "fatol": 0.5},
         )
         return max(found, key=lambda f: f.log_evidence)

@@ -33,6 +33,9 @@ _HELD_OUT = 0.1
 # By how much what the bootstrap finds is raised: without it, 68% error bars cover half of the bright pixels
 # of simulated lenses.
 _RAISED = 1.5
+# Of the spectrum of what a refinement adds: less than of a source from nothing, as the network has the smooth
+# part.
+_LEAST_SLOPE = 0.5
 # Observations that are solved at a time: more of them no longer fit the cache.
 _TOGETHER = 8
 
@@ -194,7 +197,8 @@ class NetworkSolver(Solver):
         with torch.no_grad():
             prior = self.network.prior(problem)
         maps = (image[0].cpu().numpy().astype(float) for image in (prior.mean, prior.std))
-        shape = FieldPrior(*maps, float(prior.length), log_std=0.0, slope=float(prior.slope[0]))
+        slope = max(float(prior.slope[0]), _LEAST_SLOPE)
+        shape = FieldPrior(*maps, float(prior.length), log_std=0.0, slope=slope, least_slope=_LEAST_SLOPE)
         return shape, model, float(problem.scale)
 
     def sources(self, models: Iterable[ForwardModel]) -> list[np.ndarray]:

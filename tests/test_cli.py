@@ -183,6 +183,37 @@ def test_run_writes_a_result_and_a_picture(run, stand_in, tmp_path, capsys, inpu
     assert err == ""
 
 
+def test_run_with_a_network(run, stand_in, tmp_path):
+    from lenssuper.networks import Unrolled
+    from lenssuper.networks.weights import write_network
+    from lenssuper.solvers import NetworkSolver
+
+    write_network(tmp_path / "own.safetensors", Unrolled(n_stages=1, widths=(4, 8)), {})
+    assert run()[0] == 0
+    assert run("--overwrite", "--network", "euclid", "--refine")[0] == 0
+    assert run("--overwrite", "--network", str(tmp_path / "own.safetensors"))[0] == 0
+    default, shipped, own = (call[0].options["solver"] for call in stand_in.calls)
+    assert default is None
+    assert isinstance(shipped, NetworkSolver)
+    assert shipped.refine
+    assert shipped.network.n_stages == 4
+    assert own.network.n_stages == 1
+    assert not own.refine
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--refine"], "add --network"),
+        (["--network", "gemini"], "euclid, hst, jwst"),
+        (["--network", "hst", "--factor", "3"], "factor must be 2"),
+    ],
+)
+def test_run_with_no_such_network(run, options, complaint, capsys):
+    assert run(*options)[0] == 1
+    assert complaint in only_error(capsys)
+
+
 def test_run_solves_the_observation_as_it_is(run, inputs):
     _, solved = run()
     given = read_observation(inputs / "ring.fits")

@@ -281,7 +281,9 @@ class _State:
 class _Problem:
     """The posterior of the white noise: data in units of the noise, brightness in units of ``scale``."""
 
-    def __init__(self, model: ForwardModel, scale: float, turnover: float | None, prior: FieldPrior) -> None:
+    def __init__(
+        self, model: ForwardModel, scale: float, turnover: float | None, prior: FieldPrior = _UNIFORM
+    ) -> None:
         self.model, self.scale, self.turnover, self.prior = model, scale, turnover, prior
         self.shape = model.in_shape
         self.data = model.whiten(model.data)

@@ -161,7 +161,8 @@ class NetworkSolver(Solver):
         problem = _problem(model, 1, self.device)
         source, scale = _answer(self.network, problem), float(problem.scale)
         training, held_out = split_pixels(model, _HELD_OUT, rng)
-        score = held_out_chi2(model, held_out, self.sources([training])[0])
+        foretold = _answer(self.network, _problem(training, 1, self.device))[0].cpu().numpy()
+        score = held_out_chi2(model, held_out, scale * foretold.astype(float))
         if self.refine:
             refined, refined_score = self._refined(model, training, held_out, rng, report)
             if refined_score <= _AS_GOOD * score:

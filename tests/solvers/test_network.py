@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from lenssuper import ForwardModel, PixelGrid, SuperResolver
+from lenssuper import ForwardModel, JointForwardModel, PixelGrid, SuperResolver
 from lenssuper.exceptions import FileFormatError, LensSuperError
 from lenssuper.networks import Problem, SourceNetwork, Unrolled
 from lenssuper.networks.pretrained import NAMES, path_of
@@ -77,6 +77,21 @@ class TestBatches:
         np.testing.assert_allclose(
             problem.forward(source).numpy(), expected, rtol=0, atol=1e-4 * expected.max()
         )
+
+
+def test_several_exposures_of_one_source(network, mock, model):
+    """The same exposure twice asks of the source what one with half the variance asks."""
+    pair, deeper = JointForwardModel([model, model]), model.with_weights(2 * model.weights)
+    two, one = _problem(pair, 1, "cpu"), _problem(deeper, 1, "cpu")
+    source = torch.rand(1, *model.in_shape)
+    for found, expected in (
+        (two.adjoint(two.forward(source)), one.adjoint(one.forward(source))),
+        (two.adjoint(two.white), one.adjoint(one.white)),
+    ):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+    posterior = NetworkSolver(network, n_draws=2).solve(pair, rng=1)
+    assert posterior.mean.shape == model.in_shape
+    assert np.isfinite(posterior.held_out_chi2)
 
 
 class TestErrorBars:

@@ -94,7 +94,7 @@ class Camera:
         return carried_along(self._grid, *self.light(lens))
 
     def light(self, lens: LensModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Give where the light of the arcs was at first, where a lens takes it (both (2, n)), and how bright."""
+        """Give where the light of the arcs was and where a lens takes it, both (2, n), and its brightness."""
         return self._at_first, self._trace(lens, *self._places), self._brightness
 
     @staticmethod

@@ -329,12 +329,12 @@ class LensFit:
 
     def plot(self, *, figure: Figure | None = None) -> Figure:
         """
-        Draw data, model, residuals and source.
+        Draw data, model, residuals and source, of several observations in a row each.
 
         Parameters
         ----------
         figure : `~matplotlib.figure.Figure`, optional
-            Where to draw; by default a new one of 12 x 10 inches.
+            Where to draw; by default a new one of 12 x 10 inches, for n observations of 24 x 5 n.
 
         Returns
         -------

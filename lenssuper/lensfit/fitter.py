@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 import numpy as np
@@ -79,7 +79,7 @@ class LensFitter:
     psf_includes_pixel : bool, optional
         Whether the PSF is effective (contains the pixel) or optical.
     noise_correlation : float, optional
-        As in `~lenssuper.SuperResolver`.
+        As in `~lenssuper.SuperResolver`; for several observations also a list, with one for each.
     rng : `~numpy.random.Generator` or int, optional
         For random vectors in the linear algebra; a seed gives the same result every time.
     progress : bool, optional
@@ -128,7 +128,7 @@ class LensFitter:
         reference: SkyCoord | None = None,
         psf_oversampling: int = 1,
         psf_includes_pixel: bool = True,
-        noise_correlation: float | None = None,
+        noise_correlation: float | Sequence[float] | None = None,
         rng: np.random.Generator | int | None = None,
         progress: bool | None = None,
     ) -> None:
@@ -158,7 +158,9 @@ class LensFitter:
         self.reference = reference
         self.psf_oversampling = check_count(psf_oversampling, "psf_oversampling", 1)
         self.psf_includes_pixel = psf_includes_pixel
-        if noise_correlation is not None and not 1 <= noise_correlation < np.inf:
+        if noise_correlation is not None and not np.all(
+            (np.asarray(noise_correlation) >= 1) & np.isfinite(noise_correlation)
+        ):
             raise ValueError(f"noise_correlation must be 1 or more; got {noise_correlation}")
         self.noise_correlation = noise_correlation
         self.rng = rng
@@ -205,6 +207,8 @@ class LensFitter:
         LensSuperWarning
             If the noise is correlated, there is no PSF, or the fit is not what one expects of a lens.
         """
+        if np.ndim(self.noise_correlation):
+            raise ValueError("noise_correlation must be one number for one observation; got a list")
         observation = opened(observation, self.reference, grid=self.grid, **self._of_psf)
         exposure = Exposure.of(observation, self.foreground, self.noise_correlation)
         return self._fit([(exposure,)], np.zeros((1, 2)), None)
@@ -308,11 +312,13 @@ class LensFitter:
             raise ValueError("offset_std is for offsets that are fitted; leave it out, or offsets")
         std = None if offsets is not None else _OFFSET_STD if offset_std is None else _positive(offset_std)
         observations = aligned(list(observations), offsets, self.reference, **self._of_psf)
-        foregrounds = _one_each(self.foreground, len(observations))
-        exposures = [
-            Exposure.of(each, foreground, self.noise_correlation)
-            for each, foreground in zip(observations, foregrounds, strict=True)
-        ]
+        n = len(observations)
+        foregrounds = _one_each("foreground", self.foreground, n)
+        correlations = self.noise_correlation
+        if np.ndim(correlations) == 0:
+            correlations = [correlations] * n
+        correlations = _one_each("noise_correlation", correlations, n)
+        exposures = [Exposure.of(*each) for each in zip(observations, foregrounds, correlations, strict=True)]
         given = np.zeros((len(exposures), 2)) if offsets is None else to_arcsec(offsets, "offsets")
         return exposures, given, std
 
@@ -365,15 +371,12 @@ def _positive(offset_std):
     return std
 
 
-def _one_each(foreground, n):
-    """What is given of the foreground of each of n observations."""
-    if foreground is None:
+def _one_each(name, given, n):
+    """What is given for each of n observations."""
+    if given is None:
         return [None] * n
-    if not isinstance(foreground, (list, tuple)):
-        raise TypeError(
-            f"foreground must be a list with one for each of {n} observations (None for none); "
-            f"got {foreground!r:.80}"
-        )
-    if len(foreground) != n:
-        raise ValueError(f"foreground must hold one for each of {n} observations; got {len(foreground)}")
-    return foreground
+    if not isinstance(given, (list, tuple)):
+        raise TypeError(f"{name} must be a list with one for each of {n} observations; got {given!r:.80}")
+    if len(given) != n:
+        raise ValueError(f"{name} must hold one for each of {n} observations; got {len(given)}")
+    return given

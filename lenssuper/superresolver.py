@@ -15,8 +15,8 @@ from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 
 from lenssuper._progress import share_bar
-from lenssuper._units import to_arcsec
-from lenssuper.exceptions import LensSuperWarning, ObservationError
+from lenssuper.alignment import aligned, opened
+from lenssuper.exceptions import LensSuperWarning
 from lenssuper.forward import ForwardModel
 from lenssuper.forward_joint import JointForwardModel
 from lenssuper.grid import PixelGrid, check_count
@@ -29,9 +29,6 @@ from lenssuper.sourcegrid import default_source_grid
 from lenssuper.whitening import check_covariance
 
 __all__ = ["SuperResolver"]
-
-# Reference points that differ by less are the same one, written in other digits.
-_SAME_PLACE = 1e-6 * u.arcsec
 
 
 class SuperResolver:
@@ -327,48 +324,19 @@ class SuperResolver:
 
     def _aligned(self, observations, offsets):
         """Observations whose offsets are counted from one point of the sky."""
-        if not observations:
-            raise ValueError("observations must hold at least one; got none")
-        shifts = np.zeros((len(observations), 2))
-        if offsets is not None:
-            shifts = np.asarray(to_arcsec(offsets, "offsets"))
-            if shifts.shape != (len(observations), 2):
-                raise ValueError(
-                    f"offsets must be (x, y) for each of {len(observations)} observations; got {shifts.shape}"
-                )
-        aligned, reference = [], self.reference
-        for observation, shift in zip(observations, shifts, strict=True):
-            observation = self._opened(observation, reference)
-            found = observation.grid.reference
-            if found is None:
-                raise ObservationError(
-                    "the place of an observation on the sky is not known: each needs a celestial WCS"
-                )
-            reference = found if reference is None else reference
-            if found.separation(reference) > _SAME_PLACE:
-                raise ObservationError(
-                    f"the offsets of an observation are counted from {found.to_string('hmsdms')}, and not "
-                    f"from {reference.to_string('hmsdms')}: give it as an NDData, or with such a grid"
-                )
-            if np.any(shift):
-                grid = observation.grid._moved_by(shift)
-                observation = replace(observation, grid=grid)
-            aligned.append(observation)
-        return aligned
+        return aligned(observations, offsets, self.reference, **self._how_to_open)
 
     def _opened(self, observation, reference):
         """An observation checked and unpacked."""
-        if isinstance(observation, Observation):
-            return observation
-        grid = self.grid
-        if grid is None and reference is not None and isinstance(observation, NDData):
-            grid = PixelGrid.from_nddata(observation, reference=reference)
-        return Observation.from_nddata(
-            observation,
-            grid=grid,
-            psf_oversampling=self.psf_oversampling,
-            psf_includes_pixel=self.psf_includes_pixel,
-        )
+        return opened(observation, reference, **self._how_to_open)
+
+    @property
+    def _how_to_open(self):
+        return {
+            "grid": self.grid,
+            "psf_oversampling": self.psf_oversampling,
+            "psf_includes_pixel": self.psf_includes_pixel,
+        }
 
     def _resolve(self, observation):
         observation = self._opened(observation, self.reference)

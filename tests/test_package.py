@@ -25,7 +25,7 @@ ORDER = [
     ["_weightfile"],
     ["grid"],
     ["observation"],
-    ["_ownfits"],
+    ["_ownfits", "alignment"],
     ["noise"],
     ["lens"],
     ["operators"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import numbers
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
@@ -26,7 +25,7 @@ from lenssuper.observation import Observation
 from lenssuper.result import SuperResolution
 from lenssuper.solvers import LogNormal, Solver
 from lenssuper.sourcegrid import default_source_grid
-from lenssuper.whitening import check_covariance
+from lenssuper.whitening import check_correlation
 
 __all__ = ["SuperResolver"]
 
@@ -123,7 +122,7 @@ class SuperResolver:
         self.source_grid = source_grid
         self.psf_oversampling = check_count(psf_oversampling, "psf_oversampling", 1)
         self.psf_includes_pixel = psf_includes_pixel
-        self.noise_correlation = _check_correlation(noise_correlation)
+        self.noise_correlation = check_correlation(noise_correlation)
         self.rng = rng
         self.progress = progress
 
@@ -412,15 +411,3 @@ class SuperResolver:
 
     def __repr__(self) -> str:
         return f"SuperResolver({self.lens!r}, factor={self.factor}, solver={type(self.solver).__name__}())"
-
-
-def _check_correlation(value):
-    if value is None:
-        return None
-    if isinstance(value, np.ndarray) and value.ndim:
-        return check_covariance(value)
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        raise TypeError(f"noise_correlation must be a number or an array; got {value!r:.80}")
-    if not (np.isfinite(value) and value >= 1):
-        raise ValueError(f"noise_correlation must be 1 or more; got {value}")
-    return float(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import numbers
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
@@ -21,11 +20,12 @@ from lenssuper.forward import ForwardModel
 from lenssuper.forward_joint import JointForwardModel
 from lenssuper.grid import PixelGrid, check_count
 from lenssuper.lens import LensModel
-from lenssuper.noise import lit_pixels, noise_correlation
+from lenssuper.noise import lit_pixels, noise_covariance
 from lenssuper.observation import Observation
 from lenssuper.result import SuperResolution
 from lenssuper.solvers import LogNormal, Solver
 from lenssuper.sourcegrid import default_source_grid
+from lenssuper.whitening import check_correlation
 
 __all__ = ["SuperResolver"]
 
@@ -56,10 +56,12 @@ class SuperResolver:
     psf_includes_pixel : bool, optional
         Whether the PSF is effective (a star as the pixels see it) or optical (the pixel is still to be
         applied).
-    noise_correlation : float, optional
-        By how much correlations between neighbouring pixels raise the noise of what is larger than a pixel,
-        at least 1. The source is fitted with that many times the variance; chi-square is that of the noise as
-        given. By default it is measured in the sky, see `~lenssuper.noise.noise_correlation`.
+    noise_correlation : array of shape (odd, odd) or float, optional
+        Covariance of the noise of neighbouring pixels by their distance, in units of their standard
+        deviations. By default it is measured in the sky, see `~lenssuper.noise.noise_covariance`. A number,
+        at least 1, is by how much correlations raise the noise of what is larger than a pixel: the source is
+        fitted with that many times the variance, and 1 takes the noise of pixels as independent. Chi-square
+        is that of the pixels' noise as given in any case.
     rng : `~numpy.random.Generator` or int, optional
         For the solver; a seed gives the same result every time.
     progress : bool, optional
@@ -70,7 +72,7 @@ class SuperResolver:
     TypeError
         If an argument is of the wrong kind.
     ValueError
-        If ``factor`` is not positive, or ``noise_correlation`` less than one.
+        If ``factor`` is not positive, or ``noise_correlation`` less than one, or not the covariance of noise.
 
     Examples
     --------
@@ -120,7 +122,7 @@ class SuperResolver:
         self.source_grid = source_grid
         self.psf_oversampling = check_count(psf_oversampling, "psf_oversampling", 1)
         self.psf_includes_pixel = psf_includes_pixel
-        self.noise_correlation = _check_correlation(noise_correlation)
+        self.noise_correlation = check_correlation(noise_correlation)
         self.rng = rng
         self.progress = progress
 
@@ -287,7 +289,7 @@ class SuperResolver:
                 "grid says where one observation is; leave it out, the WCS tell, and see offsets="
             )
         observations = self._aligned(list(observations), offsets)
-        correlations = [self.noise_correlation or noise_correlation(each) for each in observations]
+        correlations = [self._correlation(each) for each in observations]
         messages = [
             self._concerns(each, value) for each, value in zip(observations, correlations, strict=True)
         ]
@@ -337,7 +339,7 @@ class SuperResolver:
 
     def _resolve(self, observation):
         observation = self._opened(observation, self.reference)
-        correlation = self.noise_correlation or noise_correlation(observation)
+        correlation = self._correlation(observation)
         messages = self._concerns(observation, correlation)
         for message in messages:
             warnings.warn(message, LensSuperWarning, stacklevel=3)
@@ -347,30 +349,41 @@ class SuperResolver:
             model, posterior, solver=type(self.solver).__name__, messages=messages
         )
 
+    def _correlation(self, observation):
+        """How neighbours share their noise: its covariance, or a number to raise the variance by."""
+        if self.noise_correlation is not None:
+            return self.noise_correlation
+        covariance = noise_covariance(observation)
+        return 1.0 if covariance is None else covariance
+
     def _solve(self, model, correlations):
-        """What the solver finds, the noise of each observation being correlated by so much."""
-        rows = [part.weights / value for part, value in zip(model.parts, correlations, strict=True)]
-        weights = rows[0] if len(rows) == 1 else np.concatenate([w.reshape(1, -1) for w in rows], axis=1)
+        """What the solver finds, the noise of each observation being correlated like that."""
+        parts, raised = [], []
+        for part, correlation in zip(model.parts, correlations, strict=True):
+            covariance = isinstance(correlation, np.ndarray) and self.solver.takes_covariance
+            raised.append(1.0 if covariance else float(np.sum(correlation)))
+            part = part.with_weights(part.weights / raised[-1])
+            parts.append(part.with_noise_covariance(correlation) if covariance else part)
         with share_bar(self.progress) as bar:
 
             def report(share, what):
                 bar.set_description_str(what, refresh=False)
                 bar.update(share - bar.n)
 
-            fitted = model.with_weights(weights.reshape(model.out_shape))
+            fitted = parts[0] if model is model.parts[0] else JointForwardModel(parts)
             posterior = self.solver.solve(fitted, rng=self.rng, progress=report)
         # chi-square is counted in the noise as it was given
-        mean = np.average(correlations, weights=[np.count_nonzero(w) for w in rows])
+        mean = np.average(raised, weights=[np.count_nonzero(part.weights) for part in parts])
         return replace(posterior, held_out_chi2=posterior.held_out_chi2 * float(mean))
 
     def _concerns(self, observation, correlation):
         """What a person should look at before trusting the result."""
         concerns = []
-        if self.noise_correlation is None and correlation > 1:
+        if self.noise_correlation is None and isinstance(correlation, np.ndarray):
             concerns.append(
                 "the noise of neighbouring pixels is correlated, as in drizzled images: the source is fitted "
-                f"with {correlation:.2f} times the variance, so that lumps of noise are not taken for stars; "
-                "noise_correlation=1 would take the noise as it is given"
+                f"with {self._treatment(np.sum(correlation))}, so that lumps of noise are not taken for "
+                "stars; noise_correlation=1 would take the noise as it is given"
             )
         if observation.psf is None:
             concerns.append(
@@ -391,15 +404,10 @@ class SuperResolver:
                 )
         return concerns
 
+    def _treatment(self, total):
+        if self.solver.takes_covariance:
+            return f"their covariance, {total:.2f} times the variance for what is larger than pixels"
+        return f"{total:.2f} times the variance"
+
     def __repr__(self) -> str:
         return f"SuperResolver({self.lens!r}, factor={self.factor}, solver={type(self.solver).__name__}())"
-
-
-def _check_correlation(value):
-    if value is None:
-        return None
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        raise TypeError(f"noise_correlation must be a number; got {value!r:.80}")
-    if not (np.isfinite(value) and value >= 1):
-        raise ValueError(f"noise_correlation must be 1 or more; got {value}")
-    return float(value)

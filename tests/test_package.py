@@ -30,6 +30,7 @@ ORDER = [
     ["lens"],
     ["operators"],
     ["sourcegrid"],
+    ["whitening"],
     ["measurement"],
     ["forward"],
     ["forward_batch", "forward_joint"],

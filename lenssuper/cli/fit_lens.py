@@ -24,6 +24,7 @@ from lenssuper.cli._common import (
 from lenssuper.cli._data import add_data, prepared_together
 
 if TYPE_CHECKING:
+    import numpy as np
     from astropy.units import Quantity
 
     from lenssuper.lens import LensModel
@@ -126,23 +127,24 @@ def _with_lens_light(options, lens) -> tuple[list, list[Observation]]:
     return lights, observations
 
 
-def _correlations(options, lens) -> list[float] | None:
-    """By how much noise is correlated: in all of an image, as an annulus leaves little sky to tell."""
+def _correlations(options, lens) -> list[np.ndarray | float] | None:
+    """How noise is correlated: in all of an image, as an annulus leaves little sky to tell."""
     if options.annulus is None:
         return None
-    from lenssuper.noise import noise_correlation
+    from lenssuper.noise import noise_covariance
 
     correlations = []
     for path, whole in zip(
         options.observations, prepared_together(changed(options, annulus=None), lens), strict=True
     ):
-        correlations.append(noise_correlation(whole))
-        if correlations[-1] > 1:
+        covariance = noise_covariance(whole)
+        correlations.append(1.0 if covariance is None else covariance)
+        if covariance is not None:
             where = f" in {path.name}" if len(options.observations) > 1 else ""
             say(
                 options,
-                f"noise    correlated between neighbours{where}: {correlations[-1]:.2f} times the variance "
-                "is used",
+                f"noise    correlated between neighbours{where}: {covariance.sum():.2f} times the "
+                "variance for what is larger than pixels",
             )
     return correlations
 

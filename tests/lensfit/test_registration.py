@@ -137,7 +137,7 @@ def test_a_stack_and_its_adjoint(exposures, registration, vector):
     there, back = camera.observe(matrices, sources), camera.adjoint(matrices, data)
     np.testing.assert_allclose(np.sum(there * data), np.sum(back * sources), rtol=1e-3)
     # both see the same, as the shift makes up for the coordinates that are off
-    first, second = camera.split(there)
+    first, second = camera.pieces(there)
     whole = first[:, 0].reshape(exposures[0].part.shape)[1:, 2:].ravel()
     np.testing.assert_allclose(second[:, 0], whole, atol=2e-3 * np.abs(whole).max())
     assert camera.others.shape == (camera.data.size, 0)

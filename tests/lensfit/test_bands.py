@@ -183,6 +183,19 @@ def test_a_band_without_light_constrains_nothing(fitter, red, truth):
         fitter().bands([dark, dark])
 
 
+def test_an_exposure_that_shows_nothing_does_no_harm(fitter, red, truth):
+    noise = expose(truth, RED, 30, 0.1, 0.16, 0.01, rng=5)
+    start = truth.replace(**{"SIE.theta_E": 0.94 * u.arcsec})
+    options = {"offsets": np.zeros((2, 2)) * u.arcsec}
+    fit = fitter(start, fixed=FIXED).joint([noise, red], **options)
+    alone = fitter(start, fixed=FIXED)(red)
+    assert fit.lens.parameters["SIE.theta_E"].to_value(u.arcsec) == pytest.approx(
+        alone.lens.parameters["SIE.theta_E"].to_value(u.arcsec),
+        abs=0.1 * alone.errors["SIE.theta_E"].to_value(u.arcsec),
+    )
+    np.testing.assert_allclose(fit.covariance.matrix, alone.covariance.matrix, rtol=0.02)
+
+
 def test_foreground_and_noise_of_each(fitter, red, blue, truth):
     start = truth.replace(**{"SIE.theta_E": 0.94 * u.arcsec})
     x, y = PixelGrid.from_nddata(blue, reference=PLACE)._centers()
@@ -276,7 +289,7 @@ def test_bad_settings(fitter, red, truth):
         fitter(foreground=red.data).bands([red, red])
     with pytest.raises(ValueError, match="noise_correlation must hold one for each of 2 observations; got 1"):
         fitter(noise_correlation=[1.2]).bands([red, red])
-    with pytest.raises(ValueError, match="noise_correlation must be one number"):
+    with pytest.raises(ValueError, match="noise_correlation must be a number or an array for one"):
         fitter(noise_correlation=[1.2])(red)
     with pytest.raises(ValueError, match="noise_correlation must be 1 or more"):
         fitter(noise_correlation=[1.2, 0.5])

@@ -97,7 +97,7 @@ def check_covariance(covariance) -> np.ndarray:
 
 def check_correlation(value: float | np.ndarray | Sequence | None) -> float | np.ndarray | list | None:
     """
-    Check what a user says of noise that neighbours share: a covariance, a number, nothing, or a list of these.
+    Check what a user says of noise that neighbours share: covariance, number, nothing, or a list of these.
 
     Raises
     ------

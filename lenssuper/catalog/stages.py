@@ -27,6 +27,9 @@ from lenssuper.superresolver import SuperResolver
 
 __all__ = ["FitLens", "FitLight", "Prepare", "Read", "Stage", "SuperResolve", "Work", "check_stages"]
 
+# Einstein radii within which nothing is masked: the 1.6 of `prepare`, of a radius that is a fifth too small.
+_ROUGHLY = 2.0
+
 
 @dataclass(frozen=True, eq=False)
 class Work:
@@ -116,7 +119,7 @@ class Prepare(Stage):
     Makes an observation of a cutout as an archive hands it out: `~lenssuper.prepare`.
 
     It reads the file itself, and so comes first. Objects beyond 1.6 Einstein radii of the catalogue's lens
-    are masked.
+    are masked, or beyond 2 where it gives no more than a rough radius.
 
     Parameters
     ----------
@@ -140,6 +143,7 @@ class Prepare(Stage):
             rescale=self.rescale,
             subtract_sky=self.subtract_sky,
             lens=work.lens,
+            arc_radius=_ROUGHLY * work.lens.einstein_radius() if entry.rough else None,
         )
         # lenssuper's own files say what kind of PSF theirs is; one from the catalogue is of the usual kind
         cards = {} if entry.psf else ready.meta

@@ -56,6 +56,9 @@ def _add_stages(group):
     group.add_argument(
         "--prepare", action="store_true", help="sky off, noise measured or corrected, other objects masked"
     )
+    group.add_argument(
+        "--no-rescale", action="store_true", help="with --prepare: take the noise maps as they are"
+    )
     group.add_argument("--fit-light", action="store_true", help="take the light of the lens galaxy off")
     group.add_argument(
         "--fit-lens",
@@ -110,8 +113,10 @@ def _stages(options):
 
     if options.fix and not options.fit_lens:
         raise ValueError("--fix is for the fit of the lens; add --fit-lens")
+    if options.no_rescale and not options.prepare:
+        raise ValueError("--no-rescale is for the preparation; add --prepare")
     return [
-        *([Prepare()] if options.prepare else []),
+        *([Prepare(rescale=not options.no_rescale)] if options.prepare else []),
         *([FitLight()] if options.fit_light else []),
         *([FitLens(options.fix)] if options.fit_lens else []),
     ]

@@ -30,7 +30,7 @@ def test_batch_super_resolves_what_is_ready(asked, capsys):
     assert (str(catalogue), str(output)) == ("lenses.ecsv", "out")
     assert options["stages"] == []
     assert options["shard"] == (2, 5)
-    assert options["draws"] is None
+    assert options["solver"] is None
     assert options["pictures"]
     out = capsys.readouterr().out
     assert "1 of 2 lenses" in out
@@ -39,12 +39,21 @@ def test_batch_super_resolves_what_is_ready(asked, capsys):
 
 def test_batch_does_what_is_asked_before(asked):
     before = ["--fit-lens", "--fit-light", "--prepare", "--fix", "SIE.x", "SIE.y"]
-    assert main(["batch", "lenses.ecsv", "--output", "out", *before, "--draws", "4"]) == 0
+    assert main(["batch", "lenses.ecsv", "--output", "out", *before]) == 0
     ((_, _, options),) = asked
     assert options["stages"] == [Prepare(), FitLight(), FitLens(("SIE.x", "SIE.y"))]
-    assert options["draws"] == 4
     assert main(["batch", "lenses.ecsv", "--output", "out", "--prepare", "--no-rescale"]) == 0
     assert asked[1][2]["stages"] == [Prepare(rescale=False)]
+
+
+def test_batch_takes_fewer_draws(asked, capsys):
+    assert main(["batch", "lenses.ecsv", "--output", "out", "--draws", "4"]) == 0
+    assert main(["batch", "lenses.ecsv", "--output", "out", "--draws", "6", "--network", "hst"]) == 0
+    kinds = [(type(options["solver"]).__name__, options["solver"].n_draws) for _, _, options in asked]
+    assert kinds == [("LogNormal", 4), ("NetworkSolver", 6)]
+    with pytest.raises(SystemExit):
+        main(["batch", "lenses.ecsv", "--output", "out", "--draws", "5"])
+    assert "must be even" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,6 @@ def run(
     stages: Iterable[Stage] = (),
     factor: int = 2,
     solver: Solver | None = None,
-    draws: int | None = None,
     executor: Executor | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -71,10 +70,7 @@ def run(
     factor : int, optional
         See `~lenssuper.SuperResolver`.
     solver : Solver, optional
-        By default `~lenssuper.solvers.LogNormal`.
-    draws : int, optional
-        How many of the posterior's draws are written with a result, of which they are the largest part; by
-        default all.
+        By default `~lenssuper.solvers.LogNormal`. Its ``n_draws`` are the largest part of a result's file.
     executor : `~concurrent.futures.Executor`, optional
         Where the work is done; see `open_engine`, which also takes ``workers`` and ``scheduler``.
     workers : int, optional
@@ -112,13 +108,11 @@ def run(
     output.mkdir(parents=True, exist_ok=True)
     factor, seed = check_count(factor, "factor", 1), check_count(seed, "seed", 0)
     settings = {"factor": factor, "solver": _described(solver), "seed": seed}
-    if draws is not None:
-        draws = settings["draws"] = check_count(draws, "draws", 1)
     stages = check_stages(stages)
     if stages != (Read(),):
         settings["stages"] = [repr(stage) for stage in stages]
     _check_settings(output, settings)
-    stages = (*stages, SuperResolve(factor, solver, draws))
+    stages = (*stages, SuperResolve(factor, solver))
     jobs = [Job(entry, os.fspath(output.absolute()), stages, seed, bool(pictures)) for entry in entries]
     todo = [job for job in jobs if not _is_done(job, retry_failed)]
     show = progress if progress is not None else sys.stderr.isatty()

@@ -258,8 +258,6 @@ class SuperResolve(Stage):
     ----------
     factor : int
     solver : Solver
-    draws : int, optional
-        How many of the posterior's draws are written with the result; by default all.
     """
 
     what: ClassVar[str] = "super-resolution"
@@ -267,7 +265,6 @@ class SuperResolve(Stage):
 
     factor: int
     solver: Solver
-    draws: int | None = None
 
     def __call__(self, work: Work) -> Work:
         resolver = SuperResolver(
@@ -276,11 +273,7 @@ class SuperResolve(Stage):
         return replace(work, result=resolver(work.observation))
 
     def write(self, work: Work, path: Path) -> None:
-        result, contents = work.result, work.result._contents
-        if self.draws is not None:
-            fewer = replace(contents.posterior, draws=contents.posterior.draws[: self.draws])
-            result = SuperResolution(replace(contents, posterior=fewer))
-        result.write(path, overwrite=True)
+        work.result.write(path, overwrite=True)
 
     def numbers(self, work: Work) -> dict[str, Any]:
         result = work.result

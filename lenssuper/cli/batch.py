@@ -41,7 +41,7 @@ def add(commands) -> None:
     parser.add_argument("--no-pictures", action="store_true", help="draw nothing")
     parser.add_argument("--retry-failed", action="store_true", help="try again what failed in an earlier run")
     parser.add_argument(
-        "--draws", type=positive, metavar="N", help="draws written with each result (default: all)"
+        "--draws", type=_even, metavar="N", help="draws of each source, for its error bars (default: 16)"
     )
     _add_stages(parser.add_argument_group("what is done before"))
     where = parser.add_argument_group("where the work is done")
@@ -74,6 +74,13 @@ def _add_stages(group):
     )
 
 
+def _even(text: str) -> int:
+    number = positive(text)
+    if number % 2:
+        raise argparse.ArgumentTypeError(f"must be even; got {text!r}")
+    return number
+
+
 def _shard(text: str) -> tuple[int, int]:
     first, _, second = text.partition("/")
     try:
@@ -90,7 +97,6 @@ def _run(options: argparse.Namespace) -> None:
         options.output,
         stages=_stages(options),
         factor=options.factor,
-        draws=options.draws,
         solver=solver_of(options),
         workers=options.workers,
         scheduler=options.scheduler,

@@ -127,18 +127,6 @@ def test_shards_make_the_whole(lenses, tmp_path, threads):
     assert len(summarise(tmp_path)) == N + 1
 
 
-def test_fewer_draws_make_smaller_files(lenses, tmp_path, threads):
-    run_here(lenses, tmp_path / "all", threads)
-    run_here(lenses, tmp_path / "few", threads, draws=3)
-    one, other = (SuperResolution.read(tmp_path / name / "lens-0.fits") for name in ("all", "few"))
-    np.testing.assert_array_equal(other.samples(3), one.samples(3))
-    np.testing.assert_array_equal(other.image.uncertainty.array, one.image.uncertainty.array)
-    with pytest.raises(ValueError, match="at most 3"):
-        other.samples(4)
-    with pytest.raises(ValueError, match="other settings"):
-        run_here(lenses, tmp_path / "few", threads)
-
-
 def test_other_settings_need_another_directory(lenses, tmp_path, threads):
     run_here(lenses, tmp_path, threads)
     with pytest.raises(ValueError, match="other settings"):

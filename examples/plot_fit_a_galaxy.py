@@ -208,8 +208,8 @@ for ax in axes[1:]:
 # * **Least squares**, unless there is a reason: it has errors, it knows the PSF and the noise, it takes
 #   linked centres and fixed and bounded parameters, and it stops by itself.
 # * **The network** for very many galaxies, or where milliseconds matter, and as a start for least squares.
-# * **The policy** to see what reward alone can teach. ``lenssuper.light.environment`` is there for agents of
-#   your own.
+# * **The policy** to see what reward alone can teach. ``lenssuper.light.learned.environment`` is there for
+#   agents of your own.
 #
 # How the three compare on many galaxies is in :doc:`/validation`. A fit is written as one FITS file with
 # ``fit.write``, and ``fit.components`` are astropy models, functions of the pixel coordinates:

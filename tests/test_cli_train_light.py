@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 
 from lenssuper._weightfile import read_weights
-from lenssuper.cli import main
+from lenssuper.cli import main, train_light
 from lenssuper.simulate import galaxy_stamp
 
 
@@ -67,8 +67,9 @@ def test_policies(tmp_path, method):
 def test_without_the_extra_the_error_comes_before_the_work(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "gymnasium", None)
     for name in ("environment", "policy"):
-        monkeypatch.delitem(sys.modules, f"lenssuper.light.{name}", raising=False)
-    assert train(tmp_path / "w", "--simulated", 100_000, method="ppo") == 1
+        monkeypatch.delitem(sys.modules, f"lenssuper.light.learned.{name}", raising=False)
+    monkeypatch.setattr(train_light, "_simulated", lambda options: pytest.fail("the work has begun"))
+    assert train(tmp_path / "w", method="ppo") == 1
     assert 'pip install "lenssuper[rl]"' in capsys.readouterr().err
 
 

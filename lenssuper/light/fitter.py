@@ -288,7 +288,7 @@ class SersicFitter:
 
     def _learned(self, observation, correlation):
         try:
-            from lenssuper.light.additions import add_components
+            from lenssuper.light.learned.additions import add_components
         except ModuleNotFoundError as error:
             raise LensSuperError(
                 f"the method {self.method!r} needs {error.name}, which is not installed"

@@ -116,6 +116,8 @@ class LogNormal(Solver):
     perturbations.
     """
 
+    takes_covariance = True
+
     def __init__(
         self,
         *,
@@ -288,8 +290,6 @@ class _Problem:
         self.shape = model.in_shape
         self.data = model.whiten(model.data)
         self.used = model.weights > 0
-        # log of the noise's density at its peak: evidences of other solvers have it too
-        self.log_norm = 0.5 * np.sum(np.log(model.weights[self.used] / (2 * np.pi)))
         self._operator = model.whitened
 
     def forward(self, source):
@@ -369,7 +369,7 @@ def _laplace(problem, field, state, vectors, steps) -> tuple[float, float]:
     log_det, modes = spectral_sums(
         problem.curvature(field, state.slope), vectors, [np.log, lambda t: 1 - 1 / t], steps
     )
-    return problem.log_norm - state.energy - log_det / 2, modes
+    return problem.model.log_norm - state.energy - log_det / 2, modes
 
 
 def _held_out(problem, field, mode, rng):

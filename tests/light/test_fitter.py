@@ -347,7 +347,7 @@ def test_a_missing_package_is_named(monkeypatch):
     plain = builtins.__import__
 
     def without(name, *args, **kwargs):
-        if name == "lenssuper.light.additions":
+        if name == "lenssuper.light.learned.additions":
             raise ModuleNotFoundError("No module named 'torch'", name="torch")
         return plain(name, *args, **kwargs)
 
@@ -357,7 +357,7 @@ def test_a_missing_package_is_named(monkeypatch):
 
 
 def test_learned_methods_give_the_same_kind_of_result(monkeypatch):
-    from lenssuper.light import additions
+    from lenssuper.light.learned import additions
 
     near = np.array([0.0, 0.0, 0.6, 1.5, 0.8, 0.5, 0.7])
     monkeypatch.setattr(additions, "add_components", lambda observation, n, *rest: [near] * n)

@@ -10,7 +10,6 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 import pytest
-from astropy.io import fits
 
 from lenssuper.simulate import (
     EUCLID_VIS,
@@ -30,22 +29,6 @@ from lenssuper.simulate.dataset import split_of
 
 SMALL = {"shape": (16, 16), "sources": random_sersics, "progress": False}
 LAYOUTS = pytest.mark.parametrize("layout", ["fits", "hdf5"])
-
-
-def contents(directory):
-    """All numbers and words of a set, by the path of their file."""
-    return {
-        str(path.relative_to(directory)): content_of(path)
-        for path in sorted(directory.rglob("*"))
-        if path.is_file()
-    }
-
-
-def content_of(path):
-    if path.suffix != ".fits":
-        return path.read_bytes()
-    with fits.open(path, memmap=False) as hdus:  # checksums are dated
-        return [(hdu.name, None if hdu.data is None else hdu.data.tobytes()) for hdu in hdus]
 
 
 def same(a, b):
@@ -137,7 +120,7 @@ def test_galaxy_and_smooth_lens_are_the_same_in_all_classes(tmp_path):
 
 
 @LAYOUTS
-def test_a_lens_depends_on_its_number_only(tmp_path, layout):
+def test_a_lens_depends_on_its_number_only(tmp_path, layout, contents):
     once = write_dataset(tmp_path / "once", 5, layout=layout, seed=1, **SMALL)
     write_dataset(tmp_path / "grown", 2, layout=layout, seed=1, **SMALL)
     write_dataset(tmp_path / "grown", 3, layout=layout, seed=1, **SMALL)
@@ -161,7 +144,7 @@ def test_what_is_there_is_left_alone(tmp_path, layout, monkeypatch):
 
 @pytest.mark.parametrize("ending", [".fits", "_lens.json", "_truth.fits"])
 @pytest.mark.parametrize("harm", ["remove", "cut", "change"])
-def test_damaged_files_are_made_anew(tmp_path, ending, harm):
+def test_damaged_files_are_made_anew(tmp_path, ending, harm, contents):
     write_dataset(tmp_path, 2, split=None, **SMALL)
     before = contents(tmp_path)
     damage(tmp_path / f"mock_000001{ending}", harm)
@@ -170,7 +153,7 @@ def test_damaged_files_are_made_anew(tmp_path, ending, harm):
 
 
 @pytest.mark.parametrize("harm", ["remove", "cut", "change"])
-def test_damaged_stacks_are_made_anew(tmp_path, harm):
+def test_damaged_stacks_are_made_anew(tmp_path, harm, contents):
     write_dataset(tmp_path, 3, split=None, layout="hdf5", **SMALL)
     before = contents(tmp_path)
     damage(tmp_path / "lenses.h5", harm)
@@ -190,7 +173,7 @@ def damage(path, harm):
         path.write_bytes(content)
 
 
-def test_killed_while_lenses_are_put_together(tmp_path, monkeypatch):
+def test_killed_while_lenses_are_put_together(tmp_path, monkeypatch, contents):
     """Before the stack has its name, and before the single lenses are removed."""
     write_dataset(tmp_path / "whole", 3, split=None, layout="hdf5", **SMALL)
     join, unlink = Hdf5Files._join, Path.unlink
@@ -263,7 +246,7 @@ class TestSettings:
             ({"dark_matter": AxionVortex()}, "dark_matter was"),
         ],
     )
-    def test_other_settings_are_refused(self, begun, change, name):
+    def test_other_settings_are_refused(self, begun, change, name, contents):
         before = contents(begun)
         with pytest.raises(ValueError, match=f"begun with other settings: {name}"):
             write_dataset(begun, 2, **{**SMALL, **change})
@@ -273,7 +256,7 @@ class TestSettings:
         with pytest.raises(ValueError, match=r"n must be at least .* 2; got 1"):
             write_dataset(begun, 1, **SMALL)
 
-    def test_overwritten(self, begun, tmp_path):
+    def test_overwritten(self, begun, tmp_path, contents):
         directory = tmp_path / "set"
         write_dataset(directory, 4, split=None, **SMALL)
         (directory / "mine.fits").write_text("mine")

@@ -9,30 +9,13 @@ import sys
 import time
 
 import pytest
-from astropy.io import fits
 
 from lenssuper.simulate import AxionVortex, NoSubstructure, random_sersics, read_dataset, write_dataset
 
 SMALL = {"shape": (16, 16), "sources": random_sersics, "progress": False}
 
 
-def contents(directory):
-    """All numbers and words of a set, by the path of their file."""
-    return {
-        str(path.relative_to(directory)): content_of(path)
-        for path in sorted(directory.rglob("*"))
-        if path.is_file()
-    }
-
-
-def content_of(path):
-    if path.suffix != ".fits":
-        return path.read_bytes()
-    with fits.open(path, memmap=False) as hdus:  # checksums are dated
-        return [(hdu.name, None if hdu.data is None else hdu.data.tobytes()) for hdu in hdus]
-
-
-def test_several_processes_write_the_same(tmp_path):
+def test_several_processes_write_the_same(tmp_path, contents):
     given = {**SMALL, "dark_matter": [NoSubstructure(), AxionVortex(points=4)]}
     write_dataset(tmp_path / "one", 4, layout="hdf5", **given)
     write_dataset(tmp_path / "two", 4, layout="hdf5", workers=2, **given)
@@ -52,7 +35,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize(("layout", "workers"), [("fits", 2), ("hdf5", 1)])
-def test_killed_and_begun_again(tmp_path, layout, workers):
+def test_killed_and_begun_again(tmp_path, layout, workers, contents):
     """SIGKILL leaves no chance to tidy up."""
     script = tmp_path / "script.py"
     script.write_text(KILLED)

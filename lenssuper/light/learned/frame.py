@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 from lenssuper.exceptions import ObservationError
-from lenssuper.light.actions import SIZE
+from lenssuper.light.learned.actions import SIZE
 
 __all__ = ["Frame", "sky_level"]
 

@@ -19,10 +19,10 @@ except ImportError as error:
         'the environment of SersicFitter\'s method "ppo" needs gymnasium: pip install "lenssuper[rl]"'
     ) from error
 
-from lenssuper.light.actions import N_ACTIONS, SIZE, parameters_of, shapes_of
-from lenssuper.light.network import action_of_bin
-from lenssuper.light.torchsersic import render_shapes
-from lenssuper.light.training import prepare_images
+from lenssuper.light.learned.actions import N_ACTIONS, SIZE, parameters_of, shapes_of
+from lenssuper.light.learned.network import action_of_bin
+from lenssuper.light.learned.torchsersic import render_shapes
+from lenssuper.light.learned.training import prepare_images
 
 __all__ = ["Episodes", "SersicEnv", "action_space", "observation_space"]
 
@@ -104,10 +104,10 @@ class SersicEnv(gymnasium.Env):
 
     An observation is the residual image, 64 rows of 64 pixels one after another: without sky, in units of the
     brightest part of the image, limited to +-30. An action is the next Sersic as seven numbers from -1 to 1,
-    its amplitude among them (`lenssuper.light.actions`). The reward is the reduction of the mean squared
-    error as a part of that of the image itself, so that an episode earns at most 1; a Sersic that makes the
-    error larger by more than that costs 1, however much larger. An episode is over after ``components``
-    Sersics, or when one reduces the error by less than ``min_gain`` of that of the image.
+    its amplitude among them (`lenssuper.light.learned.actions`). The reward is the reduction of the mean
+    squared error as a part of that of the image itself, so that an episode earns at most 1; a Sersic that
+    makes the error larger by more than that costs 1, however much larger. An episode is over after
+    ``components`` Sersics, or when one reduces the error by less than ``min_gain`` of that of the image.
 
     Parameters
     ----------

@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 
 from lenssuper._weightfile import load_into, read_weights, write_weights
 from lenssuper.exceptions import FileFormatError
-from lenssuper.light import actions
-from lenssuper.light.actions import parameters_of, shapes_of
-from lenssuper.light.network import PolicyNetwork, SersicNetwork, action_of_bin, beta_of, roll_out
-from lenssuper.light.torchsersic import render, render_shapes
+from lenssuper.light.learned import actions
+from lenssuper.light.learned.actions import parameters_of, shapes_of
+from lenssuper.light.learned.network import PolicyNetwork, SersicNetwork, action_of_bin, beta_of, roll_out
+from lenssuper.light.learned.torchsersic import render, render_shapes
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_the_last_action_is_the_brightness_near_the_centre():
     shapes = shapes_of(torch.tensor([[0.0, 0, 0.2, n, 0, 0, 0.4] for n in (-0.9, 0.0, 0.9)]).double())
     _, _, R_e, n, _, _, amplitude = shapes.unbind(-1)
     radius = 0.5 / actions.SIZE
-    from lenssuper.light.torchsersic import sersic_b
+    from lenssuper.light.learned.torchsersic import sersic_b
 
     near = amplitude * torch.exp(-sersic_b(n) * ((radius / R_e) ** (1 / n) - 1))
     np.testing.assert_allclose(near, actions.BRIGHTNESS * 0.7**2)

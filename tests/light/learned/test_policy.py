@@ -14,11 +14,11 @@ pytest.importorskip("gymnasium")
 pytest.importorskip("stable_baselines3")
 
 from lenssuper._weightfile import read_weights
-from lenssuper.light import policy
-from lenssuper.light.environment import Episodes
-from lenssuper.light.network import PolicyNetwork
-from lenssuper.light.policy import BetaDistribution, SersicVecEnv, network_of, train_policy
-from lenssuper.light.training import prepare_images
+from lenssuper.light.learned import policy
+from lenssuper.light.learned.environment import Episodes
+from lenssuper.light.learned.network import PolicyNetwork
+from lenssuper.light.learned.policy import BetaDistribution, SersicVecEnv, network_of, train_policy
+from lenssuper.light.learned.training import prepare_images
 from lenssuper.simulate import galaxy_stamp
 
 
@@ -153,7 +153,7 @@ def test_trained_policies_run_without_the_extra(galaxies, tmp_path, small):
     code = f"""
 import json, sys
 sys.modules["gymnasium"] = sys.modules["stable_baselines3"] = None
-from lenssuper.light.additions import load_network
+from lenssuper.light.learned.additions import load_network
 print(json.dumps(load_network("ppo", {str(tmp_path / "w")!r}).bins))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

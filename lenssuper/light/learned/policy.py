@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from lenssuper.light.environment import BINS, Episodes, action_space, observation_space
+from lenssuper.light.learned.environment import BINS, Episodes, action_space, observation_space
 
 try:
     from stable_baselines3 import PPO
@@ -35,10 +35,10 @@ except ImportError as error:
 
 from lenssuper._weightfile import write_weights
 from lenssuper.exceptions import LensSuperError
-from lenssuper.light.actions import SIZE
-from lenssuper.light.checkpoint import read_checkpoint, write_checkpoint
-from lenssuper.light.network import PolicyNetwork, action_of_bin, beta_of, policy_architecture
-from lenssuper.light.training import augment, evaluate, held_out, prepare_images
+from lenssuper.light.learned.actions import SIZE
+from lenssuper.light.learned.checkpoint import read_checkpoint, write_checkpoint
+from lenssuper.light.learned.network import PolicyNetwork, action_of_bin, beta_of, policy_architecture
+from lenssuper.light.learned.training import augment, evaluate, held_out, prepare_images
 
 __all__ = ["BetaDistribution", "BetaPolicy", "SersicVecEnv", "train_policy"]
 
@@ -117,16 +117,17 @@ class BetaPolicy(ActorCriticPolicy):
 
 class SersicVecEnv(VecEnv):
     """
-    Many environments like `~lenssuper.light.environment.SersicEnv` that are drawn as one batch.
+    Many environments like `~lenssuper.light.learned.environment.SersicEnv` that are drawn as one batch.
 
     Parameters
     ----------
     images : Tensor, shape (n, 64, 64)
-        As `~lenssuper.light.training.prepare_images` makes them; turned, mirrored and shifted at random.
+        As `~lenssuper.light.learned.training.prepare_images` makes them; turned, mirrored and shifted at
+        random.
     count : int
         How many environments.
     components, bins, min_gain
-        As in `~lenssuper.light.environment.SersicEnv`.
+        As in `~lenssuper.light.learned.environment.SersicEnv`.
     """
 
     def __init__(
@@ -228,7 +229,7 @@ def train_policy(
     checkpoint_every : int, optional
         Updates between two checkpoints.
     resume, overwrite, metadata, progress
-        As in `~lenssuper.light.training.train_network`.
+        As in `~lenssuper.light.learned.training.train_network`.
 
     Returns
     -------

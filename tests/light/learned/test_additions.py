@@ -14,13 +14,13 @@ from astropy.nddata import NDData, StdDevUncertainty
 from lenssuper import Observation, PixelGrid
 from lenssuper._weightfile import write_weights
 from lenssuper.exceptions import FileFormatError, ObservationError
-from lenssuper.light import additions
-from lenssuper.light.actions import shapes_of
-from lenssuper.light.additions import add_components, load_network
-from lenssuper.light.frame import Frame, sky_level
-from lenssuper.light.network import PolicyNetwork, SersicNetwork
+from lenssuper.light.learned import additions
+from lenssuper.light.learned.actions import shapes_of
+from lenssuper.light.learned.additions import add_components, load_network
+from lenssuper.light.learned.frame import Frame, sky_level
+from lenssuper.light.learned.network import PolicyNetwork, SersicNetwork
+from lenssuper.light.learned.torchsersic import render_shapes
 from lenssuper.light.sersic import sersic_averages
-from lenssuper.light.torchsersic import render_shapes
 
 # Two Sersics, of which one is far from the middle, flat and turned.
 ACTIONS = torch.tensor([[0.1, -0.2, 0.3, 0.0, 0.5, 0.4, 0.4], [-0.4, 0.5, 0.1, -0.5, -0.6, 0.3, 0.0]])
@@ -225,6 +225,6 @@ def test_weights_of_the_other_method_are_refused(tmp_path):
 
 def test_inference_loads_neither_gymnasium_nor_stable_baselines():
     unwanted = "{'gymnasium', 'stable_baselines3'}"
-    code = f"import sys, lenssuper.light.additions; print(sorted({unwanted} & set(sys.modules)))"
+    code = f"import sys, lenssuper.light.learned.additions; print(sorted({unwanted} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

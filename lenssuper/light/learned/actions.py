@@ -13,7 +13,7 @@ import math
 
 import torch
 
-from lenssuper.light.torchsersic import sersic_b
+from lenssuper.light.learned.torchsersic import sersic_b
 
 __all__ = ["N_ACTIONS", "SIZE", "parameters_of", "shapes_of"]
 

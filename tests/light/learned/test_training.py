@@ -9,9 +9,9 @@ from astropy.nddata import NDData
 
 from lenssuper._weightfile import read_weights
 from lenssuper.exceptions import FileFormatError, LensSuperError
-from lenssuper.light import training
-from lenssuper.light.network import SersicNetwork
-from lenssuper.light.training import augment, error_of, held_out, prepare_images, train_network
+from lenssuper.light.learned import training
+from lenssuper.light.learned.network import SersicNetwork
+from lenssuper.light.learned.training import augment, error_of, held_out, prepare_images, train_network
 from lenssuper.simulate import galaxy_stamp
 
 SMALL = {"components": 2, "batch": 4, "progress": False}

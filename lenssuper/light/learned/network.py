@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from lenssuper.light.actions import N_ACTIONS, SIZE, shapes_of
-from lenssuper.light.torchsersic import render_shapes
+from lenssuper.light.learned.actions import N_ACTIONS, SIZE, shapes_of
+from lenssuper.light.learned.torchsersic import render_shapes
 
 __all__ = ["PolicyNetwork", "ResidualFeatures", "SersicNetwork", "roll_out"]
 

@@ -11,10 +11,10 @@ import torch
 
 gymnasium = pytest.importorskip("gymnasium")
 
-from lenssuper.light.actions import shapes_of  # noqa: E402
-from lenssuper.light.environment import Episodes, SersicEnv  # noqa: E402
-from lenssuper.light.torchsersic import render, render_shapes  # noqa: E402
-from lenssuper.light.training import prepare_images  # noqa: E402
+from lenssuper.light.learned.actions import shapes_of  # noqa: E402
+from lenssuper.light.learned.environment import Episodes, SersicEnv  # noqa: E402
+from lenssuper.light.learned.torchsersic import render, render_shapes  # noqa: E402
+from lenssuper.light.learned.training import prepare_images  # noqa: E402
 from lenssuper.simulate import galaxy_stamp  # noqa: E402
 
 
@@ -129,6 +129,6 @@ def test_bad_options(galaxies, options, words):
     [("environment", "gymnasium"), ("policy", "gymnasium"), ("policy", "stable_baselines3")],
 )
 def test_without_the_extra_the_error_says_what_to_install(module, missing):
-    code = f"import sys; sys.modules[{missing!r}] = None; import lenssuper.light.{module}"
+    code = f"import sys; sys.modules[{missing!r}] = None; import lenssuper.light.learned.{module}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert 'pip install "lenssuper[rl]"' in done.stderr.splitlines()[-1]

@@ -10,5 +10,5 @@ __all__ = ["shipped"]
 
 def shipped(name: str) -> Path:
     """Path of a file of weights that comes with the package."""
-    with as_file(files("lenssuper.light") / "weights" / f"{name}.safetensors") as path:
+    with as_file(files("lenssuper.light.learned") / "weights" / f"{name}.safetensors") as path:
         return path

@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from lenssuper._weightfile import write_weights
 from lenssuper.exceptions import LensSuperError
-from lenssuper.light.actions import SIZE
-from lenssuper.light.checkpoint import read_checkpoint, write_checkpoint
-from lenssuper.light.frame import Frame
-from lenssuper.light.network import SersicNetwork, roll_out
+from lenssuper.light.learned.actions import SIZE
+from lenssuper.light.learned.checkpoint import read_checkpoint, write_checkpoint
+from lenssuper.light.learned.frame import Frame
+from lenssuper.light.learned.network import SersicNetwork, roll_out
 
 __all__ = ["error_of", "prepare_images", "train_network"]
 

@@ -10,10 +10,10 @@ import torch
 
 from lenssuper._weightfile import read_weights
 from lenssuper.cli import _parser
-from lenssuper.light.additions import SHIPPED, load_network
-from lenssuper.light.network import roll_out
-from lenssuper.light.training import error_of, prepare_images
-from lenssuper.light.weightfile import shipped
+from lenssuper.light.learned.additions import SHIPPED, load_network
+from lenssuper.light.learned.network import roll_out
+from lenssuper.light.learned.training import error_of, prepare_images
+from lenssuper.light.learned.weightfile import shipped
 from lenssuper.simulate import galaxy_stamp
 
 # Percent of the error of a constant that is allowed after six Sersics, noise and all.

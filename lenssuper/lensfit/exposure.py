@@ -1,0 +1,85 @@
+"""An observation as a fit of the lens takes it: its arcs, its weights, and the pixels with light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from lenssuper.lensfit.foreground import Foreground
+from lenssuper.noise import lit_pixels, noise_correlation
+from lenssuper.observation import Observation
+
+__all__ = ["Exposure"]
+
+
+@dataclass(frozen=True, eq=False)
+class Exposure:
+    """
+    An observation and what is known of it.
+
+    Attributes
+    ----------
+    observation : Observation
+        As it came.
+    arcs : Observation
+        The same without the foreground that is expected.
+    lit : ndarray of bool, shape (ny, nx)
+        Pixels with light of the source.
+    correlation : float
+        By how much correlations between pixels raise the variance.
+    foreground : Foreground or None
+    """
+
+    observation: Observation
+    arcs: Observation
+    lit: np.ndarray
+    correlation: float
+    foreground: Foreground | None
+
+    @classmethod
+    def of(cls, observation: Observation, foreground, correlation: float | None) -> Exposure:
+        """Look at an observation; what is given of the foreground is read, the correlation measured."""
+        foreground = Foreground.of(foreground, observation)
+        arcs = observation
+        if foreground is not None:
+            arcs = replace(
+                observation, data=np.where(observation.mask, 0, observation.data - foreground.expected)
+            )
+        return cls(observation, arcs, lit_pixels(arcs), correlation or noise_correlation(arcs), foreground)
+
+    @cached_property
+    def cut(self) -> tuple[slice, slice]:
+        """The part of the image that has data."""
+        used = ~self.observation.mask
+        rows, columns = (np.flatnonzero(used.any(axis=axis)) for axis in (1, 0))
+        return np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+    # What follows is of this part
+
+    @cached_property
+    def part(self) -> Observation:
+        """The arcs."""
+        return self.arcs[self.cut]
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """One over the variance, with its correlations."""
+        return self.part.weights / self.correlation
+
+    @property
+    def lit_part(self) -> np.ndarray:
+        """Pixels with light of the source."""
+        return self.lit[self.cut]
+
+    @property
+    def others(self) -> np.ndarray | None:
+        """Images that may be added to the arcs."""
+        return None if self.foreground is None else self.foreground.parts[:, *self.cut]
+
+    @property
+    def signal(self) -> float:
+        """Square of the S/N of all the light of the source together."""
+        lit = self.lit_part
+        return float(self.part.data[lit] ** 2 @ self.weights[lit])

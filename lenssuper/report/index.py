@@ -16,9 +16,8 @@ __all__ = ["write_index"]
 _NUMBERS = {
     "einstein_radius": ("θ_E (″)", u.arcsec, 3),
     "reduced_chi2": ("reduced χ²", None, 3),
-    "lens_reduced_chi2": ("χ² of the lens", None, 3),
-    "light_reduced_chi2": ("χ² of the light", None, 3),
-    "n_pixels": ("pixels", None, 0),
+    "lens_reduced_chi2": ("lens fit", None, 3),
+    "light_reduced_chi2": ("light", None, 3),
     "effective_modes": ("modes", None, 0),
     "log_evidence": ("ln Z", None, 1),
     "cpu_time": ("seconds", u.s, 1),

@@ -13,7 +13,8 @@ from astropy.io import fits
 
 from lenssuper.exceptions import FileFormatError
 from lenssuper.grid import PixelGrid
-from lenssuper.observation import _DAMAGE, Observation, _fits_header, _sums_agree
+from lenssuper.observation import Observation
+from lenssuper.observation.files import DAMAGE, fits_header, sums_agree
 
 __all__ = [
     "grid_info",
@@ -58,7 +59,7 @@ def observation_info(observation: Observation) -> dict[str, Any]:
     return {
         "unit": observation.unit.to_string(),
         "psf": [observation.psf_oversampling, observation.psf_includes_pixel],
-        "header": _fits_header(observation.meta).tostring(sep="\n", endcard=False, padding=False),
+        "header": fits_header(observation.meta).tostring(sep="\n", endcard=False, padding=False),
     }
 
 
@@ -123,13 +124,13 @@ def read_hdus(path: str, key: str, version: int, what: str) -> tuple[dict[str, n
             extensions = len(hdus) - 1
             layout, expected = (hdus[0].header.get(name) for name in (key, "LSNEXT"))
             whole = layout == version and extensions == expected
-            corrupt = [hdu.name for hdu in hdus if whole and not _sums_agree(hdu)]
+            corrupt = [hdu.name for hdu in hdus if whole and not sums_agree(hdu)]
             arrays, info = {}, {}
             if whole and not corrupt:
                 arrays = {hdu.name: hdu.data for hdu in hdus[1:] if hdu.is_image}
                 info = {row["NAME"]: json.loads(row["JSON"]) for row in hdus["INFO"].data}
     for warning in caught:
-        if str(warning.message).startswith(_DAMAGE):
+        if str(warning.message).startswith(DAMAGE):
             raise FileFormatError(f"{path} is damaged: {warning.message}")
     if layout is None:
         raise FileFormatError(f"{path} is a FITS file, but not {what}")

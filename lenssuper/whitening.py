@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numbers
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import sparse
 
 from lenssuper.operators import SparseOperator
 
-__all__ = ["Whitener"]
+__all__ = ["Whitener", "check_correlation", "check_covariance"]
 
 # How far back, in pixels, a pixel is foretold from: what lies further tells next to nothing more.
 _REACH = 3.2
@@ -90,6 +93,28 @@ def check_covariance(covariance) -> np.ndarray:
             f"got {np.array2string(covariance, precision=2, threshold=30)}"
         )
     return covariance
+
+
+def check_correlation(value: float | np.ndarray | Sequence | None) -> float | np.ndarray | list | None:
+    """
+    Check what a user says of noise that neighbours share: covariance, number, nothing, or a list of these.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of them, a number less than 1, or an array that is not a covariance by distance.
+    """
+    if value is None:
+        return None
+    if isinstance(value, (list, tuple)):
+        return [check_correlation(each) for each in value]
+    if isinstance(value, np.ndarray) and value.ndim:
+        return check_covariance(value)
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise TypeError(f"noise_correlation must be a number or an array; got {value!r:.80}")
+    if not (np.isfinite(value) and value >= 1):
+        raise ValueError(f"noise_correlation must be 1 or more; got {value}")
+    return float(value)
 
 
 def _positive(covariance):

@@ -21,7 +21,7 @@ from lenssuper.cli._common import (
     say,
     write_png,
 )
-from lenssuper.cli._data import add_data, prepared_together
+from lenssuper.cli._data import add_data, correlations, prepared_together
 
 if TYPE_CHECKING:
     from astropy.units import Quantity
@@ -89,7 +89,7 @@ def _run(options: argparse.Namespace) -> None:
     foregrounds = None
     if options.fit_lens_light:
         foregrounds, observations = _with_lens_light(options, lens)
-    correlations = _correlations(options, lens)
+    measured = correlations(options, lens)
     several = len(observations) > 1
     from lenssuper.lensfit import LensFitter
 
@@ -98,7 +98,7 @@ def _run(options: argparse.Namespace) -> None:
         fixed=options.fix,
         factor=options.factor,
         foreground=foregrounds if several or foregrounds is None else foregrounds[0],
-        noise_correlation=correlations if several or correlations is None else correlations[0],
+        noise_correlation=measured if several or measured is None else measured[0],
         rng=options.seed,
         progress=False if options.quiet else None,  # None shows a bar on a terminal
     )
@@ -124,27 +124,6 @@ def _with_lens_light(options, lens) -> tuple[list, list[Observation]]:
         for path, observation in zip(options.observations, observations, strict=True)
     ]
     return lights, observations
-
-
-def _correlations(options, lens) -> list[float] | None:
-    """By how much noise is correlated: in all of an image, as an annulus leaves little sky to tell."""
-    if options.annulus is None:
-        return None
-    from lenssuper.noise import noise_correlation
-
-    correlations = []
-    for path, whole in zip(
-        options.observations, prepared_together(changed(options, annulus=None), lens), strict=True
-    ):
-        correlations.append(noise_correlation(whole))
-        if correlations[-1] > 1:
-            where = f" in {path.name}" if len(options.observations) > 1 else ""
-            say(
-                options,
-                f"noise    correlated between neighbours{where}: {correlations[-1]:.2f} times the variance "
-                "is used",
-            )
-    return correlations
 
 
 def _guess(options: argparse.Namespace) -> tuple[LensModel | None, LensModel | Quantity]:

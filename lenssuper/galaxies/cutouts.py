@@ -12,7 +12,8 @@ from lenssuper.exceptions import ObservationError
 from lenssuper.galaxies.base import GalaxySet
 from lenssuper.galaxies.sky import with_noise
 from lenssuper.grid import PixelGrid
-from lenssuper.observation import read_ccddata, read_observation
+from lenssuper.observation import read_observation
+from lenssuper.observation.files import read_ccddata
 
 __all__ = ["CutoutFolder"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse.linalg
 from scipy import sparse
 
 from lenssuper.grid import PixelGrid
@@ -10,6 +11,7 @@ from lenssuper.lens import LensModel
 from lenssuper.lensfit import _splines
 from lenssuper.observation import Observation
 from lenssuper.operators import BlurAndBin
+from lenssuper.whitening import Whitener
 
 __all__ = ["Camera", "carried_along"]
 
@@ -40,11 +42,14 @@ class Camera:
         Its pixel centres are the nodes of the source's B-splines.
     others : ndarray, shape (K, ny, nx), optional
         Images that have nothing to do with the source, with amplitudes expected to be 0 +- 1.
+    covariance : ndarray, shape (odd, odd), optional
+        Of the noise of neighbours in units of their standard deviations, see
+        `~lenssuper.whitening.Whitener`.
 
     Attributes
     ----------
     data : ndarray, shape (data,)
-        Of the pixels that are used, over their noise.
+        Of the pixels that are used, over their noise, which is white.
     others : ndarray, shape (data, K)
         The other images, likewise.
 
@@ -68,6 +73,8 @@ class Camera:
         lens: LensModel,
         source_grid: PixelGrid,
         others: np.ndarray | None = None,
+        *,
+        covariance: np.ndarray | None = None,
     ) -> None:
         self._blur = BlurAndBin(
             observation.psf,
@@ -84,10 +91,18 @@ class Camera:
         self._at_first = self._trace(lens, *self._places)
         self.used = weights > 0
         self._roots = np.sqrt(weights[self.used]).astype(np.float32)
-        self.data = np.sqrt(weights[self.used]) * observation.data[self.used]
-        others = np.zeros((0, *self.used.shape)) if others is None else others
-        self.others = (others[:, self.used] * np.sqrt(weights[self.used])).T
+        self._whitener = None
         self.constant = float(np.sum(np.log(weights[self.used] / (2 * np.pi))))
+        if covariance is not None:
+            whitener, used = Whitener(self.used, covariance), self.used.ravel()
+            self._whitener = whitener.matrix[used][:, used]
+            self._white, self._white_adjoint = (
+                matrix.astype(np.float32).tocsr() for matrix in (self._whitener, self._whitener.T)
+            )
+            self.constant += 2 * whitener.log_det
+        self.data = self._whitened(np.sqrt(weights[self.used]) * observation.data[self.used])
+        others = np.zeros((0, *self.used.shape)) if others is None else others
+        self.others = self._whitened((others[:, self.used] * np.sqrt(weights[self.used])).T)
 
     def source_grid(self, lens: LensModel) -> PixelGrid:
         """Give the pixels of the source plane behind a lens."""
@@ -187,9 +202,15 @@ class Camera:
         """Give the data (data, n) of sources (n, coefficients) behind the lens of a matrix."""
         return self._exposed(lambda part: matrix @ sources[part].T, len(sources))
 
-    def split(self, data: np.ndarray) -> list[np.ndarray]:
-        """Give what there is of each observation, here one."""
-        return [data]
+    def _whitened(self, scaled):
+        """What is over the noise of each pixel (data, ...), so that the noise is white."""
+        return scaled if self._whitener is None else self._whitener @ scaled
+
+    def pieces(self, data: np.ndarray) -> list[np.ndarray]:
+        """Give what there is of each observation, here one, over the noise of each pixel."""
+        if self._whitener is None:
+            return [data]
+        return [scipy.sparse.linalg.spsolve_triangular(self._whitener, data, lower=True)]
 
     def _exposed(self, images, n):
         found = np.empty((n, len(self._roots)), dtype=np.float32)
@@ -198,12 +219,14 @@ class Camera:
             lensed = np.ascontiguousarray(images(part).T, dtype=np.float32)
             blurred = self._blur.forward(lensed.reshape(-1, *self._image_grid.shape))
             found[part] = blurred[:, self.used] * self._roots
-        return found.T
+        return found.T if self._whitener is None else self._white @ found.T
 
     def adjoint(self, matrix: sparse.csr_array, data: np.ndarray) -> np.ndarray:
         """Give the adjoint of `observe`, (n, coefficients) of data (data, n)."""
         found = np.empty((data.shape[1], matrix.shape[1]), dtype=np.float32)
         transposed = matrix.T.tocsr()
+        if self._whitener is not None:
+            data = self._white_adjoint @ data.astype(np.float32)
         for first in range(0, data.shape[1], _CHUNK):
             part = slice(first, min(first + _CHUNK, data.shape[1]))
             images = np.zeros((part.stop - first, *self.used.shape), dtype=np.float32)

@@ -29,11 +29,11 @@ def of_data(exposure: Exposure, *, measured: bool, dark: bool) -> list[str]:
     messages = []
     if dark:
         messages.append("no light stands out of the noise, and it has no part in the fit")
-    if measured and exposure.correlation > 1:
+    if measured and exposure.covariance is not None:
         messages.append(
-            "the noise of neighbouring pixels is correlated, as in drizzled images: the lens is fitted "
-            f"with {exposure.correlation:.2f} times the variance; noise_correlation=1 would take it as it is "
-            "given"
+            "the noise of neighbouring pixels is correlated, as in drizzled images: the lens is fitted with "
+            f"their covariance, {exposure.raised:.2f} times the variance for what is larger than pixels; "
+            "noise_correlation=1 would take it as it is given"
         )
     if exposure.observation.psf is None:
         messages.append(

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from lenssuper.lensfit.foreground import Foreground
-from lenssuper.noise import lit_pixels, noise_correlation
+from lenssuper.noise import lit_pixels, noise_covariance
 from lenssuper.observation import Observation
 
 __all__ = ["Exposure"]
@@ -27,19 +27,19 @@ class Exposure:
         The same without the foreground that is expected.
     lit : ndarray of bool, shape (ny, nx)
         Pixels with light of the source.
-    correlation : float
-        By how much correlations between pixels raise the variance.
+    correlation : float or ndarray, shape (odd, odd)
+        By how much correlations between pixels raise the variance, or their covariance by distance.
     foreground : Foreground or None
     """
 
     observation: Observation
     arcs: Observation
     lit: np.ndarray
-    correlation: float
+    correlation: float | np.ndarray
     foreground: Foreground | None
 
     @classmethod
-    def of(cls, observation: Observation, foreground, correlation: float | None) -> Exposure:
+    def of(cls, observation: Observation, foreground, correlation: float | np.ndarray | None) -> Exposure:
         """Look at an observation; what is given of the foreground is read, the correlation measured."""
         foreground = Foreground.of(foreground, observation)
         arcs = observation
@@ -47,7 +47,20 @@ class Exposure:
             arcs = replace(
                 observation, data=np.where(observation.mask, 0, observation.data - foreground.expected)
             )
-        return cls(observation, arcs, lit_pixels(arcs), correlation or noise_correlation(arcs), foreground)
+        if correlation is None:
+            measured = noise_covariance(arcs)
+            correlation = 1.0 if measured is None else measured
+        return cls(observation, arcs, lit_pixels(arcs), correlation, foreground)
+
+    @property
+    def covariance(self) -> np.ndarray | None:
+        """Covariance of the noise of neighbours; None if their correlation is but a number."""
+        return self.correlation if isinstance(self.correlation, np.ndarray) else None
+
+    @property
+    def raised(self) -> float:
+        """By how much correlations raise the variance of what is larger than pixels."""
+        return float(np.sum(self.correlation))
 
     @cached_property
     def cut(self) -> tuple[slice, slice]:
@@ -65,8 +78,13 @@ class Exposure:
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """One over the variance, with its correlations."""
-        return self.part.weights / self.correlation
+        """One over the variance of what is larger than pixels."""
+        return self.part.weights / self.raised
+
+    @property
+    def pixel_weights(self) -> np.ndarray:
+        """One over the variance to go with `covariance`: that of pixels if there is one."""
+        return self.weights if self.covariance is None else self.part.weights
 
     @property
     def lit_part(self) -> np.ndarray:

@@ -13,7 +13,7 @@ from astropy.nddata import NDData
 
 from lenssuper._progress import share_bar
 from lenssuper._units import to_arcsec
-from lenssuper.alignment import aligned, opened
+from lenssuper.alignment import aligned, correlation_of_each, one_each, opened
 from lenssuper.exceptions import LensSuperWarning, ObservationError
 from lenssuper.grid import PixelGrid, check_count
 from lenssuper.lens import LensModel
@@ -29,6 +29,7 @@ from lenssuper.lensfit.starts import all_round, around, from_radius
 from lenssuper.light import ForegroundFit, SersicFit
 from lenssuper.observation import Observation
 from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
+from lenssuper.whitening import check_correlation
 
 __all__ = ["LensFitter"]
 
@@ -78,7 +79,7 @@ class LensFitter:
         Number of PSF samples per pixel of the observation, along each axis.
     psf_includes_pixel : bool, optional
         Whether the PSF is effective (contains the pixel) or optical.
-    noise_correlation : float, optional
+    noise_correlation : array of shape (odd, odd) or float, optional
         As in `~lenssuper.SuperResolver`; for several observations also a list, with one for each.
     rng : `~numpy.random.Generator` or int, optional
         For random vectors in the linear algebra; a seed gives the same result every time.
@@ -128,7 +129,7 @@ class LensFitter:
         reference: SkyCoord | None = None,
         psf_oversampling: int = 1,
         psf_includes_pixel: bool = True,
-        noise_correlation: float | Sequence[float] | None = None,
+        noise_correlation: float | np.ndarray | Sequence[float | np.ndarray | None] | None = None,
         rng: np.random.Generator | int | None = None,
         progress: bool | None = None,
     ) -> None:
@@ -158,11 +159,7 @@ class LensFitter:
         self.reference = reference
         self.psf_oversampling = check_count(psf_oversampling, "psf_oversampling", 1)
         self.psf_includes_pixel = psf_includes_pixel
-        if noise_correlation is not None and not np.all(
-            (np.asarray(noise_correlation) >= 1) & np.isfinite(noise_correlation)
-        ):
-            raise ValueError(f"noise_correlation must be 1 or more; got {noise_correlation}")
-        self.noise_correlation = noise_correlation
+        self.noise_correlation = check_correlation(noise_correlation)
         self.rng = rng
         self.progress = progress
 
@@ -207,8 +204,8 @@ class LensFitter:
         LensSuperWarning
             If the noise is correlated, there is no PSF, or the fit is not what one expects of a lens.
         """
-        if np.ndim(self.noise_correlation):
-            raise ValueError("noise_correlation must be one number for one observation; got a list")
+        if isinstance(self.noise_correlation, list):
+            raise ValueError("noise_correlation must be a number or an array for one observation; got a list")
         observation = opened(observation, self.reference, grid=self.grid, **self._of_psf)
         exposure = Exposure.of(observation, self.foreground, self.noise_correlation)
         return self._fit([(exposure,)], np.zeros((1, 2)), None)
@@ -313,11 +310,8 @@ class LensFitter:
         std = None if offsets is not None else _OFFSET_STD if offset_std is None else _positive(offset_std)
         observations = aligned(list(observations), offsets, self.reference, **self._of_psf)
         n = len(observations)
-        foregrounds = _one_each("foreground", self.foreground, n)
-        correlations = self.noise_correlation
-        if np.ndim(correlations) == 0:
-            correlations = [correlations] * n
-        correlations = _one_each("noise_correlation", correlations, n)
+        foregrounds = one_each("foreground", self.foreground, n)
+        correlations = correlation_of_each(self.noise_correlation, n)
         exposures = [Exposure.of(*each) for each in zip(observations, foregrounds, correlations, strict=True)]
         given = np.zeros((len(exposures), 2)) if offsets is None else to_arcsec(offsets, "offsets")
         return exposures, given, std
@@ -369,14 +363,3 @@ def _positive(offset_std):
     if np.ndim(std) or not std > 0:
         raise ValueError(f"offset_std must be one positive angle; got {offset_std}")
     return std
-
-
-def _one_each(name, given, n):
-    """What is given for each of n observations."""
-    if given is None:
-        return [None] * n
-    if not isinstance(given, (list, tuple)):
-        raise TypeError(f"{name} must be a list with one for each of {n} observations; got {given!r:.80}")
-    if len(given) != n:
-        raise ValueError(f"{name} must hold one for each of {n} observations; got {len(given)}")
-    return given

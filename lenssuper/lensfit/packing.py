@@ -123,7 +123,7 @@ def _shown(behind: Behind) -> tuple[np.ndarray, PixelGrid]:
 def _pieces(behind):
     """Of each observation of a source: which it is, its model over the noise, numbers of the foreground."""
     problem, inversion = behind.problem, behind.inversion
-    models = inversion.camera.split(inversion.camera.data - inversion.residuals)
+    models = inversion.camera.pieces(inversion.camera.data - inversion.residuals)
     counts = [0 if each.others is None else len(each.others) for each in problem.exposures]
     amplitudes = np.split(inversion.others, np.cumsum(counts)[:-1])
     return zip(problem.exposures, problem.places, models, amplitudes, strict=True)
@@ -135,8 +135,7 @@ def _seen(exposure, modelled, amplitudes, numbers, source, shift):
     model, front = np.zeros(observation.shape), None
     used = exposure.weights > 0
     part = np.zeros(used.shape)
-    # the camera's images are in units of the noise with its correlation
-    part[used] = modelled / np.sqrt(exposure.weights[used])
+    part[used] = modelled / np.sqrt(exposure.pixel_weights[used])
     model[exposure.cut] = part
     if foreground is not None:
         front = foreground.with_amplitudes(amplitudes)

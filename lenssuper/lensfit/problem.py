@@ -53,7 +53,16 @@ class Problem:
     def camera(self, lens: Seen | tuple[Seen, ...], grid: PixelGrid) -> Camera | Stack:
         """The way from the source to the data."""
         cameras = [
-            Camera(each.part, each.weights, each.lit_part, self.factor, seen, grid, each.others)
+            Camera(
+                each.part,
+                each.pixel_weights,
+                each.lit_part,
+                self.factor,
+                seen,
+                grid,
+                each.others,
+                covariance=each.covariance,
+            )
             for each, seen in zip(self.exposures, self._each(lens), strict=True)
         ]
         return Stack(cameras, grid) if len(cameras) > 1 else cameras[0]

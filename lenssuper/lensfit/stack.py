@@ -81,15 +81,19 @@ class Stack:
 
     def adjoint(self, matrices: tuple[sparse.csr_array, ...], data: np.ndarray) -> np.ndarray:
         """Give the adjoint of `observe`, (n, coefficients) of data (data, n)."""
-        parts = self.split(data)
+        parts = self._split(data)
         return sum(
             camera.adjoint(matrix, part)
             for (camera, matrix), part in zip(self._each(matrices), parts, strict=True)
         )
 
-    def split(self, data: np.ndarray) -> list[np.ndarray]:
-        """Give what there is of each observation."""
+    def _split(self, data: np.ndarray) -> list[np.ndarray]:
+        """Give the data of each observation."""
         return np.split(data, self._ends)
+
+    def pieces(self, data: np.ndarray) -> list[np.ndarray]:
+        """Give what there is of each observation, over the noise of each pixel."""
+        return [camera.pieces(part)[0] for camera, part in self._each(self._split(data))]
 
     def _each(self, things):
         return zip(self.cameras, things, strict=True)

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lenssuper.networks.turns import turned, turned_back
+
 __all__ = ["Problem", "Projection"]
 
 
@@ -149,14 +151,10 @@ class Problem:
         return other
 
     def _to_grid(self, sources):
-        quarters, mirrored = self._turn
-        sources = torch.rot90(sources, -quarters, (-2, -1)) if quarters else sources
-        return sources.flip(-1) if mirrored else sources
+        return turned_back(sources, *self._turn)
 
     def _from_grid(self, sources):
-        quarters, mirrored = self._turn
-        sources = sources.flip(-1) if mirrored else sources
-        return torch.rot90(sources, quarters, (-2, -1)) if quarters else sources
+        return turned(sources, *self._turn)
 
     def __len__(self) -> int:
         return len(self._white)

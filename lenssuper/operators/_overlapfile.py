@@ -23,6 +23,7 @@ __all__ = ["read", "write"]
 
 _FORMAT = "lenssuper OverlapOperator"
 _VERSION = 1
+# What numpy raises where a file is not a whole one.
 _READING = (
     OSError,
     ValueError,
@@ -62,16 +63,7 @@ def read(path: str | os.PathLike):
             found = {name: content[name] for name in ("header", "digest", *_ARRAYS)}
     except FileNotFoundError:
         raise
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        TypeError,
-        AttributeError,
-        zlib.error,
-        zipfile.BadZipFile,
-    ) as error:
+    except _READING as error:
         raise FileFormatError(f"{path} is not a whole file of an OverlapOperator: {error}") from error
     text, digest = str(found.pop("header")), str(found.pop("digest"))
     if _digest(text, found) != digest:

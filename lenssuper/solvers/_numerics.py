@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.fft
 from scipy.linalg import eigh_tridiagonal
 
+if TYPE_CHECKING:
+    from lenssuper.forward import ForwardModel
+
 __all__ = [
     "LanczosRun",
     "ModulatedField",
     "StationaryField",
+    "brightness_unit",
     "conjugate_gradients",
     "dot",
     "in_threads",
@@ -33,6 +38,12 @@ def _processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def brightness_unit(model: ForwardModel) -> float:
+    """Give the brightness of the brightest pixel that is used, or of the median noise if that is more."""
+    used = model.weights > 0
+    return float(max(np.max(model.data[used]), np.median(model.weights[used]) ** -0.5))
 
 
 def dot(x: np.ndarray, y: np.ndarray) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,10 @@ import numpy as np
 from scipy.optimize import minimize
 
 from lenssuper.exceptions import ConvergenceWarning
+from lenssuper.solvers._field import MAX_CG, MAX_NEWTON, UNIFORM, FieldPrior, FieldProblem
 from lenssuper.solvers._numerics import (
-    ModulatedField,
     StationaryField,
+    brightness_unit,
     conjugate_gradients,
     in_threads,
     probes,
@@ -33,49 +34,12 @@ from lenssuper.solvers.heldout import held_out_chi2, split_pixels
 if TYPE_CHECKING:
     from lenssuper.forward import ForwardModel
 
-__all__ = ["FieldPrior", "LogNormal"]
+__all__ = ["LogNormal"]
 
-# Mean of the logarithm of the brightness, relative to the brightest pixel of the image: the sky between
-# galaxies. Results do not depend on it, as the field's longest waves move it freely.
-_DARK = -5.0
-# Correlation length as a share of the grid: beyond it the spectrum is flat.
-_LENGTH = 1 / 3
 # First steps of the search for the hyper-parameters, and their bounds: logarithm of the field's standard
 # deviation, and slope
 _STEPS = np.array([0.5, 0.4])
 _MOST = np.array([2.5, 7.0])
-# Newton's method on the negative logarithm of the posterior
-_MAX_NEWTON = 40
-_MAX_CG = 60
-
-
-@dataclass(frozen=True, eq=False)
-class FieldPrior:
-    """
-    Shape of the prior of the logarithm of the brightness.
-
-    Attributes
-    ----------
-    mean : float or ndarray, shape (ny, nx)
-    std : ndarray, shape (ny, nx), or None
-        What the field is multiplied by; None for 1.
-    length : float
-        Correlation length as a share of the grid.
-    log_std, slope : float
-        Where the search for the hyper-parameters starts.
-    least_slope : float
-        A field that varies about a mean of its own may be as rough as noise.
-    """
-
-    mean: float | np.ndarray = _DARK
-    std: np.ndarray | None = None
-    length: float = _LENGTH
-    log_std: float = 0.7
-    slope: float = 3.2
-    least_slope: float = 2.05
-
-
-_UNIFORM = FieldPrior()
 
 
 class LogNormal(Solver):
@@ -147,7 +111,7 @@ class LogNormal(Solver):
 
     def solve(self, model: ForwardModel, *, rng=None, progress: Callable | None = None) -> Posterior:
         """Find the source; see `Solver.solve`."""
-        return self.solve_with(_UNIFORM, model, _peak(model), rng=rng, progress=progress)
+        return self.solve_with(UNIFORM, model, brightness_unit(model), rng=rng, progress=progress)
 
     def solve_with(
         self,
@@ -176,13 +140,13 @@ class LogNormal(Solver):
         """
         rng = np.random.default_rng(rng)
         report = progress or (lambda share, what: None)
-        problem = _Problem(model, scale, self.turnover, prior)
+        problem = FieldProblem(model, scale, self.turnover, prior)
         vectors = probes(self.n_probes, problem.shape, rng)
         best = self._tune(problem, vectors, report)
         mode = problem.mode(best.field, best.xi, tolerance=1e-3)
         if not mode.converged:
             warnings.warn(
-                f"the source has not settled after {_MAX_NEWTON} Newton steps: look at the residuals before "
+                f"the source has not settled after {MAX_NEWTON} Newton steps: look at the residuals before "
                 "trusting it; a lens model or a noise map that is far off can cause this",
                 ConvergenceWarning,
                 stacklevel=2,
@@ -222,7 +186,7 @@ class LogNormal(Solver):
         posterior : Posterior
             From there.
         """
-        problem = _Problem(model, scale, self.turnover, prior)
+        problem = FieldProblem(model, scale, self.turnover, prior)
         found = posterior.hyperparameters
         return scale * problem.mode(problem.field([np.log(found["std"]), found["slope"]])).source
 
@@ -268,102 +232,6 @@ class _Tuned:
         return {"std": float(np.exp(self.theta[0])), "slope": float(self.theta[1])}
 
 
-@dataclass(frozen=True)
-class _State:
-    """A point in the space of white noise, and what it looks like."""
-
-    xi: np.ndarray
-    source: np.ndarray
-    slope: np.ndarray
-    residuals: np.ndarray
-    energy: float
-    converged: bool = False
-
-
-class _Problem:
-    """The posterior of the white noise: data in units of the noise, brightness in units of ``scale``."""
-
-    def __init__(
-        self, model: ForwardModel, scale: float, turnover: float | None, prior: FieldPrior = _UNIFORM
-    ) -> None:
-        self.model, self.scale, self.turnover, self.prior = model, scale, turnover, prior
-        self.shape = model.in_shape
-        self.data = model.whiten(model.data)
-        self.used = model.weights > 0
-        self._operator = model.whitened
-
-    def forward(self, source):
-        return self._operator.forward(self.scale * source)
-
-    def adjoint(self, image):
-        return self.scale * self._operator.adjoint(image)
-
-    def field(self, theta) -> StationaryField | ModulatedField:
-        length = self.prior.length * max(self.shape)
-        field = StationaryField(self.shape, length=length, slope=theta[1], std=np.exp(theta[0]))
-        return field if self.prior.std is None else ModulatedField(field, self.prior.std)
-
-    def link(self, u):
-        """Brightness of a field, and its derivative."""
-        u = np.clip(u + self.prior.mean, -50, 50)
-        if self.turnover is None:
-            source = np.exp(np.minimum(u, 20))
-            return source, source
-        return self.turnover * np.logaddexp(0, u), self.turnover / (1 + np.exp(-u))
-
-    def state(self, field, xi, data, prior_mean):
-        source, slope = self.link(field.apply(xi))
-        residuals = self.forward(source) - data
-        energy = 0.5 * (np.vdot(residuals, residuals) + np.sum((xi - prior_mean) ** 2))
-        return _State(xi, source, slope, residuals, energy)
-
-    def curvature(self, field, slope):
-        """The Gauss-Newton Hessian in white noise."""
-
-        def apply(v):
-            image = self.forward(slope * field.apply(v))
-            return v + field.transposed(slope * self.adjoint(image))
-
-        return apply
-
-    def gradient(self, field, state, prior_mean):
-        return field.transposed(state.slope * self.adjoint(state.residuals)) + state.xi - prior_mean
-
-    def mode(self, field, xi=None, *, data=None, prior_mean=0.0, tolerance=1e-2, max_newton=_MAX_NEWTON):
-        """Minimise the energy; ``tolerance`` is on its change, of which one is one sigma squared over two."""
-        data = self.data if data is None else data
-        state = self.state(field, np.zeros(self.shape) if xi is None else xi, data, prior_mean)
-        for iteration in range(max_newton):
-            gradient = self.gradient(field, state, prior_mean)
-            step, _ = conjugate_gradients(
-                self.curvature(field, state.slope),
-                -gradient,
-                tol=0.1 if iteration < 5 else 0.03,
-                max_iterations=_MAX_CG,
-            )
-            new = self._search(field, state, step, np.vdot(gradient, step), data, prior_mean)
-            change, state = state.energy - new.energy, new
-            if change < tolerance * max(1.0, 0.01 * abs(state.energy)):
-                return replace(state, converged=True)
-        return state
-
-    def _search(self, field, state, step, descent, data, prior_mean):
-        """Halve a step until the energy falls by a fair share of what its slope promises (Armijo 1966)."""
-        size = 1.0
-        while size > 1e-4:
-            new = self.state(field, state.xi + size * step, data, prior_mean)
-            if new.energy <= state.energy + 1e-4 * size * descent:
-                return new
-            size /= 2
-        return state
-
-
-def _peak(model) -> float:
-    """Brightness of the brightest pixel of the image that is used, or of the noise if that is more."""
-    used = model.weights > 0
-    return float(max(np.max(model.data[used]), np.median(model.weights[used]) ** -0.5))
-
-
 def _laplace(problem, field, state, vectors, steps) -> tuple[float, float]:
     """Logarithm of the evidence in Laplace's approximation, and the number of modes that are measured."""
     log_det, modes = spectral_sums(
@@ -375,7 +243,7 @@ def _laplace(problem, field, state, vectors, steps) -> tuple[float, float]:
 def _held_out(problem, field, mode, rng):
     """Chi-square per pixel of a tenth of the pixels, foretold from the others."""
     training, held_out = split_pixels(problem.model, 0.1, rng)
-    state = _Problem(training, problem.scale, problem.turnover, problem.prior).mode(field, mode.xi)
+    state = FieldProblem(training, problem.scale, problem.turnover, problem.prior).mode(field, mode.xi)
     return held_out_chi2(problem.model, held_out, state.source * problem.scale)
 
 
@@ -391,7 +259,7 @@ def _pair(problem, field, mode, rng):
     prior = rng.normal(size=problem.shape)
     right = prior + field.transposed(mode.slope * problem.adjoint(noise))
     step, _ = conjugate_gradients(
-        problem.curvature(field, mode.slope), right, tol=0.05, max_iterations=_MAX_CG
+        problem.curvature(field, mode.slope), right, tol=0.05, max_iterations=MAX_CG
     )
     draws = []
     for sign in (1, -1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,10 +18,12 @@ from lenssuper.forward_batch import ForwardModelBatch
 from lenssuper.networks.base import SourceNetwork
 from lenssuper.networks.pretrained import path_of
 from lenssuper.networks.problem import Problem
+from lenssuper.networks.turns import turned, turned_back
 from lenssuper.networks.weights import read_card, read_network
+from lenssuper.solvers._field import FieldPrior
 from lenssuper.solvers.base import Posterior, Solver
 from lenssuper.solvers.heldout import held_out_chi2, split_pixels
-from lenssuper.solvers.lognormal import FieldPrior, LogNormal
+from lenssuper.solvers.lognormal import LogNormal
 
 if TYPE_CHECKING:
     from lenssuper.forward import ForwardModel
@@ -254,15 +256,15 @@ def _observed_again(network, model, source, n, rng):
     for start in range(0, n, _TOGETHER):
         places = range(start, min(start + _TOGETHER, n))
         problem = _problem(model, len(places), source.device)
-        turned = torch.cat([_turned(source, i) for i in places])
+        sources = torch.cat([turned(source, *_way(source, i)) for i in places])
         noise = torch.as_tensor(rng.standard_normal(problem.white.shape), dtype=torch.float32)
         noise = noise.to(source.device) * problem.used
         with torch.no_grad():
-            before = problem.forward(turned)
+            before = problem.forward(sources)
         again = _answer(network, problem.with_white(before + noise))
         with torch.no_grad():
             traces += (noise * (problem.forward(again) - before)).sum((-2, -1)).tolist()
-        back = [_turned_back(again[k : k + 1], i) for k, i in enumerate(places)]
+        back = [turned_back(again[k : k + 1], *_way(source, i)) for k, i in enumerate(places)]
         errors.append((torch.cat(back) - source).cpu().numpy())
     return _RAISED * np.concatenate(errors).astype(float), max(float(np.mean(traces)), 0.0)
 
@@ -283,23 +285,10 @@ def _problem(model, n, device) -> Problem:
     return Problem.of(_Repeated(model, n), device=device)
 
 
-def _ways(source: Tensor) -> Sequence[tuple[int, bool]]:
-    """Quarter turns and mirrorings that a source grid allows."""
+def _way(source: Tensor, number: int) -> tuple[int, bool]:
+    """One after another of the quarter turns and mirrorings that a source grid allows, for `turned`."""
     ny, nx = source.shape[-2:]
     quarters = (0, 2, 1, 3) if ny == nx else (0, 2)
-    return [(quarter, mirrored) for mirrored in (False, True) for quarter in quarters]
-
-
-def _turned(source: Tensor, number: int) -> Tensor:
-    ways = _ways(source)
+    ways = [(quarter, mirrored) for mirrored in (False, True) for quarter in quarters]
     # not as it lies: that would hide what the network leaves out
-    quarters, mirrored = ways[1:][number % (len(ways) - 1)]
-    source = source.flip(-1) if mirrored else source
-    return torch.rot90(source, quarters, (-2, -1))
-
-
-def _turned_back(source: Tensor, number: int) -> Tensor:
-    ways = _ways(source)
-    quarters, mirrored = ways[1:][number % (len(ways) - 1)]
-    source = torch.rot90(source, -quarters, (-2, -1))
-    return source.flip(-1) if mirrored else source
+    return ways[1:][number % (len(ways) - 1)]

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from lenssuper.exceptions import ConvergenceWarning
-from lenssuper.solvers._numerics import conjugate_gradients, dot, in_threads
+from lenssuper.solvers._numerics import brightness_unit, conjugate_gradients, dot, in_threads
 from lenssuper.solvers.base import Posterior, Solver
 from lenssuper.solvers.heldout import held_out_chi2, split_pixels
 
@@ -300,9 +300,7 @@ class _Problem:
 
     @classmethod
     def of(cls, model, roughness):
-        used = model.weights > 0
-        scale = float(max(np.max(model.data[used]), np.median(model.weights[used]) ** -0.5))
-        return cls(model, scale, roughness)
+        return cls(model, brightness_unit(model), roughness)
 
     def for_model(self, model):
         return _Problem(model, self.scale, self.roughness)

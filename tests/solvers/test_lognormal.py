@@ -8,7 +8,8 @@ from lenssuper import SIE, ExternalShear, ForwardModel, Observation, PixelGrid
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.simulate import Instrument
 from lenssuper.solvers import LogNormal, lognormal
-from lenssuper.solvers.lognormal import _laplace, _Problem
+from lenssuper.solvers._field import UNIFORM, FieldProblem
+from lenssuper.solvers.lognormal import _laplace
 
 arcsec = u.arcsec
 LENS = SIE(theta_E=0.6 * arcsec, q=0.8, phi=30 * u.deg) + ExternalShear(gamma1=0.03, gamma2=0.02)
@@ -30,7 +31,7 @@ def simulate(seed, shape=(24, 24), sources=SOURCES, snr=40):
     """An observation of a source that is drawn from the prior, and that source."""
     rng = np.random.default_rng(seed)
     blank = make_model(np.ones(shape), 1.0, sources)
-    problem = _Problem(blank, 1.0, None)
+    problem = FieldProblem(blank, 1.0, None)
     peak = 0.0
     while not 2 / 3 < peak < 3 / 2:  # the prior is on the brightness relative to that of the image
         truth, _ = problem.link(problem.field(TRUE).apply(rng.normal(size=sources.shape)))
@@ -48,7 +49,7 @@ def tiny():
     model, _ = simulate(7, (14, 12), sources)
     sigma = model.observation.sigma * rng.uniform(0.7, 1.5, model.out_shape)
     model = make_model(model.data, sigma, sources, rng.uniform(size=model.out_shape) < 0.1)
-    return _Problem(model, float(model.data.max()), None)
+    return FieldProblem(model, float(model.data.max()), None)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def dense(apply, shape):
 class TestEnergy:
     @pytest.mark.parametrize("turnover", [None, 0.3])
     def test_derivative_of_the_brightness(self, tiny, turnover):
-        problem = _Problem(tiny.model, tiny.scale, turnover)
+        problem = FieldProblem(tiny.model, tiny.scale, turnover)
         u_ = np.linspace(-4, 8, 50)
         _, slope = problem.link(u_)
         up, down = problem.link(u_ + 1e-5)[0], problem.link(u_ - 1e-5)[0]
@@ -77,14 +78,14 @@ class TestEnergy:
     def test_turnover(self, tiny):
         """The exponential far below the turnover, a straight line far above."""
         plain, _ = tiny.link(np.array([-3.0, -2.0]))
-        soft = _Problem(tiny.model, tiny.scale, 0.5)
+        soft = FieldProblem(tiny.model, tiny.scale, 0.5)
         np.testing.assert_allclose(soft.link(np.array([-3.0, -2.0]))[0] / 0.5, plain, rtol=1e-3)
         high = soft.link(np.array([15.0, 16.0]))[0]
         assert np.diff(high)[0] == pytest.approx(0.5, rel=1e-4)
 
     @pytest.mark.parametrize("turnover", [None, 0.3])
     def test_gradient(self, tiny, turnover):
-        problem = _Problem(tiny.model, tiny.scale, turnover)
+        problem = FieldProblem(tiny.model, tiny.scale, turnover)
         rng = np.random.default_rng(1)
         field = problem.field(TRUE)
         xi, prior = rng.normal(size=(2, *problem.shape))
@@ -102,7 +103,7 @@ class TestEnergy:
         """Chi-square of the data and of the white noise, halved."""
         field, xi = tiny.field(TRUE), np.random.default_rng(2).normal(size=tiny.shape)
         state = tiny.state(field, xi, tiny.data, 0.0)
-        source = np.exp(field.apply(xi) + lognormal._DARK)
+        source = np.exp(field.apply(xi) + UNIFORM.mean)
         np.testing.assert_allclose(state.source, source)
         assert state.energy == pytest.approx(0.5 * (tiny.model.chi2(source * tiny.scale) + (xi**2).sum()))
 
@@ -219,7 +220,7 @@ class TestRecovery:
         within = []
         for seed in range(5):
             model, truth = simulate(200 + seed)
-            problem = _Problem(model, float(model.data.max()), None)
+            problem = FieldProblem(model, float(model.data.max()), None)
             field = problem.field(TRUE)
             mode = problem.mode(field)
             draws = lognormal._draws(problem, field, mode, 32, np.random.default_rng(seed))
@@ -329,7 +330,7 @@ class TestReproducible:
 
 
 def test_warns_if_it_did_not_converge(solved, monkeypatch):
-    monkeypatch.setattr(_Problem, "mode", one_step(_Problem.mode))
+    monkeypatch.setattr(FieldProblem, "mode", one_step(FieldProblem.mode))
     with pytest.warns(ConvergenceWarning, match="has not settled"):
         posterior = LogNormal(**CHEAP).solve(solved[0], rng=1)
     assert not posterior.converged

@@ -14,8 +14,8 @@ from lenssuper.networks.pretrained import NAMES, path_of
 from lenssuper.networks.weights import read_card, read_network
 from lenssuper.simulate import random_mock
 from lenssuper.solvers import LogNormal, NetworkSolver
-from lenssuper.solvers._numerics import ModulatedField, StationaryField
-from lenssuper.solvers.lognormal import FieldPrior, _peak
+from lenssuper.solvers._field import FieldPrior
+from lenssuper.solvers._numerics import ModulatedField, StationaryField, brightness_unit
 from lenssuper.solvers.network import _problem
 
 
@@ -137,7 +137,8 @@ class TestRefinement:
         """With the default's own maps, refinement is the default."""
         ours = LogNormal(max_evaluations=4, n_draws=2)
         maps = FieldPrior(np.full(model.in_shape, -5.0), np.ones(model.in_shape))
-        found, expected = ours.solve_with(maps, model, _peak(model), rng=1), ours.solve(model, rng=1)
+        found = ours.solve_with(maps, model, brightness_unit(model), rng=1)
+        expected = ours.solve(model, rng=1)
         np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-9)
         assert found.log_evidence == pytest.approx(expected.log_evidence)
 

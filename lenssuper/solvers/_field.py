@@ -1,0 +1,143 @@
+"""The posterior of a source whose logarithm is a Gaussian random field, for one set of hyper-parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lenssuper.solvers._numerics import ModulatedField, StationaryField, conjugate_gradients
+
+if TYPE_CHECKING:
+    from lenssuper.forward import ForwardModel
+
+__all__ = ["MAX_CG", "MAX_NEWTON", "UNIFORM", "FieldPrior", "FieldProblem"]
+
+# Mean of the logarithm of the brightness, relative to the brightest pixel of the image: the sky between
+# galaxies. Results do not depend on it, as the field's longest waves move it freely.
+_DARK = -5.0
+# Correlation length as a share of the grid: beyond it the spectrum is flat.
+_LENGTH = 1 / 3
+# Newton's method on the negative logarithm of the posterior
+MAX_NEWTON = 40
+MAX_CG = 60
+
+
+@dataclass(frozen=True, eq=False)
+class FieldPrior:
+    """
+    Shape of the prior of the logarithm of the brightness.
+
+    Attributes
+    ----------
+    mean : float or ndarray, shape (ny, nx)
+    std : ndarray, shape (ny, nx), or None
+        What the field is multiplied by; None for 1.
+    length : float
+        Correlation length as a share of the grid.
+    log_std, slope : float
+        Where the search for the hyper-parameters starts.
+    least_slope : float
+        A field that varies about a mean of its own may be as rough as noise.
+    """
+
+    mean: float | np.ndarray = _DARK
+    std: np.ndarray | None = None
+    length: float = _LENGTH
+    log_std: float = 0.7
+    slope: float = 3.2
+    least_slope: float = 2.05
+
+
+UNIFORM = FieldPrior()
+
+
+@dataclass(frozen=True)
+class _State:
+    """A point in the space of white noise, and what it looks like."""
+
+    xi: np.ndarray
+    source: np.ndarray
+    slope: np.ndarray
+    residuals: np.ndarray
+    energy: float
+    converged: bool = False
+
+
+class FieldProblem:
+    """The posterior of the white noise: data in units of the noise, brightness in units of ``scale``."""
+
+    def __init__(
+        self, model: ForwardModel, scale: float, turnover: float | None, prior: FieldPrior = UNIFORM
+    ) -> None:
+        self.model, self.scale, self.turnover, self.prior = model, scale, turnover, prior
+        self.shape = model.in_shape
+        self.data = model.whiten(model.data)
+        self.used = model.weights > 0
+        self._operator = model.whitened
+
+    def forward(self, source):
+        return self._operator.forward(self.scale * source)
+
+    def adjoint(self, image):
+        return self.scale * self._operator.adjoint(image)
+
+    def field(self, theta) -> StationaryField | ModulatedField:
+        length = self.prior.length * max(self.shape)
+        field = StationaryField(self.shape, length=length, slope=theta[1], std=np.exp(theta[0]))
+        return field if self.prior.std is None else ModulatedField(field, self.prior.std)
+
+    def link(self, u):
+        """Brightness of a field, and its derivative."""
+        u = np.clip(u + self.prior.mean, -50, 50)
+        if self.turnover is None:
+            source = np.exp(np.minimum(u, 20))
+            return source, source
+        return self.turnover * np.logaddexp(0, u), self.turnover / (1 + np.exp(-u))
+
+    def state(self, field, xi, data, prior_mean):
+        source, slope = self.link(field.apply(xi))
+        residuals = self.forward(source) - data
+        energy = 0.5 * (np.vdot(residuals, residuals) + np.sum((xi - prior_mean) ** 2))
+        return _State(xi, source, slope, residuals, energy)
+
+    def curvature(self, field, slope):
+        """The Gauss-Newton Hessian in white noise."""
+
+        def apply(v):
+            image = self.forward(slope * field.apply(v))
+            return v + field.transposed(slope * self.adjoint(image))
+
+        return apply
+
+    def gradient(self, field, state, prior_mean):
+        return field.transposed(state.slope * self.adjoint(state.residuals)) + state.xi - prior_mean
+
+    def mode(self, field, xi=None, *, data=None, prior_mean=0.0, tolerance=1e-2, max_newton=MAX_NEWTON):
+        """Minimise the energy; ``tolerance`` is on its change, of which one is one sigma squared over two."""
+        data = self.data if data is None else data
+        state = self.state(field, np.zeros(self.shape) if xi is None else xi, data, prior_mean)
+        for iteration in range(max_newton):
+            gradient = self.gradient(field, state, prior_mean)
+            step, _ = conjugate_gradients(
+                self.curvature(field, state.slope),
+                -gradient,
+                tol=0.1 if iteration < 5 else 0.03,
+                max_iterations=MAX_CG,
+            )
+            new = self._search(field, state, step, np.vdot(gradient, step), data, prior_mean)
+            change, state = state.energy - new.energy, new
+            if change < tolerance * max(1.0, 0.01 * abs(state.energy)):
+                return replace(state, converged=True)
+        return state
+
+    def _search(self, field, state, step, descent, data, prior_mean):
+        """Halve a step until the energy falls by a fair share of what its slope promises (Armijo 1966)."""
+        size = 1.0
+        while size > 1e-4:
+            new = self.state(field, state.xi + size * step, data, prior_mean)
+            if new.energy <= state.energy + 1e-4 * size * descent:
+                return new
+            size /= 2
+        return state

@@ -20,7 +20,7 @@ from astropy.table import QTable
 from lenssuper import LensModel, Observation, write_observation
 from lenssuper.catalog import FitLens, FitLight, Prepare, run
 from lenssuper.simulate import MockLens, SersicSource, random_lens, random_mock, random_source
-from lenssuper.solvers import LogNormal, NetworkSolver
+from lenssuper.solvers import LogNormal
 
 SEED, SNR = 7, 40.0
 # Brightness of the lens galaxy at the Einstein radius, in units of the brightest arc, and error of the radii.
@@ -112,6 +112,10 @@ def main() -> None:
     options = parser.parse_args()
     solver = LogNormal(n_draws=options.draws)
     if options.network:
+        from lenssuper.solvers import (
+            NetworkSolver,
+        )  # not above: each worker reads this file, and would load torch
+
         solver = NetworkSolver.pretrained(options.network, n_draws=options.draws)
     stages = [Prepare(rescale=not options.no_rescale), FitLight(), FitLens()]
     catalogue = simulate(options.mocks, options.n)

@@ -7,8 +7,6 @@ the observed pixels.
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 from astropy.nddata import NDData
 
@@ -176,8 +174,7 @@ class ForwardModel(Measurement):
             It shares the operators of this one.
         """
         weights = self._checked_weights(weights)
-        other = copy.copy(self)
-        other.__dict__.pop("_root_weights", None)
+        other = self._copy()
         other._weights = np.where(self._observation.mask, 0.0, weights)
         return other
 
@@ -205,8 +202,8 @@ class ForwardModel(Measurement):
             raise ValueError(
                 "observation must have the grid and the PSF of the one that the model was made for"
             )
-        other = copy.copy(self)
-        other.__dict__.pop("_root_weights", None)
+        other = self._copy()
+        other._covariance = None
         other._observation = observation
         other._weights = observation.weights
         return other
@@ -222,7 +219,7 @@ class ForwardModel(Measurement):
         Returns
         -------
         ForwardModel
-            With the weights of this one.
+            With the weights and the noise covariance of this one.
         """
         other = ForwardModel(
             self._observation,
@@ -231,7 +228,7 @@ class ForwardModel(Measurement):
             source_grid=source_grid,
             tol=self._lensing.tol,
         )
-        return other.with_weights(self._weights)
+        return other.with_weights(self._weights).with_noise_covariance(self._covariance)
 
     def lensed_image(self, source):
         """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -82,10 +81,30 @@ class JointForwardModel(Measurement):
     def with_weights(self, weights: np.ndarray) -> JointForwardModel:
         """Give the same model with other weights (1, N); see `ForwardModel.with_weights`."""
         pieces = self.split(self._checked_weights(weights))
-        other = copy.copy(self)
-        other.__dict__.pop("_root_weights", None)
+        other = self._copy()
         other._parts = tuple(part.with_weights(w) for part, w in zip(self._parts, pieces, strict=True))
         return other
+
+    def with_noise_covariance(self, covariance: np.ndarray | None) -> JointForwardModel:
+        """Give the same model with that noise covariance in each observation."""
+        return JointForwardModel([part.with_noise_covariance(covariance) for part in self._parts])
+
+    @property
+    def noise_covariance(self) -> None:
+        """None: each of the `parts` has its own."""
+
+    def whiten(self, image):
+        """Turn an image (..., 1, N) into one whose noise is white and of variance 1; 0 where not used."""
+        return self._each("whiten", image)
+
+    def whiten_adjoint(self, image):
+        """Give the adjoint of `whiten`."""
+        return self._each("whiten_adjoint", image)
+
+    @property
+    def log_norm(self) -> float:
+        """Logarithm of the noise's density at its peak, of all observations."""
+        return sum(part.log_norm for part in self._parts)
 
     def with_source_grid(self, source_grid: PixelGrid) -> JointForwardModel:
         """Give the same model for other pixels in the source plane."""
@@ -98,6 +117,12 @@ class JointForwardModel(Measurement):
             row[..., 0, first:last].reshape(*row.shape[:-2], *part.out_shape)
             for part, first, last in zip(self._parts, ends[:-1], ends[1:], strict=True)
         ]
+
+    def _each(self, method, row):
+        images = self.split(row)
+        return self._row(
+            [getattr(part, method)(image) for part, image in zip(self._parts, images, strict=True)]
+        )
 
     def _row(self, images):
         rows = [image.reshape(*image.shape[:-2], 1, -1) for image in images]

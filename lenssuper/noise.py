@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from scipy import ndimage
 
 from lenssuper.observation import Observation
 
-__all__ = ["lit_pixels", "noise_correlation", "sky_pixels", "white_scatter"]
+__all__ = ["lit_pixels", "noise_correlation", "noise_covariance", "sky_pixels", "white_scatter"]
 
 # Largest distance, in pixels along each axis, at which noise is looked for to agree. Drizzling with usual
 # kernels reaches no further (Fruchter & Hook 2002, PASP 114, 144, section 7).
@@ -35,33 +37,70 @@ def noise_correlation(observation: Observation) -> float:
     -------
     float
         Variance of a sum over many pixels of sky, relative to what the variances of the single pixels add up
-        to; 1 where that is not significantly more than one, or where there is too little sky to tell.
+        to: the sum of `noise_covariance`; 1 where there is none.
 
     Notes
     -----
-    Drizzled images share the light, and so the noise, of an exposure's pixel among several pixels. What is
-    wider than these then has the variance of a pixel times the sum of the noise's autocorrelation over all
-    distances (Casertano et al. 2000, AJ 120, 2747, appendix A): its power spectrum at long waves. Here the
-    autocovariance of data over sigma is added up to distances of two pixels, over the sky, so that a noise
-    map that is too large makes up for some of it. Gradients, faint outskirts of galaxies and the like are
-    taken out first with the mean b of 7 x 7 pixels around each, which turns the covariance c into
-    c - 2 c * b + c * b * b and its sum C into C (1 - 2 (5 / 7)^2 + (29 / 49)^2) over 5 x 5 distances.
+    What is wider than a few pixels has the variance of a pixel times the sum of the noise's autocorrelation
+    over all distances (Casertano et al. 2000, AJ 120, 2747, appendix A): its power spectrum at long waves.
+    """
+    covariance = noise_covariance(observation)
+    return 1.0 if covariance is None else float(covariance.sum())
+
+
+def noise_covariance(observation: Observation) -> np.ndarray | None:
+    """
+    Measure how the noise of a pixel goes along with that of its neighbours.
+
+    Parameters
+    ----------
+    observation : Observation
+
+    Returns
+    -------
+    ndarray, shape (5, 5), or None
+        Mean product of the noise of two pixels, in units of their standard deviations, by the distance
+        between them: in the middle that of a pixel with itself, above it with the one a row below. None where
+        the noise is not significantly correlated, or there is too little sky to tell.
+
+    Notes
+    -----
+    Drizzled images share the light, and so the noise, of an exposure's pixel among several pixels (Fruchter &
+    Hook 2002, PASP 114, 144, section 7). The covariance of data over sigma is measured in the sky, so that it
+    makes up for a noise map that is too large or too small. Gradients, faint outskirts of galaxies and the
+    like are taken out first with the mean b of 7 x 7 pixels around each, which turns the covariance c into
+    c - 2 c * b + c * b * b; that is solved for c.
     """
     used = ~observation.mask
     scaled = observation.data * np.sqrt(observation.weights)
     sky = sky_pixels(scaled, used)
     n = np.count_nonzero(sky)
     if n < _SKY:
-        return 1.0
+        return None
     spread = white_scatter(scaled, sky)
     scaled = np.clip(scaled - _local_mean(scaled, sky, _LOCAL), -4 * spread, 4 * spread) * sky
-    lags = [(j, i) for j in range(_REACH + 1) for i in range(-_REACH, _REACH + 1) if j > 0 or i > 0]
-    total = _covariance(scaled, sky, 0, 0) + 2 * sum(_covariance(scaled, sky, j, i) for j, i in lags)
-    within = np.arange(-_REACH, _REACH + 1)
-    share = 1 - 2 * (len(within) / _LOCAL) ** 2 + (np.sum(_LOCAL - np.abs(within)) / _LOCAL**2) ** 2
-    # of white noise the covariance at each distance scatters by variance / sqrt(n)
-    scatter = 2 * np.sqrt(len(lags) / n) * spread**2 / share
-    return float(total / share) if total / share > 1 + 3 * scatter else 1.0
+    distances = range(-_REACH, _REACH + 1)
+    measured = np.array([[_covariance(scaled, sky, j, i) for i in distances] for j in distances])
+    solve = np.linalg.inv(_less_local_mean())
+    covariance = (solve @ measured.ravel()).reshape(measured.shape)
+    # of white noise the covariance at each distance, and its opposite, scatters by variance / sqrt(n)
+    scatter = np.sqrt(2 / n) * np.linalg.norm(solve.sum(axis=0)) * spread**2
+    return covariance if covariance.sum() > 1 + 3 * scatter else None
+
+
+@cache
+def _less_local_mean():
+    """The matrix from a covariance by distance to that of noise less its local mean."""
+    side = 2 * _REACH + 1
+    reach = _REACH + _LOCAL - 1
+    mean, delta = np.zeros((2, 2 * reach + 1, 2 * reach + 1))
+    inner = np.s_[reach - _LOCAL // 2 : reach + _LOCAL // 2 + 1]
+    mean[inner, inner] = _LOCAL**-2.0
+    delta[reach, reach] = 1.0
+    kernel = delta - 2 * mean + ndimage.convolve(mean, mean, mode="constant")
+    at = np.stack(np.divmod(np.arange(side**2), side), axis=1)
+    apart = at[:, None] - at[None] + reach
+    return kernel[apart[..., 0], apart[..., 1]]
 
 
 def white_scatter(scaled: np.ndarray, used: np.ndarray) -> float:
@@ -111,6 +150,8 @@ def sky_pixels(scaled: np.ndarray, used: np.ndarray) -> np.ndarray:
 
 def _covariance(values, where, rows, columns):
     """Mean product of the values at a distance, over pairs of which both are in a mask."""
+    if rows < 0:
+        rows, columns = -rows, -columns
     ny, nx = values.shape
     first = np.s_[: ny - rows, max(0, -columns) : nx - max(0, columns)]
     second = np.s_[rows:, max(0, columns) : nx - max(0, -columns)]

@@ -114,7 +114,7 @@ class SuperResolution:
         if len(draws) > 1:
             std = model.lensed_image(draws).std(axis=0, ddof=1)
         modelled = model.forward(mean)
-        residuals = np.where(model.weights > 0, model.whiten(model.data - modelled), np.nan)
+        residuals = np.where(model.weights > 0, model.over_sigma(model.data - modelled), np.nan)
         coverage, magnification = model.lensing.coverage, model.lensing.magnification
         return cls(
             Contents(

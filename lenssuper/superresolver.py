@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import numbers
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
@@ -15,22 +14,20 @@ from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 
 from lenssuper._progress import share_bar
-from lenssuper._units import to_arcsec
-from lenssuper.exceptions import LensSuperWarning, ObservationError
+from lenssuper.alignment import aligned, opened
+from lenssuper.exceptions import LensSuperWarning
 from lenssuper.forward import ForwardModel
 from lenssuper.forward_joint import JointForwardModel
 from lenssuper.grid import PixelGrid, check_count
 from lenssuper.lens import LensModel
-from lenssuper.noise import lit_pixels, noise_correlation
+from lenssuper.noise import lit_pixels, noise_covariance
 from lenssuper.observation import Observation
 from lenssuper.result import SuperResolution
 from lenssuper.solvers import LogNormal, Solver
 from lenssuper.sourcegrid import default_source_grid
+from lenssuper.whitening import check_correlation
 
 __all__ = ["SuperResolver"]
-
-# Reference points that differ by less are the same one, written in other digits.
-_SAME_PLACE = 1e-6 * u.arcsec
 
 
 class SuperResolver:
@@ -59,10 +56,12 @@ class SuperResolver:
     psf_includes_pixel : bool, optional
         Whether the PSF is effective (a star as the pixels see it) or optical (the pixel is still to be
         applied).
-    noise_correlation : float, optional
-        By how much correlations between neighbouring pixels raise the noise of what is larger than a pixel,
-        at least 1. The source is fitted with that many times the variance; chi-square is that of the noise as
-        given. By default it is measured in the sky, see `~lenssuper.noise.noise_correlation`.
+    noise_correlation : array of shape (odd, odd) or float, optional
+        Covariance of the noise of neighbouring pixels by their distance, in units of their standard
+        deviations. By default it is measured in the sky, see `~lenssuper.noise.noise_covariance`. A number,
+        at least 1, is by how much correlations raise the noise of what is larger than a pixel: the source is
+        fitted with that many times the variance, and 1 takes the noise of pixels as independent. Chi-square
+        is that of the pixels' noise as given in any case.
     rng : `~numpy.random.Generator` or int, optional
         For the solver; a seed gives the same result every time.
     progress : bool, optional
@@ -73,7 +72,7 @@ class SuperResolver:
     TypeError
         If an argument is of the wrong kind.
     ValueError
-        If ``factor`` is not positive, or ``noise_correlation`` less than one.
+        If ``factor`` is not positive, or ``noise_correlation`` less than one, or not the covariance of noise.
 
     Examples
     --------
@@ -123,7 +122,7 @@ class SuperResolver:
         self.source_grid = source_grid
         self.psf_oversampling = check_count(psf_oversampling, "psf_oversampling", 1)
         self.psf_includes_pixel = psf_includes_pixel
-        self.noise_correlation = _check_correlation(noise_correlation)
+        self.noise_correlation = check_correlation(noise_correlation)
         self.rng = rng
         self.progress = progress
 
@@ -290,7 +289,7 @@ class SuperResolver:
                 "grid says where one observation is; leave it out, the WCS tell, and see offsets="
             )
         observations = self._aligned(list(observations), offsets)
-        correlations = [self.noise_correlation or noise_correlation(each) for each in observations]
+        correlations = [self._correlation(each) for each in observations]
         messages = [
             self._concerns(each, value) for each, value in zip(observations, correlations, strict=True)
         ]
@@ -324,52 +323,23 @@ class SuperResolver:
 
     def _aligned(self, observations, offsets):
         """Observations whose offsets are counted from one point of the sky."""
-        if not observations:
-            raise ValueError("observations must hold at least one; got none")
-        shifts = np.zeros((len(observations), 2))
-        if offsets is not None:
-            shifts = np.asarray(to_arcsec(offsets, "offsets"))
-            if shifts.shape != (len(observations), 2):
-                raise ValueError(
-                    f"offsets must be (x, y) for each of {len(observations)} observations; got {shifts.shape}"
-                )
-        aligned, reference = [], self.reference
-        for observation, shift in zip(observations, shifts, strict=True):
-            observation = self._opened(observation, reference)
-            found = observation.grid.reference
-            if found is None:
-                raise ObservationError(
-                    "the place of an observation on the sky is not known: each needs a celestial WCS"
-                )
-            reference = found if reference is None else reference
-            if found.separation(reference) > _SAME_PLACE:
-                raise ObservationError(
-                    f"the offsets of an observation are counted from {found.to_string('hmsdms')}, and not "
-                    f"from {reference.to_string('hmsdms')}: give it as an NDData, or with such a grid"
-                )
-            if np.any(shift):
-                grid = observation.grid._moved_by(shift)
-                observation = replace(observation, grid=grid)
-            aligned.append(observation)
-        return aligned
+        return aligned(observations, offsets, self.reference, **self._how_to_open)
 
     def _opened(self, observation, reference):
         """An observation checked and unpacked."""
-        if isinstance(observation, Observation):
-            return observation
-        grid = self.grid
-        if grid is None and reference is not None and isinstance(observation, NDData):
-            grid = PixelGrid.from_nddata(observation, reference=reference)
-        return Observation.from_nddata(
-            observation,
-            grid=grid,
-            psf_oversampling=self.psf_oversampling,
-            psf_includes_pixel=self.psf_includes_pixel,
-        )
+        return opened(observation, reference, **self._how_to_open)
+
+    @property
+    def _how_to_open(self):
+        return {
+            "grid": self.grid,
+            "psf_oversampling": self.psf_oversampling,
+            "psf_includes_pixel": self.psf_includes_pixel,
+        }
 
     def _resolve(self, observation):
         observation = self._opened(observation, self.reference)
-        correlation = self.noise_correlation or noise_correlation(observation)
+        correlation = self._correlation(observation)
         messages = self._concerns(observation, correlation)
         for message in messages:
             warnings.warn(message, LensSuperWarning, stacklevel=3)
@@ -379,30 +349,41 @@ class SuperResolver:
             model, posterior, solver=type(self.solver).__name__, messages=messages
         )
 
+    def _correlation(self, observation):
+        """How neighbours share their noise: its covariance, or a number to raise the variance by."""
+        if self.noise_correlation is not None:
+            return self.noise_correlation
+        covariance = noise_covariance(observation)
+        return 1.0 if covariance is None else covariance
+
     def _solve(self, model, correlations):
-        """What the solver finds, the noise of each observation being correlated by so much."""
-        rows = [part.weights / value for part, value in zip(model.parts, correlations, strict=True)]
-        weights = rows[0] if len(rows) == 1 else np.concatenate([w.reshape(1, -1) for w in rows], axis=1)
+        """What the solver finds, the noise of each observation being correlated like that."""
+        parts, raised = [], []
+        for part, correlation in zip(model.parts, correlations, strict=True):
+            covariance = isinstance(correlation, np.ndarray) and self.solver.takes_covariance
+            raised.append(1.0 if covariance else float(np.sum(correlation)))
+            part = part.with_weights(part.weights / raised[-1])
+            parts.append(part.with_noise_covariance(correlation) if covariance else part)
         with share_bar(self.progress) as bar:
 
             def report(share, what):
                 bar.set_description_str(what, refresh=False)
                 bar.update(share - bar.n)
 
-            fitted = model.with_weights(weights.reshape(model.out_shape))
+            fitted = parts[0] if model is model.parts[0] else JointForwardModel(parts)
             posterior = self.solver.solve(fitted, rng=self.rng, progress=report)
         # chi-square is counted in the noise as it was given
-        mean = np.average(correlations, weights=[np.count_nonzero(w) for w in rows])
+        mean = np.average(raised, weights=[np.count_nonzero(part.weights) for part in parts])
         return replace(posterior, held_out_chi2=posterior.held_out_chi2 * float(mean))
 
     def _concerns(self, observation, correlation):
         """What a person should look at before trusting the result."""
         concerns = []
-        if self.noise_correlation is None and correlation > 1:
+        if self.noise_correlation is None and isinstance(correlation, np.ndarray):
             concerns.append(
                 "the noise of neighbouring pixels is correlated, as in drizzled images: the source is fitted "
-                f"with {correlation:.2f} times the variance, so that lumps of noise are not taken for stars; "
-                "noise_correlation=1 would take the noise as it is given"
+                f"with {self._treatment(np.sum(correlation))}, so that lumps of noise are not taken for "
+                "stars; noise_correlation=1 would take the noise as it is given"
             )
         if observation.psf is None:
             concerns.append(
@@ -423,15 +404,10 @@ class SuperResolver:
                 )
         return concerns
 
+    def _treatment(self, total):
+        if self.solver.takes_covariance:
+            return f"their covariance, {total:.2f} times the variance for what is larger than pixels"
+        return f"{total:.2f} times the variance"
+
     def __repr__(self) -> str:
         return f"SuperResolver({self.lens!r}, factor={self.factor}, solver={type(self.solver).__name__}())"
-
-
-def _check_correlation(value):
-    if value is None:
-        return None
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        raise TypeError(f"noise_correlation must be a number; got {value!r:.80}")
-    if not (np.isfinite(value) and value >= 1):
-        raise ValueError(f"noise_correlation must be 1 or more; got {value}")
-    return float(value)

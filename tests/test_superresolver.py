@@ -19,6 +19,7 @@ from lenssuper import (
     SuperResolver,
 )
 from lenssuper.exceptions import LensSuperWarning, ObservationError
+from lenssuper.noise import noise_covariance
 from lenssuper.simulate import GaussianSource, Instrument, random_mock
 from lenssuper.simulate.mock import _lensed, _observe
 from lenssuper.solvers import LogNormal, Posterior, Solver
@@ -191,6 +192,9 @@ def drizzled():
     return CCDData(data, unit="", uncertainty=StdDevUncertainty(np.ones((80, 80))), wcs=grid.wcs, psf=psf)
 
 
+COVARIANCE = np.array([[0.25, 1, 0.25]])
+
+
 class TestCorrelatedNoise:
     lens = SIS(theta_E=0.05 * arcsec)
 
@@ -203,6 +207,20 @@ class TestCorrelatedNoise:
         model = ForwardModel(result.observation, self.lens, source_grid=result.source_grid)
         assert result.chi2 == pytest.approx(model.chi2(result.source.data))
         assert result.held_out_chi2 == pytest.approx(1.5 * factor)
+
+    def test_solver_that_can_take_it_gets_the_covariance(self, drizzled, recorder):
+        recorder.takes_covariance = True
+        with pytest.warns(LensSuperWarning, match="fitted with their covariance"):
+            result = SuperResolver(self.lens, solver=recorder)(drizzled)
+        (model,) = recorder.models
+        assert model.weights.max() == pytest.approx(1)
+        np.testing.assert_array_equal(model.noise_covariance, noise_covariance(result.observation))
+        assert model.noise_covariance[2, 1:] == pytest.approx([0.5, 1, 0.5, 0], abs=0.1)
+        assert result.held_out_chi2 == pytest.approx(1.5)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            SuperResolver(self.lens, solver=recorder, noise_correlation=COVARIANCE)(drizzled)
+        np.testing.assert_array_equal(recorder.models[1].noise_covariance, COVARIANCE)
 
     @pytest.mark.parametrize("factor", [1, 2.5])
     def test_can_be_given(self, drizzled, recorder, factor):
@@ -235,6 +253,7 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
+            ({"noise_correlation": np.array([[0.5, 1, 0.4]])}, "symmetric about its middle"),
             ({"noise_correlation": 0.5}, "noise_correlation must be 1 or more; got 0.5"),
             ({"noise_correlation": np.nan}, "noise_correlation must be 1 or more; got nan"),
             ({"psf_oversampling": 0}, "psf_oversampling"),

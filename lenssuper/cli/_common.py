@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lenssuper.result import SuperResolution
     from lenssuper.simulate import MockLens
     from lenssuper.solvers import Solver
+    from lenssuper.superresolver import SuperResolver
 
 _DPI = 150
 
@@ -49,6 +50,28 @@ def add_observation(parser: argparse.ArgumentParser) -> None:
         metavar="OBS.fits",
         help="image, with extensions UNCERT (standard deviation), MASK (1 = do not use) and PSFIMAGE",
     )
+
+
+def add_observations(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments ``OBS.fits ...``, and what several of them are."""
+    parser.add_argument(
+        "observations",
+        nargs="+",
+        type=Path,
+        metavar="OBS.fits",
+        help="image, with extensions UNCERT (standard deviation), MASK (1 = do not use) and PSFIMAGE; "
+        "several are bands of one lens, each with a source of its own",
+    )
+    parser.add_argument(
+        "--exposures",
+        action="store_true",
+        help="several observations are exposures of one band, and have one source",
+    )
+
+
+def changed(options: argparse.Namespace, **changes) -> argparse.Namespace:
+    """Give the options with some of them changed."""
+    return argparse.Namespace(**vars(options) | changes)
 
 
 def add_psf(group) -> None:
@@ -210,10 +233,15 @@ def solver_of(options: argparse.Namespace) -> Solver | None:
 
 def super_resolve(options: argparse.Namespace, lens: LensModel, observation: Observation) -> SuperResolution:
     """Call `~lenssuper.SuperResolver` with the options of the command line."""
+    return resolver_of(options, lens)(observation)
+
+
+def resolver_of(options: argparse.Namespace, lens: LensModel) -> SuperResolver:
+    """Make a `~lenssuper.SuperResolver` with the options of the command line."""
     from lenssuper.superresolver import SuperResolver
 
     progress = False if options.quiet else None  # None shows a bar on a terminal
-    resolver = SuperResolver(
+    return SuperResolver(
         lens,
         options.factor,
         solver=solver_of(options),
@@ -221,7 +249,6 @@ def super_resolve(options: argparse.Namespace, lens: LensModel, observation: Obs
         rng=options.seed,
         progress=progress,
     )
-    return resolver(observation)
 
 
 def write_png(result: SuperResolution | LensFit, path: Path, *, overwrite: bool) -> None:

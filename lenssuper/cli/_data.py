@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from lenssuper.cli._common import add_mask, like, read_inputs, read_lens_light, repacked
+from lenssuper.cli._common import add_mask, changed, like, read_inputs, read_lens_light, repacked
 
 if TYPE_CHECKING:
     import numpy as np
+    from astropy.coordinates import SkyCoord
 
     from lenssuper.lens import LensModel
     from lenssuper.observation import Observation
 
-__all__ = ["add_data", "prepared"]
+__all__ = ["add_data", "prepared", "prepared_together"]
 
 
 def add_data(group) -> None:
@@ -36,9 +37,21 @@ def add_data(group) -> None:
     )
 
 
-def prepared(options: argparse.Namespace, lens: LensModel | None) -> Observation:
+def prepared_together(options: argparse.Namespace, lens: LensModel | None) -> list[Observation]:
+    """Read all observations and do to them what the options ask for, offsets counted as in the first."""
+    first, *others = options.observations
+    together = [prepared(changed(options, observation=first), lens)]
+    reference = together[0].grid.reference
+    return together + [prepared(changed(options, observation=other), lens, reference) for other in others]
+
+
+def prepared(
+    options: argparse.Namespace, lens: LensModel | None, reference: SkyCoord | None = None
+) -> Observation:
     """Read the observation and do to it what the options ask for."""
     observation = read_inputs(options)
+    if reference is not None and observation.grid.reference is not None:
+        observation = _counted_from(reference, observation)
     nddata = observation.to_nddata()
     if options.lens_light is not None:
         nddata.data -= like(
@@ -51,6 +64,15 @@ def prepared(options: argparse.Namespace, lens: LensModel | None) -> Observation
             raise ValueError(f"--noise-scale must be positive; got {options.noise_scale}")
         nddata.uncertainty.array *= options.noise_scale
     return repacked(nddata, observation)
+
+
+def _counted_from(reference: SkyCoord, observation: Observation) -> Observation:
+    from dataclasses import replace
+
+    from lenssuper.grid import PixelGrid
+
+    grid = PixelGrid.from_wcs(observation.grid.wcs, observation.shape, reference=reference)
+    return replace(observation, grid=grid)
 
 
 def _in_annulus(observation: Observation, lens: LensModel | None, inner: float, outer: float) -> np.ndarray:

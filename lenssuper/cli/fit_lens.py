@@ -1,4 +1,4 @@
-"""``lenssuper fit-lens``: an observation and a guess in, a lens model out."""
+"""``lenssuper fit-lens``: observations and a guess in, a lens model out."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from lenssuper.cli._common import (
     add_factor,
-    add_observation,
+    add_observations,
     add_overwrite,
     add_psf,
+    changed,
     check_writable,
     like,
     natural,
@@ -20,20 +21,24 @@ from lenssuper.cli._common import (
     say,
     write_png,
 )
-from lenssuper.cli._data import add_data, prepared
+from lenssuper.cli._data import add_data, prepared_together
 
 if TYPE_CHECKING:
+    import numpy as np
     from astropy.units import Quantity
 
     from lenssuper.lens import LensModel
+    from lenssuper.observation import Observation
 
 __all__ = ["add"]
 
 
 def add(commands) -> None:
     """Add this command to the command line."""
-    parser = new_command(commands, "fit-lens", _run, "fit the parameters of a lens to an observation")
-    add_observation(parser)
+    parser = new_command(
+        commands, "fit-lens", _run, "fit the parameters of a lens to an observation, or several"
+    )
+    add_observations(parser)
     guess = parser.add_mutually_exclusive_group(required=True)
     guess.add_argument(
         "--lens", type=Path, metavar="GUESS.json", help="lens model to start from, about 10%% from the truth"
@@ -68,7 +73,7 @@ def _add_output(group):
         "--output",
         type=Path,
         metavar="FIT.json",
-        help="fitted lens, for run --lens, with its errors (default: OBS_lens.json, here)",
+        help="fitted lens, for run --lens, with its errors (default: OBS_lens.json, here; OBS is the first)",
     )
     group.add_argument(
         "--png", type=Path, metavar="OUT.png", help="picture of the fit (default: FIT.png, beside it)"
@@ -77,54 +82,71 @@ def _add_output(group):
 
 
 def _run(options: argparse.Namespace) -> None:
-    output = options.output or Path(f"{options.observation.stem}_lens.json")
+    output = options.output or Path(f"{options.observations[0].stem}_lens.json")
     picture = picture_beside(options, output, "JSON")
     check_writable([output, picture], overwrite=options.overwrite)
     lens, guess = _guess(options)
-    observation = prepared(options, lens)
-    foreground = None
+    observations = prepared_together(options, lens)
+    foregrounds = None
     if options.fit_lens_light:
-        foreground, observation = _with_lens_light(options, lens)
+        foregrounds, observations = _with_lens_light(options, lens)
+    correlations = _correlations(options, lens)
+    several = len(observations) > 1
     from lenssuper.lensfit import LensFitter
 
-    fit = LensFitter(
+    fitter = LensFitter(
         guess,
         fixed=options.fix,
         factor=options.factor,
-        foreground=foreground,
-        noise_correlation=_correlation(options, lens),
+        foreground=foregrounds if several or foregrounds is None else foregrounds[0],
+        noise_correlation=correlations if several or correlations is None else correlations[0],
         rng=options.seed,
         progress=False if options.quiet else None,  # None shows a bar on a terminal
-    )(observation)
+    )
+    if not several:
+        fit = fitter(observations[0])
+    elif options.exposures:
+        fit = fitter.joint(observations)
+    else:
+        fit = fitter.bands(observations)
     fit.write(output, overwrite=options.overwrite)
     write_png(fit, picture, overwrite=options.overwrite)
     say(options, fit.summary())
     say(options, f"wrote    {output}\n         {picture}")
 
 
-def _with_lens_light(options, lens):
-    """The light of the lens galaxy, and the observation with it."""
+def _with_lens_light(options, lens) -> tuple[list, list[Observation]]:
+    """The light of the lens galaxy in each observation, and the observations with it."""
     if options.lens_light is None:
         raise ValueError("--fit-lens-light needs --lens-light, the light whose brightness it fits")
-    observation = prepared(_changed(options, lens_light=None), lens)
-    light = read_lens_light(options.lens_light, options.observation)
-    return like(light, observation, "--lens-light"), observation
+    observations = prepared_together(changed(options, lens_light=None), lens)
+    lights = [
+        like(read_lens_light(options.lens_light, path), observation, "--lens-light")
+        for path, observation in zip(options.observations, observations, strict=True)
+    ]
+    return lights, observations
 
 
-def _correlation(options, lens):
-    """By how much the noise is correlated: in all of the image, as an annulus leaves little sky to tell."""
+def _correlations(options, lens) -> list[np.ndarray | float] | None:
+    """How noise is correlated: in all of an image, as an annulus leaves little sky to tell."""
     if options.annulus is None:
         return None
-    from lenssuper.noise import noise_correlation
+    from lenssuper.noise import noise_covariance
 
-    correlation = noise_correlation(prepared(_changed(options, annulus=None), lens))
-    if correlation > 1:
-        say(options, f"noise    correlated between neighbours: {correlation:.2f} times the variance is used")
-    return correlation
-
-
-def _changed(options: argparse.Namespace, **changes) -> argparse.Namespace:
-    return argparse.Namespace(**vars(options) | changes)
+    correlations = []
+    for path, whole in zip(
+        options.observations, prepared_together(changed(options, annulus=None), lens), strict=True
+    ):
+        covariance = noise_covariance(whole)
+        correlations.append(1.0 if covariance is None else covariance)
+        if covariance is not None:
+            where = f" in {path.name}" if len(options.observations) > 1 else ""
+            say(
+                options,
+                f"noise    correlated between neighbours{where}: {covariance.sum():.2f} times the "
+                "variance for what is larger than pixels",
+            )
+    return correlations
 
 
 def _guess(options: argparse.Namespace) -> tuple[LensModel | None, LensModel | Quantity]:

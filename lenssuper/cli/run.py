@@ -1,4 +1,4 @@
-"""``lenssuper run``: an observation and a lens model in, a super-resolution out."""
+"""``lenssuper run``: observations and a lens model in, a super-resolution of each out."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ from typing import TYPE_CHECKING
 from lenssuper.cli._common import (
     add_factor,
     add_network,
-    add_observation,
+    add_observations,
     add_overwrite,
     add_psf,
     check_writable,
     natural,
     new_command,
     picture_beside,
+    resolver_of,
     say,
     super_resolve,
     write_png,
 )
-from lenssuper.cli._data import add_data, prepared
+from lenssuper.cli._data import add_data, prepared_together
 
 if TYPE_CHECKING:
+    from astropy.units import Quantity
+
     from lenssuper.result import SuperResolution
 
 __all__ = ["add"]
@@ -31,13 +34,14 @@ __all__ = ["add"]
 def add(commands) -> None:
     """Add this command to the command line."""
     parser = new_command(commands, "run", _run, "super-resolve an observation with a lens model")
-    add_observation(parser)
+    add_observations(parser)
     parser.add_argument(
         "--lens",
         type=Path,
         required=True,
         metavar="LENS.json",
-        help="lens model, as lenssuper writes it or in a COOLEST template",
+        help="lens model, as lenssuper writes it or in a COOLEST template; from a fit to several "
+        "observations come their offsets too",
     )
     add_factor(parser)
     add_network(parser)
@@ -55,7 +59,10 @@ def add(commands) -> None:
 
 def _add_output(group):
     group.add_argument(
-        "--output", type=Path, metavar="OUT.fits", help="result (default: OBS_lenssuper.fits, here)"
+        "--output",
+        type=Path,
+        metavar="OUT.fits",
+        help="result (default: OBS_lenssuper.fits, here); of several observations the directory for them",
     )
     group.add_argument(
         "--png", type=Path, metavar="OUT.png", help="picture of the result (default: OUT.png, beside it)"
@@ -65,7 +72,10 @@ def _add_output(group):
 
 
 def _run(options: argparse.Namespace) -> None:
-    output = options.output or Path(f"{options.observation.stem}_lenssuper.fits")
+    if len(options.observations) > 1:
+        _run_several(options)
+        return
+    output = options.output or _name(options.observations[0])
     check_writable([output], overwrite=options.overwrite)
     picture = picture_beside(options, output, "FITS")
     pages = [] if options.html is None else [options.html]
@@ -73,13 +83,64 @@ def _run(options: argparse.Namespace) -> None:
     from lenssuper.lens import LensModel
 
     lens = LensModel.read(options.lens)
-    result = super_resolve(options, lens, prepared(options, lens))
+    _fitted_offsets(options.lens, 1)
+    result = super_resolve(options, lens, prepared_together(options, lens)[0])
     result.write(output, overwrite=options.overwrite)
     write_png(result, picture, overwrite=options.overwrite)
     for page in pages:
         _write_page(result, page, options.overwrite)
     say(options, result.summary())
     say(options, "wrote    " + "\n         ".join(map(str, (output, picture, *pages))))
+
+
+def _run_several(options):
+    """Super-resolve bands or exposures of one lens, which is counted from the centre of the first."""
+    for name in ("png", "html"):
+        if getattr(options, name) is not None:
+            raise ValueError(f"--{name} is for one observation; got {len(options.observations)}")
+    outputs = [(options.output or Path()) / _name(path) for path in options.observations]
+    if len(set(outputs)) < len(outputs):
+        raise ValueError("of several observations each must have a name of its own, for the results")
+    pictures = [output.with_suffix(".png") for output in outputs]
+    check_writable([*outputs, *pictures], overwrite=options.overwrite)
+    from lenssuper.lens import LensModel
+
+    lens = LensModel.read(options.lens)
+    offsets = _fitted_offsets(options.lens, len(outputs))
+    resolver, observations = resolver_of(options, lens), prepared_together(options, lens)
+    results = (resolver.joint if options.exposures else resolver)(observations, offsets=offsets)
+    for result, output, picture in zip(results, outputs, pictures, strict=True):
+        result.write(output, overwrite=options.overwrite)
+        write_png(result, picture, overwrite=options.overwrite)
+        say(options, result.summary())
+        say(options, f"wrote    {output}\n         {picture}")
+
+
+def _name(observation):
+    return Path(f"{observation.stem}_lenssuper.fits")
+
+
+def _fitted_offsets(path: Path, n: int) -> Quantity:
+    """Offsets of n observations of a lens: those of a fit to them, else that they lie where the WCS say."""
+    import json
+
+    import astropy.units as u
+    import numpy as np
+
+    nowhere = np.zeros((n, 2)) * u.arcsec
+    if "fit" not in json.loads(path.read_text(encoding="utf-8")):
+        return nowhere
+    from lenssuper.lensfit import LensFit
+
+    fitted = LensFit.read(path).offsets
+    if len(fitted) == 1:
+        return nowhere
+    if len(fitted) != n:
+        raise ValueError(
+            f"{path} was fitted to {len(fitted)} observations: give all of them, in the same order, as their "
+            f"offsets belong together; got {n}"
+        )
+    return fitted
 
 
 def _write_page(result: SuperResolution, path: Path, overwrite: bool) -> None:

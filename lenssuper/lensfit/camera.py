@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse.linalg
 from scipy import sparse
 
 from lenssuper.grid import PixelGrid
@@ -10,8 +11,9 @@ from lenssuper.lens import LensModel
 from lenssuper.lensfit import _splines
 from lenssuper.observation import Observation
 from lenssuper.operators import BlurAndBin
+from lenssuper.whitening import Whitener
 
-__all__ = ["Camera"]
+__all__ = ["Camera", "carried_along"]
 
 # Rays along the side of a pixel of the lensed image
 _RAYS = 2
@@ -40,11 +42,14 @@ class Camera:
         Its pixel centres are the nodes of the source's B-splines.
     others : ndarray, shape (K, ny, nx), optional
         Images that have nothing to do with the source, with amplitudes expected to be 0 +- 1.
+    covariance : ndarray, shape (odd, odd), optional
+        Of the noise of neighbours in units of their standard deviations, see
+        `~lenssuper.whitening.Whitener`.
 
     Attributes
     ----------
     data : ndarray, shape (data,)
-        Of the pixels that are used, over their noise.
+        Of the pixels that are used, over their noise, which is white.
     others : ndarray, shape (data, K)
         The other images, likewise.
 
@@ -68,6 +73,8 @@ class Camera:
         lens: LensModel,
         source_grid: PixelGrid,
         others: np.ndarray | None = None,
+        *,
+        covariance: np.ndarray | None = None,
     ) -> None:
         self._blur = BlurAndBin(
             observation.psf,
@@ -84,31 +91,43 @@ class Camera:
         self._at_first = self._trace(lens, *self._places)
         self.used = weights > 0
         self._roots = np.sqrt(weights[self.used]).astype(np.float32)
-        self.data = np.sqrt(weights[self.used]) * observation.data[self.used]
-        others = np.zeros((0, *self.used.shape)) if others is None else others
-        self.others = (others[:, self.used] * np.sqrt(weights[self.used])).T
+        self._whitener = None
         self.constant = float(np.sum(np.log(weights[self.used] / (2 * np.pi))))
+        if covariance is not None:
+            whitener, used = Whitener(self.used, covariance), self.used.ravel()
+            self._whitener = whitener.matrix[used][:, used]
+            self._white, self._white_adjoint = (
+                matrix.astype(np.float32).tocsr() for matrix in (self._whitener, self._whitener.T)
+            )
+            self.constant += 2 * whitener.log_det
+        self.data = self._whitened(np.sqrt(weights[self.used]) * observation.data[self.used])
+        others = np.zeros((0, *self.used.shape)) if others is None else others
+        self.others = self._whitened((others[:, self.used] * np.sqrt(weights[self.used])).T)
 
     def source_grid(self, lens: LensModel) -> PixelGrid:
         """Give the pixels of the source plane behind a lens."""
-        before = np.column_stack([self._at_first.T, np.ones(self._at_first.shape[1])])
-        weights = self._brightness[:, None]
-        after = self._trace(lens, *self._places)
-        change, *_ = np.linalg.lstsq(weights * before, weights * after.T, rcond=1e-10)
-        matrix, shift = change[:2].T, change[2]
-        grid = self._grid
-        return PixelGrid._from_affine(
-            grid.shape, matrix @ grid._matrix, matrix @ grid._origin + shift, grid._reference
-        )
+        return carried_along(self._grid, *self.light(lens))
+
+    def light(self, lens: LensModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Give where the light of the arcs was and where a lens takes it, both (2, n), and its brightness."""
+        return self._at_first, self._trace(lens, *self._places), self._brightness
 
     @staticmethod
     def _trace(lens, x, y):
         alpha_x, alpha_y = lens._deflection(x, y)
         return np.stack([x - alpha_x, y - alpha_y])
 
-    def lensing(self, lens: LensModel) -> sparse.csr_array:
-        """Give the matrix of the lens alone, from coefficients of the source to the lensed image."""
-        grid = self.source_grid(lens)
+    def lensing(self, lens: LensModel, grid: PixelGrid | None = None) -> sparse.csr_array:
+        """
+        Give the matrix of the lens alone, from coefficients of the source to the lensed image.
+
+        Parameters
+        ----------
+        lens : LensModel
+        grid : PixelGrid, optional
+            Pixels of the source plane; by default `source_grid`.
+        """
+        grid = self.source_grid(lens) if grid is None else grid
         pixels = self._near(lens, grid)
         columns, rows = self._landings(lens, grid, pixels)
         data, indices, pointer = _splines.weights(columns, rows, grid.shape)
@@ -132,13 +151,20 @@ class Camera:
         ------
         ndarray, shape (data, n)
         """
-        grid = self.source_grid(lens)
+        ends = [
+            [(end, self.source_grid(end)) for end in (low, high)] + [distance]
+            for low, high, distance in directions
+        ]
+        return self.slopes_on(self.source_grid(lens), lens, ends, sources)
+
+    def slopes_on(self, grid: PixelGrid, lens: LensModel, directions, sources: np.ndarray):
+        """As `slopes`, with the pixels of the source plane given, and beside the lenses of the directions."""
         pixels = self._near(lens, grid)
         slope_x, slope_y = _splines.gradients(
             *self._landings(lens, grid, pixels), grid.shape, np.asarray(sources)
         )
         for low, high, distance in directions:
-            ends = [self._landings(end, self.source_grid(end), pixels) for end in (low, high)]
+            ends = [self._landings(*end, pixels) for end in (low, high)]
             u, v = ((b - a) / (distance * _RAYS**2) for a, b in zip(*ends, strict=True))
             images = np.zeros((self._n_pixels, slope_x.shape[2]), dtype=np.float32)
             images[pixels] = np.einsum("pr,prn->pn", u.astype(np.float32), slope_x)
@@ -176,6 +202,16 @@ class Camera:
         """Give the data (data, n) of sources (n, coefficients) behind the lens of a matrix."""
         return self._exposed(lambda part: matrix @ sources[part].T, len(sources))
 
+    def _whitened(self, scaled):
+        """What is over the noise of each pixel (data, ...), so that the noise is white."""
+        return scaled if self._whitener is None else self._whitener @ scaled
+
+    def pieces(self, data: np.ndarray) -> list[np.ndarray]:
+        """Give what there is of each observation, here one, over the noise of each pixel."""
+        if self._whitener is None:
+            return [data]
+        return [scipy.sparse.linalg.spsolve_triangular(self._whitener, data, lower=True)]
+
     def _exposed(self, images, n):
         found = np.empty((n, len(self._roots)), dtype=np.float32)
         for first in range(0, n, _CHUNK):
@@ -183,12 +219,14 @@ class Camera:
             lensed = np.ascontiguousarray(images(part).T, dtype=np.float32)
             blurred = self._blur.forward(lensed.reshape(-1, *self._image_grid.shape))
             found[part] = blurred[:, self.used] * self._roots
-        return found.T
+        return found.T if self._whitener is None else self._white @ found.T
 
     def adjoint(self, matrix: sparse.csr_array, data: np.ndarray) -> np.ndarray:
         """Give the adjoint of `observe`, (n, coefficients) of data (data, n)."""
         found = np.empty((data.shape[1], matrix.shape[1]), dtype=np.float32)
         transposed = matrix.T.tocsr()
+        if self._whitener is not None:
+            data = self._white_adjoint @ data.astype(np.float32)
         for first in range(0, data.shape[1], _CHUNK):
             part = slice(first, min(first + _CHUNK, data.shape[1]))
             images = np.zeros((part.stop - first, *self.used.shape), dtype=np.float32)
@@ -196,3 +234,24 @@ class Camera:
             lensed = self._blur.adjoint(images).reshape(len(images), -1)
             found[part] = (transposed @ lensed.T).T
         return found
+
+
+def carried_along(grid: PixelGrid, before: np.ndarray, after: np.ndarray, weights: np.ndarray) -> PixelGrid:
+    """
+    Move, scale and shear a grid as places have been.
+
+    Parameters
+    ----------
+    grid : PixelGrid
+    before, after : ndarray, shape (2, n)
+        Places in arcsec.
+    weights : ndarray, shape (n,)
+        How much each of them counts in the least squares.
+    """
+    places = np.column_stack([before.T, np.ones(before.shape[1])])
+    weights = weights[:, None]
+    change, *_ = np.linalg.lstsq(weights * places, weights * after.T, rcond=1e-10)
+    matrix, shift = change[:2].T, change[2]
+    return PixelGrid._from_affine(
+        grid.shape, matrix @ grid._matrix, matrix @ grid._origin + shift, grid._reference
+    )

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -16,11 +14,13 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, NDData
 
-from lenssuper._files import atomic_write
-from lenssuper.exceptions import FileFormatError
+from lenssuper._units import arcsec
 from lenssuper.grid import PixelGrid, check_count
 from lenssuper.lens import LensModel
+from lenssuper.lensfit.contents import LensCovariance, Offsets
+from lenssuper.lensfit.fitfile import read_fit, write_fit
 from lenssuper.lensfit.parameters import FreeParameters
+from lenssuper.lensfit.words import summary
 from lenssuper.observation import Observation
 from lenssuper.result import SuperResolution
 
@@ -29,56 +29,14 @@ if TYPE_CHECKING:
 
     from lenssuper.superresolver import SuperResolver
 
-__all__ = ["LensCovariance", "LensFit"]
-
-_VERSION = 1
-
-
-@dataclass(frozen=True, eq=False)
-class LensCovariance:
-    """
-    The covariance of fitted parameters.
-
-    Attributes
-    ----------
-    names : tuple of str
-        The fitted parameters, as in ``lens.parameters``.
-    matrix : ndarray, shape (n, n)
-        In arcsec, radian and 1.
-    """
-
-    names: tuple[str, ...]
-    matrix: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class FitImages:
-    """The observation, and on its pixels what the fit makes of it; the source on its own grid."""
-
-    observation: Observation
-    model: np.ndarray
-    residuals: np.ndarray
-    source: np.ndarray
-    source_grid: PixelGrid
-    foreground: np.ndarray | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Numbers:
-    """How well a fit fits."""
-
-    log_evidence: float
-    chi2: float
-    n_pixels: int
-    effective_modes: float
-    converged: bool
+__all__ = ["LensFit"]
 
 
 class LensFit:
     """
-    A lens fitted to an observation.
+    A lens fitted to an observation, or to several.
 
-    Made by `LensFitter` or `read`.
+    Made by `LensFitter` or `read`. Of a fit to several observations, images are those of its `parts`.
 
     Parameters
     ----------
@@ -95,6 +53,10 @@ class LensFit:
         What to know about the fit.
     images : FitImages, optional
         Data, model, residuals and source.
+    parts : sequence of LensFit, optional
+        What it is for each of several observations.
+    offsets : Offsets, optional
+        By how much each of these has to be moved.
 
     Notes
     -----
@@ -103,7 +65,18 @@ class LensFit:
     no such model.
     """
 
-    def __init__(self, lens, names, vector_covariance, numbers, *, messages=(), images=None) -> None:
+    def __init__(
+        self,
+        lens,
+        names,
+        vector_covariance,
+        numbers,
+        *,
+        messages=(),
+        images=None,
+        parts=(),
+        offsets=None,
+    ) -> None:
         self._lens = lens
         self._parameters = FreeParameters(lens, free=names)
         self._vector_covariance = np.array(vector_covariance, dtype=np.float64)
@@ -111,6 +84,8 @@ class LensFit:
         self._numbers = numbers
         self._messages = tuple(messages)
         self._images = images
+        self._parts = tuple(parts)
+        self._offsets = Offsets.none() if offsets is None else offsets
 
     @property
     def lens(self) -> LensModel:
@@ -142,7 +117,8 @@ class LensFit:
 
         For comparing kinds of lens on the same data: a parameter that does not help costs the ratio of its
         prior's width to its error. Parameters without a prior count with a flat one of density 1 (per arcsec,
-        per logarithm of a radius), which cancels between kinds of lens that share them.
+        per logarithm of a radius), which cancels between kinds of lens that share them. Of one of `parts` it
+        is that of the data, given lens and offsets at their best.
         """
         return self._numbers.log_evidence
 
@@ -164,7 +140,8 @@ class LensFit:
     @property
     def reduced_chi2(self) -> float:
         """`chi2` over (`n_pixels` less `effective_modes` and the number of fitted parameters)."""
-        return self.chi2 / (self.n_pixels - self.effective_modes - len(self.names))
+        n_fitted = len(self.names) + np.count_nonzero(self._offsets.errors)
+        return self.chi2 / (self.n_pixels - self.effective_modes - n_fitted)
 
     @property
     def converged(self) -> bool:
@@ -175,6 +152,29 @@ class LensFit:
     def messages(self) -> tuple[str, ...]:
         """What to know about this fit."""
         return self._messages
+
+    # Observations
+
+    @property
+    def parts(self) -> tuple[LensFit, ...]:
+        """
+        The fit as it is for each observation: its chi-square, model, residuals, source and picture.
+
+        Lens and errors are those of all. The pixels of each `observation` are where its offset moves them.
+        ``effective_modes`` of a source that several observations share are divided among them in proportion
+        to their pixels.
+        """
+        return self._parts or (self,)
+
+    @property
+    def offsets(self) -> u.Quantity:
+        """By how much each observation (x, y) has to be moved to lie where the first is, shape (n, 2)."""
+        return arcsec(self._offsets.values.copy())
+
+    @property
+    def offset_errors(self) -> u.Quantity:
+        """Standard deviations of `offsets`; 0 for the first, and for offsets that were given."""
+        return arcsec(self._offsets.errors.copy())
 
     # Images
 
@@ -228,6 +228,11 @@ class LensFit:
         return self._need_images().source_grid
 
     def _need_images(self):
+        if self._parts:
+            raise ValueError(
+                f"this fit is of {len(self._parts)} observations: there are images of each, fit.parts[0] and "
+                "so on"
+            )
         if self._images is None:
             raise ValueError("this fit was read from a file, which holds no images: fit again for them")
         return self._images
@@ -317,32 +322,19 @@ class LensFit:
 
     def summary(self) -> str:
         """Tell in a few lines what was found and how well it fits."""
-        lines = [
-            f"chi2     {self.chi2:.6g} in {self.n_pixels} pixels, reduced {self.reduced_chi2:.3f}",
-            f"modes    {self.effective_modes:.1f} of the source measured",
-            f"evidence ln Z = {self.log_evidence:.2f}",
-        ]
-        errors = self.errors
-        for name, value in self.lens.parameters.items():
-            fitted = name in self.names
-            number, unit = (value.value, f" {value.unit}") if isinstance(value, u.Quantity) else (value, "")
-            error = errors[name].to_value(value.unit) if unit else errors[name]
-            text = f"{number:.5g} ± {error:.2g}{unit}" if fitted else f"{number:.5g}{unit} (fixed)"
-            lines.append(f"lens     {name:<22} {text}")
-        lines += [f"note     {message}" for message in self.messages]
-        return "\n".join(lines)
+        return summary(self)
 
     def __repr__(self) -> str:
         return f"<LensFit: {self.lens!r}, reduced_chi2={self.reduced_chi2:.3f}>"
 
     def plot(self, *, figure: Figure | None = None) -> Figure:
         """
-        Draw data, model, residuals and source.
+        Draw data, model, residuals and source, of several observations in a row each.
 
         Parameters
         ----------
         figure : `~matplotlib.figure.Figure`, optional
-            Where to draw; by default a new one of 12 x 10 inches.
+            Where to draw; by default a new one of 12 x 10 inches, for n observations of 24 x 5 n.
 
         Returns
         -------
@@ -356,7 +348,8 @@ class LensFit:
         """
         Write the fit as JSON: a lens model, as `LensModel.read` reads it, with the fit's numbers beside it.
 
-        Images are not written.
+        Of a fit to several observations these are the offsets and the numbers of each, too. Images are not
+        written.
 
         Parameters
         ----------
@@ -370,19 +363,7 @@ class LensFit:
         FileExistsError
             If the file is there and ``overwrite`` is not set.
         """
-        content = self.lens.to_dict()
-        content["fit"] = {
-            "version": _VERSION,
-            "names": list(self.names),
-            "vector_covariance": self._vector_covariance.tolist(),
-            "errors": {name: str(error) for name, error in self.errors.items() if name in self.names},
-            **self._numbers.__dict__,
-            "reduced_chi2": self.reduced_chi2,
-            "messages": list(self.messages),
-        }
-        text = json.dumps(content, indent=2) + "\n"
-        with atomic_write(path, overwrite=overwrite) as beside:
-            beside.write_text(text, encoding="utf-8")
+        write_fit(self, path, overwrite=overwrite)
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> LensFit:
@@ -394,13 +375,4 @@ class LensFit:
         FileFormatError
             If the file is damaged or something else.
         """
-        lens = LensModel.read(path)
-        try:
-            fit = json.loads(Path(path).read_text(encoding="utf-8"))["fit"]
-            numbers = Numbers(**{name: fit[name] for name in Numbers.__dataclass_fields__})
-            result = cls(lens, fit["names"], fit["vector_covariance"], numbers, messages=fit["messages"])
-            if result._vector_covariance.shape != (len(result.names),) * 2:
-                raise ValueError("the covariance is not of the parameters")
-        except (KeyError, TypeError, ValueError) as error:
-            raise FileFormatError(f"{path} holds a lens, but no fit of one: {error}") from error
-        return result
+        return read_fit(path, cls)

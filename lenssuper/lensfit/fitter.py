@@ -3,51 +3,46 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 
 from lenssuper._progress import share_bar
 from lenssuper._units import to_arcsec
+from lenssuper.alignment import aligned, opened
 from lenssuper.exceptions import LensSuperWarning, ObservationError
 from lenssuper.grid import PixelGrid, check_count
-from lenssuper.lens import SIE, ExternalShear, LensModel
-from lenssuper.lensfit.fit import FitImages, LensFit, Numbers
-from lenssuper.lensfit.foreground import Foreground
+from lenssuper.lens import LensModel
+from lenssuper.lensfit import concerns
+from lenssuper.lensfit.exposure import Exposure
+from lenssuper.lensfit.fit import LensFit
+from lenssuper.lensfit.packing import packed
 from lenssuper.lensfit.parameters import FreeParameters
-from lenssuper.lensfit.parametric import Arcs, first_guesses
-from lenssuper.lensfit.refine import Problem, refine
-from lenssuper.lensfit.sourceplane import gathering, spline_image, upright
+from lenssuper.lensfit.problem import Problem
+from lenssuper.lensfit.registration import Registration
+from lenssuper.lensfit.search import search
+from lenssuper.lensfit.starts import all_round, around, from_radius
 from lenssuper.light import ForegroundFit, SersicFit
-from lenssuper.noise import lit_pixels, noise_correlation
 from lenssuper.observation import Observation
 from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
+from lenssuper.whitening import check_correlation
 
 __all__ = ["LensFitter"]
 
-# Chi-square per degree of freedom from which on another first guess is given a try, the cost of a first
-# guess, relative to the best, that is not worth it, how many are tried in all, and rounds of a try
-_POOR, _HOPELESS, _TRIED, _TRY = 1.2, 1.5, 2, 2
 # Errors of Gauss-Newton are those of a source that is what its prior says. Over 40 mocks of clumpy galaxies
 # at S/N 40, seven parameters each, the root mean square of deviations over these errors is this
 _CLUMPS = 1.2
-# Pixels of the source that comes out along the distance of two splines
-_SHOWN = 4
-# Of what is a lens expected less than this, or more
-_FLAT, _SHEARED = 0.35, 0.25
-# How near to each other, relative to the image, a lens must take the light of the arcs to be one
-_SCATTERED = 0.5
-# Where fits begin that are told no more than a radius: multiples of it, and ellipticities
-_RADII = (0.8, 0.9, 1.0, 1.12, 1.25)
-_TURNS, _FLATTENING = (0, 60, 120), 0.1
+# Standard deviation, in arcsec, of what a fitted offset between two observations is expected to be
+_OFFSET_STD = 0.1
 
 
 class LensFitter:
     """
-    Fits the parameters of a lens to an image of the arcs, whatever the source looks like.
+    Fits the parameters of a lens to images of the arcs, whatever the source looks like.
 
     First a few Gaussians stand for the source, from several starts; then the source is anything that its
     prior allows, and is integrated out: the lens is that of the largest evidence.
@@ -73,15 +68,19 @@ class LensFitter:
     foreground : SersicFit, ForegroundFit, NDData or ndarray of shape (K, ny, nx), optional
         Light in front of the arcs that is still in the observation. The brightness of each part of it (of
         each profile, or image) and a sky are fitted with the lens and integrated out, each brightness with a
-        prior as wide as itself and the sky with one as wide as the noise of a pixel.
+        prior as wide as itself and the sky with one as wide as the noise of a pixel. For several observations
+        a list, with one for each.
     grid : PixelGrid, optional
         Where the pixels of the observation are, instead of what its WCS says.
+    reference : `~astropy.coordinates.SkyCoord`, optional
+        Where the coordinates of the lens are counted from; by default the centre of the observation, or of
+        the first of several.
     psf_oversampling : int, optional
         Number of PSF samples per pixel of the observation, along each axis.
     psf_includes_pixel : bool, optional
         Whether the PSF is effective (contains the pixel) or optical.
-    noise_correlation : float, optional
-        As in `~lenssuper.SuperResolver`.
+    noise_correlation : array of shape (odd, odd) or float, optional
+        As in `~lenssuper.SuperResolver`; for several observations also a list, with one for each.
     rng : `~numpy.random.Generator` or int, optional
         For random vectors in the linear algebra; a seed gives the same result every time.
     progress : bool, optional
@@ -127,20 +126,22 @@ class LensFitter:
         prior: QuadraticPrior | None = None,
         foreground: SersicFit | ForegroundFit | NDData | np.ndarray | None = None,
         grid: PixelGrid | None = None,
+        reference: SkyCoord | None = None,
         psf_oversampling: int = 1,
         psf_includes_pixel: bool = True,
-        noise_correlation: float | None = None,
+        noise_correlation: float | np.ndarray | Sequence[float | np.ndarray | None] | None = None,
         rng: np.random.Generator | int | None = None,
         progress: bool | None = None,
     ) -> None:
-        self._starts = _around
+        self._starts = around
         if isinstance(guess, u.Quantity):
-            guess, self._starts = _from_radius(guess), _all_round
+            guess, self._starts = from_radius(guess), all_round
         prior = GradientPrior() if prior is None else prior
         for name, value, kind in (
             ("guess", guess, LensModel),
             ("prior", prior, QuadraticPrior),
             ("grid", grid, PixelGrid | None),
+            ("reference", reference, SkyCoord | None),
             ("psf_includes_pixel", psf_includes_pixel, bool | np.bool_),
             ("progress", progress, bool | None),
         ):
@@ -155,11 +156,15 @@ class LensFitter:
         self.prior = prior
         self.foreground = foreground
         self.grid = grid
+        self.reference = reference
         self.psf_oversampling = check_count(psf_oversampling, "psf_oversampling", 1)
         self.psf_includes_pixel = psf_includes_pixel
-        if noise_correlation is not None and not 1 <= noise_correlation < np.inf:
-            raise ValueError(f"noise_correlation must be 1 or more; got {noise_correlation}")
-        self.noise_correlation = noise_correlation
+        several = isinstance(noise_correlation, (list, tuple))
+        self.noise_correlation = (
+            [check_correlation(each) for each in noise_correlation]
+            if several
+            else check_correlation(noise_correlation)
+        )
         self.rng = rng
         self.progress = progress
 
@@ -204,180 +209,176 @@ class LensFitter:
         LensSuperWarning
             If the noise is correlated, there is no PSF, or the fit is not what one expects of a lens.
         """
-        if not isinstance(observation, Observation):
-            observation = Observation.from_nddata(
-                observation,
-                grid=self.grid,
-                psf_oversampling=self.psf_oversampling,
-                psf_includes_pixel=self.psf_includes_pixel,
+        if isinstance(self.noise_correlation, list):
+            raise ValueError("noise_correlation must be a number or an array for one observation; got a list")
+        observation = opened(observation, self.reference, grid=self.grid, **self._of_psf)
+        exposure = Exposure.of(observation, self.foreground, self.noise_correlation)
+        return self._fit([(exposure,)], np.zeros((1, 2)), None)
+
+    def bands(
+        self,
+        observations: Iterable[NDData | Observation],
+        *,
+        offsets: u.Quantity | None = None,
+        offset_std: u.Quantity | None = None,
+    ) -> LensFit:
+        """
+        Fit one lens to observations in several bands, each with a source of its own.
+
+        Parameters
+        ----------
+        observations : iterable of `~astropy.nddata.NDData` or Observation
+            Images of any size, pixels, orientation, PSF and unit, each with a celestial WCS. The coordinates
+            of the lens are offsets from ``reference``, or else from the centre of the first.
+        offsets : `~astropy.units.Quantity`, shape (n, 2), optional
+            By how much each observation has to be moved (x, y) to lie where the first one is. By default this
+            is fitted together with the lens, as WCS of two cameras may disagree by a part of a pixel.
+        offset_std : `~astropy.units.Quantity`, optional
+            Standard deviation of the Gaussian prior on each coordinate of an offset that is fitted, 0.1
+            arcsec by default.
+
+        Returns
+        -------
+        LensFit
+            With ``offsets``, for `SuperResolver`, and ``parts``, one for each observation.
+
+        Raises
+        ------
+        ObservationError
+            If an observation cannot be used, its place on the sky is not known, or none shows light.
+        TypeError, ValueError
+            If there are none, offsets are not angles, or a ``grid`` was given.
+
+        Warns
+        -----
+        LensSuperWarning
+            As for one observation; and if one shows no light, which then has no part in the fit.
+        """
+        exposures, given, std = self._several(observations, offsets, offset_std)
+        return self._fit([(exposure,) for exposure in exposures], given, std)
+
+    def joint(
+        self,
+        observations: Iterable[NDData | Observation],
+        *,
+        offsets: u.Quantity | None = None,
+        offset_std: u.Quantity | None = None,
+    ) -> LensFit:
+        """
+        Fit one lens to several exposures in one band, with one source.
+
+        Parameters
+        ----------
+        observations : iterable of `~astropy.nddata.NDData` or Observation
+            Exposures in one band: dithered, rotated, with other pixels or PSFs, in the same unit of surface
+            brightness, each with a celestial WCS.
+        offsets, offset_std : `~astropy.units.Quantity`, optional
+            As for `bands`.
+
+        Returns
+        -------
+        LensFit
+            With ``offsets`` and ``parts``, as for `bands`.
+
+        Raises
+        ------
+        ObservationError, TypeError, ValueError
+            As for `bands`, and if the units differ.
+
+        Warns
+        -----
+        LensSuperWarning
+            As for one observation.
+        """
+        exposures, given, std = self._several(observations, offsets, offset_std)
+        for each in exposures[1:]:
+            first, unit = exposures[0].observation.unit, each.observation.unit
+            if unit != first:
+                raise ValueError(
+                    f"observations of one source must have the same unit; got {str(first)!r} and "
+                    f"{str(unit)!r}: see LensFitter.bands for a source each"
+                )
+        return self._fit([tuple(exposures)], given, std)
+
+    def _several(self, observations, offsets, offset_std):
+        """Exposures in one frame, their offsets as given and the width of the prior on what is fitted."""
+        if self.grid is not None:
+            raise ValueError(
+                "grid says where one observation is; leave it out, the WCS tell, and see offsets="
             )
-        foreground = Foreground.of(self.foreground, observation)
-        arcs = observation
-        if foreground is not None:
-            arcs = replace(
-                observation, data=np.where(observation.mask, 0, observation.data - foreground.expected)
+        if isinstance(observations, (NDData, Observation, str)) or not isinstance(observations, Iterable):
+            raise TypeError(
+                f"observations must be a list of NDData, such as CCDData; got {observations!r:.80}"
             )
-        lit = lit_pixels(arcs)
-        if not lit.any():
+        if offsets is not None and offset_std is not None:
+            raise ValueError("offset_std is for offsets that are fitted; leave it out, or offsets")
+        std = None if offsets is not None else _OFFSET_STD if offset_std is None else _positive(offset_std)
+        observations = aligned(list(observations), offsets, self.reference, **self._of_psf)
+        n = len(observations)
+        foregrounds = _one_each("foreground", self.foreground, n)
+        correlations = self.noise_correlation
+        if not isinstance(correlations, list):
+            correlations = [correlations] * n
+        correlations = _one_each("noise_correlation", correlations, n)
+        exposures = [Exposure.of(*each) for each in zip(observations, foregrounds, correlations, strict=True)]
+        given = np.zeros((len(exposures), 2)) if offsets is None else to_arcsec(offsets, "offsets")
+        return exposures, given, std
+
+    def _fit(self, groups, given, std):
+        """The fit to groups of exposures, each with a source; those without light have no part in it."""
+        exposures = list(chain.from_iterable(groups))
+        registration = Registration(self.parameters, len(exposures), std)
+        places = iter(range(len(exposures)))
+        problems, dark = [], []
+        for group in groups:
+            where = tuple(next(places) for _ in group)
+            if any(each.lit.any() for each in group):
+                problems.append(Problem(group, where, self.factor, registration, self.prior))
+            else:
+                dark += where
+        if not problems:
             raise ObservationError(
                 "no light stands out of the noise of the observation: there is nothing to fit a lens to"
             )
-        correlation = self.noise_correlation or noise_correlation(arcs)
-        messages = self._beforehand(observation, correlation)
+        messages = [
+            concerns.of_data(each, measured=self.noise_correlation is None, dark=place in dark)
+            for place, each in enumerate(exposures)
+        ]
         with share_bar(self.progress) as bar:
 
             def report(share, what):
                 bar.set_description_str(what, refresh=False)
                 bar.update(share - bar.n)
 
-            refined = self._solve(arcs, lit, correlation, foreground, report)
-        fit = self._packed(observation, refined, correlation, foreground, messages)
+            rng = np.random.default_rng(self.rng)
+            refined = search(problems, self._starts(self.parameters), rng, report)
+        covariance = _CLUMPS**2 * np.linalg.inv(refined.information)
+        fit = packed(exposures, registration, refined, covariance, given, messages)
         for message in fit.messages:
-            warnings.warn(message, LensSuperWarning, stacklevel=2)
+            warnings.warn(message, LensSuperWarning, stacklevel=3)
         return fit
 
-    def _solve(self, observation, lit, correlation, foreground, report):
-        rng = np.random.default_rng(self.rng)
-        cut = _bounding_box(~observation.mask)
-        part, lit = observation[cut], lit[cut]
-        weights = part.weights / correlation
-        arcs = Arcs(part, weights, lit, self.parameters)
-        starts = self._starts(self.parameters)
-        guesses = first_guesses(arcs, starts, lambda share, what: report(0.2 * share, what))
-
-        # the others stay in the order of their cost
-        guesses.sort(key=lambda g: gathering(part, self.parameters.lens(g.vector), lit) > _SCATTERED)
-        others = None if foreground is None else foreground.parts[:, *cut]
-        problem = Problem(part, weights, lit, self.factor, self.parameters, self.prior, others)
-        best = refine(problem, guesses[0].vector, rng, lambda share, what: report(0.2 + 0.6 * share, what))
-        for guess in guesses[1:_TRIED]:
-            lost = best.gathering > _SCATTERED
-            if not lost and (_reduced(best) < _POOR or guess.cost > _HOPELESS * guesses[0].cost):
-                break
-            report(0.8, "trying another lens")
-            other = refine(problem, guess.vector, rng, lambda share, what: None, rounds=_TRY)
-            if (other.gathering > _SCATTERED, other.cost) < (lost, best.cost):
-                best = refine(problem, other.vector, rng, lambda share, what: None)
-        report(1.0, "done")
-        return best
-
-    def _packed(self, observation, refined, correlation, foreground, messages):
-        parameters, inversion = self.parameters, refined.inversion
-        camera = inversion.camera
-        model = np.zeros(observation.shape)
-        cut = _bounding_box(~observation.mask)
-        roots = np.sqrt(observation.weights[cut])
-        part = np.zeros(camera.used.shape)
-        # the camera's images are in units of the noise with its correlation
-        part[camera.used] = camera.data - inversion.residuals
-        model[cut] = np.where(camera.used, part * np.sqrt(correlation) / np.where(camera.used, roots, 1), 0)
-        front = None
-        if foreground is not None:
-            front = foreground.with_amplitudes(inversion.others)
-            model = np.where(observation.mask, front, model + foreground.expected)
-        residuals = np.where(
-            observation.mask, np.nan, (observation.data - model) * np.sqrt(observation.weights)
-        )
-        numbers = Numbers(
-            log_evidence=self._log_evidence(refined),
-            chi2=float(np.nansum(residuals**2)),
-            n_pixels=int(np.count_nonzero(camera.used)),
-            effective_modes=float(inversion.modes),
-            converged=refined.converged,
-        )
-        finer = upright(refined.grid, _SHOWN)
-        source = spline_image(inversion.source, refined.grid, finer)
-        images = FitImages(observation, model, residuals, source, finer, front)
-        lens = parameters.lens(refined.vector)
-        covariance = _CLUMPS**2 * np.linalg.inv(refined.information)
-        messages = [*messages, *_afterwards(lens, numbers, refined)]
-        return LensFit(lens, parameters.names, covariance, numbers, messages=messages, images=images)
-
-    def _log_evidence(self, refined):
-        """Of source and lens parameters, the latter by Laplace's approximation (MacKay 2003, ch. 27)."""
-        _, log_det = np.linalg.slogdet(refined.information / (2 * np.pi))
-        return float(-refined.cost - 0.5 * log_det - self.parameters.log_prior_norm)
-
-    def _beforehand(self, observation, correlation):
-        messages = []
-        if self.noise_correlation is None and correlation > 1:
-            messages.append(
-                "the noise of neighbouring pixels is correlated, as in drizzled images: the lens is fitted "
-                f"with {correlation:.2f} times the variance; noise_correlation=1 would take it as it is given"
-            )
-        if observation.psf is None:
-            messages.append(
-                "the observation has no psf and is taken as not blurred: "
-                "add one with nddata.psf = array (odd sides, its centre in the middle)"
-            )
-        return messages
+    @property
+    def _of_psf(self):
+        return {"psf_oversampling": self.psf_oversampling, "psf_includes_pixel": self.psf_includes_pixel}
 
     def __repr__(self) -> str:
         return f"LensFitter({self.guess!r}, free={list(self.parameters.names)})"
 
 
-def _from_radius(theta_E):
-    if not to_arcsec(theta_E, "guess") > 0 or not theta_E.isscalar:
-        raise ValueError(f"an Einstein radius must be one positive angle; got {theta_E}")
-    return SIE(theta_E=theta_E, q=0.9, phi=0 * u.deg) + ExternalShear(gamma1=0.0, gamma2=0.0)
+def _positive(offset_std):
+    std = to_arcsec(offset_std, "offset_std")
+    if np.ndim(std) or not std > 0:
+        raise ValueError(f"offset_std must be one positive angle; got {offset_std}")
+    return std
 
 
-def _around(parameters):
-    """The guess itself, and with its radii a little smaller and larger."""
-    start = parameters.start
-    radii = parameters.is_radius
-    if not radii.any():
-        return [start]
-    return [start, start - parameters.spread * radii, start + parameters.spread * radii]
-
-
-def _all_round(parameters):
-    """Radii and directions all round."""
-    starts = []
-    for factor in _RADII:
-        for turn in np.radians(_TURNS):
-            vector = parameters.start.copy()
-            vector[parameters.is_radius] += np.log(factor)
-            vector[parameters.is_ellipse] = np.resize(
-                _FLATTENING * np.array([np.cos(2 * turn), np.sin(2 * turn)]), parameters.is_ellipse.sum()
-            )
-            starts.append(vector)
-    return starts
-
-
-def _bounding_box(used):
-    rows, columns = (np.flatnonzero(used.any(axis=axis)) for axis in (1, 0))
-    return np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-
-
-def _reduced(refined):
-    inversion = refined.inversion
-    return inversion.chi2 / max(1.0, len(inversion.residuals) - inversion.modes)
-
-
-def _afterwards(lens, numbers, refined):
-    """What is not as one expects it of a lens."""
-    messages = []
-    reduced = numbers.chi2 / max(1.0, numbers.n_pixels - numbers.effective_modes)
-    if reduced > _POOR:
-        messages.append(
-            f"the residuals are larger than the noise, reduced chi-square {reduced:.2f}: look at them; the "
-            "noise map, the PSF, light of the lens galaxy or the kind of lens may be wrong, and errors are "
-            "too small"
-        )
-    if not numbers.converged:
-        messages.append("the fit stopped before it converged: go on from its lens, LensFitter(fit.lens)")
-    if refined.gathering > _SCATTERED:
-        messages.append(
-            "the lens does not take the arcs to one place: the fit may have taken them for what the source "
-            "looks like without a lens; start from another Einstein radius, and mask what is no arc"
-        )
-    for name, value in lens.parameters.items():
-        last = name.rpartition(".")[2]
-        if last == "q" and value < _FLAT:
-            messages.append(
-                f"the lens is very flat, {name} = {value:.2f}: a prior or fixed parameters may help"
-            )
-        if last in ("gamma1", "gamma2") and abs(value) > _SHEARED:
-            messages.append(f"the shear is very strong, {name} = {value:.2f}: a prior may help")
-    return messages
+def _one_each(name, given, n):
+    """What is given for each of n observations."""
+    if given is None:
+        return [None] * n
+    if not isinstance(given, (list, tuple)):
+        raise TypeError(f"{name} must be a list with one for each of {n} observations; got {given!r:.80}")
+    if len(given) != n:
+        raise ValueError(f"{name} must hold one for each of {n} observations; got {len(given)}")
+    return given

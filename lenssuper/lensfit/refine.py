@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lenssuper.grid import PixelGrid
-from lenssuper.lensfit.camera import Camera
 from lenssuper.lensfit.marginal import Inversion, SourceBasis, SourcePrior, invert
-from lenssuper.lensfit.parameters import FreeParameters
-from lenssuper.lensfit.sourceplane import envelope, gathering, light_grid, moved_to
-from lenssuper.observation import Observation
-from lenssuper.solvers.priors import QuadraticPrior
+from lenssuper.lensfit.problem import Problem
+from lenssuper.lensfit.sourceplane import envelope, moved_to
 
-__all__ = ["Problem", "Refined", "refine"]
+__all__ = ["Behind", "Refined", "refine"]
 
 # Source pixels along the side of an observed one in the first round, and in the others
 _COARSE, _FINE = 2.0, 3.0
@@ -32,16 +29,12 @@ _DAMPING, _STUCK = 1e-3, 1e4
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
-    """What is fitted: an observation, its weights, where there is light, and by what; other images beside."""
+class Behind:
+    """A source that was found behind the lens, what it was found from, and its pixels."""
 
-    observation: Observation
-    weights: np.ndarray
-    lit: np.ndarray
-    factor: int
-    parameters: FreeParameters
-    prior: QuadraticPrior
-    others: np.ndarray | None = None
+    problem: Problem
+    inversion: Inversion
+    grid: PixelGrid
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +46,8 @@ class Refined:
     ----------
     vector : ndarray
         Of the parameters.
-    inversion : Inversion
-        The source behind it, on ``grid``.
+    sources : tuple of Behind
+        One for each problem, in their order.
     information : ndarray
         Inverse covariance of the vector, priors included.
     cost : float
@@ -65,16 +58,22 @@ class Refined:
     """
 
     vector: np.ndarray
-    inversion: Inversion
-    grid: PixelGrid
+    sources: tuple[Behind, ...]
     information: np.ndarray
     cost: float
     converged: bool
     gathering: float
 
+    @property
+    def reduced_chi2(self) -> float:
+        """Chi-square per degree of freedom."""
+        inversions = [source.inversion for source in self.sources]
+        freedom = sum(len(inversion.residuals) - inversion.modes for inversion in inversions)
+        return sum(inversion.chi2 for inversion in inversions) / max(1.0, freedom)
+
 
 def refine(
-    problem: Problem,
+    problems: Sequence[Problem],
     vector: np.ndarray,
     rng: np.random.Generator,
     report: Callable[[float, str], None],
@@ -89,7 +88,8 @@ def refine(
 
     Parameters
     ----------
-    problem : Problem
+    problems : sequence of Problem
+        One for each source, all with the same registration; their costs add up. The first is the clearest.
     vector : ndarray
         Where to start.
     rng : `~numpy.random.Generator`
@@ -102,9 +102,14 @@ def refine(
     found = None
     for k in range(rounds):
         report(k / rounds, "fitting lens and source")
-        begun = _begin(problem, vector, found, np.random.default_rng(seed))
+        begun = [
+            _begin(problem, vector, source, np.random.default_rng(seed))
+            for problem, source in zip(
+                problems, found.sources if found else [None] * len(problems), strict=True
+            )
+        ]
         before = vector
-        found = _climb(problem, vector, begun, seed)
+        found = _climb(problems, vector, begun, seed)
         vector = found.vector
         moved = vector - before
         if k > 0 and moved @ found.information @ moved < _STILL**2 * len(vector):
@@ -114,11 +119,9 @@ def refine(
 
 def _begin(problem, vector, found, rng):
     """Source grid and modes for a lens, and the source it has with them."""
-    lens = problem.parameters.lens(vector)
-    grid = light_grid(problem.observation, lens, problem.lit, _COARSE if found is None else _FINE)
-    camera = Camera(
-        problem.observation, problem.weights, problem.lit, problem.factor, lens, grid, problem.others
-    )
+    lens = problem.lens(vector)
+    grid = problem.light_grid(lens, _COARSE if found is None else _FINE)
+    camera = problem.camera(lens, grid)
     matrix = camera.lensing(lens)
     precision = problem.prior.precision(grid.shape)
     if found is None:
@@ -130,51 +133,60 @@ def _begin(problem, vector, found, rng):
         old = found.inversion
         source = moved_to(grid, old.source.reshape(found.grid.shape), found.grid)
         strength, modes = old.strength, old.modes
-    prior = SourcePrior(precision, envelope(source, grid, problem.observation.grid._side))
+    prior = SourcePrior(precision, envelope(source, grid, problem.side))
     size = int(np.clip(_PER_MEASURED * modes, _LEAST_MODES, _MOST_MODES))
     basis = SourceBasis.of(prior, camera, matrix, size, rng)
     return invert(camera, basis, lens, strength, tune=25)
 
 
-def _climb(problem, vector, inversion, seed):
-    """Levenberg-Marquardt steps with source grid and modes as they are."""
-    parameters, damping, cost = problem.parameters, _DAMPING, np.inf
-    cost = _total(problem, vector, inversion)
+def _climb(problems, vector, inversions, seed):
+    """Levenberg-Marquardt steps with source grids and modes as they are."""
+    registration, damping = problems[0].registration, _DAMPING
+    cost = _total(registration, vector, inversions)
     for _ in range(_STEPS):
-        gradient, information = _slopes(problem, vector, inversion, seed)
+        gradient, information = _slopes(problems, vector, inversions, seed)
         while True:
             step = np.linalg.solve(information + damping * np.diag(np.diag(information)), -gradient)
-            tried = parameters.inside(vector + step)
-            new = invert(
-                inversion.camera, inversion.basis, parameters.lens(tried), inversion.strength, tune=4
-            )
-            gain = cost - _total(problem, tried, new)
+            tried = registration.inside(vector + step)
+            new = [
+                invert(old.camera, old.basis, problem.lens(tried), old.strength, tune=4)
+                for problem, old in zip(problems, inversions, strict=True)
+            ]
+            gain = cost - _total(registration, tried, new)
             if gain >= 0 or damping > _STUCK:
                 break
             damping = max(10 * damping, 1e-2)
         if gain > 0:
-            vector, inversion, cost = tried, new, cost - gain
+            vector, inversions, cost = tried, new, cost - gain
         if gain < _GAIN:
             break
         damping = max(damping / 10, 1e-6)
-    lens = inversion.lens
-    near = gathering(problem.observation, lens, problem.lit)
-    return Refined(vector, inversion, inversion.camera.source_grid(lens), information, cost, True, near)
+    sources = tuple(
+        Behind(problem, each, each.camera.source_grid(each.lens))
+        for problem, each in zip(problems, inversions, strict=True)
+    )
+    return Refined(vector, sources, information, cost, True, problems[0].gathering(inversions[0].lens))
 
 
-def _total(problem, vector, inversion):
-    residuals, _ = problem.parameters.prior_residuals(vector)
-    return inversion.cost + 0.5 * float(residuals @ residuals)
+def _total(registration, vector, inversions):
+    residuals, _ = registration.prior_residuals(vector)
+    return sum(each.cost for each in inversions) + 0.5 * float(residuals @ residuals)
 
 
-def _slopes(problem, vector, inversion, seed):
-    parameters = problem.parameters
-    lenses = []
-    for k, step in enumerate(_DELTA * parameters.spread):
-        change = np.zeros(len(vector))
-        change[k] = step
-        lenses.append((parameters.lens(vector - change), parameters.lens(vector + change), 2 * step))
-    # the same draws every time, or the gradient would never vanish
-    gradient, information = inversion.derivatives(lenses, np.random.default_rng(seed))
-    residuals, rows = parameters.prior_residuals(vector)
-    return gradient + rows.T @ residuals, information + rows.T @ rows
+def _slopes(problems, vector, inversions, seed):
+    """Gradient and Gauss-Newton matrix of the total cost."""
+    registration = problems[0].registration
+    residuals, rows = registration.prior_residuals(vector)
+    gradient, information = rows.T @ residuals, rows.T @ rows
+    for problem, inversion in zip(problems, inversions, strict=True):
+        elements = registration.moving(problem.places)
+        lenses = []
+        for k in elements:
+            change = np.zeros(len(vector))
+            change[k] = step = _DELTA * registration.spread[k]
+            lenses.append((problem.lens(vector - change), problem.lens(vector + change), 2 * step))
+        # the same draws every time, or the gradient would never vanish
+        of_source = inversion.derivatives(lenses, np.random.default_rng(seed))
+        gradient[elements] += of_source[0]
+        information[np.ix_(elements, elements)] += of_source[1]
+    return gradient, information

@@ -75,8 +75,6 @@ class FieldProblem:
         self.shape = model.in_shape
         self.data = model.whiten(model.data)
         self.used = model.weights > 0
-        # log of the noise's density at its peak: evidences of other solvers have it too
-        self.log_norm = 0.5 * np.sum(np.log(model.weights[self.used] / (2 * np.pi)))
         self._operator = model.whitened
 
     def forward(self, source):

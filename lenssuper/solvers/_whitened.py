@@ -105,11 +105,6 @@ class WhitenedProblem:
         right = self.adjoint(noise) + np.sqrt(strength) * rng.standard_normal(self.shape)
         return self.solve(strength, right, tol)[0]
 
-    def log_likelihood_constant(self) -> float:
-        """Give what the noise contributes to the evidence: -(N log 2 pi + log det of its covariance) / 2."""
-        weights = self.model.weights[self.model.weights > 0]
-        return 0.5 * float(np.sum(np.log(weights / (2 * np.pi))))
-
     def evidence_curve(self, probes: list[np.ndarray], tol: float) -> EvidenceCurve:
         """
         Give the evidence as a function of the strength.
@@ -123,7 +118,7 @@ class WhitenedProblem:
             Change of the log-determinant, in ten steps of the Lanczos iteration, at which it ends.
         """
         right = self.adjoint(self.data)
-        constant = self.log_likelihood_constant() - 0.5 * dot(self.data, self.data)
+        constant = self.model.log_norm - 0.5 * dot(self.data, self.data)
         if right.size <= _FEW:
             values, vectors = np.linalg.eigh(self.dense_normal())
             projections = (right.ravel() @ vectors) ** 2
@@ -155,15 +150,18 @@ def _normal_matrix_of_one(model: ForwardModel) -> np.ndarray:
     if model.shape[0] * model.blur.kernel.size <= _MOST_WEIGHTS:
         matrix = model.blur.as_sparse() @ model.lensing.matrix
         matrix = sparse.diags_array(np.sqrt(model.weights).ravel()) @ matrix
+        if model._whitener is not None:
+            matrix = model._whitener.matrix @ matrix
         return (matrix.T @ matrix).toarray()
     # the PSF is so large that its matrix would not fit: column by column
     normal = np.zeros((size, size))
     normal[np.diag_indices(size)] = 1
+    whitened = model.whitened
 
     def fill(first):
         columns = normal[first : first + _CHUNK]
         images = columns.reshape(-1, *model.in_shape)
-        columns[...] = model.adjoint(model.weights * model.forward(images)).reshape(columns.shape)
+        columns[...] = whitened.adjoint(whitened.forward(images)).reshape(columns.shape)
 
     in_threads(fill, range(0, size, _CHUNK))
     return normal

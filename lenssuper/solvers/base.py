@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -89,7 +89,15 @@ class Solver(ABC):
 
     A solver keeps its settings and nothing of what it solves, so that one can serve many observations, one
     after another or in several processes.
+
+    Attributes
+    ----------
+    takes_covariance : bool
+        Whether it looks at data through `Measurement.whiten` and `Measurement.whitened` alone, so that noise
+        which neighbouring pixels share is taken as what it is. For others the variance is raised instead.
     """
+
+    takes_covariance: ClassVar[bool] = False
 
     @abstractmethod
     def solve(

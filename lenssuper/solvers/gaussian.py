@@ -87,6 +87,8 @@ class Gaussian(Solver):
     True
     """
 
+    takes_covariance = True
+
     def __init__(
         self,
         prior: QuadraticPrior | None = None,

@@ -80,6 +80,8 @@ class LogNormal(Solver):
     perturbations.
     """
 
+    takes_covariance = True
+
     def __init__(
         self,
         *,
@@ -235,7 +237,7 @@ def _laplace(problem, field, state, vectors, steps) -> tuple[float, float]:
     log_det, modes = spectral_sums(
         problem.curvature(field, state.slope), vectors, [np.log, lambda t: 1 - 1 / t], steps
     )
-    return problem.log_norm - state.energy - log_det / 2, modes
+    return problem.model.log_norm - state.energy - log_det / 2, modes
 
 
 def _held_out(problem, field, mode, rng):

@@ -198,6 +198,8 @@ class Positive(Solver):
     (Laplace's approximation), and are cut off at zero.
     """
 
+    takes_covariance = True
+
     def __init__(
         self,
         roughness: Roughness | None = None,

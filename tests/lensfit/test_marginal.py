@@ -23,10 +23,20 @@ def small(mock):
     return Observation.from_nddata(mock.observation)[5:23, 6:23]
 
 
+# what neighbouring pixels share of their noise
+SHARED = np.array([[0.05, 0.3, 0.05], [0.3, 1.0, 0.3], [0.05, 0.3, 0.05]])
+
+
+@pytest.fixture(scope="module", params=[None, SHARED], ids=["independent", "shared"])
+def covariance(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def camera(small, truth):
+def camera(small, truth, covariance):
     lit = lit_pixels(small)
-    return Camera(small, small.weights, lit, 1, truth, light_grid(small, truth, lit, 1.3))
+    grid = light_grid(small, truth, lit, 1.3)
+    return Camera(small, small.weights, lit, 1, truth, grid, covariance=covariance)
 
 
 @pytest.fixture(scope="module")
@@ -41,20 +51,23 @@ def full_basis(camera, prior, lens):
     return SourceBasis.of(prior, camera, camera.lensing(lens), prior.amplitude.size, rng)
 
 
-def test_camera_is_the_forward_model(camera, small, truth):
+def test_camera_is_the_forward_model(camera, small, truth, covariance):
     grid = camera.source_grid(truth)
     coefficients = ndimage.gaussian_filter(
         np.random.default_rng(2).uniform(0, 1, grid.shape), 1.5, mode="constant"
     )
     image = camera.observe(camera.lensing(truth), coefficients.reshape(1, -1))[:, 0]
     finer = grid.pad(3).refine(3)
-    model = ForwardModel(small, truth, factor=1, source_grid=finer)
+    model = ForwardModel(small, truth, factor=1, source_grid=finer).with_noise_covariance(covariance)
     expected = model.whiten(model.forward(spline_image(coefficients, grid, finer))).ravel()
     error = np.abs(image - expected) / image.max()
     # two rays by two in a pixel are not its mean where the lens is torn
     assert error.max() < 0.05
     assert np.median(error) < 0.003
-    np.testing.assert_allclose(camera.data, model.whiten(model.data).ravel())
+    np.testing.assert_allclose(camera.data, model.whiten(model.data).ravel(), atol=1e-10)
+    (back,) = camera.pieces(camera.data)
+    np.testing.assert_allclose(back, model.over_sigma(model.data).ravel(), atol=1e-10)
+    assert camera.constant == pytest.approx(2 * model.log_norm)
 
 
 def test_camera_and_its_adjoint(camera, truth):

@@ -1,0 +1,103 @@
+"""An observation as a fit of the lens takes it: its arcs, its weights, and the pixels with light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from lenssuper.lensfit.foreground import Foreground
+from lenssuper.noise import lit_pixels, noise_covariance
+from lenssuper.observation import Observation
+
+__all__ = ["Exposure"]
+
+
+@dataclass(frozen=True, eq=False)
+class Exposure:
+    """
+    An observation and what is known of it.
+
+    Attributes
+    ----------
+    observation : Observation
+        As it came.
+    arcs : Observation
+        The same without the foreground that is expected.
+    lit : ndarray of bool, shape (ny, nx)
+        Pixels with light of the source.
+    correlation : float or ndarray, shape (odd, odd)
+        By how much correlations between pixels raise the variance, or their covariance by distance.
+    foreground : Foreground or None
+    """
+
+    observation: Observation
+    arcs: Observation
+    lit: np.ndarray
+    correlation: float | np.ndarray
+    foreground: Foreground | None
+
+    @classmethod
+    def of(cls, observation: Observation, foreground, correlation: float | np.ndarray | None) -> Exposure:
+        """Look at an observation; what is given of the foreground is read, the correlation measured."""
+        foreground = Foreground.of(foreground, observation)
+        arcs = observation
+        if foreground is not None:
+            arcs = replace(
+                observation, data=np.where(observation.mask, 0, observation.data - foreground.expected)
+            )
+        if correlation is None:
+            measured = noise_covariance(arcs)
+            correlation = 1.0 if measured is None else measured
+        return cls(observation, arcs, lit_pixels(arcs), correlation, foreground)
+
+    @property
+    def covariance(self) -> np.ndarray | None:
+        """Covariance of the noise of neighbours; None if their correlation is but a number."""
+        return self.correlation if isinstance(self.correlation, np.ndarray) else None
+
+    @property
+    def raised(self) -> float:
+        """By how much correlations raise the variance of what is larger than pixels."""
+        return float(np.sum(self.correlation))
+
+    @cached_property
+    def cut(self) -> tuple[slice, slice]:
+        """The part of the image that has data."""
+        used = ~self.observation.mask
+        rows, columns = (np.flatnonzero(used.any(axis=axis)) for axis in (1, 0))
+        return np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+    # What follows is of this part
+
+    @cached_property
+    def part(self) -> Observation:
+        """The arcs."""
+        return self.arcs[self.cut]
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """One over the variance of what is larger than pixels."""
+        return self.part.weights / self.raised
+
+    @property
+    def pixel_weights(self) -> np.ndarray:
+        """One over the variance to go with `covariance`: that of pixels if there is one."""
+        return self.weights if self.covariance is None else self.part.weights
+
+    @property
+    def lit_part(self) -> np.ndarray:
+        """Pixels with light of the source."""
+        return self.lit[self.cut]
+
+    @property
+    def others(self) -> np.ndarray | None:
+        """Images that may be added to the arcs."""
+        return None if self.foreground is None else self.foreground.parts[:, *self.cut]
+
+    @property
+    def signal(self) -> float:
+        """Square of the S/N of all the light of the source together."""
+        lit = self.lit_part
+        return float(self.part.data[lit] ** 2 @ self.weights[lit])

@@ -1,0 +1,147 @@
+"""From a lens at its best to the fit that a user gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from lenssuper.grid import PixelGrid
+from lenssuper.lensfit import concerns
+from lenssuper.lensfit.contents import FitImages, Numbers, Offsets
+from lenssuper.lensfit.exposure import Exposure
+from lenssuper.lensfit.fit import LensFit
+from lenssuper.lensfit.refine import Behind, Refined
+from lenssuper.lensfit.registration import Registration
+from lenssuper.lensfit.sourceplane import spline_image, upright
+
+__all__ = ["packed"]
+
+# Pixels of the source that comes out along the distance of two splines
+_SHOWN = 4
+
+
+def packed(
+    exposures: Sequence[Exposure],
+    registration: Registration,
+    refined: Refined,
+    covariance: np.ndarray,
+    given: np.ndarray,
+    messages: Sequence[list[str]],
+) -> LensFit:
+    """
+    Put together what is known after a fit.
+
+    Parameters
+    ----------
+    exposures : sequence of Exposure
+        All that was to be fitted, also what has no light.
+    registration : Registration
+    refined : Refined
+    covariance : ndarray
+        Of its vector.
+    given : ndarray, shape (n, 2)
+        Offsets, in arcsec, by which the observations had been moved before.
+    messages : sequence of list of str
+        What to know of each observation.
+    """
+    lens, names = registration.lens(refined.vector), registration.parameters.names
+    n = len(registration.parameters)
+    of_lens = concerns.of_lens(lens, refined)
+    shifts = registration.offsets(refined.vector)
+    contents = _contents(exposures, refined, shifts)
+    messages = [
+        [*said, *concerns.of_residuals(numbers)]
+        for said, (numbers, _) in zip(messages, contents, strict=True)
+    ]
+
+    def fit(numbers, messages, **rest):
+        return LensFit(lens, names, covariance[:n, :n], numbers, messages=messages, **rest)
+
+    if len(exposures) == 1:
+        numbers, images = contents[0]
+        numbers = replace(numbers, log_evidence=_log_evidence(registration, refined))
+        return fit(numbers, [*messages[0], *of_lens], images=images)
+    parts = [
+        fit(numbers, said, images=images) for said, (numbers, images) in zip(messages, contents, strict=True)
+    ]
+    numbers = Numbers(
+        log_evidence=_log_evidence(registration, refined),
+        chi2=sum(part.chi2 for part in parts),
+        n_pixels=sum(part.n_pixels for part in parts),
+        effective_modes=sum(part.effective_modes for part in parts),
+        converged=refined.converged,
+    )
+    of_data = [f"observation {k}: {each}" for k, said in enumerate(messages, 1) for each in said]
+    errors = registration.offsets(np.sqrt(np.diag(covariance)))
+    return fit(numbers, [*of_data, *of_lens], parts=parts, offsets=Offsets(given + shifts, errors))
+
+
+def _log_evidence(registration, refined):
+    """Of sources and parameters, the latter by Laplace's approximation (MacKay 2003, ch. 27)."""
+    _, log_det = np.linalg.slogdet(refined.information / (2 * np.pi))
+    return float(-refined.cost - 0.5 * log_det - registration.log_prior_norm)
+
+
+def _contents(exposures, refined, shifts):
+    """Numbers and images of each observation."""
+    found = [None] * len(exposures)
+    for behind in refined.sources:
+        source = _shown(behind)
+        n_pixels = len(behind.inversion.residuals)
+        for exposure, place, modelled, amplitudes in _pieces(behind):
+            numbers = Numbers(
+                log_evidence=-float(behind.inversion.cost),
+                chi2=0.0,
+                n_pixels=len(modelled),
+                effective_modes=float(behind.inversion.modes) * len(modelled) / n_pixels,
+                converged=refined.converged,
+            )
+            found[place] = _seen(exposure, modelled, amplitudes, numbers, source, shifts[place])
+    for place, exposure in enumerate(exposures):
+        if found[place] is None:  # without light it had no part in the fit
+            grid = source[1]
+            nothing = np.zeros(grid.shape), grid
+            weights = exposure.weights[exposure.weights > 0]
+            data = exposure.part.data[exposure.weights > 0]
+            log_evidence = 0.5 * float(np.sum(np.log(weights / (2 * np.pi)) - weights * data**2))
+            numbers = Numbers(log_evidence, 0.0, len(weights), 0.0, refined.converged)
+            amplitudes = np.zeros(0 if exposure.others is None else len(exposure.others))
+            found[place] = _seen(
+                exposure, np.zeros(len(weights)), amplitudes, numbers, nothing, shifts[place]
+            )
+    return found
+
+
+def _shown(behind: Behind) -> tuple[np.ndarray, PixelGrid]:
+    """The source on square pixels, and these."""
+    finer = upright(behind.grid, _SHOWN)
+    return spline_image(behind.inversion.source, behind.grid, finer), finer
+
+
+def _pieces(behind):
+    """Of each observation of a source: which it is, its model over the noise, numbers of the foreground."""
+    problem, inversion = behind.problem, behind.inversion
+    models = inversion.camera.pieces(inversion.camera.data - inversion.residuals)
+    counts = [0 if each.others is None else len(each.others) for each in problem.exposures]
+    amplitudes = np.split(inversion.others, np.cumsum(counts)[:-1])
+    return zip(problem.exposures, problem.places, models, amplitudes, strict=True)
+
+
+def _seen(exposure, modelled, amplitudes, numbers, source, shift):
+    """Numbers and images of one observation."""
+    observation, foreground = exposure.observation, exposure.foreground
+    model, front = np.zeros(observation.shape), None
+    used = exposure.weights > 0
+    part = np.zeros(used.shape)
+    part[used] = modelled / np.sqrt(exposure.pixel_weights[used])
+    model[exposure.cut] = part
+    if foreground is not None:
+        front = foreground.with_amplitudes(amplitudes)
+        model = np.where(observation.mask, front, model + foreground.expected)
+    residuals = np.where(observation.mask, np.nan, (observation.data - model) * np.sqrt(observation.weights))
+    if shift.any():
+        observation = replace(observation, grid=observation.grid._moved_by(shift))
+    images = FitImages(observation, model, residuals, *source, front)
+    return replace(numbers, chi2=float(np.nansum(residuals**2))), images

@@ -15,7 +15,7 @@ from lenssuper.exceptions import ObservationError
 from lenssuper.grid import PixelGrid
 from lenssuper.observation import Observation
 
-__all__ = ["aligned", "opened"]
+__all__ = ["aligned", "correlation_of_each", "one_each", "opened"]
 
 # Reference points that differ by less are the same one, written in other digits.
 _SAME_PLACE = 1e-6 * u.arcsec
@@ -121,3 +121,26 @@ def aligned(
             observation = replace(observation, grid=observation.grid._moved_by(shift))
         together.append(observation)
     return together
+
+
+def one_each(name: str, given, n: int) -> list:
+    """
+    Give what an argument has for each of n observations.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither None nor a list of that length.
+    """
+    if given is None:
+        return [None] * n
+    if not isinstance(given, (list, tuple)):
+        raise TypeError(f"{name} must be a list with one for each of {n} observations; got {given!r:.80}")
+    if len(given) != n:
+        raise ValueError(f"{name} must hold one for each of {n} observations; got {len(given)}")
+    return list(given)
+
+
+def correlation_of_each(given: float | np.ndarray | list | None, n: int) -> list:
+    """Give how the noise of each of n observations is correlated; what is no list is for all."""
+    return one_each("noise_correlation", given if isinstance(given, list) else [given] * n, n)

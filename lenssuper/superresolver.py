@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 
@@ -14,7 +14,7 @@ from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 
 from lenssuper._progress import share_bar
-from lenssuper.alignment import aligned, opened
+from lenssuper.alignment import aligned, correlation_of_each, opened
 from lenssuper.exceptions import LensSuperWarning
 from lenssuper.forward import ForwardModel
 from lenssuper.forward_joint import JointForwardModel
@@ -61,7 +61,8 @@ class SuperResolver:
         deviations. By default it is measured in the sky, see `~lenssuper.noise.noise_covariance`. A number,
         at least 1, is by how much correlations raise the noise of what is larger than a pixel: the source is
         fitted with that many times the variance, and 1 takes the noise of pixels as independent. Chi-square
-        is that of the pixels' noise as given in any case.
+        is that of the pixels' noise as given in any case. For several observations also a list, with one for
+        each.
     rng : `~numpy.random.Generator` or int, optional
         For the solver; a seed gives the same result every time.
     progress : bool, optional
@@ -97,7 +98,7 @@ class SuperResolver:
         source_grid: PixelGrid | None = None,
         psf_oversampling: int = 1,
         psf_includes_pixel: bool = True,
-        noise_correlation: float | None = None,
+        noise_correlation: float | np.ndarray | Sequence[float | np.ndarray | None] | None = None,
         rng: np.random.Generator | int | None = None,
         progress: bool | None = None,
     ) -> None:
@@ -238,17 +239,24 @@ class SuperResolver:
         if isinstance(observations, (NDData, Observation)):
             if offsets is not None:
                 raise TypeError("offsets are those of several observations; observations must be a list")
-            return self._resolve(observations)
+            if isinstance(self.noise_correlation, list):
+                raise ValueError(
+                    "noise_correlation must be a number or an array for one observation; got a list"
+                )
+            return self._resolve(observations, self.noise_correlation)
         if isinstance(observations, (str, bytes)) or not isinstance(observations, Iterable):
             raise TypeError(
                 "observations must be an NDData, such as a CCDData, or a list of them; "
                 f"got {observations!r:.80}"
             )
+        observations = list(observations)
         if offsets is not None:
-            observations = self._aligned(list(observations), offsets)
+            observations = self._aligned(observations, offsets)
+        correlations = correlation_of_each(self.noise_correlation, len(observations))
         results = []
-        for observation in observations:  # no comprehension: a warning names the line three calls up
-            results.append(self._resolve(observation))
+        # no comprehension: a warning names the line three calls up
+        for observation, correlation in zip(observations, correlations, strict=True):
+            results.append(self._resolve(observation, correlation))
         return results
 
     def joint(
@@ -289,7 +297,12 @@ class SuperResolver:
                 "grid says where one observation is; leave it out, the WCS tell, and see offsets="
             )
         observations = self._aligned(list(observations), offsets)
-        correlations = [self._correlation(each) for each in observations]
+        correlations = [
+            self._correlation(each, given)
+            for each, given in zip(
+                observations, correlation_of_each(self.noise_correlation, len(observations)), strict=True
+            )
+        ]
         messages = [
             self._concerns(each, value) for each, value in zip(observations, correlations, strict=True)
         ]
@@ -337,9 +350,9 @@ class SuperResolver:
             "psf_includes_pixel": self.psf_includes_pixel,
         }
 
-    def _resolve(self, observation):
+    def _resolve(self, observation, given):
         observation = self._opened(observation, self.reference)
-        correlation = self._correlation(observation)
+        correlation = self._correlation(observation, given)
         messages = self._concerns(observation, correlation)
         for message in messages:
             warnings.warn(message, LensSuperWarning, stacklevel=3)
@@ -349,10 +362,11 @@ class SuperResolver:
             model, posterior, solver=type(self.solver).__name__, messages=messages
         )
 
-    def _correlation(self, observation):
+    @staticmethod
+    def _correlation(observation, given):
         """How neighbours share their noise: its covariance, or a number to raise the variance by."""
-        if self.noise_correlation is not None:
-            return self.noise_correlation
+        if given is not None:
+            return given
         covariance = noise_covariance(observation)
         return 1.0 if covariance is None else covariance
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import sparse
@@ -94,9 +95,9 @@ def check_covariance(covariance) -> np.ndarray:
     return covariance
 
 
-def check_correlation(value: float | np.ndarray | None) -> float | np.ndarray | None:
+def check_correlation(value: float | np.ndarray | Sequence | None) -> float | np.ndarray | list | None:
     """
-    Check what a user says of noise that neighbours share: a covariance, a number, or nothing.
+    Check what a user says of noise that neighbours share: covariance, number, nothing, or a list of these.
 
     Raises
     ------
@@ -105,6 +106,8 @@ def check_correlation(value: float | np.ndarray | None) -> float | np.ndarray | 
     """
     if value is None:
         return None
+    if isinstance(value, (list, tuple)):
+        return [check_correlation(each) for each in value]
     if isinstance(value, np.ndarray) and value.ndim:
         return check_covariance(value)
     if not isinstance(value, numbers.Real) or isinstance(value, bool):

@@ -5,6 +5,18 @@ from __future__ import annotations
 from lenssuper.catalog.engine import open_engine
 from lenssuper.catalog.job import StorageFullError
 from lenssuper.catalog.run import run, summarise
+from lenssuper.catalog.stages import FitLens, FitLight, Prepare, Stage
 from lenssuper.catalog.table import Entry, read_catalogue
 
-__all__ = ["Entry", "StorageFullError", "open_engine", "read_catalogue", "run", "summarise"]
+__all__ = [
+    "Entry",
+    "FitLens",
+    "FitLight",
+    "Prepare",
+    "Stage",
+    "StorageFullError",
+    "open_engine",
+    "read_catalogue",
+    "run",
+    "summarise",
+]

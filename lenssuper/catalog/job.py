@@ -10,18 +10,19 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lenssuper._files import atomic_write
+from lenssuper.catalog.stages import Stage, Work
 from lenssuper.catalog.table import Entry
 from lenssuper.lens import LensModel
-from lenssuper.observation import read_observation
 from lenssuper.report import thumbnail, write_report
-from lenssuper.solvers import Solver
-from lenssuper.superresolver import SuperResolver
 
 __all__ = ["Job", "StorageFullError", "read_record", "run_job"]
 
@@ -43,8 +44,8 @@ class Job:
     entry : Entry
     output : str
         Directory of the results.
-    factor : int
-    solver : Solver
+    stages : tuple of Stage
+        What is done, in this order; the last is `SuperResolve`.
     seed : int
     pictures : bool
         Whether to write a page with pictures of the result.
@@ -52,15 +53,18 @@ class Job:
 
     entry: Entry
     output: str
-    factor: int
-    solver: Solver
+    stages: tuple[Stage, ...]
     seed: int
     pictures: bool
+
+    def file(self, stage: Stage) -> Path | None:
+        """Where a stage writes what it found; None if it writes nothing."""
+        return Path(self.output) / f"{self.entry.name}{stage.ending}" if stage.ending else None
 
     @property
     def result(self) -> Path:
         """Where the super-resolution is written."""
-        return Path(self.output) / f"{self.entry.name}.fits"
+        return self.file(self.stages[-1])
 
     @property
     def record(self) -> Path:
@@ -99,16 +103,17 @@ def run_job(job: Job) -> dict:
     """
     _one_thread()
     start, busy = time.perf_counter(), time.process_time()
-    record = {"name": job.entry.name, "status": "done", "reason": "", "warnings": []}
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            record.update(_super_resolve(job))
-        record["warnings"] = sorted({" ".join(str(warning.message).split()) for warning in caught})
-    except Exception as error:  # whatever is wrong with one lens, the others go on
-        if isinstance(error, OSError) and error.errno in _STORAGE:
-            raise StorageFullError(error.errno, f"{job.output}: {error.strerror}") from error
-        record.update(status="failed", reason=f"{type(error).__name__}: {' '.join(str(error).split())}")
+    record = {"name": job.entry.name, "status": "done", "reason": "", "warnings": [], "stages": {}}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            _do(job, record)
+        except Exception as error:  # whatever is wrong with one lens, the others go on
+            if isinstance(error, OSError) and error.errno in _STORAGE:
+                raise StorageFullError(error.errno, f"{job.output}: {error.strerror}") from error
+            stage, words = list(record["stages"])[-1], " ".join(str(error).split())
+            record.update(status="failed", reason=f"{stage}: {type(error).__name__}: {words}")
+    record["warnings"] = sorted({" ".join(str(warning.message).split()) for warning in caught})
     record["seconds"] = time.perf_counter() - start
     record["cpu_seconds"] = time.process_time() - busy
     record["memory"] = _peak_memory()
@@ -138,34 +143,53 @@ def read_record(path: Path) -> dict | None:
     return record if isinstance(record, dict) and {"name", "status"} <= record.keys() else None
 
 
-def _super_resolve(job):
-    if job.entry.problem:
-        raise ValueError(job.entry.problem)
-    resolver = SuperResolver(
-        LensModel.from_dict(job.entry.lens),
-        factor=job.factor,
-        solver=job.solver,
-        rng=np.random.default_rng([job.seed, job.entry.number]),
-        progress=False,
-    )
-    observation = read_observation(job.entry.file)
-    result = resolver(observation)
-    result.write(job.result, overwrite=True)
+def _do(job, record):
+    """Do one thing after the other, and note what each found and cost."""
+    with _timed(record, job.stages[0].what):
+        if job.entry.problem:
+            raise ValueError(job.entry.problem)
+        lens = LensModel.from_dict(job.entry.lens)
+    work = Work(job.entry, lens, np.random.default_rng([job.seed, job.entry.number]))
+    for stage in job.stages:
+        with _timed(record, stage.what):
+            work = stage(work)
+            if stage.ending:
+                stage.write(work, job.file(stage))
+            record.update(stage.numbers(work))
+    record["bytes"] = os.path.getsize(job.result)
     if job.pictures:
-        name = job.entry.name
-        links = {"all lenses": "index.html", "result": f"{name}.fits"}
-        write_report(result, job.page, title=name, links=links, overwrite=True)
-        with atomic_write(job.picture, overwrite=True) as beside:
-            beside.write_bytes(thumbnail(result))
-    return {
-        "chi2": result.chi2,
-        "n_pixels": result.n_pixels,
-        "reduced_chi2": result.reduced_chi2,
-        "log_evidence": result.log_evidence,
-        "effective_modes": result.effective_modes,
-        "converged": bool(result.posterior.converged),
-        "bytes": os.path.getsize(job.result),
+        with _timed(record, "pictures"):
+            _draw(job, work)
+
+
+def _draw(job, work):
+    links = {"all lenses": "index.html"} | {
+        f"{job.entry.name}{stage.ending}": f"{job.entry.name}{stage.ending}"
+        for stage in job.stages
+        if stage.ending
     }
+    write_report(
+        work.result,
+        job.page,
+        title=job.entry.name,
+        light=work.light,
+        fit=work.fit,
+        links=links,
+        overwrite=True,
+    )
+    with atomic_write(job.picture, overwrite=True) as beside:
+        beside.write_bytes(thumbnail(work.result))
+
+
+@contextmanager
+def _timed(record: dict[str, Any], what: str) -> Iterator[None]:
+    """Note what is being done, and the time of the processor that it has taken, also if it fails."""
+    busy = time.process_time()
+    before = record["stages"].setdefault(what, 0.0)
+    try:
+        yield
+    finally:
+        record["stages"][what] = before + time.process_time() - busy
 
 
 def _peak_memory():

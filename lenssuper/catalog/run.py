@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterable
 from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable, Table
+from astropy.utils.masked import Masked
 from tqdm.auto import tqdm
 
 from lenssuper._files import atomic_write
 from lenssuper.catalog.engine import open_engine
 from lenssuper.catalog.job import Job, StorageFullError, read_record
 from lenssuper.catalog.queue import Queue
+from lenssuper.catalog.stages import FitLens, Read, Stage, SuperResolve, check_stages
 from lenssuper.catalog.table import read_catalogue
 from lenssuper.grid import check_count
 from lenssuper.report import write_index
@@ -28,12 +31,15 @@ _SETTINGS = "settings.json"
 # Columns that say what a lens has cost, and what the records call it.
 _COSTS = {"time": ("seconds", u.s), "cpu_time": ("cpu_seconds", u.s), "memory": ("memory", u.Unit("Mibyte"))}
 _NUMBERS = ("chi2", "n_pixels", "reduced_chi2", "log_evidence", "effective_modes")
+# Those of what is done before, which are there only if it was.
+_BEFORE = ("light_reduced_chi2", "lens_reduced_chi2")
 
 
 def run(
     catalogue: str | os.PathLike | Table,
     output: str | os.PathLike,
     *,
+    stages: Iterable[Stage] = (),
     factor: int = 2,
     solver: Solver | None = None,
     executor: Executor | None = None,
@@ -46,7 +52,7 @@ def run(
     progress: bool | None = None,
 ) -> QTable:
     """
-    Super-resolve all lenses of a catalogue.
+    Super-resolve all lenses of a catalogue, from cutouts that are ready or, with ``stages``, from raw ones.
 
     Each lens gets a FITS file (`~lenssuper.SuperResolution.read`), a page with pictures, and a record of how
     it went; ``index.html`` lists all. A run that ended, however it did, is taken up by the same call: what
@@ -58,10 +64,13 @@ def run(
         See `read_catalogue`.
     output : path
         Directory of the results, made if need be. One directory holds the results of one choice of settings.
+    stages : iterable of Stage, optional
+        What is done to each lens before, in this order: ``[Prepare(), FitLight(), FitLens()]``, or some of
+        them.
     factor : int, optional
         See `~lenssuper.SuperResolver`.
     solver : Solver, optional
-        By default `~lenssuper.solvers.LogNormal`.
+        By default `~lenssuper.solvers.LogNormal`. Its ``n_draws`` are the largest part of a result's file.
     executor : `~concurrent.futures.Executor`, optional
         Where the work is done; see `open_engine`, which also takes ``workers`` and ``scheduler``.
     workers : int, optional
@@ -98,10 +107,13 @@ def run(
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     factor, seed = check_count(factor, "factor", 1), check_count(seed, "seed", 0)
-    _check_settings(output, {"factor": factor, "solver": _described(solver), "seed": seed})
-    jobs = [
-        Job(entry, os.fspath(output.absolute()), factor, solver, seed, bool(pictures)) for entry in entries
-    ]
+    settings = {"factor": factor, "solver": _described(solver), "seed": seed}
+    stages = check_stages(stages)
+    if stages != (Read(),):
+        settings["stages"] = [repr(stage) for stage in stages]
+    _check_settings(output, settings)
+    stages = (*stages, SuperResolve(factor, solver))
+    jobs = [Job(entry, os.fspath(output.absolute()), stages, seed, bool(pictures)) for entry in entries]
     todo = [job for job in jobs if not _is_done(job, retry_failed)]
     show = progress if progress is not None else sys.stderr.isatty()
     bar = tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="lens", disable=not show)
@@ -112,8 +124,8 @@ def run(
                     bar.update()
     finally:
         bar.close()
-        _write_summary(output, [job.entry.name for job in jobs], shard)
-    return summarise(output, [job.entry.name for job in jobs])
+        summary = _write_summary(output, [job.entry.name for job in jobs], shard)
+    return summary
 
 
 def _part(entries, shard):
@@ -155,7 +167,8 @@ def _is_done(job, retry_failed):
     if record is None:
         return False
     if record["status"] == "done":
-        return job.result.is_file() and job.result.stat().st_size == record.get("bytes")
+        whole = job.result.is_file() and job.result.stat().st_size == record.get("bytes")
+        return whole and all(job.file(stage).is_file() for stage in job.stages if stage.ending)
     return not retry_failed
 
 
@@ -174,26 +187,60 @@ def summarise(output: str | os.PathLike, names: list[str] | None = None) -> QTab
     -------
     QTable
         One row a lens: ``name``, ``status`` ("done", "failed" or "missing"), ``chi2``, ``n_pixels``,
-        ``reduced_chi2``, ``log_evidence``, ``effective_modes``, ``time``, ``cpu_time``, ``memory`` (the most
-        that the worker had had by then), ``warnings`` and ``reason``.
+        ``reduced_chi2``, ``log_evidence``, ``effective_modes``, ``einstein_radius`` (the effective one, of
+        the lens that was super-resolved with), ``time``, ``cpu_time``, ``memory`` (the most that the worker
+        had had by then), ``warnings`` and ``reason``. Where the light of galaxies or lenses were fitted, also
+        ``light_reduced_chi2`` and ``lens_reduced_chi2``, and of each parameter of a lens the value and its
+        standard deviation, such as ``SIE.theta_E`` and ``SIE.theta_E_err``; they are masked where it was not
+        fitted.
     """
     output = Path(output)
-    if names is None:
-        names = sorted(path.stem for path in output.glob("*.json") if path.name != _SETTINGS)
-    records = [read_record(output / f"{name}.json") or {"name": name, "status": "missing"} for name in names]
+    records = _records(output, names)
     table = QTable()
     table["name"] = np.array([record["name"] for record in records], dtype=str)
     table["status"] = np.array([record["status"] for record in records], dtype=str)
     for key in _NUMBERS:
-        table[key] = np.array([record.get(key, np.nan) for record in records], dtype=float)
+        table[key] = _column(records, key)
+    table["einstein_radius"] = _column(records, "einstein_radius") * u.arcsec
+    for key in _BEFORE:
+        if any(key in record for record in records):
+            table[key] = _column(records, key)
+    _add_lenses(table, [record.get("lens", {}) for record in records])
     for key, (name, unit) in _COSTS.items():
-        table[key] = np.array([record.get(name, np.nan) for record in records], dtype=float) * unit
+        table[key] = _column(records, name) * unit
     table["warnings"] = np.array(["; ".join(record.get("warnings", [])) for record in records], dtype=str)
     table["reason"] = np.array([record.get("reason", "") for record in records], dtype=str)
     return table
 
 
+def _records(output, names):
+    if names is not None:
+        return [read_record(output / f"{name}.json") or {"name": name, "status": "missing"} for name in names]
+    found = {path.stem: read_record(path) for path in output.glob("*.json") if path.name != _SETTINGS}
+    fit = FitLens.ending.removesuffix(".json")  # such files are no records, but those of lenses of that name
+    return [
+        record or {"name": name, "status": "missing"}
+        for name, record in sorted(found.items())
+        if record or not name.endswith(fit)
+    ]
+
+
+def _column(records, name):
+    return np.array([record.get(name, np.nan) for record in records], dtype=float)
+
+
+def _add_lenses(table, lenses):
+    """Add the parameters of the fitted lenses, which need not be of one kind."""
+    units = {name: unit for lens in lenses for name, (_, _, unit) in lens.items()}
+    for name, unit in units.items():
+        masked = np.array([name not in lens for lens in lenses])
+        for k, ending in enumerate(("", "_err")):
+            numbers = np.array([lens[name][k] if name in lens else np.nan for lens in lenses])
+            table[name + ending] = Masked(u.Quantity(numbers, unit), mask=masked)
+
+
 def _write_summary(output, names, shard):
+    """Write the summary and the index, and give the summary."""
     name = "summary.ecsv" if shard is None else f"summary-{shard[0]}-of-{shard[1]}.ecsv"
     try:
         summary = summarise(output, names)
@@ -202,3 +249,4 @@ def _write_summary(output, names, shard):
         write_index(summarise(output) if shard else summary, output / "index.html", overwrite=True)
     except OSError as error:
         raise StorageFullError(error.errno, f"{output}: {error.strerror}") from error
+    return summary

@@ -219,16 +219,22 @@ def add_network(group) -> None:
 
 
 def solver_of(options: argparse.Namespace) -> Solver | None:
-    """Give the solver that `add_network`'s options ask for; None for the default, or where there are none."""
+    """Give the solver that `add_network`'s options and ``--draws`` ask for; None for the default."""
+    draws = {} if getattr(options, "draws", None) is None else {"n_draws": options.draws}
     if getattr(options, "network", None) is None:
         if getattr(options, "refine", False):
             raise ValueError("--refine is for what a network expects; add --network")
-        return None
+        if not draws:
+            return None
+        from lenssuper.solvers import LogNormal
+
+        return LogNormal(**draws)
     from lenssuper.solvers import NetworkSolver
 
+    settings = {"refine": options.refine, **draws}
     if options.network.endswith(".safetensors"):
-        return NetworkSolver.read(options.network, refine=options.refine)
-    return NetworkSolver.pretrained(options.network, factor=options.factor, refine=options.refine)
+        return NetworkSolver.read(options.network, **settings)
+    return NetworkSolver.pretrained(options.network, factor=options.factor, **settings)
 
 
 def super_resolve(options: argparse.Namespace, lens: LensModel, observation: Observation) -> SuperResolution:

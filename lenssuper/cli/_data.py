@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from lenssuper.cli._common import add_mask, changed, like, read_inputs, read_lens_light, repacked
+from lenssuper.cli._common import add_mask, changed, like, read_inputs, read_lens_light, repacked, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,6 +64,28 @@ def prepared(
             raise ValueError(f"--noise-scale must be positive; got {options.noise_scale}")
         nddata.uncertainty.array *= options.noise_scale
     return repacked(nddata, observation)
+
+
+def correlations(options, lens) -> list[np.ndarray | float] | None:
+    """How noise is correlated: in all of an image, as an annulus leaves little sky to tell."""
+    if options.annulus is None:
+        return None
+    from lenssuper.noise import noise_covariance
+
+    found = []
+    for path, whole in zip(
+        options.observations, prepared_together(changed(options, annulus=None), lens), strict=True
+    ):
+        covariance = noise_covariance(whole)
+        found.append(1.0 if covariance is None else covariance)
+        if covariance is not None:
+            where = f" in {path.name}" if len(options.observations) > 1 else ""
+            say(
+                options,
+                f"noise    correlated between neighbours{where}: {covariance.sum():.2f} times the "
+                "variance for what is larger than pixels",
+            )
+    return found
 
 
 def _counted_from(reference: SkyCoord, observation: Observation) -> Observation:

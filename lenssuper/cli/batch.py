@@ -25,7 +25,8 @@ def add(commands) -> None:
         "catalogue",
         type=Path,
         metavar="CATALOGUE.ecsv",
-        help="table with the columns file and lens (or theta_E, q, phi, x, y, gamma1, gamma2), and name",
+        help="table with the columns file and lens (or theta_E, q, phi, x, y, gamma1, gamma2), and name; ra, "
+        "dec and size to cut out of a larger image",
     )
     parser.add_argument(
         "--output",
@@ -39,12 +40,45 @@ def add(commands) -> None:
     parser.add_argument("--seed", type=natural, default=0, help="the same seed gives the same results")
     parser.add_argument("--no-pictures", action="store_true", help="draw nothing")
     parser.add_argument("--retry-failed", action="store_true", help="try again what failed in an earlier run")
+    parser.add_argument(
+        "--draws", type=_even, metavar="N", help="draws of each source, for its error bars (default: 16)"
+    )
+    _add_stages(parser.add_argument_group("what is done before"))
     where = parser.add_argument_group("where the work is done")
     where.add_argument("--workers", type=positive, metavar="N", help="processes (default: one a core)")
     where.add_argument("--scheduler", metavar="ADDRESS", help="a dask scheduler, e.g. tcp://host:8786")
     where.add_argument(
         "--shard", type=_shard, metavar="I/N", help="do the I-th of N parts, for array jobs, e.g. 3/100"
     )
+
+
+def _add_stages(group):
+    group.add_argument(
+        "--prepare", action="store_true", help="sky off, noise measured or corrected, other objects masked"
+    )
+    group.add_argument(
+        "--no-rescale", action="store_true", help="with --prepare: take the noise maps as they are"
+    )
+    group.add_argument("--fit-light", action="store_true", help="take the light of the lens galaxy off")
+    group.add_argument(
+        "--fit-lens",
+        action="store_true",
+        help="fit the lens, from the catalogue's or from its theta_E alone",
+    )
+    group.add_argument(
+        "--fix",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="with --fit-lens: parameters that stay as they are",
+    )
+
+
+def _even(text: str) -> int:
+    number = positive(text)
+    if number % 2:
+        raise argparse.ArgumentTypeError(f"must be even; got {text!r}")
+    return number
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -61,6 +95,7 @@ def _run(options: argparse.Namespace) -> None:
     summary = run(
         options.catalogue,
         options.output,
+        stages=_stages(options),
         factor=options.factor,
         solver=solver_of(options),
         workers=options.workers,
@@ -77,3 +112,17 @@ def _run(options: argparse.Namespace) -> None:
         say(options, f"{row['status']:<9}{row['name']}: {row['reason']}")
     if len(summary) and not done.any():
         raise ValueError("no lens could be super-resolved")
+
+
+def _stages(options):
+    from lenssuper.catalog import FitLens, FitLight, Prepare
+
+    if options.fix and not options.fit_lens:
+        raise ValueError("--fix is for the fit of the lens; add --fit-lens")
+    if options.no_rescale and not options.prepare:
+        raise ValueError("--no-rescale is for the preparation; add --prepare")
+    return [
+        *([Prepare(rescale=not options.no_rescale)] if options.prepare else []),
+        *([FitLight()] if options.fit_light else []),
+        *([FitLens(options.fix)] if options.fit_lens else []),
+    ]

@@ -21,10 +21,9 @@ from lenssuper.cli._common import (
     say,
     write_png,
 )
-from lenssuper.cli._data import add_data, prepared_together
+from lenssuper.cli._data import add_data, correlations, prepared_together
 
 if TYPE_CHECKING:
-    import numpy as np
     from astropy.units import Quantity
 
     from lenssuper.lens import LensModel
@@ -90,7 +89,7 @@ def _run(options: argparse.Namespace) -> None:
     foregrounds = None
     if options.fit_lens_light:
         foregrounds, observations = _with_lens_light(options, lens)
-    correlations = _correlations(options, lens)
+    measured = correlations(options, lens)
     several = len(observations) > 1
     from lenssuper.lensfit import LensFitter
 
@@ -99,7 +98,7 @@ def _run(options: argparse.Namespace) -> None:
         fixed=options.fix,
         factor=options.factor,
         foreground=foregrounds if several or foregrounds is None else foregrounds[0],
-        noise_correlation=correlations if several or correlations is None else correlations[0],
+        noise_correlation=measured if several or measured is None else measured[0],
         rng=options.seed,
         progress=False if options.quiet else None,  # None shows a bar on a terminal
     )
@@ -125,28 +124,6 @@ def _with_lens_light(options, lens) -> tuple[list, list[Observation]]:
         for path, observation in zip(options.observations, observations, strict=True)
     ]
     return lights, observations
-
-
-def _correlations(options, lens) -> list[np.ndarray | float] | None:
-    """How noise is correlated: in all of an image, as an annulus leaves little sky to tell."""
-    if options.annulus is None:
-        return None
-    from lenssuper.noise import noise_covariance
-
-    correlations = []
-    for path, whole in zip(
-        options.observations, prepared_together(changed(options, annulus=None), lens), strict=True
-    ):
-        covariance = noise_covariance(whole)
-        correlations.append(1.0 if covariance is None else covariance)
-        if covariance is not None:
-            where = f" in {path.name}" if len(options.observations) > 1 else ""
-            say(
-                options,
-                f"noise    correlated between neighbours{where}: {covariance.sum():.2f} times the "
-                "variance for what is larger than pixels",
-            )
-    return correlations
 
 
 def _guess(options: argparse.Namespace) -> tuple[LensModel | None, LensModel | Quantity]:

@@ -12,6 +12,7 @@ from lenssuper.cli._common import (
     add_observations,
     add_overwrite,
     add_psf,
+    changed,
     check_writable,
     natural,
     new_command,
@@ -21,7 +22,7 @@ from lenssuper.cli._common import (
     super_resolve,
     write_png,
 )
-from lenssuper.cli._data import add_data, prepared_together
+from lenssuper.cli._data import add_data, correlations, prepared_together
 
 if TYPE_CHECKING:
     from astropy.units import Quantity
@@ -84,6 +85,9 @@ def _run(options: argparse.Namespace) -> None:
 
     lens = LensModel.read(options.lens)
     _fitted_offsets(options.lens, 1)
+    if options.noise_correlation is None:
+        measured = correlations(options, lens)
+        options = changed(options, noise_correlation=measured and measured[0])
     result = super_resolve(options, lens, prepared_together(options, lens)[0])
     result.write(output, overwrite=options.overwrite)
     write_png(result, picture, overwrite=options.overwrite)
@@ -107,6 +111,8 @@ def _run_several(options):
 
     lens = LensModel.read(options.lens)
     offsets = _fitted_offsets(options.lens, len(outputs))
+    if options.noise_correlation is None:
+        options = changed(options, noise_correlation=correlations(options, lens))
     resolver, observations = resolver_of(options, lens), prepared_together(options, lens)
     results = (resolver.joint if options.exposures else resolver)(observations, offsets=offsets)
     for result, output, picture in zip(results, outputs, pictures, strict=True):

@@ -13,7 +13,7 @@ from astropy.nddata import NDData
 
 from lenssuper._progress import share_bar
 from lenssuper._units import to_arcsec
-from lenssuper.alignment import aligned, opened
+from lenssuper.alignment import aligned, correlation_of_each, one_each, opened
 from lenssuper.exceptions import LensSuperWarning, ObservationError
 from lenssuper.grid import PixelGrid, check_count
 from lenssuper.lens import LensModel
@@ -159,12 +159,7 @@ class LensFitter:
         self.reference = reference
         self.psf_oversampling = check_count(psf_oversampling, "psf_oversampling", 1)
         self.psf_includes_pixel = psf_includes_pixel
-        several = isinstance(noise_correlation, (list, tuple))
-        self.noise_correlation = (
-            [check_correlation(each) for each in noise_correlation]
-            if several
-            else check_correlation(noise_correlation)
-        )
+        self.noise_correlation = check_correlation(noise_correlation)
         self.rng = rng
         self.progress = progress
 
@@ -315,11 +310,8 @@ class LensFitter:
         std = None if offsets is not None else _OFFSET_STD if offset_std is None else _positive(offset_std)
         observations = aligned(list(observations), offsets, self.reference, **self._of_psf)
         n = len(observations)
-        foregrounds = _one_each("foreground", self.foreground, n)
-        correlations = self.noise_correlation
-        if not isinstance(correlations, list):
-            correlations = [correlations] * n
-        correlations = _one_each("noise_correlation", correlations, n)
+        foregrounds = one_each("foreground", self.foreground, n)
+        correlations = correlation_of_each(self.noise_correlation, n)
         exposures = [Exposure.of(*each) for each in zip(observations, foregrounds, correlations, strict=True)]
         given = np.zeros((len(exposures), 2)) if offsets is None else to_arcsec(offsets, "offsets")
         return exposures, given, std
@@ -371,14 +363,3 @@ def _positive(offset_std):
     if np.ndim(std) or not std > 0:
         raise ValueError(f"offset_std must be one positive angle; got {offset_std}")
     return std
-
-
-def _one_each(name, given, n):
-    """What is given for each of n observations."""
-    if given is None:
-        return [None] * n
-    if not isinstance(given, (list, tuple)):
-        raise TypeError(f"{name} must be a list with one for each of {n} observations; got {given!r:.80}")
-    if len(given) != n:
-        raise ValueError(f"{name} must hold one for each of {n} observations; got {len(given)}")
-    return given

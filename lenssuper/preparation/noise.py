@@ -19,6 +19,9 @@ __all__ = ["Sky", "measure_sky", "noise_map", "rescale_noise"]
 _FEW = 200
 # Sides of the squares over which the image is averaged: to find its commonest value, to follow a gradient.
 _SMOOTH, _GRADIENT = 5, 25
+# Standard deviation of what is left of Gaussian noise when it is clipped at three of its own standard
+# deviations until nothing changes, relative to what it was.
+_CLIPPED = 0.9848
 # A pixel is at the floor of a noise map if it is within this of the smallest value; how far above it has to
 # be for its own noise to be seen, and how many pixels of either kind are enough to tell.
 _FLOOR_WIDTH, _ABOVE, _ENOUGH = 1e-3, 1.2, 20
@@ -90,7 +93,7 @@ def measure_sky(data: np.ndarray, mask: np.ndarray | None = None) -> Sky:
     level, _, _ = sigma_clipped_stats(data[pixels])
     around = _local_mean(data, pixels, _GRADIENT)
     _, _, rms = sigma_clipped_stats((data - around)[pixels])
-    return Sky(float(level), float(rms / np.sqrt(1 - _GRADIENT**-2)), pixels)
+    return Sky(float(level), float(rms / (_CLIPPED * np.sqrt(1 - _GRADIENT**-2))), pixels)
 
 
 def _local_mean(data, where, side):

@@ -1,4 +1,4 @@
-"""The page of many lenses: a table with thumbnails that can be sorted."""
+"""The page of many lenses: a table with thumbnails that can be sorted and searched."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from lenssuper.report._templates import write_page
 
 __all__ = ["write_index"]
 
+# Columns of numbers: heading, unit or None, and how many decimals; those that a summary lacks are left out.
 _NUMBERS = {
-    "reduced_chi2": ("reduced χ²", "{:.3f}"),
-    "n_pixels": ("pixels", "{:.0f}"),
-    "effective_modes": ("modes", "{:.0f}"),
-    "log_evidence": ("ln Z", "{:.1f}"),
-    "time": ("seconds", "{:.1f}"),
+    "einstein_radius": ("θ_E (″)", u.arcsec, 3),
+    "reduced_chi2": ("reduced χ²", None, 3),
+    "lens_reduced_chi2": ("lens fit", None, 3),
+    "light_reduced_chi2": ("light", None, 3),
+    "effective_modes": ("modes", None, 0),
+    "log_evidence": ("ln Z", None, 1),
+    "cpu_time": ("seconds", u.s, 1),
 }
 
 
@@ -29,7 +32,7 @@ def write_index(
     overwrite: bool = False,
 ) -> None:
     """
-    Write a page that lists lenses with a thumbnail of each.
+    Write a page that lists lenses with a thumbnail of each, a hundred at a time.
 
     Parameters
     ----------
@@ -50,29 +53,38 @@ def write_index(
     path = os.fspath(path)
     beside = set(os.listdir(os.path.dirname(path) or "."))
     states, counts = np.unique(np.asarray(summary["status"]).astype(str), return_counts=True)
+    columns = {name: _texts(summary, name) for name in _NUMBERS if name in summary.colnames}
     write_page(
         "index.html",
         path,
         overwrite=overwrite,
         title=title,
         counts=dict(zip(states.tolist(), counts.tolist(), strict=True)),
-        columns=[heading for heading, _ in _NUMBERS.values()],
-        rows=[_row(row, beside) for row in summary],
+        columns=[_NUMBERS[name][0] for name in columns],
+        lenses=_lenses(summary, list(columns.values()), beside),
     )
 
 
-def _row(row, beside):
-    name = str(row["name"])
-    numbers = []
-    for column, (_, form) in _NUMBERS.items():
-        value = row[column]
-        value = float(value.to_value(u.s) if isinstance(value, u.Quantity) else value)
-        numbers.append(("", "") if np.isnan(value) else (f"{value:.10g}", form.format(value)))
-    return {
-        "name": name,
-        "page": f"{name}.html" if f"{name}.html" in beside else "",
-        "picture": f"{name}_small.png" if f"{name}_small.png" in beside else "",
-        "status": str(row["status"]),
-        "numbers": numbers,
-        "note": str(row["reason"]) or str(row["warnings"]),
-    }
+def _lenses(summary, columns, beside):
+    """What the script needs of each lens: name, whether page and picture are there, status, note, numbers."""
+    words = (
+        np.asarray(summary[name]).astype(str).tolist() for name in ("name", "status", "reason", "warnings")
+    )
+    return [
+        [
+            name,
+            int(f"{name}.html" in beside),
+            int(f"{name}_small.png" in beside),
+            status,
+            reason or note,
+            *numbers,
+        ]
+        for name, status, reason, note, *numbers in zip(*words, *columns, strict=True)
+    ]
+
+
+def _texts(summary, name):
+    """A column of numbers as text; empty where there is none."""
+    _, unit, decimals = _NUMBERS[name]
+    values = u.Quantity(summary[name]).to_value(unit) if unit else np.asarray(summary[name], dtype=float)
+    return ["" if np.isnan(value) else f"{value:.{decimals}f}" for value in values.tolist()]

@@ -34,6 +34,36 @@ def test_parameters_make_a_lens():
     assert isinstance(LensModel.from_dict(second.lens), SIE)
 
 
+def test_a_radius_alone_is_no_lens_but_a_rough_guess(tmp_path):
+    table = QTable({"file": ["a.fits"], "theta_E": [1.2] * u.arcsec})
+    assert read_catalogue(table)[0].rough
+    table["q"] = [0.8]
+    assert not read_catalogue(table)[0].rough
+    SIE(theta_E=1 * u.arcsec, q=0.9, phi=0 * u.deg).write(tmp_path / "x.json")
+    assert not read_catalogue(Table({"file": ["a.fits"], "lens": [str(tmp_path / "x.json")]}))[0].rough
+
+
+def test_cutouts_of_a_mosaic():
+    table = QTable(
+        {
+            "name": ["a", "b"],
+            "file": ["field.fits", "field.fits"],
+            "theta_E": [1.2, 1.0] * u.arcsec,
+            "ra": [10.0, 10.1] * u.hourangle,
+            "dec": [2.0, 2.1] * u.deg,
+            "size": [0.1, 0.2] * u.arcmin,
+            "psf": ["psf.fits", "/data/psf.fits"],
+            "exposure_time": [2000, 1000] * u.s,
+        }
+    )
+    first, second = read_catalogue(table)
+    assert u.isclose(first.center.ra, 150 * u.deg)
+    assert u.isclose(first.center.dec, 2 * u.deg)
+    assert u.isclose(second.size, 12 * u.arcsec)
+    assert second.psf == "/data/psf.fits"
+    assert dict(second.noise) == {"exposure_time": 1000 * u.s}
+
+
 def test_files_are_relative_to_the_catalogue(tmp_path):
     SIE(theta_E=1 * u.arcsec, q=0.9, phi=0 * u.deg).write(tmp_path / "x.json")
     (tmp_path / "sub").mkdir()
@@ -64,6 +94,10 @@ def test_a_bad_line_is_reported_with_its_lens(tmp_path):
         ({"file": ["a.fits"], "theta_E": [1.0] * u.kg}, "'theta_E' must have a unit like arcsec"),
         ({"file": ["x/a.fits", "y/a.fits"], "lens": ["a", "b"]}, "unique"),
         ({"file": ["a.fits"], "name": ["../a"], "lens": ["b"]}, "letters, digits"),
+        ({"file": ["a.fits"], "name": ["index"], "lens": ["b"]}, "no name of a lens"),
+        ({"file": ["a.fits", "a_lens.fits"], "lens": ["a", "b"]}, "a and a_lens would share a file"),
+        ({"file": ["a.fits"], "lens": ["b"], "ra": [1.0] * u.deg, "dec": [1.0] * u.deg}, "ra and dec"),
+        ({"file": ["a.fits"], "lens": ["b"], "exposure_time": [100.0]}, "'exposure_time' must have a unit"),
     ],
 )
 def test_bad_tables(columns, message):

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from astropy.io import fits
+from matplotlib.figure import Figure
 
-from lenssuper import LensFit, Observation, write_observation
+from lenssuper import LensFit, Observation, SuperResolution, write_observation
 from lenssuper.cli import main
+from lenssuper.solvers import Gaussian
 
 
 @pytest.fixture
@@ -50,6 +52,67 @@ def test_light_of_the_galaxy_is_fitted_too(files, mock, capsys):
     radius = LensFit.read("l.json").lens.parameters["SIE.theta_E"]
     assert radius.to_value("arcsec") == pytest.approx(0.9, rel=0.005)
     assert LensFit.read("l.json").reduced_chi2 < 1.15
+
+
+FIXED = ["--fix", "SIE.q", "SIE.phi", "SIE.x", "SIE.y", "ExternalShear"]
+
+
+@pytest.fixture
+def second(files, mock, monkeypatch):
+    """The same lens cut out elsewhere, with a WCS that is off by 0.03 arcsec; what ``run`` does is quick."""
+    monkeypatch.setattr("lenssuper.superresolver.LogNormal", lambda: Gaussian(n_draws=2))
+    monkeypatch.setattr(SuperResolution, "plot", lambda self: Figure(figsize=(1, 1)))
+    grid = mock.grid[2:, 1:]._moved_by(np.array([-0.03, 0.0]))
+    observation = Observation.from_nddata(mock.observation[2:, 1:], grid=grid)
+    # its own centre is the zero of what a file is read as
+    nddata = observation.to_nddata()
+    nddata.psf = mock.observation.psf
+    write_observation(Observation.from_nddata(nddata), "second.fits")
+    return files
+
+
+def test_bands_go_on_to_run(second, capsys):
+    both = ["obs.fits", "second.fits"]
+    options = ["--annulus", "0.3", "1.6", "--output", "fit.json"]
+    assert main(["fit-lens", *both, "--lens", "guess.json", *FIXED, *options]) == 0
+    assert "image 2" in capsys.readouterr().out
+    fit = LensFit.read("fit.json")
+    assert len(fit.parts) == 2
+    assert fit.offsets[1, 0].to_value("arcsec") == pytest.approx(0.03, abs=3e-3)
+    assert fit.offsets[1, 1].to_value("arcsec") == pytest.approx(0, abs=3e-3)
+    assert (second / "fit.png").stat().st_size > 10_000
+    (second / "out").mkdir()
+    assert main(["run", *both, "--lens", "fit.json", "--output", "out", "--quiet"]) == 0
+    for name in both:
+        result = SuperResolution.read(second / "out" / name.replace(".fits", "_lenssuper.fits"))
+        assert result.reduced_chi2 < 1.15
+        assert (second / "out" / name.replace(".fits", "_lenssuper.png")).is_file()
+
+
+def test_exposures_have_one_source(second, capsys):
+    both = ["obs.fits", "second.fits", "--exposures"]
+    assert main(["fit-lens", *both, "--lens", "guess.json", *FIXED]) == 0
+    assert LensFit.read("obs_lens.json").offsets[1, 0].to_value("arcsec") == pytest.approx(0.03, abs=2e-3)
+    assert main(["run", *both, "--lens", "obs_lens.json", "--quiet"]) == 0
+    sources = [SuperResolution.read(f"{name}_lenssuper.fits").source.data for name in ("obs", "second")]
+    np.testing.assert_array_equal(*sources)
+    # what belongs together
+    assert main(["run", "second.fits", "--lens", "obs_lens.json", "--overwrite"]) == 1
+    assert "was fitted to 2 observations: give all of them, in the same order" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["obs.fits", "second.fits", "--png", "a.png"], "--png is for one observation"),
+        (["obs.fits", "obs.fits"], "each must have a name of its own"),
+        (["obs.fits", "second.fits", "--output", "nowhere"], "the directory nowhere does not exist"),
+        (["obs.fits", "none.fits"], "none.fits"),
+    ],
+)
+def test_what_several_cannot_be(second, arguments, complaint, capsys):
+    assert main(["run", *arguments, "--lens", "guess.json"]) == 1
+    assert complaint in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,309 @@
+"""What is done to a lens of a catalogue, one thing after the other: from a cutout to a super-resolution."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import CCDData
+
+from lenssuper._files import atomic_write
+from lenssuper.catalog.table import Entry
+from lenssuper.grid import check_count
+from lenssuper.lens import LensModel
+from lenssuper.lensfit import LensFit, LensFitter
+from lenssuper.light import ForegroundFit, ForegroundFitter
+from lenssuper.observation import Observation, read_observation
+from lenssuper.preparation import cut_out, prepare
+from lenssuper.result import SuperResolution
+from lenssuper.solvers import Solver
+from lenssuper.superresolver import SuperResolver
+
+__all__ = ["FitLens", "FitLight", "Prepare", "Read", "Stage", "SuperResolve", "Work", "check_stages"]
+
+# Einstein radii within which nothing is masked: the 1.6 of `prepare`, of a radius that is a fifth too small.
+_ROUGHLY = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """
+    What is known of a lens so far.
+
+    Attributes
+    ----------
+    entry : Entry
+        What the catalogue says of it.
+    lens : LensModel
+        That of the catalogue; once it is fitted, the fitted one.
+    rng : `~numpy.random.Generator`
+        For whatever is random.
+    observation : Observation or None
+        The image, and what has been done to it.
+    light : ForegroundFit or None
+        The light of the lens galaxy, if it was fitted.
+    fit : LensFit or None
+        The fit of the lens, if there was one.
+    result : SuperResolution or None
+        What it all is for.
+    """
+
+    entry: Entry
+    lens: LensModel
+    rng: np.random.Generator
+    observation: Observation | None = None
+    light: ForegroundFit | None = None
+    fit: LensFit | None = None
+    result: SuperResolution | None = None
+
+
+class Stage(ABC):
+    """
+    One thing that is done to each lens of a catalogue; a frozen dataclass of its settings.
+
+    Attributes
+    ----------
+    what : str
+        What it is called in records and in the reason of a failure.
+    ending : str
+        What is put behind the name of the lens for the file that `write` writes; empty if it writes none.
+    """
+
+    what: ClassVar[str]
+    ending: ClassVar[str] = ""
+
+    @abstractmethod
+    def __call__(self, work: Work) -> Work:
+        """Do it; what is given is not changed."""
+
+    def write(self, work: Work, path: Path) -> None:  # noqa: B027  most leave nothing
+        """Write what it found, whole or not at all; a file of an earlier run may be replaced."""
+
+    def numbers(self, work: Work) -> dict[str, Any]:
+        """Give what is to be noted of it in the lens's record, ready for JSON."""
+        return {}
+
+    def __repr__(self) -> str:
+        settings = (f"{field.name}={getattr(self, field.name)!r}" for field in fields(self))
+        return f"{type(self).__name__}({', '.join(settings)})"
+
+
+@dataclass(frozen=True, repr=False)
+class Read(Stage):
+    """Reads an observation that is ready, or cuts one out of a larger image that has a noise map."""
+
+    what: ClassVar[str] = "reading"
+
+    def __call__(self, work: Work) -> Work:
+        entry = work.entry
+        if entry.center is None:
+            observation = read_observation(entry.file)
+        else:
+            observation = Observation.from_nddata(cut_out(entry.file, entry.center, entry.size))
+        if entry.psf:
+            nddata = observation.to_nddata()
+            nddata.psf = _psf(entry)
+            observation = Observation.from_nddata(nddata, grid=observation.grid)
+        return replace(work, observation=observation)
+
+
+@dataclass(frozen=True, repr=False)
+class Prepare(Stage):
+    """
+    Makes an observation of a cutout as an archive hands it out: `~lenssuper.prepare`.
+
+    It reads the file itself, and so comes first. Objects beyond 1.6 Einstein radii of the catalogue's lens
+    are masked, or beyond 2 where it gives no more than a rough radius.
+
+    Parameters
+    ----------
+    rescale, subtract_sky : bool, optional
+        As for `~lenssuper.prepare`.
+    """
+
+    what: ClassVar[str] = "preparation"
+
+    rescale: bool = True
+    subtract_sky: bool = True
+
+    def __call__(self, work: Work) -> Work:
+        entry = work.entry
+        ready = prepare(
+            entry.file,
+            center=entry.center,
+            size=entry.size,
+            psf=_psf(entry) if entry.psf else None,
+            **entry.noise,
+            rescale=self.rescale,
+            subtract_sky=self.subtract_sky,
+            lens=work.lens,
+            arc_radius=_ROUGHLY * work.lens.einstein_radius() if entry.rough else None,
+        )
+        # lenssuper's own files say what kind of PSF theirs is; one from the catalogue is of the usual kind
+        cards = {} if entry.psf else ready.meta
+        observation = Observation.from_nddata(
+            ready,
+            psf_oversampling=int(cards.get("PSFOVERS", 1)),
+            psf_includes_pixel=bool(cards.get("PSFPIXEL", True)),
+        )
+        return replace(work, observation=observation)
+
+
+def _psf(entry):
+    return np.asarray(cut_out(entry.psf).data)
+
+
+@dataclass(frozen=True, repr=False)
+class FitLight(Stage):
+    """
+    Takes the light of the lens galaxy off: `~lenssuper.light.ForegroundFitter`.
+
+    What was taken off, galaxy and sky, is left in ``NAME_light.fits``, with its standard deviation.
+
+    Parameters
+    ----------
+    n_components : int or None, optional
+        Number of Sersic profiles; None for one to three.
+    modes : int, optional
+        Corrections to the isophotes: Fourier modes up to this one.
+    """
+
+    what: ClassVar[str] = "light of the lens galaxy"
+    ending: ClassVar[str] = "_light.fits"
+
+    n_components: int | None = None
+    modes: int = 4
+
+    def __post_init__(self) -> None:
+        ForegroundFitter(self.n_components, modes=self.modes)  # refuses what makes no sense
+
+    def __call__(self, work: Work) -> Work:
+        light = ForegroundFitter(self.n_components, modes=self.modes)(work.observation)
+        return replace(work, light=light, observation=light.to_observation())
+
+    def write(self, work: Work, path: Path) -> None:
+        model = work.light.model
+        image = CCDData(model.data, unit=model.unit, uncertainty=model.uncertainty, wcs=model.wcs)
+        with atomic_write(path, overwrite=True) as beside:
+            image.write(beside, format="fits", checksum=True)
+
+    def numbers(self, work: Work) -> dict[str, Any]:
+        return {"light_reduced_chi2": work.light.reduced_chi2}
+
+
+@dataclass(frozen=True, repr=False)
+class FitLens(Stage):
+    """
+    Fits the lens: `~lenssuper.LensFitter`, from the lens of the catalogue or from its ``theta_E`` alone.
+
+    The fit is left in ``NAME_lens.json``, for `~lenssuper.LensFit.read` and `~lenssuper.LensModel.read`.
+
+    Parameters
+    ----------
+    fixed : iterable of str, optional
+        Parameters that stay as they are, or whole components.
+    factor : int, optional
+        Pixels of the lensed image along the side of an observed one.
+    """
+
+    what: ClassVar[str] = "fit of the lens"
+    ending: ClassVar[str] = "_lens.json"
+
+    fixed: tuple[str, ...] = ()
+    factor: int = 2
+
+    def __post_init__(self) -> None:
+        if isinstance(self.fixed, str):
+            raise TypeError(f"fixed must be a list of names; got {self.fixed!r}")
+        object.__setattr__(self, "fixed", tuple(self.fixed))
+        check_count(self.factor, "factor", 1)
+
+    def __call__(self, work: Work) -> Work:
+        guess = work.lens.parameters["theta_E"] if work.entry.rough else work.lens
+        fitter = LensFitter(guess, fixed=self.fixed, factor=self.factor, rng=work.rng, progress=False)
+        fit = fitter(work.observation)
+        return replace(work, fit=fit, lens=fit.lens)
+
+    def write(self, work: Work, path: Path) -> None:
+        work.fit.write(path, overwrite=True)
+
+    def numbers(self, work: Work) -> dict[str, Any]:
+        fit, errors = work.fit, work.fit.errors
+        return {
+            "lens": {name: _number(fit.lens.parameters[name], errors[name]) for name in fit.names},
+            "lens_reduced_chi2": fit.reduced_chi2,
+        }
+
+
+def _number(value, error):
+    """Value, standard deviation and unit of a parameter; angles in degrees."""
+    if not isinstance(value, u.Quantity):
+        return [float(value), float(error), ""]
+    unit = u.deg if value.unit == u.rad else value.unit
+    return [float(value.to_value(unit)), float(error.to_value(unit)), unit.to_string()]
+
+
+@dataclass(frozen=True, repr=False)
+class SuperResolve(Stage):
+    """
+    Super-resolves with the lens there is by then: `~lenssuper.SuperResolver`. It comes last.
+
+    Parameters
+    ----------
+    factor : int
+    solver : Solver
+    """
+
+    what: ClassVar[str] = "super-resolution"
+    ending: ClassVar[str] = ".fits"
+
+    factor: int
+    solver: Solver
+
+    def __call__(self, work: Work) -> Work:
+        resolver = SuperResolver(
+            work.lens, factor=self.factor, solver=self.solver, rng=work.rng, progress=False
+        )
+        return replace(work, result=resolver(work.observation))
+
+    def write(self, work: Work, path: Path) -> None:
+        work.result.write(path, overwrite=True)
+
+    def numbers(self, work: Work) -> dict[str, Any]:
+        result = work.result
+        return {
+            "chi2": result.chi2,
+            "n_pixels": result.n_pixels,
+            "reduced_chi2": result.reduced_chi2,
+            "log_evidence": result.log_evidence,
+            "effective_modes": result.effective_modes,
+            "einstein_radius": _einstein_radius(work.lens),
+            "converged": bool(result.posterior.converged),
+        }
+
+
+def _einstein_radius(lens):
+    try:
+        return lens.einstein_radius().to_value(u.arcsec)
+    except ValueError:  # no closed critical curve
+        return math.nan
+
+
+def check_stages(stages: Iterable[Stage]) -> tuple[Stage, ...]:
+    """Give the stages before the super-resolution as a tuple that begins with one that reads the file."""
+    stages = tuple(stages)
+    for stage in stages:
+        if not isinstance(stage, Stage):
+            raise TypeError(f"stages must be such as FitLens(); got {stage!r:.80}")
+    kinds = [type(stage) for stage in stages]
+    if len(set(kinds)) < len(kinds):
+        raise ValueError(f"stages must hold each kind once; got {', '.join(kind.__name__ for kind in kinds)}")
+    if Prepare in kinds[1:]:
+        raise ValueError("Prepare must be the first of stages: it reads the file")
+    return stages if Prepare in kinds else (Read(), *stages)

@@ -42,7 +42,7 @@ numpydoc_xref_param_type = False
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!lenssuper\.).*"),
-    (r"py:.*", r"lenssuper\.(_\w+|\w+\.[a-z_]\w*)\.[A-Z]\w*"),
+    (r"py:.*", r"lenssuper\.(_\w+|\w+(\.[a-z_]\w*)+)\.[A-Z]\w*"),
 ]
 
 intersphinx_mapping.pop("pythonloc", None)

@@ -162,7 +162,7 @@ def _psf(entry):
 @dataclass(frozen=True, repr=False)
 class FitLight(Stage):
     """
-    Takes the light of the lens galaxy off: `~lenssuper.light.ForegroundFitter`.
+    Takes the light of the lens galaxy off: `~lenssuper.light.foreground.ForegroundFitter`.
 
     What was taken off, galaxy and sky, is left in ``NAME_light.fits``, with its standard deviation.
 

@@ -15,7 +15,7 @@ from lenssuper.exceptions import ObservationError
 from lenssuper.grid import PixelGrid
 from lenssuper.observation import Observation
 
-__all__ = ["aligned", "correlation_of_each", "one_each", "opened"]
+__all__ = ["aligned", "correlation_of_each", "correlation_of_one", "one_each", "opened"]
 
 # Reference points that differ by less are the same one, written in other digits.
 _SAME_PLACE = 1e-6 * u.arcsec
@@ -144,3 +144,10 @@ def one_each(name: str, given, n: int) -> list:
 def correlation_of_each(given: float | np.ndarray | list | None, n: int) -> list:
     """Give how the noise of each of n observations is correlated; what is no list is for all."""
     return one_each("noise_correlation", given if isinstance(given, list) else [given] * n, n)
+
+
+def correlation_of_one(given: float | np.ndarray | list | None) -> float | np.ndarray | None:
+    """Give how the noise of a single observation is correlated; a list is refused."""
+    if isinstance(given, list):
+        raise ValueError("noise_correlation must be a number or an array for one observation; got a list")
+    return given

@@ -86,12 +86,8 @@ class JointForwardModel(Measurement):
         return other
 
     def with_noise_covariance(self, covariance: np.ndarray | None) -> JointForwardModel:
-        """Give the same model with that noise covariance in each observation."""
+        """Give the same model with that noise covariance in each of the `parts`, which may have others."""
         return JointForwardModel([part.with_noise_covariance(covariance) for part in self._parts])
-
-    @property
-    def noise_covariance(self) -> None:
-        """None: each of the `parts` has its own."""
 
     def whiten(self, image):
         """Turn an image (..., 1, N) into one whose noise is white and of variance 1; 0 where not used."""

@@ -9,7 +9,14 @@ from scipy import ndimage
 
 from lenssuper.observation import Observation
 
-__all__ = ["lit_pixels", "noise_correlation", "noise_covariance", "sky_pixels", "white_scatter"]
+__all__ = [
+    "given_or_measured",
+    "lit_pixels",
+    "noise_correlation",
+    "noise_covariance",
+    "sky_pixels",
+    "white_scatter",
+]
 
 # Largest distance, in pixels along each axis, at which noise is looked for to agree. Drizzling with usual
 # kernels reaches no further (Fruchter & Hook 2002, PASP 114, 144, section 7).
@@ -79,18 +86,20 @@ def noise_covariance(observation: Observation) -> np.ndarray | None:
         return None
     spread = white_scatter(scaled, sky)
     scaled = np.clip(scaled - _local_mean(scaled, sky, _LOCAL), -4 * spread, 4 * spread) * sky
-    distances = range(-_REACH, _REACH + 1)
-    measured = np.array([[_covariance(scaled, sky, j, i) for i in distances] for j in distances])
-    solve = np.linalg.inv(_less_local_mean())
-    covariance = (solve @ measured.ravel()).reshape(measured.shape)
+    side = 2 * _REACH + 1
+    # row by row, from a pixel with itself onwards; what lies before is the same
+    later = [divmod(k, side) for k in range(side**2 // 2, side**2)]
+    half = [_covariance(scaled, sky, j - _REACH, i - _REACH) for j, i in later]
+    solve = _of_less_local_mean()
+    covariance = (solve @ np.array(half[:0:-1] + half)).reshape(side, side)
     # of white noise the covariance at each distance, and its opposite, scatters by variance / sqrt(n)
     scatter = np.sqrt(2 / n) * np.linalg.norm(solve.sum(axis=0)) * spread**2
     return covariance if covariance.sum() > 1 + 3 * scatter else None
 
 
 @cache
-def _less_local_mean():
-    """The matrix from a covariance by distance to that of noise less its local mean."""
+def _of_less_local_mean():
+    """The matrix to a covariance by distance from that of noise less its local mean."""
     side = 2 * _REACH + 1
     reach = _REACH + _LOCAL - 1
     mean, delta = np.zeros((2, 2 * reach + 1, 2 * reach + 1))
@@ -100,7 +109,15 @@ def _less_local_mean():
     kernel = delta - 2 * mean + ndimage.convolve(mean, mean, mode="constant")
     at = np.stack(np.divmod(np.arange(side**2), side), axis=1)
     apart = at[:, None] - at[None] + reach
-    return kernel[apart[..., 0], apart[..., 1]]
+    return np.linalg.inv(kernel[apart[..., 0], apart[..., 1]])
+
+
+def given_or_measured(given: float | np.ndarray | None, observation: Observation) -> float | np.ndarray:
+    """Give how neighbours share their noise: as given, else what `noise_covariance` finds; 1 for nothing."""
+    if given is not None:
+        return given
+    covariance = noise_covariance(observation)
+    return 1.0 if covariance is None else covariance
 
 
 def white_scatter(scaled: np.ndarray, used: np.ndarray) -> float:
@@ -150,8 +167,6 @@ def sky_pixels(scaled: np.ndarray, used: np.ndarray) -> np.ndarray:
 
 def _covariance(values, where, rows, columns):
     """Mean product of the values at a distance, over pairs of which both are in a mask."""
-    if rows < 0:
-        rows, columns = -rows, -columns
     ny, nx = values.shape
     first = np.s_[: ny - rows, max(0, -columns) : nx - max(0, columns)]
     second = np.s_[rows:, max(0, columns) : nx - max(0, -columns)]

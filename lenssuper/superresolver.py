@@ -14,13 +14,13 @@ from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 
 from lenssuper._progress import share_bar
-from lenssuper.alignment import aligned, correlation_of_each, opened
+from lenssuper.alignment import aligned, correlation_of_each, correlation_of_one, opened
 from lenssuper.exceptions import LensSuperWarning
 from lenssuper.forward import ForwardModel
 from lenssuper.forward_joint import JointForwardModel
 from lenssuper.grid import PixelGrid, check_count
 from lenssuper.lens import LensModel
-from lenssuper.noise import lit_pixels, noise_covariance
+from lenssuper.noise import given_or_measured, lit_pixels
 from lenssuper.observation import Observation
 from lenssuper.result import SuperResolution
 from lenssuper.solvers import LogNormal, Solver
@@ -239,11 +239,7 @@ class SuperResolver:
         if isinstance(observations, (NDData, Observation)):
             if offsets is not None:
                 raise TypeError("offsets are those of several observations; observations must be a list")
-            if isinstance(self.noise_correlation, list):
-                raise ValueError(
-                    "noise_correlation must be a number or an array for one observation; got a list"
-                )
-            return self._resolve(observations, self.noise_correlation)
+            return self._resolve(observations, correlation_of_one(self.noise_correlation))
         if isinstance(observations, (str, bytes)) or not isinstance(observations, Iterable):
             raise TypeError(
                 "observations must be an NDData, such as a CCDData, or a list of them; "
@@ -298,7 +294,7 @@ class SuperResolver:
             )
         observations = self._aligned(list(observations), offsets)
         correlations = [
-            self._correlation(each, given)
+            given_or_measured(given, each)
             for each, given in zip(
                 observations, correlation_of_each(self.noise_correlation, len(observations)), strict=True
             )
@@ -352,7 +348,7 @@ class SuperResolver:
 
     def _resolve(self, observation, given):
         observation = self._opened(observation, self.reference)
-        correlation = self._correlation(observation, given)
+        correlation = given_or_measured(given, observation)
         messages = self._concerns(observation, correlation)
         for message in messages:
             warnings.warn(message, LensSuperWarning, stacklevel=3)
@@ -361,14 +357,6 @@ class SuperResolver:
         return SuperResolution.from_posterior(
             model, posterior, solver=type(self.solver).__name__, messages=messages
         )
-
-    @staticmethod
-    def _correlation(observation, given):
-        """How neighbours share their noise: its covariance, or a number to raise the variance by."""
-        if given is not None:
-            return given
-        covariance = noise_covariance(observation)
-        return 1.0 if covariance is None else covariance
 
     def _solve(self, model, correlations):
         """What the solver finds, the noise of each observation being correlated like that."""

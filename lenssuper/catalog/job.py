@@ -62,9 +62,14 @@ class Job:
         return Path(self.output) / f"{self.entry.name}{stage.ending}" if stage.ending else None
 
     @property
+    def files(self) -> list[Path]:
+        """Where the stages write what they found, the super-resolution last."""
+        return [self.file(stage) for stage in self.stages if stage.ending]
+
+    @property
     def result(self) -> Path:
         """Where the super-resolution is written."""
-        return self.file(self.stages[-1])
+        return self.files[-1]
 
     @property
     def record(self) -> Path:
@@ -163,11 +168,7 @@ def _do(job, record):
 
 
 def _draw(job, work):
-    links = {"all lenses": "index.html"} | {
-        f"{job.entry.name}{stage.ending}": f"{job.entry.name}{stage.ending}"
-        for stage in job.stages
-        if stage.ending
-    }
+    links = {"all lenses": "index.html"} | {path.name: path.name for path in job.files}
     write_report(
         work.result,
         job.page,

@@ -168,7 +168,7 @@ def _is_done(job, retry_failed):
         return False
     if record["status"] == "done":
         whole = job.result.is_file() and job.result.stat().st_size == record.get("bytes")
-        return whole and all(job.file(stage).is_file() for stage in job.stages if stage.ending)
+        return whole and all(path.is_file() for path in job.files)
     return not retry_failed
 
 

@@ -18,8 +18,10 @@ from lenssuper.catalog.table import Entry
 from lenssuper.grid import check_count
 from lenssuper.lens import LensModel
 from lenssuper.lensfit import LensFit, LensFitter
+from lenssuper.lensfit.words import quoted
 from lenssuper.light import ForegroundFit, ForegroundFitter
 from lenssuper.observation import Observation, read_observation
+from lenssuper.observation.files import psf_kind
 from lenssuper.preparation import cut_out, prepare
 from lenssuper.result import SuperResolution
 from lenssuper.solvers import Solver
@@ -149,8 +151,7 @@ class Prepare(Stage):
         cards = {} if entry.psf else ready.meta
         observation = Observation.from_nddata(
             ready,
-            psf_oversampling=int(cards.get("PSFOVERS", 1)),
-            psf_includes_pixel=bool(cards.get("PSFPIXEL", True)),
+            **psf_kind(cards),
         )
         return replace(work, observation=observation)
 
@@ -236,17 +237,9 @@ class FitLens(Stage):
     def numbers(self, work: Work) -> dict[str, Any]:
         fit, errors = work.fit, work.fit.errors
         return {
-            "lens": {name: _number(fit.lens.parameters[name], errors[name]) for name in fit.names},
+            "lens": {name: list(quoted(fit.lens.parameters[name], errors[name])) for name in fit.names},
             "lens_reduced_chi2": fit.reduced_chi2,
         }
-
-
-def _number(value, error):
-    """Value, standard deviation and unit of a parameter; angles in degrees."""
-    if not isinstance(value, u.Quantity):
-        return [float(value), float(error), ""]
-    unit = u.deg if value.unit == u.rad else value.unit
-    return [float(value.to_value(unit)), float(error.to_value(unit)), unit.to_string()]
 
 
 @dataclass(frozen=True, repr=False)

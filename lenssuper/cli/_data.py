@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lenssuper.lens import LensModel
     from lenssuper.observation import Observation
 
-__all__ = ["add_data", "prepared", "prepared_together"]
+__all__ = ["add_data", "correlations", "prepared", "prepared_together"]
 
 
 def add_data(group) -> None:
@@ -66,19 +66,16 @@ def prepared(
     return repacked(nddata, observation)
 
 
-def correlations(options, lens) -> list[np.ndarray | float] | None:
+def correlations(options: argparse.Namespace, lens: LensModel | None) -> list[np.ndarray | float] | None:
     """How noise is correlated: in all of an image, as an annulus leaves little sky to tell."""
     if options.annulus is None:
         return None
-    from lenssuper.noise import noise_covariance
+    from lenssuper.noise import given_or_measured
 
-    found = []
-    for path, whole in zip(
-        options.observations, prepared_together(changed(options, annulus=None), lens), strict=True
-    ):
-        covariance = noise_covariance(whole)
-        found.append(1.0 if covariance is None else covariance)
-        if covariance is not None:
+    wholes = prepared_together(changed(options, annulus=None), lens)
+    found = [given_or_measured(None, whole) for whole in wholes]
+    for path, covariance in zip(options.observations, found, strict=True):
+        if not isinstance(covariance, float):
             where = f" in {path.name}" if len(options.observations) > 1 else ""
             say(
                 options,

@@ -42,9 +42,8 @@ class Camera:
         Its pixel centres are the nodes of the source's B-splines.
     others : ndarray, shape (K, ny, nx), optional
         Images that have nothing to do with the source, with amplitudes expected to be 0 +- 1.
-    covariance : ndarray, shape (odd, odd), optional
-        Of the noise of neighbours in units of their standard deviations, see
-        `~lenssuper.whitening.Whitener`.
+    whitener : Whitener, optional
+        Of the pixels that are used, where neighbours share their noise.
 
     Attributes
     ----------
@@ -74,7 +73,7 @@ class Camera:
         source_grid: PixelGrid,
         others: np.ndarray | None = None,
         *,
-        covariance: np.ndarray | None = None,
+        whitener: Whitener | None = None,
     ) -> None:
         self._blur = BlurAndBin(
             observation.psf,
@@ -93,8 +92,8 @@ class Camera:
         self._roots = np.sqrt(weights[self.used]).astype(np.float32)
         self._whitener = None
         self.constant = float(np.sum(np.log(weights[self.used] / (2 * np.pi))))
-        if covariance is not None:
-            whitener, used = Whitener(self.used, covariance), self.used.ravel()
+        if whitener is not None:
+            used = self.used.ravel()
             self._whitener = whitener.matrix[used][:, used]
             self._white, self._white_adjoint = (
                 matrix.astype(np.float32).tocsr() for matrix in (self._whitener, self._whitener.T)

@@ -8,8 +8,9 @@ from functools import cached_property
 import numpy as np
 
 from lenssuper.lensfit.foreground import Foreground
-from lenssuper.noise import lit_pixels, noise_covariance
+from lenssuper.noise import given_or_measured, lit_pixels
 from lenssuper.observation import Observation
+from lenssuper.whitening import Whitener
 
 __all__ = ["Exposure"]
 
@@ -47,10 +48,7 @@ class Exposure:
             arcs = replace(
                 observation, data=np.where(observation.mask, 0, observation.data - foreground.expected)
             )
-        if correlation is None:
-            measured = noise_covariance(arcs)
-            correlation = 1.0 if measured is None else measured
-        return cls(observation, arcs, lit_pixels(arcs), correlation, foreground)
+        return cls(observation, arcs, lit_pixels(arcs), given_or_measured(correlation, arcs), foreground)
 
     @property
     def covariance(self) -> np.ndarray | None:
@@ -81,9 +79,14 @@ class Exposure:
         """One over the variance of what is larger than pixels."""
         return self.part.weights / self.raised
 
+    @cached_property
+    def whitener(self) -> Whitener | None:
+        """What makes the noise of the pixels white, as `covariance` has it; None without."""
+        return None if self.covariance is None else Whitener(self.part.weights > 0, self.covariance)
+
     @property
     def pixel_weights(self) -> np.ndarray:
-        """One over the variance to go with `covariance`: that of pixels if there is one."""
+        """One over the variance to go with `whitener`: that of pixels if there is one."""
         return self.weights if self.covariance is None else self.part.weights
 
     @property

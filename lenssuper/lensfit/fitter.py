@@ -13,7 +13,7 @@ from astropy.nddata import NDData
 
 from lenssuper._progress import share_bar
 from lenssuper._units import to_arcsec
-from lenssuper.alignment import aligned, correlation_of_each, one_each, opened
+from lenssuper.alignment import aligned, correlation_of_each, correlation_of_one, one_each, opened
 from lenssuper.exceptions import LensSuperWarning, ObservationError
 from lenssuper.grid import PixelGrid, check_count
 from lenssuper.lens import LensModel
@@ -204,10 +204,9 @@ class LensFitter:
         LensSuperWarning
             If the noise is correlated, there is no PSF, or the fit is not what one expects of a lens.
         """
-        if isinstance(self.noise_correlation, list):
-            raise ValueError("noise_correlation must be a number or an array for one observation; got a list")
+        correlation = correlation_of_one(self.noise_correlation)
         observation = opened(observation, self.reference, grid=self.grid, **self._of_psf)
-        exposure = Exposure.of(observation, self.foreground, self.noise_correlation)
+        exposure = Exposure.of(observation, self.foreground, correlation)
         return self._fit([(exposure,)], np.zeros((1, 2)), None)
 
     def bands(

@@ -61,7 +61,7 @@ class Problem:
                 seen,
                 grid,
                 each.others,
-                covariance=each.covariance,
+                whitener=each.whitener,
             )
             for each, seen in zip(self.exposures, self._each(lens), strict=True)
         ]

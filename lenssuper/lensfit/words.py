@@ -9,7 +9,15 @@ from astropy import units as u
 if TYPE_CHECKING:
     from lenssuper.lensfit.fit import LensFit
 
-__all__ = ["summary"]
+__all__ = ["quoted", "summary"]
+
+
+def quoted(value: float | u.Quantity, error: float | u.Quantity) -> tuple[float, float, str]:
+    """Give a parameter, its error and their unit as people quote them: directions in degrees."""
+    if not isinstance(value, u.Quantity):
+        return float(value), float(error), ""
+    unit = u.deg if value.unit == u.rad else value.unit
+    return float(value.to_value(unit)), float(error.to_value(unit)), unit.to_string()
 
 
 def summary(fit: LensFit) -> str:

@@ -14,7 +14,15 @@ from lenssuper.exceptions import FileFormatError, LensSuperWarning, ObservationE
 from lenssuper.grid import PixelGrid
 from lenssuper.observation.image import Observation
 
-__all__ = ["DAMAGE", "fits_header", "read_ccddata", "read_observation", "sums_agree", "write_observation"]
+__all__ = [
+    "DAMAGE",
+    "fits_header",
+    "psf_kind",
+    "read_ccddata",
+    "read_observation",
+    "sums_agree",
+    "write_observation",
+]
 
 # Cards that a written observation has beside those of the CCDData layout.
 _CARDS = {
@@ -99,15 +107,19 @@ def read_observation(
     try:
         if grid is None and cards.get("LSGRID") and nddata.wcs is not None:
             grid = PixelGrid._from_own_wcs(nddata.wcs, nddata.shape)
-        if psf_oversampling is None:
-            psf_oversampling = cards.get("PSFOVERS", 1)
-        if psf_includes_pixel is None:
-            psf_includes_pixel = cards.get("PSFPIXEL", True)
-        return Observation.from_nddata(
-            nddata, grid=grid, psf_oversampling=psf_oversampling, psf_includes_pixel=psf_includes_pixel
-        )
+        given = {"psf_oversampling": psf_oversampling, "psf_includes_pixel": psf_includes_pixel}
+        kind = psf_kind(cards) | {name: value for name, value in given.items() if value is not None}
+        return Observation.from_nddata(nddata, grid=grid, **kind)
     except ObservationError as error:
         raise ObservationError(f"{path}: {error}") from error
+
+
+def psf_kind(cards):
+    """What the cards of a file say of its PSF, as `Observation.from_nddata` takes it."""
+    return {
+        "psf_oversampling": cards.get("PSFOVERS", 1),
+        "psf_includes_pixel": cards.get("PSFPIXEL", True),
+    }
 
 
 # What astropy only warns of when it opens a damaged file.

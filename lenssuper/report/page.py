@@ -8,8 +8,8 @@ import os
 from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy import units as u
 
+from lenssuper.lensfit.words import quoted
 from lenssuper.report._templates import write_page
 
 if TYPE_CHECKING:
@@ -101,12 +101,9 @@ def _lines(summary, width):
 
 def _parameters(fit):
     """The parameters of a lens as name, value, error and unit; no error of what was not fitted."""
-    rows = []
+    rows, errors = [], fit.errors
     for name, value in fit.lens.parameters.items():
-        error, unit = fit.errors[name], ""
-        if isinstance(value, u.Quantity):
-            kind = u.deg if value.unit == u.rad else value.unit  # what people read angles in
-            error, unit, value = error.to_value(kind), str(kind), value.to_value(kind)
+        value, error, unit = quoted(value, errors[name])
         digits = _digits(error) if name in fit.names else 4
         rows.append((name, f"{value:.{digits}f}", f"{error:.{digits}f}" if name in fit.names else "", unit))
     return rows

@@ -16,6 +16,7 @@ from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.lensfit.sourceplane import envelope, gathering, light_grid, moved_to, spline_image
 from lenssuper.noise import lit_pixels
 from lenssuper.solvers import GradientPrior
+from lenssuper.whitening import Whitener
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,8 @@ def covariance(request):
 def camera(small, truth, covariance):
     lit = lit_pixels(small)
     grid = light_grid(small, truth, lit, 1.3)
-    return Camera(small, small.weights, lit, 1, truth, grid, covariance=covariance)
+    whitener = None if covariance is None else Whitener(small.weights > 0, covariance)
+    return Camera(small, small.weights, lit, 1, truth, grid, whitener=whitener)
 
 
 @pytest.fixture(scope="module")

@@ -45,8 +45,8 @@ class FieldPrior:
     mean: float | np.ndarray = _DARK
     std: np.ndarray | None = None
     length: float = _LENGTH
-    log_std: float = 0.7
-    slope: float = 3.2
+    log_std: float = 0.9
+    slope: float = 3.0
     least_slope: float = 2.05
 
 

@@ -35,9 +35,10 @@ def in_threads(function: Callable, items: Iterable) -> list:
 
 def _processors() -> int:
     # a job given one processor of many on a shared machine
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # what OpenMP, numba and torch heed as well: how many the user, or a pool of workers, leaves to a process
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    return min(ours, int(allowed)) if allowed.isdecimal() and int(allowed) > 0 else ours
 
 
 def brightness_unit(model: ForwardModel) -> float:

@@ -36,10 +36,12 @@ if TYPE_CHECKING:
 
 __all__ = ["LogNormal"]
 
-# First steps of the search for the hyper-parameters, and their bounds: logarithm of the field's standard
-# deviation, and slope
-_STEPS = np.array([0.5, 0.4])
+# Bounds of the hyper-parameters: logarithm of the field's standard deviation, and slope
 _MOST = np.array([2.5, 7.0])
+# First steps of the search for them
+_STEPS = np.array([0.3, 0.3])
+# Change of the energy at which the search takes a mode to be found
+_ROUGH = 0.05
 
 
 class LogNormal(Solver):
@@ -57,8 +59,8 @@ class LogNormal(Solver):
     max_evaluations : int, optional
         Evaluations of the evidence in the search for the hyper-parameters.
     n_probes, lanczos_steps : int, optional
-        Random vectors, and steps for each, that estimate the log-determinant in the evidence; twice as many
-        steps for the evidence that is returned.
+        Random vectors, and steps for each, that estimate the log-determinant in the evidence; the search
+        makes do with half of the vectors, and the evidence that is returned takes twice as many steps.
 
     Notes
     -----
@@ -151,7 +153,7 @@ class LogNormal(Solver):
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        # the search compares evidences, which fewer steps are enough for
+        # the search compares evidences, which fewer steps and vectors are enough for
         log_evidence, modes = _laplace(problem, best.field, mode, vectors, 2 * self.lanczos_steps)
         report(0.7, "drawing from the posterior")
         draws = _draws(problem, best.field, mode, self.n_draws, rng)
@@ -193,6 +195,7 @@ class LogNormal(Solver):
     def _tune(self, problem, vectors, report):
         """Maximise the evidence over the logarithm of the field's standard deviation and the slope."""
         found = []
+        few = vectors[: (len(vectors) + 1) // 2]
 
         def evaluate(theta):
             field = problem.field(theta)
@@ -200,20 +203,25 @@ class LogNormal(Solver):
             if found:
                 best = max(found, key=lambda f: f.log_evidence)
                 start = field.invert(best.field.apply(best.xi))
-            state = problem.mode(field, start)
-            log_evidence, _ = _laplace(problem, field, state, vectors, self.lanczos_steps)
+            state = problem.mode(field, start, tolerance=_ROUGH)
+            log_evidence, _ = _laplace(problem, field, state, few, self.lanczos_steps)
             found.append(_Tuned(np.array(theta), field, state.xi, log_evidence))
             report(0.65 * len(found) / self.max_evaluations, "tuning the prior by its evidence")
             return -found[-1].log_evidence
 
         start = np.array([problem.prior.log_std, problem.prior.slope])
-        simplex = np.vstack([start, start + np.diag(_STEPS)])
+        # it only asks which evidence is larger, so that rounding does not lead it elsewhere
         minimize(
             evaluate,
             start,
             method="Nelder-Mead",
             bounds=[(-_MOST[0], _MOST[0]), (problem.prior.least_slope, _MOST[1])],
-            options={"initial_simplex": simplex, "maxfev": self.max_evaluations, "xatol": 0.05, "fatol": 0.5},
+            options={
+                "initial_simplex": np.vstack([start, start + np.diag(_STEPS)]),
+                "maxfev": self.max_evaluations,
+                "xatol": 0.1,
+                "fatol": 1.0,
+            },
         )
         return max(found, key=lambda f: f.log_evidence)
 

@@ -24,7 +24,11 @@ def as_arrays(x, y, *parameters):
 
     Python numbers take the dtype and the device of the positions, so float32 stays float32.
     """
-    arrays = [a for a in (x, y, *parameters) if _is_array(a)]
+    given = x, y, *parameters
+    if all(isinstance(a, float) or (type(a) is np.ndarray and a.dtype == np.float64) for a in given):
+        # nearly always, and what follows takes as long as the deflection of some thousand rays
+        return numpy_namespace, *map(np.asarray, given)
+    arrays = [a for a in given if _is_array(a)]
     xp = compat.array_namespace(*arrays) if arrays else numpy_namespace
     device = compat.device(arrays[0]) if arrays else None
     positions = [a for a in (x, y) if _is_array(a)]
@@ -37,7 +41,7 @@ def as_arrays(x, y, *parameters):
             return value if xp.isdtype(value.dtype, "real floating") else xp.astype(value, dtype)
         return xp.asarray(value, dtype=dtype, device=device)
 
-    return xp, *(convert(value) for value in (x, y, *parameters))
+    return xp, *map(convert, given)
 
 
 def off_centre(xp, x, y):
@@ -55,8 +59,14 @@ def plug(xp, centre, *values):
 def branch(xp, condition, x, inside, outside, harmless):
     """Return ``inside(x)`` where the condition holds, else ``outside(x)``.
 
-    Each function sees ``harmless`` (a pair of numbers, one for each) in place of the points of the other.
+    Each function sees ``harmless`` (a pair of numbers, one for each) in place of the points of the other. Of
+    NumPy, which differentiates nothing and needs no fixed shapes, each function sees its own points alone.
     """
+    if xp is numpy_namespace:
+        found = np.empty_like(x)
+        found[condition] = inside(x[condition])
+        found[~condition] = outside(x[~condition])
+        return found
     for_inside, for_outside = (xp.full_like(x, number) for number in harmless)
     return xp.where(
         condition, inside(xp.where(condition, x, for_inside)), outside(xp.where(condition, for_outside, x))

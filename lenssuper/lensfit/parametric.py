@@ -9,30 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.optimize import least_squares, nnls
 
+from lenssuper.lensfit.gaussians import PER_COMPONENT, Gaussians
 from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.observation import Observation
 from lenssuper.operators import BlurAndBin
 
 __all__ = ["Arcs", "FirstGuess", "first_guesses"]
 
-# Widths of the concentric Gaussians of a component, relative to its size
-_WIDTHS = np.array([0.4, 1.0, 2.2])
 # Share of the arcs' brightness that is added to the noise
 _TOLERANCE = 0.08
 # How far a first model may stray from its start, in units of the spread of guesses
 _LEASH = 4.0
-# Evaluations with a Jacobian of a start, and of the best few
+# Evaluations with a Jacobian of a start, and of the best few, and gains relative to the cost that end them
 _FEW, _MANY = 12, 40
+_ROUGH, _FINE = 1e-3, 1e-4
 # Starts that are followed to the end
 _KEPT = 3
-# Parameters of a component: x, y, logarithm of the size in arcsec, and two of ellipticity
-_PER_COMPONENT = 5
 # How far ellipticity, and the logarithm of the size, of a component are expected to be from where they start
 _ROUND, _SIZES = 0.3, 0.8
+# Step of the derivatives of where rays land, in units of the spread of guesses: so short that one to one side
+# is as good as two
+_DELTA = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +80,6 @@ class Arcs:
         variance = 1 / weights[self._used] + (_TOLERANCE * peak) ** 2
         self._roots = variance**-0.5
         self._data = self._roots * observation.data[self._used]
-        self._rays: tuple | None = None
 
     def start(self, vector: np.ndarray) -> np.ndarray:
         """Give one component, where the lens takes the light of the arcs."""
@@ -88,34 +89,44 @@ class Arcs:
         size = np.sqrt(float(self._brightness @ ((x - x0) ** 2 + (y - y0) ** 2)) / (2 * total))
         return np.array([x0, y0, np.log(max(0.7 * size, self._smallest)), 0.0, 0.0])
 
-    def fit(self, vector: np.ndarray, source: np.ndarray, evaluations: int) -> FirstGuess:
+    def fit(self, vector: np.ndarray, source: np.ndarray, evaluations: int, gain: float) -> FirstGuess:
         """Move lens and source to where they fit best, not far from where they are."""
-        n, middle = len(vector), vector
-        leash = 1 / (_LEASH * self._parameters.spread)
-        expected = source.copy()
+        n, parameters, start = len(vector), self._parameters, np.concatenate([vector, source])
+        components = len(source) // PER_COMPONENT
+        # the lens, sizes and shapes are held, the sizes where they start and the shapes near round
+        held = np.tile([0.0, 0.0, 1 / _SIZES, 1 / _ROUND, 1 / _ROUND], components)
+        held = np.concatenate([1 / (_LEASH * parameters.spread), held])
+        expected = start * np.concatenate([np.ones(n), np.tile([1, 1, 1, 0, 0], components)])
+        scale = np.concatenate([parameters.spread, np.tile([0.05, 0.05, 0.3, 0.2, 0.2], components)])
+
+        @lru_cache(maxsize=1)
+        def seen(*point):
+            return self._seen(parameters.inside(np.array(point[:n])), np.array(point[n:]))
 
         def residuals(point):
-            bound = self._parameters.inside(point[:n])
-            parts = [self._misfit(bound, point[n:])]
-            parts.append(leash * (point[:n] - middle))
-            parts.append(self._parameters.prior_residuals(bound)[0])
-            for k in range(0, len(source), _PER_COMPONENT):
-                parts.append((point[n + k + 2 : n + k + 3] - expected[k + 2]) / _SIZES)
-                parts.append(point[n + k + 3 : n + k + 5] / _ROUND)
-            return np.concatenate(parts)
+            of_prior, _ = parameters.prior_residuals(parameters.inside(point[:n]))
+            return np.concatenate([seen(*point).misfit, held * (point - expected), of_prior])
 
-        scale = np.concatenate(
-            [self._parameters.spread, np.tile([0.05, 0.05, 0.3, 0.2, 0.2], len(source) // 5)]
-        )
-        found = least_squares(
-            residuals, np.concatenate([vector, source]), x_scale=scale, max_nfev=evaluations, ftol=1e-4
-        )
-        return FirstGuess(self._parameters.inside(found.x[:n]), found.x[n:], float(found.cost))
+        def jacobian(point):
+            bound, steps = parameters.inside(point[:n]), _DELTA * parameters.spread
+            moved = np.array([parameters.inside(point[:n] + step) for step in np.diag(steps)])
+            _, of_prior = parameters.prior_residuals(bound)
+            of_prior = of_prior @ ((moved - bound).T / steps)
+            return np.concatenate(
+                [
+                    self._slopes(seen(*point), moved, steps),
+                    np.diag(held),
+                    np.pad(of_prior, ((0, 0), (0, len(source)))),
+                ]
+            )
+
+        found = least_squares(residuals, start, jac=jacobian, x_scale=scale, max_nfev=evaluations, ftol=gain)
+        return FirstGuess(parameters.inside(found.x[:n]), found.x[n:], float(found.cost))
 
     def add_component(self, guess: FirstGuess) -> np.ndarray:
         """Give the source with a component more, where the lens takes what is left of the arcs."""
         left = np.zeros(self._used.shape)
-        left[self._used] = self._misfit(guess.vector, guess.source) / self._roots
+        left[self._used] = self._seen(guess.vector, guess.source).misfit / self._roots
         x, y = self._trace(guess.vector, *(v[self._inner] for v in (self._x, self._y)))
         size = np.exp(guess.source[2])
         near = np.hypot(x - guess.source[0], y - guess.source[1]) < 4 * size
@@ -129,11 +140,11 @@ class Arcs:
         ny, nx = self._x.shape
         return np.s_[pad : ny - pad, pad : nx - pad]
 
-    def _misfit(self, vector, source):
-        """Data less model over noise of the used pixels, brightness of all Gaussians at their best."""
-        x, y = self._trace(vector, self._x, self._y, keep=True)
-        parts = [self._gaussians(x, y, source[k : k + 5]) for k in range(0, len(source), _PER_COMPONENT)]
-        images = self._blur.forward(np.concatenate(parts))
+    def _seen(self, vector, source):
+        """What is seen of Gaussians behind a lens, brightness of all of them at their best."""
+        rays = self._trace(vector, self._x, self._y)
+        components = [Gaussians.at(*rays, part, self._smallest) for part in _parts(source)]
+        images = self._blur.forward(np.concatenate([component.images for component in components]))
         columns = (images[:, self._used] * self._roots).T
         norms = np.sqrt(np.einsum("ij,ij->j", columns, columns))
         norms[norms == 0] = 1.0
@@ -142,27 +153,50 @@ class Arcs:
         gram = columns.T @ columns + 1e-8 * np.eye(len(norms))
         root = np.linalg.cholesky(gram)
         brightness, _ = nnls(root.T, np.linalg.solve(root, columns.T @ self._data))
-        return self._data - columns @ brightness
+        misfit = self._data - columns @ brightness
+        return _Seen(rays, components, columns[:, brightness > 0], brightness / norms, misfit)
 
-    def _gaussians(self, x, y, component):
-        x0, y0, log_size, e1, e2 = component
-        e = np.hypot(e1, e2)
-        shrink = np.tanh(e) / e if e > 0 else 1.0
-        e1, e2 = e1 * shrink, e2 * shrink
-        x, y = x - x0, y - y0
-        radius2 = ((1 - e1) * x**2 + (1 + e1) * y**2 - 2 * e2 * x * y) / np.sqrt(1 - e1**2 - e2**2)
-        sizes = np.hypot(np.exp(np.clip(log_size, -12, 5)) * _WIDTHS, self._smallest)
-        return np.exp(-0.5 * radius2 / sizes[:, None, None] ** 2)
+    def _slopes(self, seen, moved, steps):
+        """
+        The derivatives of the misfit with respect to the lens, by a step to each of some vectors, and source.
 
-    def _trace(self, vector, x, y, keep=False):
-        if keep and self._rays is not None and np.array_equal(self._rays[0], vector):
-            return self._rays[1]
-        template = self._parameters.template
-        alpha_x, alpha_y = template._deflection(x, y, self._parameters.values(vector))
-        rays = x - alpha_x, y - alpha_y
-        if keep:  # while the source alone moves the rays stay
-            self._rays = vector.copy(), rays
-        return rays
+        The brightness of the Gaussians stays at its best, which takes out of the derivatives what a change of
+        brightness makes up for. The other term of variable projection, as small as the misfit, is left out
+        (Kaufman 1975, BIT 15, 49); the gradient of the cost is exact all the same.
+        """
+        x, y = seen.rays
+        along = [self._trace(vector, self._x, self._y) for vector in moved]
+        along_x = np.stack([(end - x) / step for (end, _), step in zip(along, steps, strict=True)])
+        along_y = np.stack([(end - y) / step for (_, end), step in zip(along, steps, strict=True)])
+        each = [
+            component.slopes(brightness, along_x, along_y)
+            for component, brightness in zip(seen.components, _parts(seen.brightness, 3), strict=True)
+        ]
+        n = len(moved)
+        images = np.concatenate([sum(one[:n] for one in each), *(one[n:] for one in each)])
+        slopes = (self._blur.forward(images)[:, self._used] * self._roots).T
+        basis, _ = np.linalg.qr(seen.columns)
+        return basis @ (basis.T @ slopes) - slopes
+
+    def _trace(self, vector, x, y):
+        alpha_x, alpha_y = self._parameters.template._deflection(x, y, self._parameters.values(vector))
+        return x - alpha_x, y - alpha_y
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """Gaussians behind a lens: rays, images of those that shine, and data less model over the noise."""
+
+    rays: tuple[np.ndarray, np.ndarray]
+    components: list[Gaussians]
+    columns: np.ndarray
+    brightness: np.ndarray
+    misfit: np.ndarray
+
+
+def _parts(values, size=PER_COMPONENT):
+    """What belongs to each component."""
+    return values.reshape(-1, size)
 
 
 def first_guesses(
@@ -188,12 +222,12 @@ def first_guesses(
     found = []
     for k, vector in enumerate(starts):
         report(0.6 * k / len(starts), "fitting Gaussians behind the lens")
-        found.append(arcs.fit(vector, arcs.start(vector), _FEW))
+        found.append(arcs.fit(vector, arcs.start(vector), _FEW, _ROUGH))
     best = _distinct(found, arcs._parameters.spread)[:_KEPT]
     final = []
     for k, guess in enumerate(best):
         report(0.6 + 0.4 * k / len(best), "fitting Gaussians behind the lens")
-        final.append(arcs.fit(guess.vector, arcs.add_component(guess), _MANY))
+        final.append(arcs.fit(guess.vector, arcs.add_component(guess), _MANY, _FINE))
     return _distinct(final, arcs._parameters.spread)
 
 

@@ -20,7 +20,7 @@ _RAYS = 2
 # How far from the source's pixels the ray of a pixel's centre may land for it to be looked at, in its pixels
 _NEAR = 4.0
 # Images that are blurred at once: few enough to stay near the processor
-_CHUNK = 8
+_CHUNK = 16
 
 
 class Camera:
@@ -142,29 +142,25 @@ class Camera:
         Parameters
         ----------
         lens : LensModel
-        directions : list of (LensModel, LensModel, float)
-            For each direction a lens on either side, and the distance between the two.
+        directions : list of (LensModel, float)
+            For each direction a lens that is a little further that way, and how far.
         sources : ndarray, shape (coefficients, n)
 
         Yields
         ------
         ndarray, shape (data, n)
         """
-        ends = [
-            [(end, self.source_grid(end)) for end in (low, high)] + [distance]
-            for low, high, distance in directions
-        ]
+        ends = [(end, self.source_grid(end), distance) for end, distance in directions]
         return self.slopes_on(self.source_grid(lens), lens, ends, sources)
 
     def slopes_on(self, grid: PixelGrid, lens: LensModel, directions, sources: np.ndarray):
         """As `slopes`, with the pixels of the source plane given, and beside the lenses of the directions."""
         pixels = self._near(lens, grid)
-        slope_x, slope_y = _splines.gradients(
-            *self._landings(lens, grid, pixels), grid.shape, np.asarray(sources)
-        )
-        for low, high, distance in directions:
-            ends = [self._landings(*end, pixels) for end in (low, high)]
-            u, v = ((b - a) / (distance * _RAYS**2) for a, b in zip(*ends, strict=True))
+        here = self._landings(lens, grid, pixels)
+        slope_x, slope_y = _splines.gradients(*here, grid.shape, np.asarray(sources))
+        for end, end_grid, distance in directions:
+            there = self._landings(end, end_grid, pixels)
+            u, v = ((b - a) / (distance * _RAYS**2) for a, b in zip(here, there, strict=True))
             images = np.zeros((self._n_pixels, slope_x.shape[2]), dtype=np.float32)
             images[pixels] = np.einsum("pr,prn->pn", u.astype(np.float32), slope_x)
             images[pixels] += np.einsum("pr,prn->pn", v.astype(np.float32), slope_y)

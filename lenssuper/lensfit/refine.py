@@ -16,14 +16,16 @@ __all__ = ["Behind", "Refined", "refine"]
 
 # Source pixels along the side of an observed one in the first round, and in the others
 _COARSE, _FINE = 2.0, 3.0
-# Modes of the source: at first, and later as a multiple of those that are measured, within limits
-_FIRST_MODES, _PER_MEASURED, _LEAST_MODES, _MOST_MODES = 300, 2.5, 150, 800
+# Modes of the source: for a first look, and then as a multiple of those that are measured, in the first round
+# and in the others, within limits
+_FIRST_MODES, _FEW_PER_MEASURED, _PER_MEASURED, _LEAST_MODES, _MOST_MODES = 300, 2.0, 2.5, 150, 800
 # Rounds, each with its own source grid and prior, and steps in each
 _ROUNDS, _STEPS = 8, 4
 # Gain in log evidence below which a round ends; and move, in standard deviations, after which it was the last
 _GAIN, _STILL = 0.1, 0.3
-# Step of the derivatives, in units of the spread of guesses
-_DELTA = 0.005
+# Step of the derivatives of where rays land, in units of the spread of guesses: so short that one to one side
+# is as good as two
+_DELTA = 1e-5
 # Damping at first, and the largest, relative to the diagonal
 _DAMPING, _STUCK = 1e-3, 1e4
 
@@ -128,14 +130,15 @@ def _begin(problem, vector, found, rng):
         # as strong as the data to begin with: of the first guess only its order of magnitude matters
         basis = SourceBasis.of(SourcePrior(precision), camera, matrix, _FIRST_MODES, rng)
         flat = invert(camera, basis, lens, 1.0, tune=25)
-        source, strength, modes = flat.source.reshape(grid.shape), flat.strength, flat.modes
+        source, strength = flat.source.reshape(grid.shape), flat.strength
+        size = _FEW_PER_MEASURED * flat.modes
     else:
         old = found.inversion
         source = moved_to(grid, old.source.reshape(found.grid.shape), found.grid)
-        strength, modes = old.strength, old.modes
+        strength, size = old.strength, _PER_MEASURED * old.modes
     prior = SourcePrior(precision, envelope(source, grid, problem.side))
-    size = int(np.clip(_PER_MEASURED * modes, _LEAST_MODES, _MOST_MODES))
-    basis = SourceBasis.of(prior, camera, matrix, size, rng)
+    size = np.clip(size, _LEAST_MODES, _MOST_MODES)
+    basis = SourceBasis.of(prior, camera, matrix, int(size), rng)
     return invert(camera, basis, lens, strength, tune=25)
 
 
@@ -153,7 +156,8 @@ def _climb(problems, vector, inversions, seed):
                 for problem, old in zip(problems, inversions, strict=True)
             ]
             gain = cost - _total(registration, tried, new)
-            if gain >= 0 or damping > _STUCK:
+            promised = -step @ (gradient + 0.5 * information @ step)
+            if gain >= 0 or promised < _GAIN or damping > _STUCK:
                 break
             damping = max(10 * damping, 1e-2)
         if gain > 0:
@@ -184,7 +188,7 @@ def _slopes(problems, vector, inversions, seed):
         for k in elements:
             change = np.zeros(len(vector))
             change[k] = step = _DELTA * registration.spread[k]
-            lenses.append((problem.lens(vector - change), problem.lens(vector + change), 2 * step))
+            lenses.append((problem.lens(vector + change), step))
         # the same draws every time, or the gradient would never vanish
         of_source = inversion.derivatives(lenses, np.random.default_rng(seed))
         gradient[elements] += of_source[0]

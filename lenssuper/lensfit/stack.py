@@ -58,16 +58,13 @@ class Stack:
 
     def slopes(self, lenses: tuple[LensModel, ...], directions, sources: np.ndarray):
         """Give the derivatives of the data with respect to the lens, as `Camera.slopes` does."""
-        directions = [
-            (low, self.source_grid(low), high, self.source_grid(high), distance)
-            for low, high, distance in directions
-        ]
+        directions = [(end, self.source_grid(end), distance) for end, distance in directions]
         grid = self.source_grid(lenses)
         each = [
             camera.slopes_on(
                 grid,
                 lens,
-                [((low[k], before), (high[k], after), d) for low, before, high, after, d in directions],
+                [(end[k], end_grid, distance) for end, end_grid, distance in directions],
                 sources,
             )
             for k, (camera, lens) in enumerate(self._each(lenses))

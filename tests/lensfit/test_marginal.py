@@ -113,13 +113,11 @@ def test_slopes_are_those_of_the_light(camera, truth):
     rng = np.random.default_rng(4)
     sources = ndimage.gaussian_filter(rng.uniform(0, 1, camera.source_grid(truth).shape), 1.0).reshape(1, -1)
     h = 1e-3 * parameters.spread
-    pairs = [
-        (parameters.lens(parameters.start - e), parameters.lens(parameters.start + e), 2 * e.sum())
-        for e in np.diag(h)
-    ]
-    for slope, (low, high, distance) in zip(camera.slopes(truth, pairs, sources.T), pairs, strict=True):
+    directions = [(parameters.lens(parameters.start + 1e-2 * e), 1e-2 * e.sum()) for e in np.diag(h)]
+    for slope, e in zip(camera.slopes(truth, directions, sources.T), np.diag(h), strict=True):
+        low, high = (parameters.lens(parameters.start + sign * e) for sign in (-1, 1))
         ends = [camera.observe(camera.lensing(lens), sources).astype(float) for lens in (low, high)]
-        expected = (ends[1] - ends[0]) / distance
+        expected = (ends[1] - ends[0]) / (2 * e.sum())
         np.testing.assert_allclose(slope, expected, atol=0.02 * np.abs(expected).max())
 
 
@@ -152,7 +150,8 @@ def test_gradient_is_that_of_the_cost(camera, prior, truth, monkeypatch):
     start = parameters.start + 3 * h
     found = invert(camera, basis, parameters.lens(start), 3.0)
     pairs = [(parameters.lens(start - e), parameters.lens(start + e), 2 * e.sum()) for e in np.diag(h)]
-    gradient, information = found.derivatives(pairs, np.random.default_rng(3))
+    directions = [(parameters.lens(start + 1e-2 * e), 1e-2 * e.sum()) for e in np.diag(h)]
+    gradient, information = found.derivatives(directions, np.random.default_rng(3))
     costs = [[invert(camera, basis, lens, 3.0).cost for lens in pair[:2]] for pair in pairs]
     expected = np.array([(high - low) / pair[2] for (low, high), pair in zip(costs, pairs, strict=True)])
     sigma = 1 / np.sqrt(np.diag(np.linalg.inv(information)))

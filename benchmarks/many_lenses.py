@@ -75,14 +75,19 @@ def report(summary: QTable, mocks: Path, results: Path) -> None:
     if not len(done):
         return
     cpu, first = done["cpu_time"].to_value(u.s), np.isin(done["name"], summary["name"][:20])
+    twenties = [f"{np.mean(part):.1f}" for part in np.split(cpu, range(20, len(done), 20))]
     print(f"cpu seconds a lens     {cpu.mean():.1f}; the first twenty {cpu[first].mean():.1f}")
+    print(f"  of each twenty       {', '.join(twenties)}")
     records = [json.loads((results / f"{name}.json").read_text(encoding="utf-8")) for name in done["name"]]
     for what in records[0]["stages"]:
         print(f"  {what:<26} {np.mean([record['stages'][what] for record in records]):.2f}")
     # in the order in which they were done
     order = np.argsort([(results / f"{name}.json").stat().st_mtime for name in done["name"]])
     memory = done["memory"].to_value("Mibyte")[order]
-    print("most memory, MiB       " + ", ".join(f"{part.max():.0f}" for part in np.array_split(memory, 10)))
+    print(
+        "most memory, MiB       "
+        + ", ".join(f"{part.max():.0f}" for part in np.array_split(memory, min(10, len(done))))
+    )
     files = [path for name in done["name"] for path in results.glob(f"{name}[._]*")]
     print(f"bytes a lens           {sum(path.stat().st_size for path in files) / len(done):.3g}")
     truths = [LensModel.read(mocks / f"{name}_truth.json").parameters["SIE.theta_E"] for name in done["name"]]

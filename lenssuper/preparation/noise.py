@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy import units as u
-from astropy.stats import sigma_clipped_stats
+from astropy.modeling.fitting import FittingWithOutlierRemoval, LinearLSQFitter
+from astropy.modeling.polynomial import Polynomial2D
+from astropy.stats import sigma_clip, sigma_clipped_stats
 from scipy.ndimage import uniform_filter
 
 from lenssuper.exceptions import ObservationError
@@ -17,8 +19,11 @@ __all__ = ["Sky", "measure_sky", "noise_map", "rescale_noise"]
 
 # Pixels of sky below which its scatter is not trusted: it is then known to 1 / sqrt(2 n), 5 per cent.
 _FEW = 200
-# Sides of the squares over which the image is averaged: to find its commonest value, to follow a gradient.
-_SMOOTH, _GRADIENT = 5, 25
+# Sides of the squares over which the image is averaged: to find its commonest value, to follow the sky of a
+# large field. Degree of the polynomial that follows it, and the outskirts of a galaxy, in a small one.
+_SMOOTH, _GRADIENT, _DEGREE = 5, 25, 6
+# Pixels that the polynomial is fitted to where there are more than twice as many.
+_PLENTY = 50_000
 # Standard deviation of what is left of Gaussian noise when it is clipped at three of its own standard
 # deviations until nothing changes, relative to what it was.
 _CLIPPED = 0.9848
@@ -75,8 +80,8 @@ def measure_sky(data: np.ndarray, mask: np.ndarray | None = None) -> Sky:
     -----
     Pixels near any light are left out: those around which the mean of 5 x 5 pixels stands out of its own
     scatter around the commonest value, and their neighbours. What is left is clipped at three standard
-    deviations. The scatter is that around the mean of 25 x 25 pixels, so that the outskirts of a galaxy do
-    not count as noise.
+    deviations. The scatter is that around a polynomial of degree 6, fitted to it, and around the mean of
+    25 x 25 pixels of what remains, so that the outskirts of a galaxy do not count as noise.
     """
     data = np.asarray(data, dtype=np.float64)
     used = np.isfinite(data) if mask is None else np.isfinite(data) & ~np.asarray(mask, dtype=bool)
@@ -91,9 +96,22 @@ def measure_sky(data: np.ndarray, mask: np.ndarray | None = None) -> Sky:
             "to measure its noise: cut out a larger field, or give the noise as rms="
         )
     level, _, _ = sigma_clipped_stats(data[pixels])
-    around = _local_mean(data, pixels, _GRADIENT)
-    _, _, rms = sigma_clipped_stats((data - around)[pixels])
-    return Sky(float(level), float(rms / (_CLIPPED * np.sqrt(1 - _GRADIENT**-2))), pixels)
+    smooth, terms = _polynomial(data, pixels)
+    flat = data - smooth
+    flat -= _local_mean(flat, pixels, _GRADIENT)
+    _, _, rms = sigma_clipped_stats(flat[pixels])
+    followed = (1 - terms / np.count_nonzero(pixels)) * (1 - _GRADIENT**-2)
+    return Sky(float(level), float(rms / (_CLIPPED * np.sqrt(followed))), pixels)
+
+
+def _polynomial(data, where):
+    """A polynomial that follows some pixels, and the number of its terms."""
+    y, x = (axis / (n - 1) * 2 - 1 for axis, n in zip(np.indices(data.shape), data.shape, strict=True))
+    seen = np.flatnonzero(where)
+    seen = seen[:: max(1, len(seen) // _PLENTY)]
+    fitter = FittingWithOutlierRemoval(LinearLSQFitter(), sigma_clip, niter=3, sigma=3)
+    fitted, _ = fitter(Polynomial2D(_DEGREE), *(values.ravel()[seen] for values in (x, y, data)))
+    return fitted(x, y), len(fitted.parameters)
 
 
 def _local_mean(data, where, side):

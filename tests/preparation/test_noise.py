@@ -46,6 +46,15 @@ def test_a_gradient_is_not_noise():
     assert measure_sky(ramp + rng.normal(0, 1.0, SHAPE)).rms == pytest.approx(1.0, rel=0.03)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_the_outskirts_of_a_galaxy_that_fills_a_cutout_are_not_noise(seed):
+    y, x = np.mgrid[-32:32, -32:32] + 0.5
+    # a de Vaucouleurs galaxy; around the mean of 25 x 25 pixels its light alone makes a scatter of 2.6
+    galaxy = 60 * np.exp(-7.67 * ((np.hypot(x, y) / 14) ** 0.25 - 1))
+    rms = measure_sky(galaxy + np.random.default_rng(seed).normal(0, 1.0, galaxy.shape)).rms
+    assert rms == pytest.approx(1.0, rel=0.05)  # 2000 pixels: three standard errors
+
+
 def test_sky_ignores_masked_and_broken_pixels():
     rng = np.random.default_rng(2)
     data = rng.normal(0, 1.0, SHAPE)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.io import fits
 
-from lenssuper import read_observation
+from lenssuper import Observation, PixelGrid, read_observation, write_observation
 from lenssuper.cli import main
+from lenssuper.preparation import gaussian_psf
 from lenssuper.simulate import random_mock
 
 
@@ -57,6 +59,27 @@ def test_cutout_by_pixel_and_by_sky_agree(image, mock):
         np.testing.assert_allclose(read_observation(name).data, first.data)
     assert first.shape[0] % 2 == 1
     assert 0 <= first.shape[0] * mock.grid.pixel_scale.value - 3 < 2 * mock.grid.pixel_scale.value
+
+
+def test_own_file_keeps_where_its_pixels_are_and_what_its_psf_is(image, mock):
+    nddata = mock.observation.copy()
+    nddata.psf = gaussian_psf(0.12 * u.arcsec, mock.grid.pixel_scale / 3)
+    # offsets that are not counted from the middle
+    corner = nddata.wcs.pixel_to_world(10, 20)
+    grid = PixelGrid.from_wcs(nddata.wcs, nddata.shape, reference=corner)
+    own = Observation.from_nddata(nddata, grid=grid, psf_oversampling=3, psf_includes_pixel=False)
+    write_observation(own, "own.fits")
+    assert main(["prepare", "own.fits", "--output", "a.fits", "--quiet"]) == 0
+    ready = read_observation("a.fits")
+    assert (ready.psf_oversampling, ready.psf_includes_pixel) == (3, False)
+    np.testing.assert_allclose(ready.psf, own.psf)
+    np.testing.assert_allclose(ready.grid._centers(), grid._centers(), rtol=0, atol=1e-9)
+    # another PSF is an ordinary one, and offsets of a cutout are counted from its middle
+    options = ["--psf", "psf.fits", "--pixel", "40", "40", "--size", "3", "--output", "b.fits", "--quiet"]
+    assert main(["prepare", "own.fits", *options]) == 0
+    ready = read_observation("b.fits")
+    assert (ready.psf_oversampling, ready.psf_includes_pixel) == (1, True)
+    assert abs(np.mean(ready.grid._centers(), axis=(1, 2))).max() < 1e-6
 
 
 def test_gaussian_psf(image):

@@ -21,7 +21,7 @@ from lenssuper.lensfit import LensFit, LensFitter
 from lenssuper.lensfit.words import quoted
 from lenssuper.light import ForegroundFit, ForegroundFitter
 from lenssuper.observation import Observation, read_observation
-from lenssuper.observation.files import psf_kind
+from lenssuper.observation.files import observation_as
 from lenssuper.preparation import cut_out, prepare
 from lenssuper.result import SuperResolution
 from lenssuper.solvers import Solver
@@ -147,13 +147,7 @@ class Prepare(Stage):
             lens=work.lens,
             arc_radius=_ROUGHLY * work.lens.einstein_radius() if entry.rough else None,
         )
-        # lenssuper's own files say what kind of PSF theirs is; one from the catalogue is of the usual kind
-        cards = {} if entry.psf else ready.meta
-        observation = Observation.from_nddata(
-            ready,
-            **psf_kind(cards),
-        )
-        return replace(work, observation=observation)
+        return replace(work, observation=observation_as(ready, ready.meta))
 
 
 def _psf(entry):

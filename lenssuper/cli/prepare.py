@@ -94,7 +94,7 @@ def _run(options: argparse.Namespace) -> None:
     output = options.output or Path(f"{options.image.stem}_prepared.fits")
     check_writable([output], overwrite=options.overwrite)
     from lenssuper.lens import LensModel
-    from lenssuper.observation import Observation, write_observation
+    from lenssuper.observation.files import observation_as, write_observation
     from lenssuper.preparation import prepare
 
     ready = prepare(
@@ -108,7 +108,7 @@ def _run(options: argparse.Namespace) -> None:
         arc_radius=_arcsec(options.arc_radius),
         arcs_only=options.arcs_only,
     )
-    write_observation(Observation.from_nddata(ready), output, overwrite=options.overwrite)
+    write_observation(observation_as(ready, ready.meta), output, overwrite=options.overwrite)
     mark = "lenssuper prepare: "
     for sentence in "".join(f"{line:<72}" for line in ready.meta["HISTORY"]).split(mark)[1:]:
         say(options, sentence.strip())

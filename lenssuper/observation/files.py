@@ -17,7 +17,7 @@ from lenssuper.observation.image import Observation
 __all__ = [
     "DAMAGE",
     "fits_header",
-    "psf_kind",
+    "observation_as",
     "read_ccddata",
     "read_observation",
     "sums_agree",
@@ -105,21 +105,27 @@ def read_observation(
     path = os.fspath(path)
     nddata, cards = read_ccddata(path, unit)
     try:
-        if grid is None and cards.get("LSGRID") and nddata.wcs is not None:
-            grid = PixelGrid._from_own_wcs(nddata.wcs, nddata.shape)
-        given = {"psf_oversampling": psf_oversampling, "psf_includes_pixel": psf_includes_pixel}
-        kind = psf_kind(cards) | {name: value for name, value in given.items() if value is not None}
-        return Observation.from_nddata(nddata, grid=grid, **kind)
+        given = {"psf_oversampling": psf_oversampling, "psf_includes_pixel": psf_includes_pixel, "grid": grid}
+        return observation_as(
+            nddata, cards, **{name: value for name, value in given.items() if value is not None}
+        )
     except ObservationError as error:
         raise ObservationError(f"{path}: {error}") from error
 
 
-def psf_kind(cards):
-    """What the cards of a file say of its PSF, as `Observation.from_nddata` takes it."""
-    return {
+def observation_as(nddata, cards, **given):
+    """
+    An observation whose pixels and PSF are what the cards of a file say.
+
+    ``given`` are arguments of `Observation.from_nddata` that the cards do not decide.
+    """
+    said = {
         "psf_oversampling": cards.get("PSFOVERS", 1),
         "psf_includes_pixel": cards.get("PSFPIXEL", True),
     }
+    if "grid" not in given and cards.get("LSGRID") and nddata.wcs is not None:
+        said["grid"] = PixelGrid._from_own_wcs(nddata.wcs, nddata.shape)
+    return Observation.from_nddata(nddata, **(said | given))
 
 
 # What astropy only warns of when it opens a damaged file.

@@ -18,7 +18,7 @@ from lenssuper.exceptions import ObservationError
 from lenssuper.lens import LensModel
 from lenssuper.light.detect import find_objects, neighbor_mask
 from lenssuper.noise import lit_pixels, noise_correlation
-from lenssuper.observation import Observation
+from lenssuper.observation.files import observation_as
 from lenssuper.preparation.arcs import arc_region
 from lenssuper.preparation.cutout import cut_out
 from lenssuper.preparation.noise import measure_sky, noise_map, rescale_noise
@@ -31,6 +31,8 @@ _ARCS_WITHIN = 1.6
 _OUTSIDE = 0.75
 # Noise, in units of the median, that no pixel has: some maps say 1e16 where there is a neighbour.
 _USELESS = 1e4
+# Cards of lenssuper's own files: of the PSF, and of where offsets are counted from.
+_PSF_CARDS, _PLACE_CARD = ("PSFOVERS", "PSFPIXEL"), "LSGRID"
 
 
 def prepare(
@@ -64,8 +66,8 @@ def prepare(
     unit : `~astropy.units.UnitBase`, optional
         Unit of the data of a file, instead of what BUNIT says.
     psf : array, shape (odd, odd), optional
-        Instead of that of ``image``; see `~lenssuper.preparation.star_psf` and
-        `~lenssuper.preparation.gaussian_psf`.
+        Instead of that of ``image``; one sample to a pixel, and the pixel in it. See
+        `~lenssuper.preparation.star_psf` and `~lenssuper.preparation.gaussian_psf`.
     mask : array of bool, optional
         Pixels not to use, besides those masked in ``image``; of the shape of what is cut out.
     rms : float, array or Quantity, optional
@@ -93,7 +95,8 @@ def prepare(
     Returns
     -------
     CCDData
-        With uncertainty, mask, WCS and PSF; what was done is in the HISTORY of its header.
+        With uncertainty, mask, WCS and PSF; what was done is in the HISTORY of its header. The PSF of a file
+        of `~lenssuper.write_observation` stays what it is, oversampled or not, as cards of the header say.
 
     Raises
     ------
@@ -120,15 +123,16 @@ def prepare(
         done.append(f"cut out {size} around {center if isinstance(center, tuple) else center.to_string()}")
     if psf is not None:
         ccd.psf = np.asarray(psf, dtype=np.float64)
+    cards = _own_cards(ccd.meta, other_place=center is not None, other_psf=psf is not None)
     if mask is not None:
         ccd.mask = _mask_of(ccd) | _shaped(mask, ccd.shape, "mask").astype(bool)
     _give_noise(ccd, rms, exposure_time, gain, subtract_sky, done)
     _mask_useless(ccd, done)
     if rescale:  # with the lens galaxy, whose photons are noise too
-        ccd = _rescaled(Observation.from_nddata(ccd), done).to_nddata()
+        ccd = _rescaled(observation_as(ccd, cards), done).to_nddata()
     if foreground is not None:
         ccd = _without_foreground(ccd, foreground, done)
-    observation = Observation.from_nddata(ccd)
+    observation = observation_as(ccd, cards)
     observation = _masked(observation, lens, arc_radius, arcs_only, done)
     correlation = noise_correlation(observation)
     if correlation > 1:
@@ -139,6 +143,13 @@ def prepare(
         header.add_history(f"lenssuper prepare: {sentence}")
     ready.meta = header
     return ready
+
+
+def _own_cards(meta, *, other_place, other_psf):
+    """What a file of lenssuper's own says of its pixels and its PSF; what holds no more is taken out."""
+    for key in (*(_PSF_CARDS if other_psf else ()), *((_PLACE_CARD,) if other_place else ())):
+        meta.pop(key, None)
+    return {key: meta[key] for key in (*_PSF_CARDS, _PLACE_CARD) if key in meta}
 
 
 def _mask_of(ccd):

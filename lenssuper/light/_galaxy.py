@@ -111,7 +111,7 @@ class Galaxy:
         self.weights = observation.weights / self.correlation
         self.unit = float(1 / np.sqrt(np.median(self.weights[self.weights > 0])))
         objects = find_objects(observation)
-        self.mask, self.moments = main_object(observation, objects=objects)
+        self.mask, self.moments = main_object(observation, peak=True, objects=objects)
         self.sky = objects[1]
         grid = observation.grid
         x, y = (np.broadcast_to(values, grid.shape) for values in grid._centers())

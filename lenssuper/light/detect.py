@@ -32,7 +32,10 @@ _GROWTH = 0.3
 
 
 def main_object(
-    observation: Observation, *, objects: tuple[np.ndarray, float] | None = None
+    observation: Observation,
+    *,
+    peak: bool = False,
+    objects: tuple[np.ndarray, float] | None = None,
 ) -> tuple[np.ndarray, dict[str, float]]:
     """
     Find the object that an image is of: the brightest, where those near the middle count more.
@@ -40,6 +43,9 @@ def main_object(
     Parameters
     ----------
     observation : Observation
+    peak : bool, optional
+        Whether the brightest is that with the brightest peak, rather than with the most light: arcs may have
+        more light than the galaxy that they surround, which is more concentrated.
     objects : tuple, optional
         What `find_objects` gives, where it is known.
 
@@ -58,7 +64,7 @@ def main_object(
         If nothing stands out of the noise.
     """
     labels, background = find_objects(observation) if objects is None else objects
-    mask = labels == _main_label(observation, labels, background)
+    mask = labels == _main_label(observation, labels, background, peak)
     return mask, _moments(observation, mask, background)
 
 
@@ -208,7 +214,7 @@ def _deblended(smooth, labels):
     return np.asarray(divided.data)
 
 
-def _main_label(observation, labels, background):
+def _main_label(observation, labels, background, peak=False):
     if not labels.any():
         raise ObservationError(
             "no object stands out of the noise: there is no group of "
@@ -218,6 +224,9 @@ def _main_label(observation, labels, background):
     x0, y0 = observation.grid._middle()
     reach = 0.25 * np.sqrt(observation.grid._area * labels.size)
     closeness = 1 / (1 + ((x - x0) ** 2 + (y - y0) ** 2) / reach**2)
+    if peak:
+        bright, _ = smoothed(observation)
+        return int(labels.flat[np.argmax(np.where(labels > 0, (bright - background) * closeness, -np.inf))])
     light = np.clip(observation.data - background, 0, None) * closeness
     return int(np.argmax(np.bincount(labels.ravel(), light.ravel())[1:]) + 1)
 

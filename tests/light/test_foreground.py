@@ -10,6 +10,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from lenssuper import SIE, ForwardModel, Observation, read_observation
 from lenssuper.exceptions import ObservationError
 from lenssuper.light import ForegroundFit, ForegroundFitter, subtract_foreground
+from lenssuper.light.detect import main_object
 from lenssuper.simulate import HST_ACS_F814W, SersicSource, mock_lens
 
 LENS = SIE(theta_E=0.9 * u.arcsec, q=0.8, phi=30 * u.deg)
@@ -79,6 +80,19 @@ def test_no_arcs_where_there_are_none(scene):
     fit = ForegroundFitter()(image)
     assert np.mean(fit.arcs) < 0.02
     assert np.std(pulls(fit.subtracted, 0.0)) < 1.15
+
+
+def test_a_small_galaxy_is_not_mistaken_for_its_arcs():
+    small = SersicSource(0.08 * u.arcsec, 1.0, q=0.9, amplitude=2.0)
+    large = SersicSource(0.25 * u.arcsec, 1.0, q=0.7, x=0.15 * u.arcsec, y=0.1 * u.arcsec)
+    _, image = observe(small, large)
+    # the brighter arc alone has more light than the galaxy
+    _, of_most_light = main_object(Observation.from_nddata(image))
+    assert np.hypot(of_most_light["x"], of_most_light["y"]) > 0.5
+    fit = ForegroundFitter()(image)
+    x, y = np.broadcast_arrays(*fit.observation.grid._centers())
+    light = np.clip(fit.model.data - SKY * image.data.max(), 0, None)
+    assert np.hypot((light * x).sum(), (light * y).sum()) < 0.05 * light.sum()
 
 
 def test_result_is_the_image_with_a_larger_variance(scene, fit):

@@ -12,6 +12,7 @@ from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 
 from lenssuper._progress import share_bar
+from lenssuper._threads import one_blas_thread
 from lenssuper._units import to_arcsec
 from lenssuper.alignment import aligned, correlation_of_each, correlation_of_one, one_each, opened
 from lenssuper.exceptions import LensSuperWarning, ObservationError
@@ -335,7 +336,7 @@ class LensFitter:
             concerns.of_data(each, measured=self.noise_correlation is None, dark=place in dark)
             for place, each in enumerate(exposures)
         ]
-        with share_bar(self.progress) as bar:
+        with one_blas_thread(), share_bar(self.progress) as bar:
 
             def report(share, what):
                 bar.set_description_str(what, refresh=False)

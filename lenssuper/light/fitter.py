@@ -12,10 +12,10 @@ from astropy.nddata import NDData
 from astropy.table import QTable
 from tqdm.auto import tqdm
 
+from lenssuper._threads import one_blas_thread
 from lenssuper.exceptions import ConvergenceWarning, LensSuperError, ObservationError
 from lenssuper.grid import check_count
 from lenssuper.light._arguments import per_component, read_bounds, read_start, read_value
-from lenssuper.light._threads import one_blas_thread
 from lenssuper.light.detect import find_objects, main_object, neighbor_mask
 from lenssuper.light.fit import SersicFit
 from lenssuper.light.search import Search

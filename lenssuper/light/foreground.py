@@ -8,6 +8,7 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, NDData
 
+from lenssuper._threads import one_blas_thread
 from lenssuper._units import to_arcsec
 from lenssuper.exceptions import ObservationError
 from lenssuper.forward import ForwardModel
@@ -125,7 +126,10 @@ class ForegroundFitter:
                 psf_oversampling=self.psf_oversampling,
                 psf_includes_pixel=self.psf_includes_pixel,
             )
-        report = self.progress or (lambda share, what: None)
+        with one_blas_thread():
+            return self._fit(observation, self.progress or (lambda share, what: None))
+
+    def _fit(self, observation, report):
         galaxy = Galaxy(observation)
         coarse = galaxy.coarse()
         report(0.0, "looking for arcs")

@@ -18,6 +18,7 @@ def one_blas_thread():
     """
     Give a context in which BLAS keeps to one thread.
 
-    A fit of one profile to 64 x 64 pixels takes half the time in it, on two cores.
+    Threads wait for each other longer than they work where processors are shared. A fit of one profile to
+    64 x 64 pixels takes half the time in it on two quiet cores, and one of a lens an eighth on two busy ones.
     """
     return _controller().limit(limits=1, user_api="blas")

@@ -126,27 +126,30 @@ def test_one_part_is_that_part():
 
 def test_dithers_show_more_than_one_exposure():
     """Four exposures with pixels larger than the PSF, half a pixel apart, against one of them."""
-    rng = np.random.default_rng(2)
-    # so noisy that noise decides how well one does, over four seeds 0.67 to 0.80 times the error of one
-    exposures = [
-        expose(dither, scale=0.2, n=22, rng=rng, sigma=3 * SIGMA)
-        for dither in ((0, 0), (0.5, 0), (0, 0.5), (0.5, 0.5))
-    ]
     grid = PixelGrid((48, 48), 0.02 * u.arcsec, reference=PLACE)
     resolver = SuperResolver(LENS, 2, rng=1, source_grid=grid, reference=PLACE, **PSF)
-    alone, together = resolver(exposures[0]), resolver.joint(exposures)
-    x, y = grid._centers()
-    truth = SOURCE.surface_brightness(x, y)
-
-    def error(result):
-        return np.sqrt(np.mean((result.source.data - truth) ** 2))
-
-    assert error(together[0]) < 0.9 * error(alone)
-    assert np.mean(together[0].source.uncertainty.array) < 0.8 * np.mean(alone.source.uncertainty.array)
-    for result in together:
-        np.testing.assert_array_equal(result.source.data, together[0].source.data)
-        assert 0.8 < result.reduced_chi2 < 1.2
-        assert result.meta["observations_of_the_source"] == 4
+    truth = SOURCE.surface_brightness(*grid._centers())
+    errors, deviations = [], []
+    # hyper-parameters of one exposure vary with its noise: of four seeds, errors are 0.57 to 0.85 times those
+    # of one, and standard deviations 0.62 to 0.87
+    for seed in (2, 3, 4):
+        rng = np.random.default_rng(seed)
+        exposures = [
+            expose(dither, scale=0.2, n=22, rng=rng, sigma=3 * SIGMA)
+            for dither in ((0, 0), (0.5, 0), (0, 0.5), (0.5, 0.5))
+        ]
+        alone, together = resolver(exposures[0]), resolver.joint(exposures)
+        both = alone, together[0]
+        one, four = (np.sqrt(np.mean((result.source.data - truth) ** 2)) for result in both)
+        errors.append(four / one)
+        one, four = (np.mean(result.source.uncertainty.array) for result in both)
+        deviations.append(four / one)
+        for result in together:
+            np.testing.assert_array_equal(result.source.data, together[0].source.data)
+            assert 0.8 < result.reduced_chi2 < 1.2
+            assert result.meta["observations_of_the_source"] == 4
+    assert np.mean(errors) < 0.9
+    assert np.mean(deviations) < 0.8
 
 
 def test_bands_share_a_lens_with_a_reference():

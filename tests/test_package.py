@@ -21,7 +21,7 @@ PACKAGE = Path(lenssuper.__file__).parent
 ORDER = [
     ["exceptions"],
     ["_units"],
-    ["_tangent", "_files", "_progress"],
+    ["_tangent", "_files", "_progress", "_threads"],
     ["_weightfile"],
     ["grid"],
     ["observation"],

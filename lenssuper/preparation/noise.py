@@ -106,7 +106,7 @@ def measure_sky(data: np.ndarray, mask: np.ndarray | None = None) -> Sky:
 
 def _polynomial(data, where):
     """A polynomial that follows some pixels, and the number of its terms."""
-    y, x = (axis / (n - 1) * 2 - 1 for axis, n in zip(np.indices(data.shape), data.shape, strict=True))
+    y, x = (axis / max(n - 1, 1) * 2 - 1 for axis, n in zip(np.indices(data.shape), data.shape, strict=True))
     seen = np.flatnonzero(where)
     seen = seen[:: max(1, len(seen) // _PLENTY)]
     fitter = FittingWithOutlierRemoval(LinearLSQFitter(), sigma_clip, niter=3, sigma=3)

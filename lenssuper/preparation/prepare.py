@@ -31,8 +31,8 @@ _ARCS_WITHIN = 1.6
 _OUTSIDE = 0.75
 # Noise, in units of the median, that no pixel has: some maps say 1e16 where there is a neighbour.
 _USELESS = 1e4
-# Cards of lenssuper's own files: of the PSF, and of where offsets are counted from.
-_PSF_CARDS, _PLACE_CARD = ("PSFOVERS", "PSFPIXEL"), "LSGRID"
+# Cards of lenssuper's own files that do not hold with another PSF, and for a cutout.
+_OF_PSF, _OF_PLACE = ("PSFOVERS", "PSFPIXEL"), ("LSGRID",)
 
 
 def prepare(
@@ -123,7 +123,9 @@ def prepare(
         done.append(f"cut out {size} around {center if isinstance(center, tuple) else center.to_string()}")
     if psf is not None:
         ccd.psf = np.asarray(psf, dtype=np.float64)
-    cards = _own_cards(ccd.meta, other_place=center is not None, other_psf=psf is not None)
+    for key in (*(_OF_PSF if psf is not None else ()), *(_OF_PLACE if center is not None else ())):
+        ccd.meta.pop(key, None)
+    cards = ccd.meta
     if mask is not None:
         ccd.mask = _mask_of(ccd) | _shaped(mask, ccd.shape, "mask").astype(bool)
     _give_noise(ccd, rms, exposure_time, gain, subtract_sky, done)
@@ -143,13 +145,6 @@ def prepare(
         header.add_history(f"lenssuper prepare: {sentence}")
     ready.meta = header
     return ready
-
-
-def _own_cards(meta, *, other_place, other_psf):
-    """What a file of lenssuper's own says of its pixels and its PSF; what holds no more is taken out."""
-    for key in (*(_PSF_CARDS if other_psf else ()), *((_PLACE_CARD,) if other_place else ())):
-        meta.pop(key, None)
-    return {key: meta[key] for key in (*_PSF_CARDS, _PLACE_CARD) if key in meta}
 
 
 def _mask_of(ccd):

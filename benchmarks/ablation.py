@@ -26,9 +26,9 @@ import torch
 
 import lenssuper
 from lenssuper import ForwardModel, Observation, SuperResolver, solvers
+from lenssuper.datasets import read_dataset
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.networks import PlainUNet, ResidualCNN, SourceNetwork, Unrolled, WindowTransformer
-from lenssuper.simulate import read_dataset
 from lenssuper.training import (
     Adversarial,
     DataFidelity,

@@ -12,7 +12,8 @@ import numpy as np
 from astropy import units as u
 
 from lenssuper import SIE, SIS, ExternalShear, PixelGrid
-from lenssuper.operators import OverlapOperator, _assemble
+from lenssuper.operators import OverlapOperator
+from lenssuper.operators.overlap import assemble as _assemble
 
 LENSES = {
     "SIS": SIS(theta_E=1.5 * u.arcsec),
@@ -91,7 +92,7 @@ class Gradient:
         self.time_gradient(subdivide)
 
     def time_gradient(self, subdivide):
-        from lenssuper.operators.differentiable import lens_differentiable
+        from lenssuper.operators.overlap.differentiable import lens_differentiable
 
         values = {"SIE.theta_E": self.theta_E}
         image = lens_differentiable(

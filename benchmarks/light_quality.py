@@ -26,8 +26,9 @@ from astropy.nddata import CCDData
 
 import lenssuper
 from lenssuper import Observation, PixelGrid, SersicFitter
+from lenssuper.datasets import CutoutFolder, Galaxy10, with_noise
 from lenssuper.exceptions import LensSuperWarning
-from lenssuper.galaxies import CutoutFolder, Galaxy10, mock_galaxies, with_noise
+from lenssuper.simulate import mock_galaxies
 
 COLUMNS = ("error", "r2", "skill", "cpu", "seconds")
 MARKS = (".. light table: begin", ".. light table: end")

@@ -15,9 +15,10 @@ from pathlib import Path
 import torch
 
 from lenssuper import simulate
+from lenssuper.datasets import LensDataset, read_dataset, write_dataset
 from lenssuper.networks import Unrolled
 from lenssuper.networks.weights import read_network
-from lenssuper.simulate import LensDataset, random_lens, random_source, read_dataset, write_dataset
+from lenssuper.simulate import random_lens, random_source
 from lenssuper.training import train
 
 # Lenses, seed, instrument (None: the benchmark set's), angles relative to those of a field of 5.12 arcsec

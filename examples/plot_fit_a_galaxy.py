@@ -17,9 +17,8 @@ import numpy as np
 from matplotlib.colors import Normalize
 
 from lenssuper import SersicFitter
-from lenssuper.galaxies import mock_galaxies, mock_galaxy
 from lenssuper.plotting import asinh_norm, label_axes, show_colorbar, show_image
-from lenssuper.simulate import EUCLID_VIS, SersicSource
+from lenssuper.simulate import EUCLID_VIS, SersicSource, mock_galaxies, mock_galaxy
 
 plt.rcParams["figure.dpi"] = 130
 
@@ -208,7 +207,7 @@ for ax in axes[1:]:
 # * **Least squares**, unless there is a reason: it has errors, it knows the PSF and the noise, it takes
 #   linked centres and fixed and bounded parameters, and it stops by itself.
 # * **The network** for very many galaxies, or where milliseconds matter, and as a start for least squares.
-# * **The policy** to see what reward alone can teach. ``lenssuper.light.learned.environment`` is there for
+# * **The policy** to see what reward alone can teach. ``lenssuper.training.light.environment`` is there for
 #   agents of your own.
 #
 # How the three compare on many galaxies is in :doc:`/validation`. A fit is written as one FITS file with

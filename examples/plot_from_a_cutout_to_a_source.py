@@ -22,8 +22,8 @@ from scipy.ndimage import zoom
 from lenssuper import SIE, ExternalShear, LensFitter, PixelGrid, SuperResolver, prepare
 from lenssuper.light import subtract_foreground
 from lenssuper.plotting import asinh_norm, label_axes, show_image
+from lenssuper.plotting.pages import write_report
 from lenssuper.preparation import cut_out, find_stars, star_psf
-from lenssuper.report import write_report
 from lenssuper.simulate import HST_ACS_F814W, ClumpySpiral, GaussianSource, SersicSource, mock_lens
 
 plt.rcParams["figure.dpi"] = 130

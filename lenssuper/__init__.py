@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lenssuper._version import version as __version__
-    from lenssuper.forward import ForwardModel
-    from lenssuper.forward_batch import ForwardModelBatch
-    from lenssuper.forward_joint import JointForwardModel
-    from lenssuper.grid import PixelGrid
+    from lenssuper.forward.batch import ForwardModelBatch
+    from lenssuper.forward.joint import JointForwardModel
+    from lenssuper.forward.model import ForwardModel
     from lenssuper.lens import EPL, NFW, SIE, SIS, TNFW, CompositeLens, ExternalShear, LensModel, PointMass
     from lenssuper.lensfit import LensFit, LensFitter
     from lenssuper.light import SersicFit, SersicFitter
     from lenssuper.observation import Observation, read_observation, write_observation
+    from lenssuper.observation.grid import PixelGrid
     from lenssuper.operators import (
         BilinearSampling,
         Binning,
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
         PSFConvolution,
     )
     from lenssuper.preparation import prepare
-    from lenssuper.result import SuperResolution
-    from lenssuper.superresolver import SuperResolver
+    from lenssuper.superres.result import SuperResolution
+    from lenssuper.superres.superresolver import SuperResolver
 
 __all__ = [
     "EPL",
@@ -69,7 +69,7 @@ __all__ = [
 ]
 
 _MODULE_OF = {
-    "PixelGrid": "grid",
+    "PixelGrid": "observation.grid",
     "Observation": "observation",
     "read_observation": "observation",
     "write_observation": "observation",
@@ -92,12 +92,12 @@ _MODULE_OF = {
     "PixelScatter": "operators",
     "PSFConvolution": "operators",
     "Binning": "operators",
-    "ForwardModel": "forward",
-    "ForwardModelBatch": "forward_batch",
-    "JointForwardModel": "forward_joint",
+    "ForwardModel": "forward.model",
+    "ForwardModelBatch": "forward.batch",
+    "JointForwardModel": "forward.joint",
     "prepare": "preparation",
-    "SuperResolution": "result",
-    "SuperResolver": "superresolver",
+    "SuperResolution": "superres.result",
+    "SuperResolver": "superres.superresolver",
 }
 
 

@@ -22,8 +22,7 @@ from lenssuper import (
     SuperResolver,
     prepare,
 )
-from lenssuper.galaxies import mock_galaxies
-from lenssuper.simulate import ClumpySpiral, Instrument, mock_lens
+from lenssuper.simulate import ClumpySpiral, Instrument, mock_galaxies, mock_lens
 
 LENS = SIE(
     theta_E=0.77 * u.arcsec, q=0.95, phi=48 * u.deg, x=0.05 * u.arcsec, y=0.02 * u.arcsec

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from lenssuper._files import atomic_write
+from lenssuper._utils.files import atomic_write
 from lenssuper.catalog.stages import Stage, Work
 from lenssuper.catalog.table import Entry
 from lenssuper.lens import LensModel
-from lenssuper.report import thumbnail, write_report
+from lenssuper.plotting.pages import thumbnail, write_report
 
 __all__ = ["Job", "StorageFullError", "read_record", "run_job"]
 

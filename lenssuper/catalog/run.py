@@ -15,14 +15,14 @@ from astropy.table import QTable, Table
 from astropy.utils.masked import Masked
 from tqdm.auto import tqdm
 
-from lenssuper._files import atomic_write
+from lenssuper._utils.files import atomic_write
 from lenssuper.catalog.engine import open_engine
 from lenssuper.catalog.job import Job, StorageFullError, read_record
 from lenssuper.catalog.queue import Queue
 from lenssuper.catalog.stages import FitLens, Read, Stage, SuperResolve, check_stages
 from lenssuper.catalog.table import read_catalogue
-from lenssuper.grid import check_count
-from lenssuper.report import write_index
+from lenssuper.observation.grid import check_count
+from lenssuper.plotting.pages import write_index
 from lenssuper.solvers import LogNormal, Solver
 
 __all__ = ["run", "summarise"]

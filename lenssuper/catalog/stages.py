@@ -13,19 +13,19 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData
 
-from lenssuper._files import atomic_write
+from lenssuper._utils.files import atomic_write
 from lenssuper.catalog.table import Entry
-from lenssuper.grid import check_count
 from lenssuper.lens import LensModel
 from lenssuper.lensfit import LensFit, LensFitter
 from lenssuper.lensfit.words import quoted
 from lenssuper.light import ForegroundFit, ForegroundFitter
 from lenssuper.observation import Observation, read_observation
 from lenssuper.observation.files import observation_as
+from lenssuper.observation.grid import check_count
 from lenssuper.preparation import cut_out, prepare
-from lenssuper.result import SuperResolution
 from lenssuper.solvers import Solver
-from lenssuper.superresolver import SuperResolver
+from lenssuper.superres.result import SuperResolution
+from lenssuper.superres.superresolver import SuperResolver
 
 __all__ = ["FitLens", "FitLight", "Prepare", "Read", "Stage", "SuperResolve", "Work", "check_stages"]
 
@@ -157,7 +157,7 @@ def _psf(entry):
 @dataclass(frozen=True, repr=False)
 class FitLight(Stage):
     """
-    Takes the light of the lens galaxy off: `~lenssuper.light.foreground.ForegroundFitter`.
+    Takes the light of the lens galaxy off: `~lenssuper.light.foreground.fitter.ForegroundFitter`.
 
     What was taken off, galaxy and sky, is left in ``NAME_light.fits``, with its standard deviation.
 

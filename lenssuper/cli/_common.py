@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from lenssuper.lens import LensModel
     from lenssuper.lensfit import LensFit
     from lenssuper.observation import Observation
-    from lenssuper.result import SuperResolution
     from lenssuper.simulate import MockLens
     from lenssuper.solvers import Solver
-    from lenssuper.superresolver import SuperResolver
+    from lenssuper.superres.result import SuperResolution
+    from lenssuper.superres.superresolver import SuperResolver
 
 _DPI = 150
 
@@ -244,7 +244,7 @@ def super_resolve(options: argparse.Namespace, lens: LensModel, observation: Obs
 
 def resolver_of(options: argparse.Namespace, lens: LensModel) -> SuperResolver:
     """Make a `~lenssuper.SuperResolver` with the options of the command line."""
-    from lenssuper.superresolver import SuperResolver
+    from lenssuper.superres.superresolver import SuperResolver
 
     progress = False if options.quiet else None  # None shows a bar on a terminal
     return SuperResolver(
@@ -259,7 +259,7 @@ def resolver_of(options: argparse.Namespace, lens: LensModel) -> SuperResolver:
 
 def write_png(result: SuperResolution | LensFit, path: Path, *, overwrite: bool) -> None:
     """Write the picture of a result, whole or not at all."""
-    from lenssuper._files import atomic_write
+    from lenssuper._utils.files import atomic_write
 
     with atomic_write(path, overwrite=overwrite) as beside:
         result.plot().savefig(beside, format="png", dpi=_DPI)

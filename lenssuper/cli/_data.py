@@ -70,7 +70,7 @@ def correlations(options: argparse.Namespace, lens: LensModel | None) -> list[np
     """How noise is correlated: in all of an image, as an annulus leaves little sky to tell."""
     if options.annulus is None:
         return None
-    from lenssuper.noise import given_or_measured
+    from lenssuper.observation.noise import given_or_measured
 
     wholes = prepared_together(changed(options, annulus=None), lens)
     found = [given_or_measured(None, whole) for whole in wholes]
@@ -88,7 +88,7 @@ def correlations(options: argparse.Namespace, lens: LensModel | None) -> list[np
 def _counted_from(reference: SkyCoord, observation: Observation) -> Observation:
     from dataclasses import replace
 
-    from lenssuper.grid import PixelGrid
+    from lenssuper.observation.grid import PixelGrid
 
     grid = PixelGrid.from_wcs(observation.grid.wcs, observation.shape, reference=reference)
     return replace(observation, grid=grid)

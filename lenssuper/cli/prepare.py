@@ -148,7 +148,7 @@ def _noise(options):
 
 
 def _psf(options) -> np.ndarray | None:
-    from lenssuper.grid import PixelGrid
+    from lenssuper.observation.grid import PixelGrid
     from lenssuper.preparation import cut_out, find_stars, gaussian_psf, star_psf
 
     if options.psf is not None:

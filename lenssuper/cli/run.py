@@ -27,7 +27,7 @@ from lenssuper.cli._data import add_data, correlations, prepared_together
 if TYPE_CHECKING:
     from astropy.units import Quantity
 
-    from lenssuper.result import SuperResolution
+    from lenssuper.superres.result import SuperResolution
 
 __all__ = ["add"]
 
@@ -150,6 +150,6 @@ def _fitted_offsets(path: Path, n: int) -> Quantity:
 
 
 def _write_page(result: SuperResolution, path: Path, overwrite: bool) -> None:
-    from lenssuper.report import write_report
+    from lenssuper.plotting.pages import write_report
 
     write_report(result, path, overwrite=overwrite)

@@ -178,7 +178,7 @@ def _sources(name: str) -> Callable:
         return known[name]
     # what is drawn does not depend on how much noise their own images are said to have
     if name == "galaxy10" or Path(name).suffix in (".h5", ".hdf5"):
-        from lenssuper.galaxies import Galaxy10
+        from lenssuper.datasets import Galaxy10
 
         path = None if name == "galaxy10" else Path(name).resolve()
         return ImageSources(Galaxy10(path, estimate_noise=False))
@@ -188,7 +188,7 @@ def _sources(name: str) -> Callable:
         )
     import astropy.units as u
 
-    from lenssuper.galaxies import CutoutFolder
+    from lenssuper.datasets import CutoutFolder
 
     # for images without noise and WCS, which a source does not need
     folder = CutoutFolder(Path(name).resolve(), estimate_noise=True, pixel_scale=1 * u.arcsec)
@@ -204,7 +204,7 @@ def _dark_matter(name: str) -> DarkMatter:
 
 
 def _count(options, dataset) -> str:
-    from lenssuper.simulate import read_dataset
+    from lenssuper.datasets import read_dataset
 
     if options.no_split:
         return f"{len(dataset)} lenses"

@@ -21,8 +21,8 @@ from lenssuper.cli._common import (
 )
 
 if TYPE_CHECKING:
+    from lenssuper.datasets import LensDataset
     from lenssuper.networks import SourceNetwork
-    from lenssuper.simulate import LensDataset
     from lenssuper.training import Loss
 
 __all__ = ["add"]
@@ -223,13 +223,13 @@ def _read(options) -> tuple[LensDataset, LensDataset | None]:
 
 def _part(path: Path, name: str) -> LensDataset:
     """Part of a set that is divided, all of another."""
-    from lenssuper.simulate import read_dataset
+    from lenssuper.datasets import read_dataset
 
     return read_dataset(path, name if name in _parts(path) else None)
 
 
 def _parts(path: Path) -> Collection[str]:
-    from lenssuper.simulate.dataset import read_settings
+    from lenssuper.datasets.lenses import read_settings
 
     content = read_settings(path) if path.is_dir() else None
     return () if content is None else content["splits"]

@@ -55,9 +55,9 @@ def add(commands) -> None:
 def _train_light(options: argparse.Namespace) -> None:
     check_writable([options.output], overwrite=options.overwrite)
     if options.method == "cnn":
-        from lenssuper.light.learned.training import train_network as train
+        from lenssuper.training.light.network import train_network as train
     else:
-        from lenssuper.light.learned.policy import train_policy as train
+        from lenssuper.training.light.policy import train_policy as train
     images = _read(options.galaxies) + _simulated(options)
     given = {} if options.method == "cnn" else {"discrete": options.method == "ppo-discrete"}
     known = train(

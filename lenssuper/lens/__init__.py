@@ -1,8 +1,8 @@
 """Lens models and what they do to light: deflection, critical curves, images, and other codes' parameters."""
 
-from ._components import CompositeLens
-from .base import LensModel
-from .models import EPL, NFW, SIE, SIS, TNFW, ExternalShear, PointMass
+from lenssuper.lens.base import LensModel
+from lenssuper.lens.models import EPL, NFW, SIE, SIS, TNFW, ExternalShear, PointMass
+from lenssuper.lens.profile import CompositeLens
 
 __all__ = [
     "EPL",

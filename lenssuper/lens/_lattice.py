@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..grid import PixelGrid
+from lenssuper.observation.grid import PixelGrid
 
 # Distance from a singular centre, in arcsec, below which nothing is looked for.
 NEAREST = 1e-8

@@ -7,7 +7,7 @@ from math import inf
 
 from astropy import units as u
 
-from .._units import to_arcsec, to_number, to_radian
+from lenssuper._utils.units import to_arcsec, to_number, to_radian
 
 _CONVERTERS = {"length": to_arcsec, "angle": to_radian, "number": to_number}
 _UNITS = {"length": u.arcsec, "angle": u.rad, "number": None}

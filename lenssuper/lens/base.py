@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from astropy import units as u
 
-from .._units import arcsec, to_arcsec
-from ..grid import PixelGrid
-from . import curves, images
+from lenssuper._utils.units import arcsec, to_arcsec
+from lenssuper.lens import curves, images
+from lenssuper.observation.grid import PixelGrid
 
 if TYPE_CHECKING:
-    from ._components import CompositeLens
+    from lenssuper.lens.profile import CompositeLens
 
 
 class LensModel(ABC):
@@ -230,7 +230,7 @@ class LensModel(ABC):
             Where lenstronomy's x axis is to point: "west" is along the columns of a north-up image, as here;
             "east" is along right ascension, which mirrors centres, e2 and gamma2.
         """
-        from .interop import lenstronomy
+        from lenssuper.lens.interop import lenstronomy
 
         return lenstronomy.to_lenstronomy(self, x_axis)
 
@@ -249,7 +249,7 @@ class LensModel(ABC):
         x_axis : {"west", "east"}, optional
             Where their x axis points; see `to_lenstronomy`.
         """
-        from .interop import lenstronomy
+        from lenssuper.lens.interop import lenstronomy
 
         return _of(cls, lenstronomy.from_lenstronomy(names, kwargs, x_axis))
 
@@ -263,7 +263,7 @@ class LensModel(ABC):
         ValueError
             For a profile that COOLEST does not know, and for a shear whose origin is not at zero.
         """
-        from .interop import coolest
+        from lenssuper.lens.interop import coolest
 
         return coolest.to_coolest(self, z_lens)
 
@@ -276,7 +276,7 @@ class LensModel(ABC):
         template : mapping, str or path-like
             The content of the JSON file, or its path.
         """
-        from .interop import coolest
+        from lenssuper.lens.interop import coolest
 
         return _of(cls, coolest.from_coolest(template))
 
@@ -309,7 +309,7 @@ class LensModel(ABC):
         gamma_1, gamma_2 : float, optional
             External shear.
         """
-        from .interop import pyautolens
+        from lenssuper.lens.interop import pyautolens
 
         return _of(
             cls, pyautolens.from_pyautolens(einstein_radius, ell_comps, centre, slope, gamma_1, gamma_2)
@@ -317,34 +317,34 @@ class LensModel(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the lens as plain numbers and strings such as ``"1.2 arcsec"``, ready for JSON."""
-        from .interop import files
+        from lenssuper.lens import files
 
         return files.to_dict(self)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> LensModel:
         """Return the lens that `to_dict` described."""
-        from .interop import files
+        from lenssuper.lens import files
 
         return _of(cls, files.from_dict(content))
 
     def write(self, path: str | PathLike, *, overwrite: bool = False) -> None:
         """Write the lens to a JSON file; an existing file is kept unless ``overwrite`` is set."""
-        from .interop import files
+        from lenssuper.lens import files
 
         files.write(self, path, overwrite)
 
     @classmethod
     def read(cls, path: str | PathLike) -> LensModel:
         """Return the lens in a JSON file, written by `write` or following COOLEST."""
-        from .interop import files
+        from lenssuper.lens import files
 
         return _of(cls, files.read(path))
 
     def __add__(self, other: LensModel) -> CompositeLens:
         if not isinstance(other, LensModel):
             return NotImplemented
-        from ._components import CompositeLens
+        from lenssuper.lens.profile import CompositeLens
 
         return CompositeLens([self, other])
 

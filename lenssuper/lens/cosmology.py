@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from astropy import constants as const
 from astropy import units as u
 
-from .._units import to_number
+from lenssuper._utils.units import to_number
 
 if TYPE_CHECKING:
     from astropy.cosmology import FLRW

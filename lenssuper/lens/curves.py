@@ -6,9 +6,9 @@ import warnings
 
 import numpy as np
 
-from ..exceptions import ConvergenceWarning
-from ..grid import PixelGrid
-from ._lattice import NEAREST, distance_to_center, lattice, square
+from lenssuper.exceptions import ConvergenceWarning
+from lenssuper.lens._lattice import NEAREST, distance_to_center, lattice, square
+from lenssuper.observation.grid import PixelGrid
 
 # How close to det A = 0 every point of a critical curve is brought, and in how many steps at most.
 _TOLERANCE = 1e-8

@@ -10,10 +10,10 @@ import warnings
 
 import numpy as np
 
-from ..exceptions import LensSuperWarning
-from ..grid import PixelGrid
-from ._lattice import NEAREST, distance_to_center, lattice, square
-from .curves import determinant
+from lenssuper.exceptions import LensSuperWarning
+from lenssuper.lens._lattice import NEAREST, distance_to_center, lattice, square
+from lenssuper.lens.curves import determinant
+from lenssuper.observation.grid import PixelGrid
 
 # By how much the box around a mapped cell is widened: the edges are curved, and of two images about to merge
 # each needs a start on its own side of the critical curve.

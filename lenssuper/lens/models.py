@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from astropy import units as u
 
-from . import cosmology as cosmo
-from . import halos, profiles
-from ._components import ProfileLens
-from ._parameters import AXIS_RATIO, CENTER, POSITION_ANGLE, THETA_E, Parameter
+from lenssuper.lens import cosmology as cosmo
+from lenssuper.lens import halos, profiles
+from lenssuper.lens._parameters import AXIS_RATIO, CENTER, POSITION_ANGLE, THETA_E, Parameter
+from lenssuper.lens.profile import ProfileLens
 
 if TYPE_CHECKING:
     from astropy.cosmology import FLRW

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from lenssuper.operators._compile import compiled, inlined
+from lenssuper._utils.compile import compiled, inlined
 
 __all__ = ["gradients", "weights"]
 

@@ -6,12 +6,12 @@ import numpy as np
 import scipy.sparse.linalg
 from scipy import sparse
 
-from lenssuper.grid import PixelGrid
+from lenssuper.forward.whitening import Whitener
 from lenssuper.lens import LensModel
 from lenssuper.lensfit import _splines
 from lenssuper.observation import Observation
+from lenssuper.observation.grid import PixelGrid
 from lenssuper.operators import BlurAndBin
-from lenssuper.whitening import Whitener
 
 __all__ = ["Camera", "carried_along"]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lenssuper.grid import PixelGrid
 from lenssuper.observation import Observation
+from lenssuper.observation.grid import PixelGrid
 
 __all__ = ["FitImages", "LensCovariance", "Numbers", "Offsets"]
 

@@ -7,10 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
+from lenssuper.forward.whitening import Whitener
 from lenssuper.lensfit.foreground import Foreground
-from lenssuper.noise import given_or_measured, lit_pixels
 from lenssuper.observation import Observation
-from lenssuper.whitening import Whitener
+from lenssuper.observation.noise import given_or_measured, lit_pixels
 
 __all__ = ["Exposure"]
 

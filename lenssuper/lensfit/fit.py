@@ -14,20 +14,20 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, NDData
 
-from lenssuper._units import arcsec
-from lenssuper.grid import PixelGrid, check_count
+from lenssuper._utils.units import arcsec
 from lenssuper.lens import LensModel
 from lenssuper.lensfit.contents import LensCovariance, Offsets
 from lenssuper.lensfit.fitfile import read_fit, write_fit
 from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.lensfit.words import summary
 from lenssuper.observation import Observation
-from lenssuper.result import SuperResolution
+from lenssuper.observation.grid import PixelGrid, check_count
+from lenssuper.superres.result import SuperResolution
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from lenssuper.superresolver import SuperResolver
+    from lenssuper.superres.superresolver import SuperResolver
 
 __all__ = ["LensFit"]
 
@@ -286,7 +286,7 @@ class LensFit:
             That of the best lens; to the variances of its image and source is added that of the images and
             sources of the lenses drawn.
         """
-        from lenssuper.superresolver import SuperResolver
+        from lenssuper.superres.superresolver import SuperResolver
 
         n = check_count(n, "n", 2)
         if resolver is None:
@@ -340,7 +340,7 @@ class LensFit:
         -------
         `~matplotlib.figure.Figure`
         """
-        from lenssuper.plotting.lensfit import plot_lens_fit
+        from lenssuper.lensfit.figure import plot_lens_fit
 
         return plot_lens_fit(self, figure=figure)
 

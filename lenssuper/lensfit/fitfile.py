@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy import units as u
 
-from lenssuper._files import atomic_write
+from lenssuper._utils.files import atomic_write
 from lenssuper.exceptions import FileFormatError
 from lenssuper.lens import LensModel
 from lenssuper.lensfit.contents import Numbers, Offsets

@@ -11,12 +11,11 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 
-from lenssuper._progress import share_bar
-from lenssuper._threads import one_blas_thread
-from lenssuper._units import to_arcsec
-from lenssuper.alignment import aligned, correlation_of_each, correlation_of_one, one_each, opened
+from lenssuper._utils.progress import share_bar
+from lenssuper._utils.threads import one_blas_thread
+from lenssuper._utils.units import to_arcsec
 from lenssuper.exceptions import LensSuperWarning, ObservationError
-from lenssuper.grid import PixelGrid, check_count
+from lenssuper.forward.whitening import check_correlation
 from lenssuper.lens import LensModel
 from lenssuper.lensfit import concerns
 from lenssuper.lensfit.exposure import Exposure
@@ -29,8 +28,9 @@ from lenssuper.lensfit.search import search
 from lenssuper.lensfit.starts import all_round, around, from_radius
 from lenssuper.light import ForegroundFit, SersicFit
 from lenssuper.observation import Observation
+from lenssuper.observation.alignment import aligned, correlation_of_each, correlation_of_one, one_each, opened
+from lenssuper.observation.grid import PixelGrid, check_count
 from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
-from lenssuper.whitening import check_correlation
 
 __all__ = ["LensFitter"]
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from lenssuper.grid import PixelGrid
 from lenssuper.lensfit import concerns
 from lenssuper.lensfit.contents import FitImages, Numbers, Offsets
 from lenssuper.lensfit.exposure import Exposure
@@ -15,6 +14,7 @@ from lenssuper.lensfit.fit import LensFit
 from lenssuper.lensfit.refine import Behind, Refined
 from lenssuper.lensfit.registration import Registration
 from lenssuper.lensfit.sourceplane import spline_image, upright
+from lenssuper.observation.grid import PixelGrid
 
 __all__ = ["packed"]
 

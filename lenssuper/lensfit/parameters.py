@@ -335,7 +335,7 @@ def _priors(priors, table, names):
 
 
 def _width(name, parameter, std):
-    from lenssuper._units import to_arcsec, to_number, to_radian
+    from lenssuper._utils.units import to_arcsec, to_number, to_radian
 
     convert = {"length": to_arcsec, "angle": to_radian, "number": to_number}[parameter.kind]
     width = float(convert(std, f"the standard deviation of {name}"))

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lenssuper.grid import PixelGrid
 from lenssuper.lens import LensModel
 from lenssuper.lensfit.camera import Camera
 from lenssuper.lensfit.exposure import Exposure
 from lenssuper.lensfit.registration import Displaced, Registration
 from lenssuper.lensfit.sourceplane import gathering, light_grid
 from lenssuper.lensfit.stack import Stack
+from lenssuper.observation.grid import PixelGrid
 from lenssuper.solvers.priors import QuadraticPrior
 
 __all__ = ["Problem"]

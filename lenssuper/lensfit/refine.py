@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lenssuper.grid import PixelGrid
 from lenssuper.lensfit.marginal import Inversion, SourceBasis, SourcePrior, invert
 from lenssuper.lensfit.problem import Problem
 from lenssuper.lensfit.sourceplane import envelope, moved_to
+from lenssuper.observation.grid import PixelGrid
 
 __all__ = ["Behind", "Refined", "refine"]
 

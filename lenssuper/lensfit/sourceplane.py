@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy import fft, ndimage, sparse
 
-from lenssuper._units import arcsec
+from lenssuper._utils.units import arcsec
 from lenssuper.exceptions import ObservationError
-from lenssuper.grid import PixelGrid
 from lenssuper.lens import LensModel
 from lenssuper.lensfit import _splines
 from lenssuper.observation import Observation
+from lenssuper.observation.grid import PixelGrid
 
 __all__ = ["envelope", "gathering", "light_grid", "moved_to", "spline_image", "upright"]
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import linalg, sparse
 
-from lenssuper.grid import PixelGrid
 from lenssuper.lens import LensModel
 from lenssuper.lensfit.camera import Camera, carried_along
+from lenssuper.observation.grid import PixelGrid
 
 __all__ = ["Stack"]
 

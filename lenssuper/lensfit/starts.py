@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from astropy import units as u
 
-from lenssuper._units import to_arcsec
+from lenssuper._utils.units import to_arcsec
 from lenssuper.lens import SIE, ExternalShear, LensModel
 from lenssuper.lensfit.parameters import FreeParameters
 

@@ -2,8 +2,8 @@
 
 from lenssuper.light.fit import SersicFit
 from lenssuper.light.fitter import SersicFitter
-from lenssuper.light.foreground import ForegroundFitter, subtract_foreground
-from lenssuper.light.foregroundfit import ForegroundFit
+from lenssuper.light.foreground.fit import ForegroundFit
+from lenssuper.light.foreground.fitter import ForegroundFitter, subtract_foreground
 from lenssuper.light.table import sersic_table
 
 __all__ = [

@@ -12,9 +12,8 @@ from astropy.modeling.models import Sersic2D
 from astropy.nddata import CCDData, NDData
 from astropy.table import QTable
 
-from lenssuper.grid import check_count
-from lenssuper.light import _fitfile
-from lenssuper.light._profiles import (
+from lenssuper.light import fitfile as _fitfile
+from lenssuper.light.profiles import (
     astropy_model,
     checked,
     component_images_of,
@@ -22,8 +21,9 @@ from lenssuper.light._profiles import (
     summarise,
     total_fluxes,
 )
-from lenssuper.light.components import NAMES
+from lenssuper.light.sersic.components import NAMES
 from lenssuper.observation import Observation
+from lenssuper.observation.grid import check_count
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -392,6 +392,6 @@ class SersicFit:
         -------
         `~matplotlib.figure.Figure`
         """
-        from lenssuper.plotting import plot_light_fit  # matplotlib is loaded where something is drawn
+        from lenssuper.light.figure import plot_light_fit  # matplotlib is loaded where something is drawn
 
         return plot_light_fit(self, figure)

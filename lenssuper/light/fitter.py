@@ -12,15 +12,15 @@ from astropy.nddata import NDData
 from astropy.table import QTable
 from tqdm.auto import tqdm
 
-from lenssuper._threads import one_blas_thread
+from lenssuper._utils.threads import one_blas_thread
 from lenssuper.exceptions import ConvergenceWarning, LensSuperError, ObservationError
-from lenssuper.grid import check_count
-from lenssuper.light._arguments import per_component, read_bounds, read_start, read_value
-from lenssuper.light.detect import find_objects, main_object, neighbor_mask
+from lenssuper.light.arguments import per_component, read_bounds, read_start, read_value
 from lenssuper.light.fit import SersicFit
 from lenssuper.light.search import Search
-from lenssuper.noise import noise_correlation
 from lenssuper.observation import Observation
+from lenssuper.observation.grid import check_count
+from lenssuper.observation.noise import noise_correlation
+from lenssuper.observation.objects import find_objects, main_object, neighbor_mask
 
 __all__ = ["SersicFitter"]
 
@@ -80,7 +80,7 @@ class SersicFitter:
     Profiles are averaged over pixels exactly and blurred by the PSF of the observation. Errors are those of
     the normal approximation at the best fit. Where the noise of neighbouring pixels is found to be
     correlated, errors and the Bayesian information criterion take account of it
-    (`~lenssuper.noise.noise_correlation`). They do not tell what a galaxy that is no Sersic does.
+    (`~lenssuper.observation.noise.noise_correlation`). They do not tell what a galaxy that is no Sersic does.
 
     Examples
     --------

@@ -8,11 +8,11 @@ import numpy as np
 from scipy import ndimage
 from scipy.signal import convolve
 
-from lenssuper.grid import PixelGrid
-from lenssuper.light.components import Components
-from lenssuper.light.render import ConstantRenderer, SkyRenderer
-from lenssuper.light.varpro import VarProResult, fit, solve_amplitudes
+from lenssuper.light.sersic.components import Components
+from lenssuper.light.sersic.render import ConstantRenderer, SkyRenderer
+from lenssuper.light.sersic.varpro import VarProResult, fit, solve_amplitudes
 from lenssuper.observation import Observation
+from lenssuper.observation.grid import PixelGrid
 
 __all__ = ["Found", "Search", "put_together"]
 
@@ -76,7 +76,7 @@ class Search:
     correlation : float
         By how much the noise of what is larger than a pixel is raised.
     moments : mapping
-        Of the galaxy, as `~lenssuper.light.detect.main_object` gives them.
+        Of the galaxy, as `~lenssuper.observation.objects.main_object` gives them.
     sky : bool
         Whether there is a level of the sky to be fitted.
     options : callable

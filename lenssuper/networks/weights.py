@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from lenssuper._files import atomic_write
-from lenssuper._weightfile import load_into, read_weights, write_weights
+from lenssuper._utils.files import atomic_write
+from lenssuper._utils.weightfile import load_into, read_weights, write_weights
 from lenssuper.exceptions import FileFormatError
 from lenssuper.networks.base import SourceNetwork
 

@@ -9,9 +9,9 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData
 
-from lenssuper._files import atomic_write
+from lenssuper._utils.files import atomic_write
 from lenssuper.exceptions import FileFormatError, LensSuperWarning, ObservationError
-from lenssuper.grid import PixelGrid
+from lenssuper.observation.grid import PixelGrid
 from lenssuper.observation.image import Observation
 
 __all__ = [

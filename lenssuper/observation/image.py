@@ -12,7 +12,7 @@ from astropy import units as u
 from astropy.nddata import CCDData, NDData, StdDevUncertainty
 
 from lenssuper.exceptions import LensSuperWarning, ObservationError
-from lenssuper.grid import PixelGrid, check_count, cutout_slices
+from lenssuper.observation.grid import PixelGrid, check_count, cutout_slices
 
 __all__ = ["Observation"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lenssuper.operators.base import LensingOperator, LinearOperator, SparseOperator
     from lenssuper.operators.binning import Binning, Sampling
-    from lenssuper.operators.overlap import OverlapOperator
+    from lenssuper.operators.overlap.operator import OverlapOperator
     from lenssuper.operators.psf import BlurAndBin, PSFConvolution, fine_kernel
     from lenssuper.operators.sampling import BilinearSampling
     from lenssuper.operators.scatter import PixelScatter

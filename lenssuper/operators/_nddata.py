@@ -8,7 +8,7 @@ import numpy as np
 from astropy.nddata import NDData, StdDevUncertainty
 
 if TYPE_CHECKING:
-    from lenssuper.grid import PixelGrid
+    from lenssuper.observation.grid import PixelGrid
     from lenssuper.operators.base import LensingOperator
 
 __all__ = ["delens", "lens"]

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     import scipy.sparse.linalg
 
-    from lenssuper.grid import PixelGrid
     from lenssuper.lens import LensModel
+    from lenssuper.observation.grid import PixelGrid
 
 __all__ = ["LensingOperator", "LinearOperator", "SparseOperator"]
 

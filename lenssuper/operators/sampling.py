@@ -10,8 +10,8 @@ from scipy import sparse
 from lenssuper.operators.base import LensingOperator
 
 if TYPE_CHECKING:
-    from lenssuper.grid import PixelGrid
     from lenssuper.lens import LensModel
+    from lenssuper.observation.grid import PixelGrid
 
 __all__ = ["BilinearSampling", "landings"]
 

@@ -11,8 +11,8 @@ from lenssuper.operators.base import LensingOperator
 from lenssuper.operators.sampling import landings
 
 if TYPE_CHECKING:
-    from lenssuper.grid import PixelGrid
     from lenssuper.lens import LensModel
+    from lenssuper.observation.grid import PixelGrid
 
 __all__ = ["PixelScatter"]
 

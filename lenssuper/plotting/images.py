@@ -11,8 +11,8 @@ from astropy.nddata import NDData
 from matplotlib.colors import AsinhNorm, Normalize
 from matplotlib.patches import Polygon
 
-from lenssuper._units import to_arcsec
-from lenssuper.grid import PixelGrid
+from lenssuper._utils.units import to_arcsec
+from lenssuper.observation.grid import PixelGrid
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

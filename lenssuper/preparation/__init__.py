@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lenssuper.preparation.arcs import arc_region
+from lenssuper.forward.arcs import arc_region
 from lenssuper.preparation.cutout import cut_out
 from lenssuper.preparation.noise import Sky, measure_sky, noise_map, rescale_noise
 from lenssuper.preparation.prepare import prepare

@@ -13,7 +13,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData, Cutout2D, InverseVariance, NDData, NoOverlapError, StdDevUncertainty
 from astropy.wcs import WCS
 
-from lenssuper._units import to_arcsec
+from lenssuper._utils.units import to_arcsec
 from lenssuper.exceptions import FileFormatError, ObservationError
 
 __all__ = ["cut_out"]

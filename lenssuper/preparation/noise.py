@@ -12,8 +12,8 @@ from astropy.stats import sigma_clip, sigma_clipped_stats
 from scipy.ndimage import uniform_filter
 
 from lenssuper.exceptions import ObservationError
-from lenssuper.noise import noise_correlation, sky_pixels
 from lenssuper.observation import Observation
+from lenssuper.observation.noise import noise_correlation, sky_pixels
 
 __all__ = ["Sky", "measure_sky", "noise_map", "rescale_noise"]
 
@@ -232,9 +232,10 @@ def rescale_noise(observation: Observation) -> tuple[Observation, str]:
     Notes
     -----
     Drizzled images have less scatter from pixel to pixel than their noise maps say, as the noise is spread
-    over neighbours (`~lenssuper.noise.noise_correlation`); then all standard deviations are multiplied by the
-    same number. Other maps have a floor: pixels share the smallest value though they hold so much light that
-    their photon noise could not be overlooked. There the variance is that of the sky plus k times the light,
+    over neighbours (`~lenssuper.observation.noise.noise_correlation`); then all standard deviations are
+    multiplied by the same number. Other maps have a floor: pixels share the smallest value though they hold
+    so much light that their photon noise could not be overlooked. There the variance is that of the sky plus
+    k times the light,
     with k from the pixels whose noise is above the floor. Photon noise is spread over neighbours like that of
     the sky, but the map does not know it: its variances there are divided by the correlation of the sky's
     noise, which is what drizzling takes off the variance of a pixel (Casertano et al. 2000, AJ 120, 2747,

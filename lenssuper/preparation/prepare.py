@@ -13,13 +13,13 @@ from astropy.io import fits
 from astropy.nddata import CCDData, NDData, StdDevUncertainty
 from scipy import ndimage
 
-from lenssuper._units import to_arcsec
+from lenssuper._utils.units import to_arcsec
 from lenssuper.exceptions import ObservationError
+from lenssuper.forward.arcs import arc_region
 from lenssuper.lens import LensModel
-from lenssuper.light.detect import find_objects, neighbor_mask
-from lenssuper.noise import lit_pixels, noise_correlation
 from lenssuper.observation.files import observation_as
-from lenssuper.preparation.arcs import arc_region
+from lenssuper.observation.noise import lit_pixels, noise_correlation
+from lenssuper.observation.objects import find_objects, neighbor_mask
 from lenssuper.preparation.cutout import cut_out
 from lenssuper.preparation.noise import measure_sky, noise_map, rescale_noise
 

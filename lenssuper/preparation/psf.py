@@ -10,9 +10,9 @@ from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 from astropy.table import Table
 
-from lenssuper._units import to_arcsec
+from lenssuper._utils.units import to_arcsec
 from lenssuper.exceptions import LensSuperWarning, ObservationError
-from lenssuper.grid import check_count
+from lenssuper.observation.grid import check_count
 from lenssuper.preparation.noise import measure_sky
 
 __all__ = ["find_stars", "gaussian_psf", "star_psf"]
@@ -254,7 +254,7 @@ def _places(image, stars):
 
 def _image(image):
     """Data, mask and pixel scale in arcsec of an image."""
-    from lenssuper.grid import PixelGrid
+    from lenssuper.observation.grid import PixelGrid
 
     if not isinstance(image, NDData):
         raise TypeError(f"image must be an NDData, such as a CCDData; got {image!r:.80}")

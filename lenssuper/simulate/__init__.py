@@ -1,8 +1,7 @@
-"""Simulated observations: instruments, sources, mock lenses, random draws of them, and data sets."""
+"""Simulated observations: instruments, sources, mock lenses and galaxies, and random draws of them."""
 
 from __future__ import annotations
 
-from lenssuper.simulate.dataset import LensDataset, read_dataset
 from lenssuper.simulate.galaxies import ClumpySpiral
 from lenssuper.simulate.images import ImageSources
 from lenssuper.simulate.instruments import (
@@ -14,9 +13,8 @@ from lenssuper.simulate.instruments import (
     LSST_I,
     Instrument,
 )
-from lenssuper.simulate.items import LensItem, LensTruth
-from lenssuper.simulate.makeset import write_dataset
 from lenssuper.simulate.mock import MockLens, mock_lens
+from lenssuper.simulate.mockgalaxies import mock_galaxies, mock_galaxy
 from lenssuper.simulate.psfs import AiryPSF, GaussianPSF, MoffatPSF, OpticalPSF
 from lenssuper.simulate.random import benchmark_set, random_lens, random_mock, random_sersics, random_source
 from lenssuper.simulate.sources import CompositeSource, GaussianSource, ImageSource, SersicSource, Source
@@ -47,9 +45,6 @@ __all__ = [
     "ImageSource",
     "ImageSources",
     "Instrument",
-    "LensDataset",
-    "LensItem",
-    "LensTruth",
     "MockLens",
     "MoffatPSF",
     "NoSubstructure",
@@ -59,11 +54,11 @@ __all__ = [
     "Substructure",
     "benchmark_set",
     "galaxy_stamp",
+    "mock_galaxies",
+    "mock_galaxy",
     "mock_lens",
     "random_lens",
     "random_mock",
     "random_sersics",
     "random_source",
-    "read_dataset",
-    "write_dataset",
 ]

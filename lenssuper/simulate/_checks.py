@@ -5,7 +5,7 @@ from __future__ import annotations
 import astropy.units as u
 import numpy as np
 
-from lenssuper._units import to_arcsec, to_number, to_radian
+from lenssuper._utils.units import to_arcsec, to_number, to_radian
 
 __all__ = ["angle", "fraction", "length", "number", "positive", "positive_angle", "ratio"]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.ndimage import maximum_filter
 
-from lenssuper.grid import PixelGrid
+from lenssuper.observation.grid import PixelGrid
 
 __all__ = ["pixel_averages"]
 

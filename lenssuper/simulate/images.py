@@ -10,7 +10,7 @@ from astropy.nddata import NDData
 from astropy.stats import sigma_clipped_stats
 from scipy import ndimage
 
-from lenssuper._units import arcsec, to_arcsec
+from lenssuper._utils.units import arcsec, to_arcsec
 from lenssuper.simulate._checks import number
 from lenssuper.simulate.random import _interval
 from lenssuper.simulate.sources import ImageSource

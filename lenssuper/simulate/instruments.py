@@ -13,7 +13,7 @@ from functools import cached_property
 import astropy.units as u
 import numpy as np
 
-from lenssuper._units import arcsec
+from lenssuper._utils.units import arcsec
 from lenssuper.simulate._checks import number, positive, positive_angle
 from lenssuper.simulate.psfs import AiryPSF, GaussianPSF, MoffatPSF, OpticalPSF
 

@@ -10,8 +10,8 @@ from astropy.coordinates import SkyCoord
 from astropy.nddata import CCDData, StdDevUncertainty
 from scipy.signal import fftconvolve
 
-from lenssuper.grid import PixelGrid
 from lenssuper.lens import LensModel
+from lenssuper.observation.grid import PixelGrid
 from lenssuper.simulate._checks import number, positive
 from lenssuper.simulate._render import pixel_averages
 from lenssuper.simulate.instruments import Instrument

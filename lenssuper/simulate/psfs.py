@@ -15,7 +15,7 @@ import numpy as np
 from scipy.interpolate import make_interp_spline
 from scipy.special import j0
 
-from lenssuper._units import arcsec
+from lenssuper._utils.units import arcsec
 from lenssuper.simulate._checks import fraction, length, positive, positive_angle
 
 __all__ = ["AiryPSF", "GaussianPSF", "MoffatPSF", "OpticalPSF"]

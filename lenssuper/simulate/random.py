@@ -8,7 +8,7 @@ import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
 
-from lenssuper._units import to_arcsec
+from lenssuper._utils.units import to_arcsec
 from lenssuper.lens import SIE, ExternalShear, LensModel
 from lenssuper.simulate.galaxies import ClumpySpiral
 from lenssuper.simulate.instruments import Instrument

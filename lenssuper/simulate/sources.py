@@ -17,7 +17,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates, spline_filter
 from scipy.special import gamma, gammaincinv
 
-from lenssuper._units import arcsec
+from lenssuper._utils.units import arcsec
 from lenssuper.simulate._checks import angle, length, number, positive, positive_angle, ratio
 
 __all__ = ["CompositeSource", "GaussianSource", "ImageSource", "SersicSource", "Source"]

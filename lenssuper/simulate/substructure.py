@@ -18,7 +18,7 @@ from astropy import constants as const
 from astropy import units as u
 from astropy.cosmology import FLRW, Planck18
 
-from lenssuper._units import arcsec
+from lenssuper._utils.units import arcsec
 from lenssuper.lens import TNFW, CompositeLens, LensModel, PointMass
 from lenssuper.lens.cosmology import _distances, halo_parameters
 from lenssuper.simulate._checks import number, positive

@@ -10,7 +10,7 @@ import numpy as np
 from lenssuper.solvers._numerics import ModulatedField, StationaryField, conjugate_gradients
 
 if TYPE_CHECKING:
-    from lenssuper.forward import ForwardModel
+    from lenssuper.forward.model import ForwardModel
 
 __all__ = ["MAX_CG", "MAX_NEWTON", "UNIFORM", "FieldPrior", "FieldProblem"]
 

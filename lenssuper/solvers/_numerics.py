@@ -12,7 +12,7 @@ import scipy.fft
 from scipy.linalg import eigh_tridiagonal
 
 if TYPE_CHECKING:
-    from lenssuper.forward import ForwardModel
+    from lenssuper.forward.model import ForwardModel
 
 __all__ = [
     "LanczosRun",

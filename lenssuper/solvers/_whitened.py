@@ -18,8 +18,8 @@ from lenssuper.solvers._numerics import (
 from lenssuper.solvers.priors import sine_transform
 
 if TYPE_CHECKING:
-    from lenssuper.forward import ForwardModel
-    from lenssuper.forward_joint import JointForwardModel
+    from lenssuper.forward.joint import JointForwardModel
+    from lenssuper.forward.model import ForwardModel
 
 __all__ = ["EvidenceCurve", "WhitenedProblem"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 if TYPE_CHECKING:
-    from lenssuper.forward import ForwardModel
+    from lenssuper.forward.model import ForwardModel
 
 __all__ = ["Posterior", "Solver"]
 

@@ -23,7 +23,7 @@ from lenssuper.solvers.heldout import held_out_chi2, split_pixels
 from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
 
 if TYPE_CHECKING:
-    from lenssuper.forward import ForwardModel
+    from lenssuper.forward.model import ForwardModel
 
 __all__ = ["Gaussian"]
 

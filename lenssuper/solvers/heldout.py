@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from lenssuper.forward import ForwardModel
+    from lenssuper.forward.model import ForwardModel
 
 __all__ = ["held_out_chi2", "split_pixels"]
 

@@ -32,7 +32,7 @@ from lenssuper.solvers.base import Posterior, Solver
 from lenssuper.solvers.heldout import held_out_chi2, split_pixels
 
 if TYPE_CHECKING:
-    from lenssuper.forward import ForwardModel
+    from lenssuper.forward.model import ForwardModel
 
 __all__ = ["LogNormal"]
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lenssuper.exceptions import LensSuperError
-from lenssuper.forward_batch import ForwardModelBatch
+from lenssuper.forward.batch import ForwardModelBatch
 from lenssuper.networks.base import SourceNetwork
 from lenssuper.networks.pretrained import path_of
 from lenssuper.networks.problem import Problem
@@ -26,7 +26,7 @@ from lenssuper.solvers.heldout import held_out_chi2, split_pixels
 from lenssuper.solvers.lognormal import LogNormal
 
 if TYPE_CHECKING:
-    from lenssuper.forward import ForwardModel
+    from lenssuper.forward.model import ForwardModel
 
 __all__ = ["NetworkSolver"]
 

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenssuper.exceptions import ConvergenceWarning
-from lenssuper.light.components import Components
-from lenssuper.light.lensed import LensedRenderer, lensed_components, lensed_guesses, profiles_on
-from lenssuper.light.sersic import sersic_flux
-from lenssuper.light.spread import confined, prior_widths
-from lenssuper.light.varpro import VarProResult, fit
+from lenssuper.light.sersic.components import Components
+from lenssuper.light.sersic.lensed import LensedRenderer, lensed_components, lensed_guesses, profiles_on
+from lenssuper.light.sersic.profile import sersic_flux
+from lenssuper.light.sersic.spread import confined, prior_widths
+from lenssuper.light.sersic.varpro import VarProResult, fit
 from lenssuper.solvers.base import Posterior, Solver
 from lenssuper.solvers.heldout import held_out_chi2, split_pixels
 
 if TYPE_CHECKING:
-    from lenssuper.forward import ForwardModel
-    from lenssuper.grid import PixelGrid
+    from lenssuper.forward.model import ForwardModel
+    from lenssuper.observation.grid import PixelGrid
 
 __all__ = ["Sersics"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lenssuper._weightfile import read_weights, write_weights
+from lenssuper._utils.weightfile import read_weights, write_weights
 from lenssuper.exceptions import FileFormatError
 
 __all__ = ["check_settings", "read_state", "write_state"]

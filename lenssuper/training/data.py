@@ -16,14 +16,14 @@ from astropy.nddata import NDData
 from torch import Tensor
 
 from lenssuper.exceptions import ObservationError
-from lenssuper.forward import ForwardModel
-from lenssuper.forward_batch import ForwardModelBatch
-from lenssuper.grid import PixelGrid, check_count
+from lenssuper.forward.batch import ForwardModelBatch
+from lenssuper.forward.model import ForwardModel
+from lenssuper.forward.sourcegrid import square_source_grid
 from lenssuper.lens import LensModel
 from lenssuper.networks.problem import Problem
-from lenssuper.noise import noise_correlation
 from lenssuper.observation import Observation
-from lenssuper.sourcegrid import square_source_grid
+from lenssuper.observation.grid import PixelGrid, check_count
+from lenssuper.observation.noise import noise_correlation
 
 __all__ = ["Batch", "LensProblems", "Stack", "indices_of_step", "seeded", "split_off"]
 
@@ -39,7 +39,7 @@ class Stack:
     truth : ndarray, shape (n, factor ny, factor nx), or None
         The lensed images without PSF and noise, if all are known.
     correlation : ndarray, shape (n,)
-        By how much the variance was raised, see `~lenssuper.noise.noise_correlation`.
+        By how much the variance was raised, see `~lenssuper.observation.noise.noise_correlation`.
     """
 
     models: ForwardModelBatch
@@ -129,7 +129,7 @@ class LensProblems:
     factor : int, optional
         Number of fine image pixels along the side of an observed one.
     source_pixels : int, optional
-        Number of source pixels along each side, see `~lenssuper.sourcegrid.square_source_grid`.
+        Number of source pixels along each side, see `~lenssuper.forward.sourcegrid.square_source_grid`.
     source_grid : PixelGrid, optional
         One source grid for all, instead.
     psf_required : bool, optional

@@ -17,9 +17,9 @@ import torch
 
 from lenssuper._version import __version__
 from lenssuper.exceptions import LensSuperError
-from lenssuper.grid import PixelGrid, check_count
 from lenssuper.networks.base import SourceNetwork
 from lenssuper.networks.weights import card_path, write_network
+from lenssuper.observation.grid import PixelGrid, check_count
 from lenssuper.training._lightning import fit, lightning_or_error, quiet
 from lenssuper.training.data import LensProblems, split_off
 from lenssuper.training.losses import Loss, PixelSplitting

@@ -60,7 +60,7 @@ FIXED = ["--fix", "SIE.q", "SIE.phi", "SIE.x", "SIE.y", "ExternalShear"]
 @pytest.fixture
 def second(files, mock, monkeypatch):
     """The same lens cut out elsewhere, with a WCS that is off by 0.03 arcsec; what ``run`` does is quick."""
-    monkeypatch.setattr("lenssuper.superresolver.LogNormal", lambda: Gaussian(n_draws=2))
+    monkeypatch.setattr("lenssuper.superres.superresolver.LogNormal", lambda: Gaussian(n_draws=2))
     monkeypatch.setattr(SuperResolution, "plot", lambda self: Figure(figsize=(1, 1)))
     grid = mock.grid[2:, 1:]._moved_by(np.array([-0.03, 0.0]))
     observation = Observation.from_nddata(mock.observation[2:, 1:], grid=grid)

@@ -9,7 +9,7 @@ from lenssuper import SIE, LensFitter, Observation
 from lenssuper.exceptions import LensSuperWarning, ObservationError
 from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.lensfit.parametric import Arcs, first_guesses
-from lenssuper.noise import lit_pixels
+from lenssuper.observation.noise import lit_pixels
 
 
 def pulls(fit, truth):

@@ -7,7 +7,7 @@ from lenssuper import Observation
 from lenssuper.lensfit.gaussians import PER_COMPONENT, Gaussians
 from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.lensfit.parametric import Arcs
-from lenssuper.noise import lit_pixels
+from lenssuper.observation.noise import lit_pixels
 
 
 def central(function, point, step):

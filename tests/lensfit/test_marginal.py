@@ -9,14 +9,14 @@ from scipy import ndimage, sparse
 from scipy.stats import multivariate_normal
 
 from lenssuper import ForwardModel, Observation
+from lenssuper.forward.whitening import Whitener
 from lenssuper.lensfit import _splines, marginal
 from lenssuper.lensfit.camera import Camera
 from lenssuper.lensfit.marginal import SourceBasis, SourcePrior, invert
 from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.lensfit.sourceplane import envelope, gathering, light_grid, moved_to, spline_image
-from lenssuper.noise import lit_pixels
+from lenssuper.observation.noise import lit_pixels
 from lenssuper.solvers import GradientPrior
-from lenssuper.whitening import Whitener
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.lensfit.problem import Problem
 from lenssuper.lensfit.registration import Displaced, Registration
 from lenssuper.lensfit.sourceplane import light_grid
-from lenssuper.noise import lit_pixels
+from lenssuper.observation.noise import lit_pixels
 from lenssuper.solvers import GradientPrior
 
 SHIFT = (0.04, -0.03)

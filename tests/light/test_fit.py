@@ -13,7 +13,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 
 from lenssuper import Observation, PixelGrid, SersicFit, SersicFitter
 from lenssuper.exceptions import FileFormatError
-from lenssuper.light.sersic import sersic_averages, sersic_flux
+from lenssuper.light.sersic.profile import sersic_averages, sersic_flux
 from lenssuper.simulate import GaussianPSF
 
 SKY = SkyCoord(150.0, 2.0, unit="deg")

@@ -9,7 +9,7 @@ from astropy.nddata import CCDData, NDData, StdDevUncertainty
 
 from lenssuper import Observation, PixelGrid, SersicFitter
 from lenssuper.exceptions import ArgumentUnitError, ConvergenceWarning, ObservationError
-from lenssuper.light.sersic import sersic_averages, sersic_b
+from lenssuper.light.sersic.profile import sersic_averages, sersic_b
 from lenssuper.operators import BlurAndBin
 from lenssuper.simulate import GaussianPSF, SersicSource
 from lenssuper.simulate._render import pixel_averages

@@ -7,7 +7,7 @@ import pytest
 from astropy import units as u
 
 from lenssuper.light import sersic_table
-from lenssuper.light.components import NAMES
+from lenssuper.light.sersic.components import NAMES
 
 
 def test_one_profile_a_row_with_units():

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from lenssuper import SIE, ExternalShear, ForwardModel, ForwardModelBatch, Observation, PixelGrid
+from lenssuper.forward.sourcegrid import square_source_grid
 from lenssuper.networks import Problem
 from lenssuper.simulate import random_mock
-from lenssuper.sourcegrid import square_source_grid
 
 
 @pytest.fixture(scope="session")

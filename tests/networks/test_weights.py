@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lenssuper._weightfile import write_weights
+from lenssuper._utils.weightfile import write_weights
 from lenssuper.exceptions import FileFormatError
 from lenssuper.networks import Unrolled
 from lenssuper.networks.weights import architectures, card_path, read_card, read_network, write_network

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import shapely
 
-from lenssuper.operators import _clip, _coverage, _quads
+from lenssuper.operators.overlap import clip as _clip
+from lenssuper.operators.overlap import coverage as _coverage
+from lenssuper.operators.overlap import quads as _quads
 
 ROWS, COLUMNS = 5, 7
 

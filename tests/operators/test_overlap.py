@@ -9,7 +9,9 @@ import shapely
 from astropy import units as u
 
 from lenssuper import EPL, SIE, SIS, ExternalShear, PixelGrid, PointMass
-from lenssuper.operators import OverlapOperator, _assemble, _compile
+from lenssuper._utils import compile as _compile
+from lenssuper.operators import OverlapOperator
+from lenssuper.operators.overlap import assemble as _assemble
 
 ARCSEC = u.arcsec
 SHEAR = ExternalShear(gamma1=0.04, gamma2=-0.02)

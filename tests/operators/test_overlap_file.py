@@ -144,7 +144,7 @@ def test_no_pickle_is_opened(path):
 )
 def test_a_header_that_does_not_fit(path, old, new):
     """Also with the right digest: written by another version, say."""
-    from lenssuper.operators import _overlapfile
+    from lenssuper.operators.overlap import file as _overlapfile
 
     with np.load(path) as content:
         arrays = dict(content)

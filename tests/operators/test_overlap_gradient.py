@@ -9,7 +9,7 @@ from astropy import units as u
 
 from lenssuper import SIE, SIS, ExternalShear, PixelGrid
 from lenssuper.operators import OverlapOperator
-from lenssuper.operators.differentiable import _Overlap, lens_differentiable
+from lenssuper.operators.overlap.differentiable import _Overlap, lens_differentiable
 
 ARCSEC = u.arcsec
 LENSES = {

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from astropy.nddata import CCDData
 
-from lenssuper.galaxies import mock_galaxies
-from lenssuper.simulate import ImageSources, SersicSource, read_dataset, write_dataset
+from lenssuper.datasets import read_dataset, write_dataset
+from lenssuper.simulate import ImageSources, SersicSource, mock_galaxies
 from lenssuper.simulate.images import cut_out
 
 arcsec = u.arcsec

@@ -8,10 +8,10 @@ import pytest
 
 from lenssuper.cli import main
 from lenssuper.cli import train as command
+from lenssuper.datasets import write_dataset
 from lenssuper.networks import Unrolled
 from lenssuper.networks.weights import read_card, read_network, write_network
 from lenssuper.observation import Observation, write_observation
-from lenssuper.simulate import write_dataset
 
 pytest.importorskip("lightning")
 

@@ -12,9 +12,9 @@ import torch
 
 from lenssuper import SIE, ForwardModel, Observation
 from lenssuper.exceptions import ObservationError
-from lenssuper.noise import noise_correlation
+from lenssuper.forward.sourcegrid import square_source_grid
+from lenssuper.observation.noise import noise_correlation
 from lenssuper.simulate import random_mock
-from lenssuper.sourcegrid import square_source_grid
 from lenssuper.training.data import LensProblems, indices_of_step, seeded, split_off
 
 SMALL = {"source_pixels": 32}

@@ -15,11 +15,11 @@ from typing import Any
 
 from astropy import units as u
 
-from ..._units import to_number
-from ...exceptions import FileFormatError
-from .._components import CompositeLens
-from ..base import LensModel
-from ..models import EPL, SIE, SIS, ExternalShear
+from lenssuper._utils.units import to_number
+from lenssuper.exceptions import FileFormatError
+from lenssuper.lens.base import LensModel
+from lenssuper.lens.models import EPL, SIE, SIS, ExternalShear
+from lenssuper.lens.profile import CompositeLens
 
 
 def to_coolest(lens: LensModel, z_lens: float | None) -> dict[str, Any]:

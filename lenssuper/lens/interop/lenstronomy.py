@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 
 from astropy import units as u
 
-from ..._units import to_number
-from .._components import CompositeLens
-from ..base import LensModel
-from ..models import EPL, NFW, SIE, SIS, TNFW, ExternalShear, PointMass
-from .ellipticity import axis_ratio_and_angle, components
+from lenssuper._utils.units import to_number
+from lenssuper.lens.base import LensModel
+from lenssuper.lens.interop.ellipticity import axis_ratio_and_angle, components
+from lenssuper.lens.models import EPL, NFW, SIE, SIS, TNFW, ExternalShear, PointMass
+from lenssuper.lens.profile import CompositeLens
 
 # Class, lenstronomy's name, and the parameters with the same name and meaning in both.
 _SAME = (

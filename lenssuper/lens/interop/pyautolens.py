@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from astropy import units as u
 
-from ..._units import to_arcsec, to_number
-from ..base import LensModel
-from ..models import EPL, SIE, ExternalShear
-from .ellipticity import axis_ratio_and_angle
+from lenssuper._utils.units import to_arcsec, to_number
+from lenssuper.lens.base import LensModel
+from lenssuper.lens.interop.ellipticity import axis_ratio_and_angle
+from lenssuper.lens.models import EPL, SIE, ExternalShear
 
 
 def from_pyautolens(einstein_radius, ell_comps, centre, slope, gamma_1, gamma_2) -> LensModel:

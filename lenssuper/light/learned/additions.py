@@ -8,15 +8,15 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from lenssuper._weightfile import load_into, read_weights
+from lenssuper._utils.weightfile import load_into, read_weights
 from lenssuper.exceptions import FileFormatError
-from lenssuper.grid import PixelGrid
 from lenssuper.light.learned.actions import SIZE, parameters_of, shapes_of
 from lenssuper.light.learned.frame import Frame
 from lenssuper.light.learned.network import PolicyNetwork, SersicNetwork
 from lenssuper.light.learned.torchsersic import render_shapes
 from lenssuper.light.learned.weightfile import shipped
 from lenssuper.observation import Observation
+from lenssuper.observation.grid import PixelGrid
 
 __all__ = ["add_components", "load_network"]
 

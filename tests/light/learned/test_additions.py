@@ -12,7 +12,7 @@ import torch
 from astropy.nddata import NDData, StdDevUncertainty
 
 from lenssuper import Observation, PixelGrid
-from lenssuper._weightfile import write_weights
+from lenssuper._utils.weightfile import write_weights
 from lenssuper.exceptions import FileFormatError, ObservationError
 from lenssuper.light.learned import additions
 from lenssuper.light.learned.actions import shapes_of
@@ -20,7 +20,7 @@ from lenssuper.light.learned.additions import add_components, load_network
 from lenssuper.light.learned.frame import Frame, sky_level
 from lenssuper.light.learned.network import PolicyNetwork, SersicNetwork
 from lenssuper.light.learned.torchsersic import render_shapes
-from lenssuper.light.sersic import sersic_averages
+from lenssuper.light.sersic.profile import sersic_averages
 
 # Two Sersics, of which one is far from the middle, flat and turned.
 ACTIONS = torch.tensor([[0.1, -0.2, 0.3, 0.0, 0.5, 0.4, 0.4], [-0.4, 0.5, 0.1, -0.5, -0.6, 0.3, 0.0]])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lenssuper._weightfile import load_into, read_weights, write_weights
+from lenssuper._utils.weightfile import load_into, read_weights, write_weights
 from lenssuper.exceptions import FileFormatError
 from lenssuper.light.learned import actions
 from lenssuper.light.learned.actions import parameters_of, shapes_of

@@ -8,7 +8,7 @@ import torch
 from scipy.special import gammaincinv
 
 from lenssuper.light.learned.torchsersic import render, render_shapes, sersic_b
-from lenssuper.light.sersic import sersic_averages
+from lenssuper.light.sersic.profile import sersic_averages
 
 #              x      y     R_e    n    q    phi  amplitude
 PROFILES = {

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from lenssuper._weightfile import read_weights
+from lenssuper._utils.weightfile import read_weights
 from lenssuper.cli import _parser
 from lenssuper.light.learned.additions import SHIPPED, load_network
 from lenssuper.light.learned.network import roll_out
-from lenssuper.light.learned.training import error_of, prepare_images
 from lenssuper.light.learned.weightfile import shipped
 from lenssuper.simulate import galaxy_stamp
+from lenssuper.training.light.network import error_of, prepare_images
 
 # Percent of the error of a constant that is allowed after six Sersics, noise and all.
 LIMITS = {"cnn": 0.75, "ppo": 0.82, "ppo_discrete": 0.86}

@@ -1,0 +1,1 @@
+"""Small tools that every room uses, one idea a file."""

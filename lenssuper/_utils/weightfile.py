@@ -1,0 +1,122 @@
+"""Files of trained weights: safetensors, which hold arrays and text and cannot run code."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from lenssuper._utils.files import atomic_write
+from lenssuper.exceptions import FileFormatError
+
+__all__ = ["load_into", "read_weights", "write_weights"]
+
+VERSION = 1
+_KEY = "lenssuper"
+_FORMER_KEY = "lenssuper.light"
+
+
+def write_weights(
+    path: str | os.PathLike,
+    tensors: Mapping[str, torch.Tensor],
+    metadata: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+) -> None:
+    """
+    Write tensors and what is to be known of them; the file is there whole or not at all.
+
+    Parameters
+    ----------
+    path : str or path-like
+    tensors : mapping of str to Tensor
+    metadata : mapping
+        Of what JSON can hold; ``architecture`` is what the file is checked for when it is read.
+    overwrite : bool, optional
+        Whether a file of that name may be replaced.
+    """
+    text = json.dumps({"version": VERSION, **metadata}, sort_keys=True)
+    # Copies, since two names of one tensor cannot be written.
+    plain = torch.contiguous_format
+    whole = {name: tensor.detach().cpu().clone(memory_format=plain) for name, tensor in tensors.items()}
+    with atomic_write(path, overwrite=overwrite) as beside:
+        beside.write_bytes(save(whole, metadata={_KEY: text}))
+
+
+def read_weights(
+    path: str | os.PathLike, architecture: str | None = None
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """
+    Read what `write_weights` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+    architecture : str, optional
+        What the weights must be for.
+
+    Returns
+    -------
+    tensors : dict of str to Tensor
+    metadata : dict
+
+    Raises
+    ------
+    FileFormatError
+        If the file is none of these, damaged, of another version or for something else.
+    """
+    path = os.fspath(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            metadata = json.loads(header.get(_KEY, header.get(_FORMER_KEY, "null")))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except FileNotFoundError:
+        raise
+    except (SafetensorError, ValueError, OSError) as error:
+        raise FileFormatError(f"{path} is no file of weights (safetensors), or damaged: {error}") from error
+    if not isinstance(metadata, dict):
+        raise FileFormatError(f"{path} is a safetensors file, but not one of lenssuper's")
+    if metadata.get("version") != VERSION:
+        raise FileFormatError(
+            f"{path} has weights of version {metadata.get('version')}; this lenssuper reads {VERSION}"
+        )
+    found = metadata.get("architecture")
+    if architecture is not None and found != architecture:
+        raise FileFormatError(f"{path} has weights for {found!r}; {architecture!r} is needed")
+    return tensors, metadata
+
+
+def load_into(
+    module: torch.nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    path: str | os.PathLike,
+    *,
+    fill: bool = True,
+) -> None:
+    """
+    Give a module its weights, or, with ``fill=False``, only check whether they fit.
+
+    Raises
+    ------
+    FileFormatError
+        If names or shapes are not those of the module, or a weight is not finite.
+    """
+    own = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    given = {name: tuple(value.shape) for name, value in tensors.items()}
+    if own != given:
+        name = min(set(own.items()) ^ set(given.items()))[0]
+        raise FileFormatError(
+            f"{os.fspath(path)} does not fit the network: {name} has the shape {given.get(name)}, "
+            f"not {own.get(name)}"
+        )
+    bad = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
+    if bad:
+        raise FileFormatError(f"{os.fspath(path)} has weights that are not finite: {', '.join(bad)}")
+    if fill:
+        module.load_state_dict(dict(tensors))

@@ -1,0 +1,164 @@
+"""Lenses in three files each, FITS and JSON: observation, lens and truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from astropy import units as u
+from astropy.io import fits
+
+from lenssuper._utils.files import atomic_write
+from lenssuper.datasets.items import LensItem, SimulatedLens, unpack_truth
+from lenssuper.exceptions import FileFormatError
+from lenssuper.lens import LensModel
+from lenssuper.observation import read_observation, write_observation
+from lenssuper.observation.hdus import image_hdu, info_hdu, read_hdus
+
+__all__ = ["FitsFiles", "FitsMember", "fits_members"]
+
+# What follows the name of a lens in those of its files.
+_TRUTH, _LENS, _OBSERVED = "_truth.fits", "_lens.json", ".fits"
+
+_LAYOUT_KEY, _LAYOUT = "LSTRUTH", 1
+
+
+@dataclass(frozen=True)
+class FitsMember:
+    """A lens in a directory, not read yet."""
+
+    folder: Path
+    name: str
+
+    @property
+    def observed(self) -> Path:
+        """The file of the observation."""
+        return self.folder / f"{self.name}{_OBSERVED}"
+
+    @property
+    def model(self) -> Path:
+        """The file of the lens."""
+        return self.folder / f"{self.name}{_LENS}"
+
+    @property
+    def truth(self) -> Path:
+        """The file of the truth, which need not be there."""
+        return self.folder / f"{self.name}{_TRUTH}"
+
+    def read(self) -> LensItem:
+        """
+        Read the lens; its truth is read when it is asked for.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no lens beside the observation.
+        FileFormatError
+            If a file is damaged; the message names it.
+        """
+        observation = read_observation(self.observed)
+        return LensItem(self.name, observation, self._read_model(), self._read_truth)
+
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the observation, from its header."""
+        try:
+            with fits.open(self.observed) as hdus:
+                shape = next(hdu.shape for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] > 0)
+        except (OSError, ValueError, TypeError, fits.VerifyError, StopIteration) as error:
+            raise FileFormatError(f"{self.observed} cannot be read as a FITS image: {error}") from error
+        return tuple(shape)
+
+    def check_model(self) -> None:
+        """See whether there is a file of the lens."""
+        if not self.model.is_file():
+            raise FileNotFoundError(
+                f"{self.observed} has no lens: {self.model.name} must be beside it, written by "
+                "lens.write(...) or in the format of COOLEST"
+            )
+
+    def _read_model(self):
+        self.check_model()
+        try:
+            return LensModel.read(self.model)
+        except (ValueError, TypeError, KeyError, u.UnitsError) as error:
+            if str(self.model) in str(error):
+                raise
+            raise FileFormatError(f"{self.model} is not a lens: {error}") from error
+
+    def _read_truth(self):
+        path = self.truth
+        if not path.is_file():
+            return None
+        try:
+            arrays, info = read_hdus(str(path), _LAYOUT_KEY, _LAYOUT, "the truth of a lens of lenssuper")
+            return unpack_truth(arrays, info)
+        except FileFormatError:
+            raise
+        except (KeyError, OSError, TypeError, ValueError, fits.VerifyError) as error:
+            raise FileFormatError(f"{path} cannot be read as the truth of a lens: {error}") from error
+
+
+def fits_members(folder: Path) -> list[FitsMember]:
+    """
+    Find the observations in a directory; there are none in one that is not there.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one has no lens beside it: better now than in the middle of the work.
+    """
+    if not folder.is_dir():
+        return []
+    names = sorted(
+        file.name.removesuffix(_OBSERVED)
+        for file in folder.glob(f"*{_OBSERVED}")
+        if not file.name.startswith(".") and not file.name.endswith(_TRUTH) and file.is_file()
+    )
+    members = [FitsMember(folder, name) for name in names]
+    for member in members:
+        member.check_model()
+    return members
+
+
+@dataclass(frozen=True)
+class FitsFiles:
+    """Where a set in this layout is written: a directory for each part."""
+
+    directory: Path
+
+    # Of its files, those that were being written among them.
+    pattern = r"(\.[0-9a-f]{12}\.)?mock_\d{6}(\.fits|_lens\.json|_truth\.fits)"
+
+    def members(self, part: str) -> list[FitsMember]:
+        """Find the lenses of a part."""
+        return fits_members(self.directory / part)
+
+    def is_complete(self, part: str, name: str) -> bool:
+        """Whether all files of a lens are there and undamaged."""
+        member = FitsMember(self.directory / part, name)
+        if not all(path.is_file() for path in (member.observed, member.model, member.truth)):
+            return False
+        try:
+            return member.read().truth is not None
+        except ValueError:
+            return False
+
+    def write(self, part: str, simulated: SimulatedLens) -> None:
+        """Write the files of a lens, in place of any others; when the observation is there, they all are."""
+        member = FitsMember(self.directory / part, simulated.name)
+        observation = simulated.observation
+        images, info = simulated.truth()
+        hdus = fits.HDUList([fits.PrimaryHDU()])
+        for name, (image, grid, comment) in images.items():
+            hdus.append(image_hdu(name, image, grid, observation.unit, comment))
+        hdus.append(info_hdu(info))
+        hdus[0].header[_LAYOUT_KEY] = (_LAYOUT, "layout of a truth of lenssuper")
+        hdus[0].header["LSNEXT"] = (len(hdus) - 1, "number of extensions of this file")
+        member.observed.unlink(missing_ok=True)
+        with atomic_write(member.truth, overwrite=True) as beside:
+            hdus.writeto(beside, checksum=True)
+        simulated.lens.write(member.model, overwrite=True)
+        write_observation(observation, member.observed)
+
+    def finish(self, part: str) -> None:
+        """Nothing is left to do."""

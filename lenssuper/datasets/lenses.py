@@ -1,0 +1,232 @@
+"""Data sets of lenses, simulated or observed, read one lens at a time."""
+
+from __future__ import annotations
+
+import json
+import operator
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lenssuper.datasets.fitsfiles import FitsFiles, FitsMember, fits_members
+from lenssuper.datasets.hdf5files import Hdf5Files, Hdf5Member, hdf5_members
+from lenssuper.datasets.items import LensItem
+from lenssuper.exceptions import FileFormatError, LensSuperWarning
+
+__all__ = ["LensDataset", "read_dataset"]
+
+SPLITS = ("train", "validation", "test")
+LAYOUTS = {"fits": FitsFiles, "hdf5": Hdf5Files}
+SETTINGS_FILE = "dataset.json"
+FORMAT, VERSION = "lenssuper data set", 1
+
+_HDF5 = (".h5", ".hdf5")
+
+
+class LensDataset(Sequence):
+    """
+    A sequence of lenses that stay in their files until they are asked for.
+
+    Made by `read_dataset`. ``dataset[3]`` reads one lens; ``dataset[10:20]``, ``dataset[[4, 7, 1]]`` and a
+    mask of booleans give data sets that read nothing, and so does ``+`` of two. It can be sent to other
+    processes.
+
+    Attributes
+    ----------
+    path : Path
+        The directory or file.
+    settings : dict
+        How the set was simulated; empty for other lenses.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        members: Iterable[FitsMember | Hdf5Member],
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.path = path
+        self.settings = {} if settings is None else dict(settings)
+        self._members = tuple(members)
+        self._shapes: tuple | None = None
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __getitem__(self, item) -> LensItem | LensDataset:
+        if isinstance(item, slice):
+            return LensDataset(self.path, self._members[item], self.settings)
+        if isinstance(item, Sequence | np.ndarray) and not isinstance(item, str) and np.ndim(item) == 1:
+            return LensDataset(self.path, [self._members[i] for i in self._places(item)], self.settings)
+        return self._members[self._place(item)].read()
+
+    def __add__(self, other: LensDataset) -> LensDataset:
+        """Give the lenses of both, one set after the other, with the settings that they share."""
+        if not isinstance(other, LensDataset):
+            return NotImplemented
+        shared = {k: v for k, v in self.settings.items() if k in other.settings and other.settings[k] == v}
+        return LensDataset(self.path, [*self._members, *other._members], shared)
+
+    def __repr__(self) -> str:
+        return f"LensDataset({str(self.path)!r}): {len(self)} lenses"
+
+    @property
+    def names(self) -> list[str]:
+        """The name of each lens."""
+        return [member.name for member in self._members]
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Rows and columns of each observation, from the headers alone."""
+        if self._shapes is None:
+            self._shapes = tuple(member.shape() for member in self._members)
+        return list(self._shapes)
+
+    def _places(self, items):
+        items = np.asarray(items)
+        if items.dtype.kind != "b":
+            return [self._place(item) for item in items.tolist()]
+        if len(items) != len(self):
+            raise IndexError(f"a mask must have one value for each of {len(self)} lenses; got {len(items)}")
+        return np.flatnonzero(items).tolist()
+
+    def _place(self, item):
+        try:
+            index = operator.index(item)
+        except TypeError:
+            raise TypeError(
+                f"lenses are chosen by an integer, a slice or a list of integers; got {item!r:.80}"
+            ) from None
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"the index must be below {len(self)}, the number of lenses; got {index}")
+        return index
+
+
+def read_dataset(path: str | os.PathLike, split: str | None = None) -> LensDataset:
+    """
+    Open a data set.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The directory that `write_dataset` wrote to, or one of the HDF5 files in it; or any directory of
+        observations: FITS files, each with its lens beside it, ``ring.fits`` and ``ring_lens.json`` (of
+        `LensModel.write`, or COOLEST). These come in the order of their names, numbers in them by value.
+    split : {"train", "validation", "test"}, optional
+        Which part of a simulated set; by default all of it, in this order.
+
+    Returns
+    -------
+    LensDataset
+        A sequence of `LensItem`. A lens is checked when it is read.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing of that name, no observation in it, or one without lens.
+    FileFormatError
+        If it is a file, and not one of lenses; if ``dataset.json`` does not describe a set.
+    ValueError
+        If there is no such part.
+
+    Warns
+    -----
+    LensSuperWarning
+        If the simulated set is not finished.
+    """
+    path = Path(path)
+    content = read_settings(path) if path.is_dir() else None
+    splits = [] if content is None else list(content["splits"])
+    if split is not None and split not in splits:
+        have = f"it has {', '.join(splits)}" if splits else "it is not divided"
+        raise ValueError(f"split must be a part of the data set {path}; got {split!r}, and {have}")
+    if content is None:
+        members = _members_of_any(path)
+    else:
+        files = LAYOUTS[content["settings"]["layout"]](path)
+        chosen = [split] if split else splits or [""]
+        members = [member for part in chosen for member in files.members(part)]
+    if not members:
+        raise FileNotFoundError(
+            f"{path} holds no lens{f' in {split}' if split else ''}: there must be FITS files, each with its "
+            "lens beside it, as ring.fits and ring_lens.json"
+        )
+    if content is None:
+        return LensDataset(path, members)
+    _warn_if_unfinished(path, content, split, len(members))
+    return LensDataset(path, members, content["settings"])
+
+
+def read_settings(directory: Path) -> dict[str, Any] | None:
+    """Give what ``dataset.json`` says; None if there is none."""
+    path = directory / SETTINGS_FILE
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ValueError(f'"format" must be {FORMAT!r}')
+        if content["version"] != VERSION:
+            raise ValueError(f"it has version {content['version']}, and known is {VERSION}")
+        if content["settings"]["layout"] not in LAYOUTS:
+            raise ValueError(f'"layout" must be one of {", ".join(LAYOUTS)}')
+        content["n"] + 0, dict(content["splits"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileFormatError(f"{path} does not describe a data set of lenssuper: {error!r}") from error
+    return content
+
+
+def split_of(n: int, split: Mapping[str, float]) -> list[str]:
+    """
+    Divide the numbers 0 to n - 1 among the parts of a set.
+
+    Each goes to the part that has the least of its share so far, so that all shares are right to within one
+    lens whatever n, and no lens changes its part when a set grows.
+    """
+    counts = dict.fromkeys(split, 0)
+    parts = []
+    for i in range(n):
+        part = max(counts, key=lambda name: round(split[name] * (i + 1) - counts[name], 9))
+        counts[part] += 1
+        parts.append(part)
+    return parts
+
+
+def _warn_if_unfinished(path, content, split, found):
+    expected = content["n"]
+    if split is not None:
+        expected = Counter(split_of(expected, content["splits"]))[split]
+    if found < expected:
+        warnings.warn(
+            f"{path} is not finished: {found} of {expected} lenses are there; the command that began it goes "
+            "on where it stopped",
+            LensSuperWarning,
+            stacklevel=3,
+        )
+
+
+def _members_of_any(path):
+    if path.is_file() and path.suffix in _HDF5:
+        return hdf5_members(path)
+    if not path.is_dir():
+        raise FileNotFoundError(f"path must be the directory or HDF5 file of a data set; got {str(path)!r}")
+    return sorted(fits_members(path), key=lambda member: _natural(member.name))
+
+
+def _natural(name):
+    """Sort key: digits by their value."""
+    parts, digits = [], ""
+    for character in name + "\0":
+        if character.isdecimal():
+            digits += character
+            continue
+        if digits:
+            parts.append((0, int(digits), ""))
+            digits = ""
+        parts.append((1, 0, character))
+    return parts

@@ -1,0 +1,82 @@
+"""Where in an image light of the source can be: the arcs, and the counter-image that is too faint to see."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from lenssuper.exceptions import ObservationError
+from lenssuper.forward.sourcegrid import default_source_grid
+from lenssuper.lens import LensModel
+from lenssuper.observation import Observation
+from lenssuper.observation.noise import lit_pixels
+from lenssuper.operators import OverlapOperator
+
+__all__ = ["arc_region"]
+
+# A piece of the source plane shines if so large a share of its images does, by area.
+_SHARE = 0.35
+# Share of a star's light within the distance by which the region is grown.
+_ENCLOSED = 0.8
+
+
+def arc_region(observation: Observation, lens: LensModel, *, light: np.ndarray | None = None) -> np.ndarray:
+    """
+    Find the pixels that show the source, its faint images included.
+
+    Parameters
+    ----------
+    observation : Observation
+        Of the arcs, without the light of the lens.
+    lens : LensModel
+    light : array of bool, shape (ny, nx), optional
+        Pixels in which arcs are seen; by default those that stand out of the noise.
+
+    Returns
+    -------
+    ndarray of bool, shape (ny, nx)
+        True where there can be light of the source.
+
+    Raises
+    ------
+    ObservationError
+        If there is no light, or none that the lens brings together in the source plane.
+
+    Notes
+    -----
+    The pixels with light are taken back to the source plane. A place there belongs to the source if a third
+    or more of what the observation shows of it, by area, has light. The source so found is lensed forward
+    again: it appears in all its images, however faint, while light that lacks a counterpart it should have (a
+    star near the ring, what is left of the lens galaxy) is dropped. The region is grown by the radius that
+    encloses 80 per cent of a star.
+    """
+    if not isinstance(lens, LensModel):
+        raise TypeError(f"lens must be a LensModel; got {lens!r:.80}")
+    light = lit_pixels(observation) if light is None else np.asarray(light, dtype=bool)
+    if light.shape != observation.shape:
+        raise ValueError(f"light must have the shape of the data, {observation.shape}; got {light.shape}")
+    if not light.any():
+        raise ObservationError("no light stands out of the noise of the observation: there is no arc to find")
+    op = OverlapOperator(lens, observation.grid, default_source_grid(observation, lens, 1))
+    seen = op.adjoint((~observation.mask).astype(float))
+    shining = op.adjoint((light & ~observation.mask).astype(float))
+    source = ndimage.binary_closing(shining > _SHARE * np.maximum(seen, 1e-12), iterations=2)
+    source = ndimage.binary_dilation(ndimage.binary_opening(source), iterations=2)
+    region = op.forward(source.astype(float)) > 0.01
+    if not region.any():
+        raise ObservationError(f"{lens!r} brings no light of the observation together in the source plane")
+    reach = _radius(observation)
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    return ndimage.binary_dilation(region, x**2 + y**2 <= reach**2)
+
+
+def _radius(observation):
+    """Radius, in whole pixels, that encloses most of a star."""
+    if observation.psf is None:
+        return 1
+    ny, nx = observation.psf.shape
+    y, x = np.mgrid[:ny, :nx]
+    distance = np.hypot(x - nx // 2, y - ny // 2).ravel()
+    order = np.argsort(distance)
+    within = distance[order][np.searchsorted(np.cumsum(observation.psf.ravel()[order]), _ENCLOSED)]
+    return max(1, round(within / observation.psf_oversampling))

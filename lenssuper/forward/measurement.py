@@ -1,0 +1,144 @@
+"""Comparing a model with what was observed: each pixel weighted by its noise, written down in one place."""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+
+from lenssuper.forward.whitening import Whitener, check_covariance
+from lenssuper.operators import LinearOperator
+
+__all__ = ["Measurement"]
+
+
+class Measurement(LinearOperator):
+    """
+    A linear operator from a source to something observed, which it knows together with its noise.
+
+    Notes
+    -----
+    Chi-square is the sum of w (y - A s)^2 over the pixels, with weight w = 1 / variance, and 0 for pixels
+    that are not used (Warren & Dye 2003, ApJ 590, 673, eq. 3). Where neighbouring pixels share noise (see
+    `with_noise_covariance`) the likelihood takes the covariance in its place, but `residuals` and `chi2` stay
+    those of single pixels, which a person can look at.
+    """
+
+    _covariance: np.ndarray | None = None
+
+    @property
+    @abstractmethod
+    def data(self) -> np.ndarray:
+        """What was observed; 0 where it is not used."""
+
+    @property
+    @abstractmethod
+    def weights(self) -> np.ndarray:
+        """One over the variance of every pixel; 0 where it is not used."""
+
+    @cached_property
+    def _root_weights(self) -> np.ndarray:
+        return np.sqrt(self.weights)
+
+    def _checked_weights(self, weights):
+        """Weights that may take the place of these."""
+        weights = np.asarray(weights, dtype=np.float64)
+        if weights.shape != self._out_shape:
+            raise ValueError(
+                f"weights must have the shape of the image, {self._out_shape}; got {weights.shape}"
+            )
+        if not (np.isfinite(weights).all() and weights.min() >= 0):
+            raise ValueError("weights must be finite and not negative")
+        return weights
+
+    @cached_property
+    def _whitener(self) -> Whitener | None:
+        return None if self._covariance is None else Whitener(self.weights > 0, self._covariance)
+
+    def _copy(self) -> Self:
+        """A copy whose noise may be another."""
+        other = copy.copy(self)
+        for name in ("_root_weights", "_whitener"):
+            other.__dict__.pop(name, None)
+        return other
+
+    @property
+    def noise_covariance(self) -> np.ndarray | None:
+        """Covariance of the noise of neighbours, see `with_noise_covariance`; None if there is none."""
+        return None if self._covariance is None else self._covariance.copy()
+
+    def with_noise_covariance(self, covariance: np.ndarray | None) -> Self:
+        """
+        Give the same model for noise that neighbouring pixels share.
+
+        Parameters
+        ----------
+        covariance : array, shape (odd, odd), or None
+            By the distance between two pixels, in units of their standard deviations, as
+            `~lenssuper.observation.noise.noise_covariance` measures it; None for none.
+
+        Returns
+        -------
+        Measurement
+            It shares the operators of this one.
+
+        Raises
+        ------
+        ValueError
+            If it is not the covariance of any noise.
+        """
+        other = self._copy()
+        other._covariance = None if covariance is None else check_covariance(covariance)
+        return other
+
+    def over_sigma(self, image):
+        """Divide an image (..., ny, nx) by the noise's standard deviation; 0 where not used."""
+        root = self._root_weights
+        return image * (image.new_tensor(root) if hasattr(image, "new_tensor") else root)
+
+    def whiten(self, image):
+        """Turn an image (..., ny, nx) into one whose noise is white and of variance 1; 0 where not used."""
+        image = self.over_sigma(image)
+        return image if self._whitener is None else self._whitener._forward(image)
+
+    def whiten_adjoint(self, image):
+        """Give the adjoint of `whiten`."""
+        image = image if self._whitener is None else self._whitener._adjoint(image)
+        return self.over_sigma(image)
+
+    @property
+    def whitened(self) -> LinearOperator:
+        """The operator from a source to the image that `whiten` makes of it."""
+        return _Whitened(self)
+
+    @property
+    def log_norm(self) -> float:
+        """Logarithm of the noise's density at its peak: minus half that of det (2 pi C)."""
+        weights = self.weights[self.weights > 0]
+        shared = 0.0 if self._whitener is None else self._whitener.log_det
+        return 0.5 * float(np.sum(np.log(weights / (2 * np.pi)))) + shared
+
+    def residuals(self, source) -> np.ndarray:
+        """Give (y - A s) / sigma, of the observation's shape; 0 where a pixel is not used."""
+        return self.over_sigma(self.data - self.forward(source))
+
+    def chi2(self, source) -> float:
+        """Give the sum of the squared `residuals`."""
+        return float((self.residuals(source) ** 2).sum())
+
+
+class _Whitened(LinearOperator):
+    """A model whose images have white noise."""
+
+    def __init__(self, model: Measurement) -> None:
+        super().__init__(model.in_shape, model.out_shape)
+        self._model = model
+
+    def _forward(self, x):
+        return self._model.whiten(self._model._forward(x))
+
+    def _adjoint(self, y):
+        return self._model._adjoint(self._model.whiten_adjoint(y))

@@ -1,0 +1,271 @@
+"""
+The forward model A = D P L: what a source would look like in an observation.
+
+L lenses the source onto an image finer than the observed one, P blurs it by the PSF, and D averages it over
+the observed pixels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from astropy.nddata import NDData
+
+from lenssuper.forward.measurement import Measurement
+from lenssuper.forward.sourcegrid import default_source_grid
+from lenssuper.lens import LensModel
+from lenssuper.observation import Observation
+from lenssuper.observation.grid import PixelGrid, check_count
+from lenssuper.operators import BlurAndBin, LensingOperator, OverlapOperator
+
+__all__ = ["ForwardModel"]
+
+# Places that differ by less, in pixels, are the same one.
+_SAME_PLACE = 1e-6
+
+
+class ForwardModel(Measurement):
+    """
+    The linear map from a source to the observed image, for one observation and one lens.
+
+    As a linear operator it takes sources (..., ny, nx) on `source_grid` to images of the observation's shape,
+    numpy arrays or torch tensors on any device, both in surface brightness in the observation's unit per
+    observed pixel.
+
+    Parameters
+    ----------
+    observation : `~astropy.nddata.NDData` or Observation
+        Image with uncertainty and, where there are any, mask, PSF and WCS.
+    lens : LensModel
+        The deflector; its coordinates are offsets from the reference point of the observation's grid.
+    factor : int, optional
+        How many pixels the lensed image has to an observed one, along each axis.
+    source_grid : PixelGrid, optional
+        Pixels in the source plane; by default `~lenssuper.forward.sourcegrid.default_source_grid`.
+    tol : float, optional
+        Accuracy of the overlap fractions, see `~lenssuper.OverlapOperator`.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind.
+    ObservationError
+        If the observation cannot be used; the message says what to do.
+    ValueError
+        If no pixel that is used sees the source grid.
+
+    Notes
+    -----
+    The lensed image extends beyond the observed one as far as the PSF reaches, so that light from outside the
+    field is scattered in and nothing wraps round. Chi-square is the sum of w (y - A s)^2 over the pixels,
+    with weight w = 1 / variance, and 0 for pixels that are not used (Warren & Dye 2003, ApJ 590, 673, eq. 3).
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from lenssuper import ForwardModel
+    >>> from lenssuper.simulate import random_mock
+    >>> mock = random_mock(1)
+    >>> model = ForwardModel(mock.observation, mock.lens, factor=2)
+    >>> model.out_shape
+    (64, 64)
+    >>> bool(0.8 < model.chi2(mock.source_image(model.source_grid)) / 64**2 < 1.2)
+    True
+    """
+
+    def __init__(
+        self,
+        observation: NDData | Observation,
+        lens: LensModel,
+        *,
+        factor: int = 2,
+        source_grid: PixelGrid | None = None,
+        tol: float = 1e-3,
+    ) -> None:
+        if not isinstance(observation, Observation):
+            observation = Observation.from_nddata(observation)
+        if not isinstance(lens, LensModel):
+            raise TypeError(f"lens must be a LensModel; got {type(lens).__name__}")
+        factor = check_count(factor, "factor", 1)
+        if source_grid is None:
+            source_grid = default_source_grid(observation, lens, factor)
+        elif not isinstance(source_grid, PixelGrid):
+            raise TypeError(f"source_grid must be a PixelGrid; got {type(source_grid).__name__}")
+        self._observation = observation
+        self._factor = factor
+        self._blur = BlurAndBin(
+            observation.psf,
+            factor,
+            observation.shape,
+            oversampling=observation.psf_oversampling,
+            includes_pixel=observation.psf_includes_pixel,
+        )
+        padded = observation.grid.pad(self._blur.pad).refine(factor)
+        self._lensing = OverlapOperator(lens, padded, source_grid, tol=tol)
+        self._weights = observation.weights
+        super().__init__(source_grid.shape, observation.shape)
+        if not np.any(self.adjoint(self._weights) > 0):
+            raise ValueError(
+                f"no pixel of the observation that is used sees the source grid, {source_grid!r}: "
+                "check the units and centre of the lens, or leave source_grid out"
+            )
+
+    @property
+    def observation(self) -> Observation:
+        """What was observed."""
+        return self._observation
+
+    @property
+    def lens(self) -> LensModel:
+        """The lens model."""
+        return self._lensing.lens_model
+
+    @property
+    def factor(self) -> int:
+        """Number of fine pixels along the side of an observed one."""
+        return self._factor
+
+    @property
+    def source_grid(self) -> PixelGrid:
+        """Pixels in the source plane."""
+        return self._lensing.source_grid
+
+    @property
+    def fine_grid(self) -> PixelGrid:
+        """Pixels of the super-resolved image: the observed ones, each divided in factor x factor."""
+        return self._observation.grid.refine(self._factor)
+
+    @property
+    def lensing(self) -> LensingOperator:
+        """L: from the source to the fine image, which extends beyond the observed one."""
+        return self._lensing
+
+    @property
+    def blur(self) -> BlurAndBin:
+        """D P: from the extended fine image to the observed pixels."""
+        return self._blur
+
+    @property
+    def parts(self) -> tuple[ForwardModel, ...]:
+        """The observations of one source that this is of, one by one: this one."""
+        return (self,)
+
+    @property
+    def data(self) -> np.ndarray:
+        """The observed image; 0 where it is not used."""
+        return self._observation.data
+
+    @property
+    def weights(self) -> np.ndarray:
+        """One over the variance of every pixel; 0 where it is not used."""
+        return self._weights
+
+    def with_weights(self, weights: np.ndarray) -> ForwardModel:
+        """
+        Give the same model with other weights, e.g. with some pixels held out.
+
+        Parameters
+        ----------
+        weights : array, shape (ny, nx) of the observation
+            Not negative; pixels that the observation does not use stay unused.
+
+        Returns
+        -------
+        ForwardModel
+            It shares the operators of this one.
+        """
+        weights = self._checked_weights(weights)
+        other = self._copy()
+        other._weights = np.where(self._observation.mask, 0.0, weights)
+        return other
+
+    def with_observation(self, observation: Observation) -> ForwardModel:
+        """
+        Give the same model for another image through the same lens, pixels and PSF.
+
+        Parameters
+        ----------
+        observation : Observation
+            With the grid and the PSF of this one; data, mask and noise are free, and so is the point of the
+            sky that offsets are counted from.
+
+        Returns
+        -------
+        ForwardModel
+            It shares the operators of this one.
+
+        Raises
+        ------
+        ValueError
+            If its pixels or its PSF are others.
+        """
+        if not same_optics(self._observation, observation):
+            raise ValueError(
+                "observation must have the grid and the PSF of the one that the model was made for"
+            )
+        other = self._copy()
+        other._covariance = None
+        other._observation = observation
+        other._weights = observation.weights
+        return other
+
+    def with_source_grid(self, source_grid: PixelGrid) -> ForwardModel:
+        """
+        Give the same model for other pixels in the source plane.
+
+        Parameters
+        ----------
+        source_grid : PixelGrid
+
+        Returns
+        -------
+        ForwardModel
+            With the weights and the noise covariance of this one.
+        """
+        other = ForwardModel(
+            self._observation,
+            self.lens,
+            factor=self._factor,
+            source_grid=source_grid,
+            tol=self._lensing.tol,
+        )
+        return other.with_weights(self._weights).with_noise_covariance(self._covariance)
+
+    def lensed_image(self, source):
+        """
+        Lens a source onto the fine grid: what the telescope would see without PSF.
+
+        Parameters
+        ----------
+        source : array or tensor, shape (..., ny, nx) of the source grid
+
+        Returns
+        -------
+        array or tensor, shape (..., factor ny, factor nx)
+            On `fine_grid`, in surface brightness (per observed pixel, like the data).
+        """
+        edge = self._blur.pad * self._factor
+        ny, nx = self._lensing.out_shape
+        return self._lensing.forward(source)[..., edge : ny - edge, edge : nx - edge]
+
+    def _forward(self, x):
+        return self._blur._forward(self._lensing._forward(x))
+
+    def _adjoint(self, y):
+        return self._lensing._adjoint(self._blur._adjoint(y))
+
+    def __repr__(self) -> str:
+        return f"<ForwardModel: source {self._in_shape} -> image {self._out_shape}, factor {self._factor}>"
+
+
+def same_optics(first: Observation, second: Observation) -> bool:
+    """Whether two observations have the same pixels and the same PSF."""
+    if first.psf_oversampling != second.psf_oversampling or (first.psf is None) != (second.psf is None):
+        return False
+    if first.psf_includes_pixel != second.psf_includes_pixel or first.shape != second.shape:
+        return False
+    # a WCS gives the same offsets elsewhere on the sky but for rounding
+    corners = [
+        np.stack([axis[:: axis.shape[0] - 1] for axis in each.grid._vertices()]) for each in (first, second)
+    ]
+    same_pixels = np.allclose(*corners, rtol=0, atol=_SAME_PLACE * first.grid._side)
+    return same_pixels and (first.psf is None or np.array_equal(first.psf, second.psf))

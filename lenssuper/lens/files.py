@@ -1,0 +1,98 @@
+"""Lenses in JSON files, lengths and angles as strings with their unit: for people to read and write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from astropy import units as u
+
+from lenssuper._utils.files import atomic_write
+from lenssuper.exceptions import FileFormatError
+from lenssuper.lens import models
+from lenssuper.lens.base import LensModel
+from lenssuper.lens.interop.coolest import from_coolest
+from lenssuper.lens.profile import CompositeLens
+
+_FORMAT = "lenssuper lens"
+_VERSION = 1
+_CLASSES = {
+    cls.__name__: cls
+    for cls in (
+        models.SIS,
+        models.SIE,
+        models.EPL,
+        models.ExternalShear,
+        models.PointMass,
+        models.NFW,
+        models.TNFW,
+    )
+}
+
+
+def to_dict(lens: LensModel) -> dict[str, Any]:
+    """Return the lens as numbers, strings, lists and dictionaries."""
+    parts = [
+        {"type": type(part).__name__, **{name: _as_text(value) for name, value in part.parameters.items()}}
+        for part in lens.components
+    ]
+    return {"format": _FORMAT, "version": _VERSION, "components": parts}
+
+
+def from_dict(content: Mapping[str, Any]) -> LensModel:
+    """Return the lens of `to_dict`; parameters with a default may be missing."""
+    if not isinstance(content, Mapping) or content.get("format") != _FORMAT:
+        raise FileFormatError(f'a lens must be a dictionary with "format": "{_FORMAT}"; got {content!r:.80}')
+    if content.get("version") != _VERSION:
+        raise FileFormatError(f"the lens has format version {content.get('version')!r}; known is {_VERSION}")
+    entries = content.get("components")
+    if not isinstance(entries, list) or not entries:
+        raise FileFormatError(f'the lens must have a list "components" of profiles; got {entries!r:.80}')
+    parts = [_component(entry) for entry in entries]
+    return parts[0] if len(parts) == 1 else CompositeLens(parts)
+
+
+def write(lens: LensModel, path, overwrite: bool) -> None:
+    """Write the lens as JSON, complete or not at all."""
+    text = json.dumps(to_dict(lens), indent=2) + "\n"
+    with atomic_write(path, overwrite=overwrite) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def read(path) -> LensModel:
+    """Return the lens in a JSON file of this package, or in a COOLEST template."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FileFormatError(f"{path} is not a JSON file: {error}") from error
+    if isinstance(content, Mapping) and content.get("standard") == "COOLEST":
+        return from_coolest(content)
+    if not isinstance(content, Mapping) or content.get("format") != _FORMAT:
+        raise FileFormatError(f'{path} has neither "format": "{_FORMAT}" nor "standard": "COOLEST"')
+    return from_dict(content)
+
+
+def _as_text(value):
+    return f"{value.value.item()!r} {value.unit.to_string()}" if isinstance(value, u.Quantity) else value
+
+
+def _component(entry):
+    if not isinstance(entry, Mapping) or entry.get("type") not in _CLASSES:
+        known = ", ".join(_CLASSES)
+        raise FileFormatError(f'each component must have a "type" among {known}; got {entry!r:.80}')
+    given = {name: _as_value(name, value) for name, value in entry.items() if name != "type"}
+    try:
+        return _CLASSES[entry["type"]](**given)
+    except TypeError as error:
+        raise FileFormatError(f"component {entry['type']}: {error}") from error
+
+
+def _as_value(name, value):
+    if not isinstance(value, str):
+        return value
+    try:
+        return u.Quantity(value)
+    except (TypeError, ValueError) as error:
+        raise FileFormatError(f'{name} must read like "1.2 arcsec"; got {value!r}') from error

@@ -1,0 +1,162 @@
+"""What a fit to the galaxy in front gives: its light, and the image without it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from astropy.nddata import CCDData, StdDevUncertainty
+
+from lenssuper.light.fit import SersicFit
+from lenssuper.light.foreground.isophotes import Isophotes
+from lenssuper.observation import Observation, write_observation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["ForegroundFit"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ForegroundFit:
+    """
+    The light of the galaxy in front of a lensed one, made by `ForegroundFitter`.
+
+    Attributes
+    ----------
+    observation : Observation
+        What was observed.
+    fit : SersicFit
+        The Sersic profiles and the sky, without the corrections to their isophotes.
+    light : ndarray, shape (ny, nx)
+        The galaxy as observed, isophotes corrected, without the sky.
+    variance : ndarray, shape (ny, nx)
+        Of galaxy and sky together.
+    arcs : ndarray of bool, shape (ny, nx)
+        Where the image was left out of the fit, because of what lies there beside the galaxy.
+    isophotes : Isophotes or None
+        The corrections, if there are any.
+    source : ndarray or None
+        The lensed source as observed, if it was fitted jointly.
+    source_parameters : ndarray of shape (n, 7) or None
+        Its Sersic profiles in the source plane: x, y, R_e (arcsec), n, q, phi (radian), amplitude.
+    """
+
+    observation: Observation
+    fit: SersicFit
+    light: np.ndarray
+    variance: np.ndarray
+    arcs: np.ndarray
+    isophotes: Isophotes | None = None
+    source: np.ndarray | None = None
+    source_parameters: np.ndarray | None = None
+
+    @property
+    def sky(self) -> float:
+        """Brightness of the sky, in the unit of the data."""
+        return float(self.fit.sky)
+
+    @property
+    def model(self) -> CCDData:
+        """Galaxy and sky, with their standard deviation: what `subtracted` is without."""
+        image = self.observation.to_nddata()
+        image.data = self.light + self.sky
+        image.uncertainty = StdDevUncertainty(np.sqrt(self.variance))
+        return image
+
+    @property
+    def subtracted(self) -> CCDData:
+        """
+        The image without galaxy and sky, ready for `~lenssuper.SuperResolver`.
+
+        The variance of the model is added to that of the data. Mask, PSF and WCS are those of the image; its
+        meta says what was taken off.
+        """
+        image = self.observation.to_nddata()
+        image.data = np.where(self.observation.mask, 0.0, self.observation.data - self.light - self.sky)
+        image.uncertainty = StdDevUncertainty(np.sqrt(self.observation.sigma**2 + self.variance))
+        order = 0 if self.isophotes is None else self.isophotes.order
+        image.meta["FGSERSIC"] = len(self.fit.components)
+        image.meta["FGMODES"] = order
+        image.meta["FGSKY"] = self.sky
+        image.meta["FGARCPIX"] = int(np.count_nonzero(self.arcs))
+        return image
+
+    @property
+    def reduced_chi2(self) -> float:
+        """Chi-square per pixel of what was fitted: 1 for a model and a noise that are right."""
+        residual = self.observation.data - self.light - self.sky
+        used = ~self.observation.mask
+        if self.source is None:
+            used &= ~self.arcs
+        else:
+            residual = residual - self.source
+        return float(np.mean((residual**2 * self.observation.weights)[used]))
+
+    def summary(self) -> str:
+        """Tell in a few lines what was taken off."""
+        shape = "x".join(str(n) for n in self.observation.shape[::-1])
+        lines = [
+            ("image", f"{shape} pixels of {self.observation.grid.pixel_scale:.4g}"),
+            ("arcs", f"{np.count_nonzero(self.arcs)} pixels left out"),
+            *((f"Sersic {k}", _line(row)) for k, row in enumerate(self.fit.table, start=1)),
+            ("sky", f"{self.sky:.4g}"),
+            ("chi2", f"{self.reduced_chi2:.3f} per pixel"),
+        ]
+        if self.isophotes is not None:
+            order, modes = self.isophotes.order, self.isophotes.effective
+            lines.insert(-2, ("modes", f"up to m = {order}, {modes:.0f} coefficients measured"))
+        if self.source is not None:
+            lines.insert(2, ("source", f"{len(self.source_parameters)} Sersic through the lens"))
+        return "\n".join(f"{name:<9} {text}" for name, text in lines)
+
+    def __repr__(self) -> str:
+        return f"<ForegroundFit: {len(self.fit.components)} Sersic, reduced_chi2={self.reduced_chi2:.3f}>"
+
+    def plot(self, *, figure: Figure | None = None) -> Figure:
+        """
+        Draw the image, the galaxy, and the image without it, as a whole and in the middle.
+
+        Parameters
+        ----------
+        figure : `~matplotlib.figure.Figure`, optional
+            Where to draw; by default a new one of 14 x 8 inches, which ``savefig`` writes.
+
+        Returns
+        -------
+        `~matplotlib.figure.Figure`
+        """
+        from lenssuper.light.foreground.figure import plot_foreground
+
+        return plot_foreground(self, figure=figure)
+
+    def write(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
+        """
+        Write the image without galaxy and sky, for ``lenssuper run`` and `~lenssuper.read_observation`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Name of the file.
+        overwrite : bool, optional
+            Whether a file of that name may be replaced.
+        """
+        write_observation(self.to_observation(), path, overwrite=overwrite)
+
+    def to_observation(self) -> Observation:
+        """Give `subtracted` as an Observation, with the grid and the kind of PSF of the image."""
+        return Observation.from_nddata(
+            self.subtracted,
+            grid=self.observation.grid,
+            psf_oversampling=self.observation.psf_oversampling,
+            psf_includes_pixel=self.observation.psf_includes_pixel,
+        )
+
+
+def _line(row) -> str:
+    return (
+        f"R_e = {row['R_e']:.3g}, n = {row['n']:.2f}, q = {row['q']:.2f}, phi = {row['phi']:.0f}, "
+        f"at ({row['x']:.3f}, {row['y']:.3f})"
+    )

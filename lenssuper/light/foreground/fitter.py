@@ -1,0 +1,259 @@
+"""The light of the galaxy in front: fitted beside the arcs of what is behind it, and taken off the image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import CCDData, NDData
+
+from lenssuper._utils.threads import one_blas_thread
+from lenssuper._utils.units import to_arcsec
+from lenssuper.exceptions import ObservationError
+from lenssuper.forward.model import ForwardModel
+from lenssuper.lens import LensModel
+from lenssuper.light.foreground.fit import ForegroundFit
+from lenssuper.light.foreground.galaxy import Galaxy
+from lenssuper.light.sersic.lensed import lensed_guesses
+from lenssuper.observation import Observation
+from lenssuper.observation.grid import check_count
+
+__all__ = ["ForegroundFitter", "subtract_foreground"]
+
+# The most components of a galaxy whose number is open.
+_MOST = 3
+# Rounds of fitting the galaxy and looking for arcs; they end when fewer than this share of the pixels change.
+_ROUNDS, _SETTLED = 5, 0.03
+# Steps of a fit between looks for arcs, and of the last one.
+_SOME, _MANY = 15, 60
+
+
+class ForegroundFitter:
+    """
+    Fits the galaxy in front of a lensed one, and takes its light off the image.
+
+    Parameters
+    ----------
+    n_components : int or None, optional
+        Number of Sersic profiles of the galaxy, each with its own centre and angle; None for one to three, as
+        the Bayesian information criterion says.
+    lens : LensModel, optional
+        If given, the galaxy is fitted jointly with a source behind this lens, so that the arcs need not be
+        left out.
+    n_source : int, optional
+        Number of Sersic profiles of the source behind ``lens``.
+    arcs : "mask", ndarray of bool, Quantity or None, optional
+        What to leave out of the fit: what is found to be brighter than the galaxy; the True pixels of an
+        array; an annulus (inner, outer radius) around the galaxy; or nothing.
+    modes : int, optional
+        Corrections to the isophotes: Fourier modes up to this one. 0 for none.
+    psf_oversampling : int, optional
+        Number of PSF samples per pixel of the observation, along each axis.
+    psf_includes_pixel : bool, optional
+        Whether the PSF is effective (a star as the pixels see it) or optical.
+    progress : callable, optional
+        Called now and then with the share of the work done, 0 to 1, and a word on what is being done.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind.
+    ValueError
+        If a number is out of its range.
+
+    Notes
+    -----
+    The arcs are what is significantly brighter than a fit of the galaxy without them, in groups of pixels,
+    and a little around; fit and search are repeated until they agree. Sersic profiles and sky are fitted by
+    variable projection. A few per cent of the galaxy that Sersic profiles do not describe, such as boxy or
+    twisted isophotes and dust, are fitted with Fourier modes along its isophotes (Jedrzejewski 1987, MNRAS
+    226, 747) under a prior that keeps them small, see
+    `~lenssuper.light.foreground.isophotes.fit_isophotes`. Both parts add their variance to the image's, as
+    far as the fit is right; where the galaxy is behind arcs, it is what the profiles say.
+
+    Examples
+    --------
+    >>> from lenssuper.light import ForegroundFitter
+    >>> ForegroundFitter(n_components=2)
+    ForegroundFitter(n_components=2, arcs='mask', modes=4)
+    """
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        lens: LensModel | None = None,
+        n_source: int = 1,
+        arcs: str | np.ndarray | u.Quantity | None = "mask",
+        modes: int = 4,
+        psf_oversampling: int = 1,
+        psf_includes_pixel: bool = True,
+        progress: Callable[[float, str], None] | None = None,
+    ) -> None:
+        if lens is not None and not isinstance(lens, LensModel):
+            raise TypeError(f"lens must be a LensModel; got {lens!r:.80}")
+        self.n_components = None if n_components is None else check_count(n_components, "n_components", 1)
+        self.lens = lens
+        self.n_source = check_count(n_source, "n_source", 1)
+        self.arcs = _check_arcs(arcs)
+        self.modes = check_count(modes, "modes", 0)
+        self.psf_oversampling = check_count(psf_oversampling, "psf_oversampling", 1)
+        self.psf_includes_pixel = psf_includes_pixel
+        self.progress = progress
+
+    def __call__(self, observation: NDData | Observation) -> ForegroundFit:
+        """
+        Fit the galaxy of one image.
+
+        Parameters
+        ----------
+        observation : `~astropy.nddata.NDData` or Observation
+            Image with uncertainty and, where there are any, mask, PSF and WCS. It is not changed.
+
+        Returns
+        -------
+        ForegroundFit
+
+        Raises
+        ------
+        ObservationError
+            If the image cannot be used, or no galaxy stands out in it; the message says what to do.
+        """
+        if not isinstance(observation, Observation):
+            observation = Observation.from_nddata(
+                observation,
+                psf_oversampling=self.psf_oversampling,
+                psf_includes_pixel=self.psf_includes_pixel,
+            )
+        with one_blas_thread():
+            return self._fit(observation, self.progress or (lambda share, what: None))
+
+    def _fit(self, observation, report):
+        galaxy = Galaxy(observation)
+        coarse = galaxy.coarse()
+        report(0.0, "looking for arcs")
+        if isinstance(self.arcs, str):
+            arcs, fitted = self._search(coarse)
+        else:
+            given = self._given(galaxy)
+            arcs = galaxy.to_coarse(given, coarse.observation.shape)
+            fitted = self._grow(coarse, arcs, coarse.best(coarse.guesses(), arcs))
+        report(0.4, "fitting the galaxy")
+        arcs = galaxy.from_coarse(arcs) if isinstance(self.arcs, str) else given
+        fitted = galaxy.fit(fitted.profiles, arcs, _SOME)
+        if isinstance(self.arcs, str):
+            arcs = galaxy.arcs(fitted, arcs)
+        fitted = galaxy.refit(fitted, arcs, _MANY)
+        if self.lens is not None:
+            report(0.6, "fitting the source with it")
+            fitted = self._jointly(galaxy, fitted)
+        report(0.9, "correcting the isophotes")
+        result = galaxy.result(fitted, arcs, self.modes)
+        report(1.0, "done")
+        return result
+
+    def _given(self, galaxy):
+        """The arcs as they were asked for."""
+        if self.arcs is None:
+            return np.zeros(galaxy.observation.shape, dtype=bool)
+        if isinstance(self.arcs, u.Quantity):
+            arcs = galaxy.annulus(self.arcs)
+        else:
+            arcs = self.arcs
+            if arcs.shape != galaxy.observation.shape:
+                raise ValueError(
+                    f"arcs must have the shape of the image, {galaxy.observation.shape}; got {arcs.shape}"
+                )
+        if not np.any((galaxy.weights > 0) & galaxy.mask & ~arcs):
+            raise ObservationError("arcs covers all of the galaxy: there is nothing left to fit")
+        return arcs
+
+    def _search(self, galaxy):
+        """Look for arcs, for faint ones and for such as stand out; what leaves less of the image is right."""
+        found = []
+        for faint in (True, False):
+            arcs, fitted = self._alternate(galaxy, faint)
+            found.append((arcs, self._grow(galaxy, arcs, fitted)))
+        return min(found, key=lambda pair: galaxy.misfit(pair[1]))
+
+    def _alternate(self, galaxy, faint):
+        """Look for arcs beside a galaxy of one profile, which is too stiff to bend to them."""
+        arcs = galaxy.first_arcs()
+        fitted = galaxy.best(galaxy.guesses(), arcs)
+        for _ in range(_ROUNDS):
+            before, arcs = arcs, galaxy.arcs(fitted, faint=faint)
+            fitted = galaxy.refit(fitted, arcs, _SOME)
+            if np.sum(arcs ^ before) <= _SETTLED * np.sum(arcs):
+                break
+        return arcs, fitted
+
+    def _grow(self, galaxy, arcs, fitted):
+        """Add components one by one, and fit all of them together each time."""
+        most = _MOST if self.n_components is None else self.n_components
+        for _ in range(1, most):
+            more = galaxy.best(galaxy.more_guesses(fitted), arcs)
+            if self.n_components is None and galaxy.bic(more, arcs) >= galaxy.bic(fitted, arcs):
+                break
+            fitted = more
+        return fitted
+
+    def _jointly(self, galaxy, fitted):
+        """Fit galaxy and source together, starting from the galaxy alone."""
+        model = ForwardModel(galaxy.observation, self.lens)
+        source = np.zeros((0, 6))
+        for _ in range(self.n_source):
+            left = galaxy.observation.data - galaxy.unit * fitted.result.model
+            old = source[-1] if len(source) else None
+            starts = [
+                np.vstack([source, guess]) for guess in lensed_guesses(model, left, galaxy.weights, old)
+            ]
+            galaxies = [fitted.profiles] * len(starts)
+            fitted = galaxy.best(galaxies, None, sources=starts, model=model)
+            source = fitted.source
+        return galaxy.refit(fitted, None, _MANY)
+
+    def __repr__(self) -> str:
+        arcs = self.arcs if isinstance(self.arcs, str) or self.arcs is None else type(self.arcs).__name__
+        lens = "" if self.lens is None else f", lens={self.lens!r}"
+        return f"ForegroundFitter(n_components={self.n_components}, arcs={arcs!r}, modes={self.modes}{lens})"
+
+
+def subtract_foreground(
+    observation: NDData | Observation, n_components: int | None = None, **options
+) -> CCDData:
+    """
+    Take the light of the galaxy in front off an image, in one call.
+
+    Parameters
+    ----------
+    observation : `~astropy.nddata.NDData` or Observation
+        Image with uncertainty and, where there are any, mask, PSF and WCS.
+    n_components : int or None, optional
+        Number of Sersic profiles; None to choose it.
+    **options
+        As for `ForegroundFitter`.
+
+    Returns
+    -------
+    `~astropy.nddata.CCDData`
+        The image without galaxy and sky, ready for `~lenssuper.SuperResolver`: the variance of what was taken
+        off is added to that of the data.
+    """
+    return ForegroundFitter(n_components, **options)(observation).subtracted
+
+
+def _check_arcs(arcs):
+    if arcs is None or (isinstance(arcs, str) and arcs == "mask"):
+        return arcs
+    if isinstance(arcs, u.Quantity):
+        radii = to_arcsec(arcs, "arcs")
+        if np.shape(radii) != (2,) or not 0 <= radii[0] < radii[1]:
+            raise ValueError(f"arcs must be two radii, the smaller first, or a mask; got {arcs}")
+        return arcs
+    if isinstance(arcs, np.ndarray) and arcs.dtype == bool and arcs.ndim == 2:
+        return arcs.copy()
+    raise TypeError(
+        'arcs must be "mask", an array of bool like the image, two radii such as (1, 2) * u.arcsec, or None; '
+        f"got {arcs!r:.80}"
+    )

@@ -1,0 +1,369 @@
+"""The fit of a galaxy in front of a lens: starts, bounds, arcs, and what follows from the best fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from astropy import units as u
+from scipy import ndimage
+
+from lenssuper._utils.units import to_arcsec
+from lenssuper.forward.model import ForwardModel
+from lenssuper.light.fit import SersicFit
+from lenssuper.light.foreground.arcs import find_arcs, first_arcs
+from lenssuper.light.foreground.fit import ForegroundFit
+from lenssuper.light.foreground.isophotes import fit_isophotes
+from lenssuper.light.search import put_together
+from lenssuper.light.sersic.components import Components
+from lenssuper.light.sersic.lensed import LensedRenderer, lensed_components
+from lenssuper.light.sersic.profile import sersic_flux
+from lenssuper.light.sersic.render import ConstantRenderer, SkyRenderer
+from lenssuper.light.sersic.spread import confined, prior_widths
+from lenssuper.light.sersic.varpro import VarProResult, fit
+from lenssuper.observation import Observation
+from lenssuper.observation.noise import noise_correlation
+from lenssuper.observation.objects import find_objects, main_object, smoothed
+
+__all__ = ["Fitted", "Galaxy"]
+
+# By how large a share of its light one Sersic, and several, may be wrong where there is no arc.
+_SHARE_OF_ONE, _SHARE_OF_MORE = 0.3, 0.15
+# The faintest arcs, as a share of the light of the galaxy.
+_FAINT = 0.04
+# How far an arc goes on around its peaks, in pixels.
+_REACH = 8
+# How far the arcs beside several profiles may go beyond those beside one, in pixels.
+_NEAR = 4
+# Where arcs end, in radii that half of their light is within. Beyond it what is thicker than this share of
+# its distance is no object but the outskirts of the galaxy.
+_OUTSIDE, _THICK = 2.0, 0.2
+# Sigma above a galaxy from which it does not matter how much brighter an arc is.
+_OUTLIER = 1.0
+# Steps of a fit from each of several starts, and of the one that goes on.
+_FEW, _SOME = 6, 20
+# Accuracy of means over pixels, and the relative change of chi-square at which a fit ends.
+_ROUGH, _EXACT = {"tol": 1e-3, "fine": False}, {"tol": 1e-5}
+_ROUGH_END, _EXACT_END = 1e-3, 1e-6
+# Pixels along a side, and in the width of the galaxy, that a search needs.
+_SIDE, _PIXELS_IN_SIGMA = 128, 2.0
+# Bounds of n and q, and of R_e in pixels and in sizes of the field.
+_N, _Q, _R = (0.6, 8.0), (0.2, 1.0), (0.2, 1.0)
+# Radius of the core, where no arc is looked for, in FWHM of the PSF, and of the first knot of the isophotes.
+_CORE, _FIRST_KNOT = 1.5, 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """
+    A fit: profiles of the galaxy and of the source behind it.
+
+    Attributes
+    ----------
+    profiles, source : ndarray, shape (n, 6)
+    result : VarProResult
+        Of data in units of the noise of a pixel.
+    components : Components
+        What is free in the galaxy.
+    model : ForwardModel or None
+        How the source is seen.
+    """
+
+    profiles: np.ndarray
+    source: np.ndarray
+    result: VarProResult
+    components: Components
+    model: ForwardModel | None = None
+
+    @property
+    def chi2(self) -> float:
+        """Chi-square."""
+        return self.result.chi2
+
+    @property
+    def amplitudes(self) -> np.ndarray:
+        """Of the profiles of the galaxy."""
+        return self.result.amplitudes[: len(self.profiles)]
+
+    @property
+    def sky(self) -> float:
+        """The brightness of the sky."""
+        return float(self.result.amplitudes[len(self.profiles)])
+
+
+class Galaxy:
+    """
+    An image with a galaxy in the middle.
+
+    Parameters
+    ----------
+    observation : Observation
+    rough : bool, optional
+        Whether means over pixels need not be exact.
+    factor : int, optional
+        How many pixels of the image are along the side of one of these.
+    """
+
+    def __init__(self, observation: Observation, *, rough: bool = False, factor: int = 1) -> None:
+        self.observation, self._rough = observation, rough
+        self._reach = _REACH / factor
+        self.correlation = noise_correlation(observation)
+        self.weights = observation.weights / self.correlation
+        self.unit = float(1 / np.sqrt(np.median(self.weights[self.weights > 0])))
+        objects = find_objects(observation)
+        self.mask, self.moments = main_object(observation, peak=True, objects=objects)
+        self.sky = objects[1]
+        grid = observation.grid
+        x, y = (np.broadcast_to(values, grid.shape) for values in grid._centers())
+        bright, _ = smoothed(observation)
+        peak = np.argmax(np.where(self.mask, bright, -np.inf))
+        self.center = float(x.flat[peak]), float(y.flat[peak])
+        self.width = _psf_width(observation) * grid._side
+        self.distance = np.hypot(x - self.center[0], y - self.center[1])
+        self.core = self.distance < _CORE * self.width
+        size = 2 * float(self.distance.max())
+        # every profile of a galaxy is centred in its middle
+        reach = max(2 * grid._side, 0.2 * self.moments["b"])
+        self._bounds = {
+            "x": (self.center[0] - reach, self.center[0] + reach),
+            "y": (self.center[1] - reach, self.center[1] + reach),
+            "R_e": (_R[0] * grid._side, _R[1] * size),
+            "n": _N,
+            "q": _Q,
+        }
+        self._field = self.center, size, grid._side
+        self._template: SkyRenderer | None = None
+
+    # Coarser pixels, to search faster
+
+    def coarse(self) -> Galaxy:
+        """Give the same galaxy for a rough search, on larger pixels if there are many."""
+        sigma = self.moments["b"] / self.observation.grid._side
+        factor = max(1, min(min(self.observation.shape) // _SIDE, int(sigma / _PIXELS_IN_SIGMA)))
+        return Galaxy(put_together(self.observation, factor), rough=True, factor=factor)
+
+    def from_coarse(self, mask: np.ndarray) -> np.ndarray:
+        """Give a mask of the pixels of `coarse` for those of this one."""
+        factor = self.observation.shape[0] // mask.shape[0]
+        ny, nx = self.observation.shape
+        fine = np.repeat(np.repeat(mask, factor, axis=0), factor, axis=1)
+        return np.pad(fine, ((0, ny - fine.shape[0]), (0, nx - fine.shape[1])))
+
+    def to_coarse(self, mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Give a mask for the pixels of `coarse`, set where any of those in one is."""
+        factor = self.observation.shape[0] // shape[0]
+        ny, nx = shape
+        return mask[: ny * factor, : nx * factor].reshape(ny, factor, nx, factor).any(axis=(1, 3))
+
+    # Fits
+
+    def fit(self, profiles, arcs, max_iter, *, source=None, model: ForwardModel | None = None) -> Fitted:
+        """Fit profiles and sky, and profiles behind a lens, all at once."""
+        components = Components(len(profiles), *self._field, bounds=[self._bounds] * len(profiles))
+        renderers = [self._renderer(components), ConstantRenderer(self.observation.shape)]
+        theta, limits = components.pack(profiles), np.array(components.limits())
+        if model is not None:
+            behind = lensed_components(model, len(source))
+            renderers.append(LensedRenderer(model, behind))
+            theta = np.concatenate([theta, behind.pack(source)])
+            limits = np.concatenate([limits, behind.limits()], axis=1)
+        positive = np.ones(sum(r.n_columns for r in renderers), dtype=bool)
+        positive[len(profiles)] = False
+        weights = self.weights if arcs is None else np.where(arcs, 0.0, self.weights)
+        result = fit(
+            renderers,
+            theta,
+            *limits,
+            self.observation.data / self.unit,
+            weights * self.unit**2,
+            nonnegative=positive,
+            max_iter=max_iter,
+            tolerance=_ROUGH_END if self._rough else _EXACT_END,
+        )
+        n = components.n_free
+        found = np.zeros((0, 6)) if model is None else behind.unpack(result.theta[n:])
+        return Fitted(components.unpack(result.theta[:n]), found, result, components, model)
+
+    def _renderer(self, components):
+        if self._template is None:
+            options = _ROUGH if self._rough else _EXACT
+            self._template = SkyRenderer.of(self.observation, components, **options)
+        return self._template.with_components(components)
+
+    def refit(self, fitted: Fitted, arcs, max_iter) -> Fitted:
+        """Go on with a fit."""
+        return self.fit(fitted.profiles, arcs, max_iter, source=fitted.source, model=fitted.model)
+
+    def best(self, guesses, arcs, *, sources=None, model=None) -> Fitted:
+        """Try several starts with few steps, and go on from the best of them."""
+        sources = [None] * len(guesses) if sources is None else sources
+        pairs = zip(guesses, sources, strict=True)
+        tried = [self.fit(guess, arcs, _FEW, source=source, model=model) for guess, source in pairs]
+        return self.refit(min(tried, key=lambda fitted: fitted.chi2), arcs, _SOME)
+
+    def guesses(self) -> list[np.ndarray]:
+        """One profile, of an elliptical, of a disk, and of what is much larger than it looks."""
+        a, b, phi = (self.moments[name] for name in ("a", "b", "phi"))
+        size, q = 1.2 * np.sqrt(a * b), max(b / a, 0.4)
+        pairs = (1.0, 3.0), (1.0, 1.0), (3.0, 4.0)
+        return [np.array([[*self.center, f * size, n, q, phi]]) for f, n in pairs]
+
+    def more_guesses(self, fitted: Fitted) -> list[np.ndarray]:
+        """One profile more: a smaller or larger twin of the brightest, or one that is turned."""
+        fluxes = fitted.amplitudes * sersic_flux(fitted.profiles[:, 2], fitted.profiles[:, 3])
+        x, y, size, _, q, phi = fitted.profiles[np.argmax(fluxes)]
+        more = (
+            [x, y, 0.3 * size, 1.0, q, phi],
+            [x, y, 2.5 * size, 1.0, q, phi],
+            [x, y, 0.8 * size, 1.0, 0.8, phi + np.pi / 2],
+        )
+        return [np.vstack([fitted.profiles, new]) for new in more]
+
+    def bic(self, fitted: Fitted, arcs) -> float:
+        """Give the Bayesian information criterion of a fit."""
+        n_pixels = np.count_nonzero((self.weights > 0) & ~arcs) / self.correlation
+        return fitted.chi2 + (len(fitted.result.theta) + len(fitted.result.amplitudes)) * np.log(n_pixels)
+
+    def misfit(self, fitted: Fitted) -> float:
+        """Give chi-square of all pixels, where light beyond that of the galaxy counts for little."""
+        left = self.observation.data - self.unit * fitted.result.model
+        squares = left**2 * self.weights
+        return float(np.sum(np.where(left > 0, np.minimum(squares, _OUTLIER**2), squares)))
+
+    # Arcs
+
+    def first_arcs(self) -> np.ndarray:
+        """Guess where arcs are."""
+        return first_arcs(self.observation, self.center, self.sky, self.core, self._reach)
+
+    def arcs(self, fitted: Fitted, near: np.ndarray | None = None, *, faint: bool = True) -> np.ndarray:
+        """
+        Find what a fit of the galaxy alone does not explain, and is near to what is known to be arcs.
+
+        ``faint`` ones are looked for as well as the fit allows.
+        """
+        share = _SHARE_OF_ONE if len(fitted.profiles) == 1 else _SHARE_OF_MORE
+        model, sky = self.unit * fitted.result.model, self.unit * fitted.sky
+        arcs = find_arcs(
+            self.observation, model, sky, self.core, share, self._reach, _FAINT if faint else share
+        )
+        excess = np.clip(self.observation.data - model, 0, None)
+        if near is None:
+            return self._without_halo(arcs, excess)
+        elsewhere = self.distance > _OUTSIDE * self._radius(near, excess)
+        return arcs & (elsewhere | ndimage.binary_dilation(near, iterations=_NEAR))
+
+    def _radius(self, arcs, excess):
+        """The distance from the galaxy within which half of the light of arcs is; infinite without arcs."""
+        distance, light = self.distance[arcs], excess[arcs]
+        if not light.sum() > 0:
+            return np.inf
+        order = np.argsort(distance)
+        return float(distance[order][np.searchsorted(np.cumsum(light[order]), light.sum() / 2)])
+
+    def _without_halo(self, arcs, excess):
+        """Leave out what is far beyond the arcs and thick: outskirts of the galaxy, unlike its neighbours."""
+        outside = arcs & (self.distance > _OUTSIDE * self._radius(arcs, excess))
+        labels, n = ndimage.label(outside)
+        depth = self.observation.grid._side * ndimage.distance_transform_edt(outside)
+        thick = ndimage.maximum(depth / self.distance.clip(self.width), labels, np.arange(1, n + 1))
+        return arcs & ~np.isin(labels, 1 + np.flatnonzero(np.atleast_1d(thick) > _THICK))
+
+    def _isophotes(self, fitted, light, residual, arcs, options):
+        radius, angle = self._polar(fitted)
+        weights = np.where(arcs, 0.0, self.weights)
+        smallest = _FIRST_KNOT * self.width
+        return fit_isophotes(residual, weights, light, radius, angle, smallest=smallest, **options)
+
+    def annulus(self, radii: u.Quantity) -> np.ndarray:
+        """Give the pixels between two distances from the galaxy."""
+        inner, outer = to_arcsec(radii, "arcs")
+        return (self.distance >= inner) & (self.distance <= outer)
+
+    # Results
+
+    def result(self, fitted: Fitted, arcs: np.ndarray, modes: int) -> ForegroundFit:
+        """Work out the light of the galaxy, and how well it is known."""
+        n = len(fitted.profiles)
+        amplitudes, sky = self.unit * fitted.amplitudes, self.unit * fitted.sky
+        theta = fitted.result.theta[: fitted.components.n_free]
+        columns, slopes = self._renderer(fitted.components).columns_and_derivatives(theta)
+        light = np.tensordot(amplitudes, columns, 1)
+        source = source_parameters = None
+        if fitted.model is not None:
+            brightness = self.unit * fitted.result.amplitudes[n + 1 :]
+            source_parameters = np.column_stack([fitted.source, brightness])
+            source = self.unit * fitted.result.model - light - sky
+        covariance = self._covariance(fitted)
+        moves = [
+            amplitudes[k] * slope for (k, _), slope in zip(fitted.components.slopes(), slopes, strict=True)
+        ]
+        images = np.concatenate([moves, columns, np.ones((1, *light.shape))])
+        variance = np.einsum("iyx,iyx->yx", np.tensordot(covariance, images, 1), images)
+        isophotes = None
+        if modes:
+            residual = self.observation.data - light - sky - (0.0 if source is None else source)
+            isophotes = self._isophotes(fitted, light, residual, arcs, {"order": modes})
+            light = light + isophotes.correction
+            variance = variance + isophotes.variance
+        return ForegroundFit(
+            observation=self.observation,
+            fit=self._sersic_fit(fitted, arcs, covariance),
+            light=light,
+            variance=np.maximum(variance, 0.0),
+            arcs=arcs,
+            isophotes=isophotes,
+            source=source,
+            source_parameters=source_parameters,
+        )
+
+    def _covariance(self, fitted):
+        """Of what is free in the galaxy, its amplitudes and the sky, without the source."""
+        n, free, total = len(fitted.profiles), fitted.components.n_free, len(fitted.result.theta)
+        widths = prior_widths(np.vstack([fitted.profiles, fitted.source]), len(fitted.result.amplitudes))
+        covariance = confined(fitted.result.covariance, widths)
+        keep = np.concatenate([np.arange(free), total + np.arange(n + 1)])
+        scale = np.concatenate([np.ones(free), np.full(n + 1, self.unit)])
+        return covariance[np.ix_(keep, keep)] * np.outer(scale, scale)
+
+    def _sersic_fit(self, fitted, arcs, covariance):
+        free = fitted.components.n_free
+        slopes = np.nan_to_num(fitted.components.jacobian(fitted.result.theta[:free]))
+        full = np.zeros((slopes.shape[0] + len(covariance) - free, len(covariance)))
+        full[: slopes.shape[0], :free] = slopes
+        full[slopes.shape[0] :, free:] = np.eye(len(covariance) - free)
+        unused = self.observation.mask if fitted.model is not None else self.observation.mask | arcs
+        observation = self.observation
+        if fitted.model is None:
+            observation = replace(
+                observation,
+                mask=unused,
+                data=np.where(unused, 0.0, observation.data),
+                weights=np.where(unused, 0.0, observation.weights),
+            )
+        return SersicFit.from_parameters(
+            observation,
+            np.column_stack([fitted.profiles, self.unit * fitted.amplitudes]),
+            self.unit * fitted.sky,
+            full @ covariance @ full.T,
+            noise_correlation=self.correlation,
+            method="least_squares",
+        )
+
+    def _polar(self, fitted):
+        """Radius and angle of every pixel in the mean ellipse of the galaxy."""
+        fluxes = fitted.amplitudes * sersic_flux(fitted.profiles[:, 2], fitted.profiles[:, 3])
+        x0, y0, _, _, q, phi = fitted.profiles[np.argmax(fluxes)]
+        x, y = self.observation.grid._centers()
+        along = (x - x0) * np.cos(phi) + (y - y0) * np.sin(phi)
+        across = (y - y0) * np.cos(phi) - (x - x0) * np.sin(phi)
+        along, across = along * np.sqrt(q), across / np.sqrt(q)
+        return np.hypot(along, across), np.arctan2(across, along)
+
+
+def _psf_width(observation):
+    """FWHM in pixels of a circle with the area of the PSF above half of its peak."""
+    if observation.psf is None:
+        return 1.5
+    area = np.count_nonzero(observation.psf > observation.psf.max() / 2) / observation.psf_oversampling**2
+    return max(1.5, 2 * float(np.sqrt(area / np.pi)))

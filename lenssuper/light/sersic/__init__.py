@@ -1,0 +1,1 @@
+"""Sersic profiles in numbers only: their parameters, images, and linear fits."""

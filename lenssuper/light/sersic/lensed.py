@@ -1,0 +1,172 @@
+"""Sersic profiles behind a lens: as columns of a fit, they are seen through the forward model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from lenssuper.light.sersic.components import Components
+from lenssuper.light.sersic.render import Renderer
+
+if TYPE_CHECKING:
+    from lenssuper.forward.model import ForwardModel
+    from lenssuper.observation.grid import PixelGrid
+
+__all__ = ["LensedRenderer", "lensed_components", "lensed_guesses", "profiles_on"]
+
+# Bounds of n, and the least R_e in source pixels.
+_N, _SMALLEST = (0.3, 8.0), 0.25
+# Share of the brightest pixel of a back-projected image from which pixels are of the object.
+_BRIGHT = 0.3
+
+
+class LensedRenderer(Renderer):
+    """
+    Sersic profiles in the source plane, as they are observed.
+
+    Parameters
+    ----------
+    model : ForwardModel
+        From the source to the observed image.
+    components : Components
+        What is free in the profiles; ``theta`` is the vector of it.
+    tol : float, optional
+        Largest relative error of the mean over a source pixel.
+
+    Notes
+    -----
+    A column is the forward model of the exact means of a profile over the source pixels; as the forward model
+    is linear, the derivatives of the column are the forward model of the derivatives of these means.
+    """
+
+    def __init__(self, model: ForwardModel, components: Components, *, tol: float = 1e-6) -> None:
+        self._model, self._components, self._tol = model, components, tol
+        self.out_shape = model.out_shape
+        self.n_parameters, self.n_columns = components.n_free, components.n
+        pairs = np.array(components.slopes(), dtype=int).reshape(-1, 2)
+        self.column_of, self._parameter_of = pairs.T
+
+    @property
+    def parameter_of(self):
+        return self._parameter_of
+
+    def columns(self, theta):
+        return self._model.forward(profiles_on(self._model.source_grid, self._components, theta))
+
+    def columns_and_derivatives(self, theta):
+        grid, images = self._model.source_grid, []
+        for k in range(self.n_columns):
+            profile, _ = self._components.profile(k, theta, True)
+            images.append(self._model.forward(profile(grid._matrix, grid._origin, grid.shape, self._tol)))
+        return np.array([i[0] for i in images]), np.concatenate([i[1:] for i in images])
+
+
+def profiles_on(grid: PixelGrid, components: Components, theta: np.ndarray) -> np.ndarray:
+    """
+    Give the means of profiles over the pixels of a grid.
+
+    Parameters
+    ----------
+    grid : PixelGrid
+    components : Components
+    theta : ndarray, shape (components.n_free,)
+
+    Returns
+    -------
+    ndarray, shape (components.n, ny, nx)
+        For amplitudes of one.
+    """
+    profiles = (components.profile(k, theta, False)[0] for k in range(components.n))
+    return np.concatenate([profile(grid._matrix, grid._origin, grid.shape, 1e-6) for profile in profiles])
+
+
+def lensed_components(model: ForwardModel, n: int) -> Components:
+    """
+    Give what is free in profiles on the source grid, with its bounds.
+
+    Parameters
+    ----------
+    model : ForwardModel
+    n : int
+        How many profiles.
+
+    Returns
+    -------
+    Components
+        Centres are on the grid, and R_e is between a quarter of its pixel and half of its diagonal.
+    """
+    grid = model.source_grid
+    x, y = grid._vertices()
+    size = float(np.hypot(np.ptp(x), np.ptp(y)))
+    bounds = {
+        "x": (x.min(), x.max()),
+        "y": (y.min(), y.max()),
+        "R_e": (_SMALLEST * grid._side, size / 2),
+        "n": _N,
+    }
+    return Components(n, tuple(grid._middle()), size, grid._side, bounds=[bounds] * n)
+
+
+def lensed_guesses(
+    model: ForwardModel,
+    image: np.ndarray,
+    weights: np.ndarray,
+    old: np.ndarray | None = None,
+) -> list[np.ndarray]:
+    """
+    Guess the profile of a source from its image.
+
+    Parameters
+    ----------
+    model : ForwardModel
+    image : ndarray, shape (ny, nx) of the observation
+        What the profile is to explain.
+    weights : ndarray, shape (ny, nx)
+        One over the variance; 0 for pixels that are not to be used.
+    old : ndarray, shape (6,), optional
+        A profile that is already there: twins of other sizes are among the guesses.
+
+    Returns
+    -------
+    list of ndarray, shape (6,)
+        Starts for a fit, from the moments of the bright part of the back-projected image.
+    """
+    x, y, size, q, phi = _moments(model, image, weights)
+    if old is None:
+        guesses = [[x, y, f * size, n, q, phi] for f, n in ((1.0, 1.0), (0.5, 1.0), (1.0, 3.0))]
+    else:
+        guesses = [
+            [x, y, size, 1.0, q, phi],
+            *([*old[:2], f * old[2], 1.0, *old[4:]] for f in (0.15, 0.4, 2.0)),
+        ]
+    return [np.array(guess) for guess in guesses]
+
+
+def _moments(model, image, weights):
+    """Centre, half-light radius, axis ratio and angle of the brightest part of a back-projected image."""
+    grid = model.source_grid
+    x, y = (np.broadcast_to(values, grid.shape) for values in grid._centers())
+    seen = model.adjoint(weights)
+    known = seen > 0.02 * seen.max()
+    back = np.divide(model.adjoint(weights * image), seen, out=np.zeros_like(seen), where=known)
+    back = ndimage.gaussian_filter(back, 1.0)
+    light = np.clip(back - _BRIGHT * back.max(), 0, None)
+    groups, _ = ndimage.label(light)
+    light = np.where(groups == groups.flat[np.argmax(light)], light, 0.0)
+    if not light.sum() > 0:
+        light = np.ones_like(light)
+    light = light / light.sum()
+    x0, y0 = np.sum(light * x), np.sum(light * y)
+    dx, dy = x - x0, y - y0
+    xx, yy, xy = np.sum(light * dx**2), np.sum(light * dy**2), np.sum(light * dx * dy)
+    half, split = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    a, b = np.sqrt(half + split), np.sqrt(max(half - split, 0.01 * half))
+    # the second moments of a Gaussian's upper 70 per cent are smaller than its half-light radius
+    return x0, y0, 1.5 * np.sqrt(a * b), max(b / a, 0.3), 0.5 * np.arctan2(2 * xy, xx - yy)
+
+
+def _lattice(model):
+    grid = model.source_grid
+    return grid._matrix, grid._origin, grid.shape

@@ -1,0 +1,139 @@
+"""From nonlinear parameters to images, one for every amplitude: what a fit needs to know of its model."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from lenssuper.light.sersic.blur import CuspBlur
+from lenssuper.light.sersic.components import Components
+
+__all__ = ["ConstantRenderer", "Renderer", "SkyRenderer"]
+
+_FINE_TOL = 1e-3
+
+
+class Renderer(ABC):
+    """
+    A part of a model that is linear in its amplitudes, and not in its other parameters.
+
+    Attributes
+    ----------
+    n_parameters : int
+        Number of parameters that are not linear.
+    n_columns : int
+        Number of amplitudes.
+    out_shape : (int, int)
+        Shape of the observed image.
+    column_of : array of int, shape (D,)
+        The column that each image of a derivative is of.
+    parameter_of : array of int, shape (D,)
+        The parameter that it is by. By default there is one derivative for each parameter; a parameter that
+        several columns share has one for each of them.
+    """
+
+    n_parameters: int
+    n_columns: int
+    out_shape: tuple[int, int]
+    column_of: np.ndarray
+
+    @property
+    def parameter_of(self) -> np.ndarray:
+        """The parameter of each image of a derivative."""
+        return np.arange(self.n_parameters)
+
+    @abstractmethod
+    def columns(self, theta: np.ndarray) -> np.ndarray:
+        """Images (n_columns, ny, nx) on the observed pixels, for amplitudes of one."""
+
+    @abstractmethod
+    def columns_and_derivatives(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Give `columns`, and their derivatives (D, ny, nx)."""
+
+
+class ConstantRenderer(Renderer):
+    """The same brightness in all pixels: the sky."""
+
+    def __init__(self, out_shape):
+        self.n_parameters, self.n_columns = 0, 1
+        self.out_shape = tuple(out_shape)
+        self.column_of = np.zeros(0, dtype=int)
+
+    def columns(self, theta):
+        return np.ones((1, *self.out_shape))
+
+    def columns_and_derivatives(self, theta):
+        return self.columns(theta), np.zeros((0, *self.out_shape))
+
+
+class SkyRenderer(Renderer):
+    """
+    Sersics on the sky, blurred by the PSF.
+
+    Parameters
+    ----------
+    matrix, origin, shape
+        The lattice of the observed pixels, as `PixelGrid` keeps it.
+    components : Components
+        What is free in the Sersics; ``theta`` is the vector of it.
+    blur : CuspBlur
+        The PSF.
+    tol : float, optional
+        Largest relative error of the mean over a pixel.
+    """
+
+    def __init__(self, matrix, origin, shape, components: Components, blur: CuspBlur, *, tol: float = 1e-6):
+        self._matrix, self._origin = np.array(matrix), np.array(origin)
+        self._inverse = np.linalg.inv(self._matrix)
+        self._blur, self._tol = blur, tol
+        self.out_shape = tuple(shape)
+        self._take(components)
+
+    def _take(self, components):
+        self._components = components
+        self.n_parameters, self.n_columns = components.n_free, components.n
+        pairs = np.array(components.slopes(), dtype=int).reshape(-1, 2)
+        self.column_of, self._parameter_of = pairs.T
+
+    def with_components(self, components: Components) -> SkyRenderer:
+        """Give the same for other Sersics."""
+        other = copy.copy(self)
+        other._take(components)
+        return other
+
+    @classmethod
+    def of(cls, observation, components: Components, *, tol: float = 1e-6, fine: bool = True) -> SkyRenderer:
+        """Make it for the pixels and the PSF of an `~lenssuper.Observation`; ``fine`` as in `CuspBlur`."""
+        grid = observation.grid
+        blur = CuspBlur(
+            observation.psf,
+            grid.shape,
+            oversampling=observation.psf_oversampling,
+            includes_pixel=observation.psf_includes_pixel,
+            fine=fine,
+        )
+        return cls(grid._matrix, grid._origin, grid.shape, components, blur, tol=tol)
+
+    @property
+    def parameter_of(self):
+        return self._parameter_of
+
+    def columns(self, theta):
+        return np.array([self._render(k, theta, False)[0] for k in range(self.n_columns)])
+
+    def columns_and_derivatives(self, theta):
+        images = [self._render(k, theta, True) for k in range(self.n_columns)]
+        return np.array([i[0] for i in images]), np.concatenate([i[1:] for i in images])
+
+    def _render(self, k, theta, derivatives):
+        images, center = self._components.profile(k, theta, derivatives)
+
+        def on_lattice(first, factor, shape, border=0):
+            origin = self._origin + self._matrix @ (np.asarray(first) + 0.5 / factor)
+            # of fine pixels only the difference from coarser ones is used
+            tol = self._tol if factor == 1 else max(self._tol, _FINE_TOL)
+            return images(self._matrix / factor, origin, shape, tol, border)
+
+        return self._blur(on_lattice, self._inverse @ (np.asarray(center) - self._origin))

@@ -1,0 +1,147 @@
+"""Parts of the FITS files that hold lenssuper's own results: images, an observation, and a table of JSON."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+
+from lenssuper.exceptions import FileFormatError
+from lenssuper.observation import Observation
+from lenssuper.observation.files import DAMAGE, fits_header, sums_agree
+from lenssuper.observation.grid import PixelGrid
+
+__all__ = [
+    "grid_info",
+    "image_hdu",
+    "info_hdu",
+    "observation_hdus",
+    "observation_info",
+    "read_hdus",
+    "unpack",
+]
+
+
+def image_hdu(
+    name: str, values: np.ndarray, grid: PixelGrid, unit: u.UnitBase | None, comment: str
+) -> fits.ImageHDU:
+    """Give an image with the WCS of its grid."""
+    hdu = fits.ImageHDU(values, name=name)
+    hdu.header.comments["EXTNAME"] = comment
+    hdu.header.update(grid.wcs.to_header())
+    if unit is not None and unit != u.dimensionless_unscaled:
+        hdu.header["BUNIT"] = (unit.to_string(), "surface brightness per observed pixel")
+    return hdu
+
+
+def observation_hdus(observation: Observation) -> Iterator[fits.ImageHDU]:
+    """Yield the images of an observation."""
+    grid, unit = observation.grid, observation.unit
+    yield image_hdu("DATA", observation.data, grid, unit, "observed; 0 where not used")
+    yield image_hdu("UNCERT", observation.sigma, grid, unit, "standard deviation of DATA")
+    yield image_hdu("MASK", observation.mask.astype(np.uint8), grid, None, "1 = not used")
+    if observation.psf is not None:
+        yield fits.ImageHDU(observation.psf, name="PSFIMAGE")
+
+
+def grid_info(grid: PixelGrid) -> list:
+    """Give the numbers of a grid to the last digit."""
+    return [grid.shape, grid._matrix.tolist(), grid._origin.tolist(), grid._reference]
+
+
+def observation_info(observation: Observation) -> dict[str, Any]:
+    """Give what is not an image of an observation, but for its grid, ready for JSON."""
+    return {
+        "unit": observation.unit.to_string(),
+        "psf": [observation.psf_oversampling, observation.psf_includes_pixel],
+        "header": fits_header(observation.meta).tostring(sep="\n", endcard=False, padding=False),
+    }
+
+
+def unpack(arrays: Mapping[str, np.ndarray], info: Mapping[str, Any], grid: list) -> Observation:
+    """Give back the observation of `observation_hdus`, `observation_info` and `grid_info`."""
+    with np.errstate(divide="ignore"):
+        weights = np.where(arrays["MASK"], 0.0, arrays["UNCERT"] ** -2.0)
+    psf_oversampling, psf_includes_pixel = info["psf"]
+    return Observation(
+        data=arrays["DATA"],
+        weights=weights,
+        mask=arrays["MASK"],
+        psf=arrays.get("PSFIMAGE"),
+        psf_oversampling=psf_oversampling,
+        psf_includes_pixel=psf_includes_pixel,
+        grid=PixelGrid._from_affine(*grid),
+        unit=u.Unit(info["unit"]),
+        meta=fits.Header.fromstring(info["header"], sep="\n"),
+    )
+
+
+def info_hdu(info: Mapping[str, Any]) -> fits.BinTableHDU:
+    """Give a table of what JSON can hold, by name."""
+    texts = [json.dumps(value) for value in info.values()]
+    columns = [
+        fits.Column("NAME", f"{max(map(len, info))}A", array=np.array(list(info))),
+        fits.Column("JSON", f"{max(map(len, texts))}A", array=np.array(texts)),
+    ]
+    return fits.BinTableHDU.from_columns(columns, name="INFO")
+
+
+def read_hdus(path: str, key: str, version: int, what: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """
+    Read a file of lenssuper's own.
+
+    Parameters
+    ----------
+    path : str
+    key : str
+        Card of the first header that tells the version of the layout.
+    version : int
+        The one that is known.
+    what : str
+        What the file should hold, for messages.
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+        By extension, in the byte order of this machine.
+    info : dict
+        What `info_hdu` was given.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is damaged, truncated, corrupt or something else.
+    """
+    # Damage is looked for in the warnings afterwards: an error raised inside astropy leaves the file open.
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with fits.open(path, memmap=False) as hdus:
+            extensions = len(hdus) - 1
+            layout, expected = (hdus[0].header.get(name) for name in (key, "LSNEXT"))
+            whole = layout == version and extensions == expected
+            corrupt = [hdu.name for hdu in hdus if whole and not sums_agree(hdu)]
+            arrays, info = {}, {}
+            if whole and not corrupt:
+                arrays = {hdu.name: hdu.data for hdu in hdus[1:] if hdu.is_image}
+                info = {row["NAME"]: json.loads(row["JSON"]) for row in hdus["INFO"].data}
+    for warning in caught:
+        if str(warning.message).startswith(DAMAGE):
+            raise FileFormatError(f"{path} is damaged: {warning.message}")
+    if layout is None:
+        raise FileFormatError(f"{path} is a FITS file, but not {what}")
+    if layout != version:
+        raise FileFormatError(
+            f"{path} has layout {layout}, and this version of lenssuper reads layout {version}; "
+            f"it was written by {'a later' if layout > version else 'an earlier'} one"
+        )
+    if not whole:
+        raise FileFormatError(f"{path} is truncated: it has {extensions} extensions of {expected}")
+    if corrupt:
+        raise FileFormatError(f"{path} is corrupt: the checksum of {', '.join(corrupt)} is wrong")
+    native = {name: np.array(a, dtype=bool if name == "MASK" else np.float64) for name, a in arrays.items()}
+    return native, info

@@ -1,0 +1,281 @@
+"""What objects an image holds: the one in the middle of attention, and the others, which are in the way."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+
+import numpy as np
+from astropy.stats import sigma_clip
+from scipy import ndimage
+
+from lenssuper.exceptions import ObservationError
+from lenssuper.observation import Observation
+from lenssuper.observation.noise import noise_correlation
+
+__all__ = ["find_objects", "main_object", "neighbor_mask", "smoothed"]
+
+# Objects are what exceeds so many sigma of the smoothed image in so many pixels that touch.
+_THRESHOLD, _PIXELS = 3.0, 6
+# Standard deviation, in pixels, of the Gaussian that smooths the image.
+_SMOOTHING = 1.2
+# Share of an object's flux from which a peak in it is looked at as an object of its own.
+_CONTRAST = 0.005
+# Levels at which peaks are told apart.
+_LEVELS = 16
+# A peak on the main object is another one if it is that many times as bright as the opposite side.
+_LOPSIDED = 2.0
+# Of such a peak those pixels are masked that are so many times as bright as the opposite ones.
+_EXCESS = 1.2
+# Share of its radius by which an object reaches beyond what is seen of it.
+_GROWTH = 0.3
+
+
+def main_object(
+    observation: Observation,
+    *,
+    peak: bool = False,
+    objects: tuple[np.ndarray, float] | None = None,
+) -> tuple[np.ndarray, dict[str, float]]:
+    """
+    Find the object that an image is of: the brightest, where those near the middle count more.
+
+    Parameters
+    ----------
+    observation : Observation
+    peak : bool, optional
+        Whether the brightest is that with the brightest peak, rather than with the most light: arcs may have
+        more light than the galaxy that they surround, which is more concentrated.
+    objects : tuple, optional
+        What `find_objects` gives, where it is known.
+
+    Returns
+    -------
+    mask : ndarray of bool, shape (ny, nx)
+        Its pixels.
+    moments : dict of str to float
+        The centre x and y, the standard deviations a and b along the major and the minor axis, all in arcsec,
+        the angle phi of the major axis in radian, counter-clockwise from +x, and the flux. They are those of
+        the image, PSF included.
+
+    Raises
+    ------
+    ObservationError
+        If nothing stands out of the noise.
+    """
+    labels, background = find_objects(observation) if objects is None else objects
+    mask = labels == _main_label(observation, labels, background, peak)
+    return mask, _moments(observation, mask, background)
+
+
+def neighbor_mask(
+    observation: Observation,
+    at: tuple[float, float] | None = None,
+    *,
+    objects: tuple[np.ndarray, float] | None = None,
+) -> np.ndarray:
+    """
+    Find the pixels of all objects but one.
+
+    Parameters
+    ----------
+    observation : Observation
+    at : (float, float), optional
+        Offset (x, y) in arcsec of the object to spare; by default the `main_object`.
+    objects : tuple, optional
+        What `find_objects` gives, where it is known.
+
+    Returns
+    -------
+    ndarray of bool, shape (ny, nx)
+        True on the other objects and a little around them. Lumps of the spared object are not among them, as
+        far as the opposite side has some of them too.
+    """
+    labels, background = find_objects(observation) if objects is None else objects
+    if not labels.any():
+        return np.zeros(observation.shape, dtype=bool)
+    if at is None:
+        main = _main_label(observation, labels, background)
+    else:
+        main = _label_at(observation, labels, at)
+    mask = np.zeros(observation.shape, dtype=bool)
+    islands, _ = ndimage.label(labels > 0, np.ones((3, 3)))
+    smooth, noise = smoothed(observation)
+    light = smooth - background
+    opposite = _opposite(np.where(observation.mask, np.inf, light), light, labels == main)
+    for label in range(1, labels.max() + 1):
+        own = labels == label
+        if label == main:
+            continue
+        if islands[own][0] in islands[labels == main]:
+            brightest = np.argsort(light[own])[-2 * _PIXELS :]
+            if light[own][brightest].sum() < _LOPSIDED * opposite[own][brightest].sum():
+                continue
+            own &= light > _EXCESS * opposite + _THRESHOLD * noise
+            if not own.any():
+                continue
+        mask |= _grown(own, _GROWTH * np.sqrt(own.sum() / np.pi) + 1)
+    return mask
+
+
+def find_objects(observation: Observation) -> tuple[np.ndarray, float]:
+    """
+    Number the objects of an image.
+
+    Parameters
+    ----------
+    observation : Observation
+
+    Returns
+    -------
+    labels : ndarray of int, shape (ny, nx)
+        0 for the sky, and the number of the object elsewhere, from 1.
+    background : float
+        Brightness of the sky.
+
+    Notes
+    -----
+    Pixels are of an object where the image, smoothed with a Gaussian of 1.2 pixels, is three times its noise
+    above the sky, six of them in a group; groups with several peaks are divided at the saddles between them
+    (Bertin & Arnouts 1996, A&AS 117, 393, section 5.2), by photutils. The sky is the median of what is left
+    after clipping at three sigma, in two rounds, the second one away from the objects of the first.
+    """
+    smooth, noise = smoothed(observation)
+    used = ~observation.mask
+    background = _sky(observation.data[used])
+    labels = _segments(smooth - background, noise)
+    away = used & ~ndimage.binary_dilation(labels > 0, iterations=3)
+    if np.count_nonzero(away) > 0.1 * used.sum():
+        background = _sky(observation.data[away])
+        labels = _segments(smooth - background, noise)
+    return _deblended(smooth - background, labels), background
+
+
+def smoothed(observation: Observation) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Smooth an image a little, so that its noise is small and its shapes stay.
+
+    Parameters
+    ----------
+    observation : Observation
+
+    Returns
+    -------
+    image, noise : ndarray, shape (ny, nx)
+        The image smoothed with a Gaussian of 1.2 pixels, where masked pixels are filled from those around,
+        and the standard deviation of every pixel of it, correlations taken into account; infinite where
+        nothing around is known.
+    """
+    relative = (~observation.mask).astype(float)
+    total = ndimage.gaussian_filter(relative, _SMOOTHING, mode="constant")
+    known = total > 0.05
+    safe = np.where(known, total, 1.0)
+    smooth = ndimage.gaussian_filter(observation.data * relative, _SMOOTHING, mode="constant") / safe
+    largest = observation.weights.max()
+    variance = np.divide(
+        1.0, observation.weights / largest, out=np.zeros(observation.shape), where=~observation.mask
+    )
+    # the square of a Gaussian is one narrower by sqrt(2), and its integral 1 / (4 pi sigma^2)
+    squared = ndimage.gaussian_filter(variance, _SMOOTHING / np.sqrt(2), mode="constant")
+    squared *= noise_correlation(observation) / (4 * np.pi * _SMOOTHING**2) / safe**2
+    noise = np.sqrt(np.maximum(squared, 1e-12 * squared.max()) / largest)
+    return smooth, np.where(known, noise, np.inf)
+
+
+def _sky(values):
+    return float(np.ma.median(sigma_clip(values, sigma=3, maxiters=10)))
+
+
+def _segments(smooth, noise):
+    labels, n = ndimage.label(smooth > _THRESHOLD * noise, np.ones((3, 3)))
+    large = np.bincount(labels.ravel(), minlength=n + 1) >= _PIXELS
+    large[0] = False
+    return np.cumsum(large)[labels] * large[labels]
+
+
+def _deblended(smooth, labels):
+    """Divide objects with several peaks."""
+    if not labels.any():
+        return labels
+    from photutils.segmentation import SegmentationImage, deblend_sources
+
+    parameters = inspect.signature(deblend_sources).parameters
+    name = "n_levels" if "n_levels" in parameters else "nlevels"  # before photutils 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of faint objects, which are divided on a linear scale
+        divided = deblend_sources(
+            smooth,
+            SegmentationImage(labels),
+            _PIXELS,
+            contrast=_CONTRAST,
+            progress_bar=False,
+            **{name: _LEVELS},
+        )
+    return np.asarray(divided.data)
+
+
+def _main_label(observation, labels, background, peak=False):
+    if not labels.any():
+        raise ObservationError(
+            "no object stands out of the noise: there is no group of "
+            f"{_PIXELS} pixels {_THRESHOLD:g} sigma above the sky"
+        )
+    x, y = observation.grid._centers()
+    x0, y0 = observation.grid._middle()
+    reach = 0.25 * np.sqrt(observation.grid._area * labels.size)
+    closeness = 1 / (1 + ((x - x0) ** 2 + (y - y0) ** 2) / reach**2)
+    if peak:
+        bright, _ = smoothed(observation)
+        return int(labels.flat[np.argmax(np.where(labels > 0, (bright - background) * closeness, -np.inf))])
+    light = np.clip(observation.data - background, 0, None) * closeness
+    return int(np.argmax(np.bincount(labels.ravel(), light.ravel())[1:]) + 1)
+
+
+def _label_at(observation, labels, at):
+    """The object whose nearest pixel is nearest to a point."""
+    x, y = (values[labels > 0] for values in np.broadcast_arrays(*observation.grid._centers()))
+    return int(labels[labels > 0][np.argmin((x - at[0]) ** 2 + (y - at[1]) ** 2)])
+
+
+def _opposite(image, light, main):
+    """The image turned by half a turn around the peak of the main object; 0 where there is none."""
+    rows, columns = np.nonzero(main)
+    peak = np.argmax(light[main])
+    y, x = np.indices(image.shape)
+    y, x = 2 * rows[peak] - y, 2 * columns[peak] - x
+    inside = (y >= 0) & (y < image.shape[0]) & (x >= 0) & (x < image.shape[1])
+    turned = np.zeros(image.shape)
+    turned[inside] = np.clip(image[y[inside], x[inside]], 0, None)
+    return turned
+
+
+def _grown(mask, reach):
+    """A mask and all pixels no further than ``reach`` from it."""
+    rows, columns = np.nonzero(mask)
+    margin = int(np.ceil(reach)) + 1
+    near = tuple(slice(max(0, i.min() - margin), i.max() + margin + 1) for i in (rows, columns))
+    grown = np.zeros_like(mask)
+    grown[near] = ndimage.distance_transform_edt(~mask[near]) <= reach
+    return grown
+
+
+def _moments(observation, mask, background):
+    x, y = (values[mask] for values in np.broadcast_arrays(*observation.grid._centers()))
+    light = np.clip(observation.data[mask] - background, 0, None)
+    flux = light.sum()
+    if not flux > 0:
+        raise ObservationError("the pixels of the object in the middle are masked: there is nothing to fit")
+    share = light / flux
+    x0, y0 = float(share @ x), float(share @ y)
+    dx, dy = x - x0, y - y0
+    xx, yy, xy = share @ dx**2, share @ dy**2, share @ (dx * dy)
+    pixel = observation.grid._area / 12  # the variance of a pixel's own width, so that b is not zero
+    half, split = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    return {
+        "x": x0,
+        "y": y0,
+        "a": float(np.sqrt(half + split + pixel)),
+        "b": float(np.sqrt(max(half - split, 0.0) + pixel)),
+        "phi": float(0.5 * np.arctan2(2 * xy, xx - yy)),
+        "flux": float(flux),
+    }

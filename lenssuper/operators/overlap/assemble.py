@@ -1,0 +1,262 @@
+"""From a map between the planes to the overlap matrix: blocks of image rows, one after the other or in
+threads.
+
+Each block maps its own points, cuts them into elements and computes their overlap, so that memory beyond the
+matrix stays the same however large the image is, and the result does not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+import numba
+import numpy as np
+from scipy import sparse
+
+from lenssuper.operators.overlap import clip as _clip
+from lenssuper.operators.overlap import elements as _elements
+from lenssuper.operators.overlap import quads as _quads
+from lenssuper.operators.overlap.refine import ON_BORDER, Elements, open_at_centers, refine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = ["Job", "in_threads", "overlap_matrix", "row_ranges", "straight_matrix", "touched"]
+
+# Image pixels per block: few enough for the arrays of a block to stay in the processor's cache. Which pixels
+# are refined together decides which of them share slots in a table, so this does not depend on the threads.
+_BLOCK = 8192
+
+
+class Job(NamedTuple):
+    """What to compute: the map, the two shapes and the accuracy."""
+
+    trace: Callable  # (column, row) in the image plane, in pixels -> (x, y) in source cells
+    image_shape: tuple[int, int]
+    source_shape: tuple[int, int]
+    centers: list[tuple[float, float]]  # column and row of the points where the map may be torn
+    tol: float | None
+    subdivide: int | None  # instead of tol
+    parity: Callable | None = None  # (column, row) in the image plane -> 1 or -1, the sign of the Jacobian
+
+
+class _Block(NamedTuple):
+    """Pixels of some image rows: the shares of 3 x 3 cells where there is a `cell`, elements elsewhere."""
+
+    shares: np.ndarray
+    cell: np.ndarray
+    starts: np.ndarray
+    stops: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray
+
+
+class _Entries:
+    """The entries of a matrix, row after row: columns, values, and where rows end; with room for more."""
+
+    def __init__(self, room: int) -> None:
+        self.cells, self.values = np.empty(room, np.int32), np.empty(room)
+        self.ends = [np.zeros(1, np.int64)]
+
+    @property
+    def count(self) -> int:
+        return int(self.ends[-1][-1])
+
+    def make_room(self, more: int) -> None:
+        room = len(self.values)
+        if room < self.count + more:
+            extra = max(more, room // 4)  # not touched before it is needed, so it costs no memory
+            self.cells, self.values = (
+                np.concatenate([old, np.empty(extra, old.dtype)]) for old in (self.cells, self.values)
+            )
+
+    def append(self, other: _Entries) -> None:
+        self.make_room(other.count)
+        new = slice(self.count, self.count + other.count)
+        self.cells[new], self.values[new] = other.cells[: other.count], other.values[: other.count]
+        self.ends.append(self.count + np.concatenate(other.ends[1:]))
+
+    def matrix(self, shape: tuple[int, int]) -> sparse.csr_array:
+        ends, count = np.concatenate(self.ends), self.count
+        for array in (self.cells, self.values):
+            array.resize(count, refcheck=False)  # gives the rest back, without a copy
+        index = np.int32 if max(count, *shape) <= np.iinfo(np.int32).max else np.int64
+        columns, ends = self.cells.astype(index, copy=False), ends.astype(index)
+        matrix = sparse.csr_array((self.values, columns, ends), shape=shape)
+        matrix.has_canonical_format = True  # rows and columns were written in order
+        return matrix
+
+
+def overlap_matrix(job: Job) -> sparse.csr_array:
+    """The overlap matrix, image pixels x source cells."""
+    cores = _cores(job)
+    pixels = math.prod(job.image_shape)
+    entries = _Entries(5 * pixels + 64)
+    blocks = row_ranges(job)
+    if min(threads(), len(blocks)) == 1:
+        for rows in blocks:
+            _fill(job, _cut(job, cores, *rows), entries)
+    else:
+
+        def part(rows):
+            block = _cut(job, cores, *rows)
+            return _fill(job, block, _Entries(8 * block.cell.size))
+
+        for piece in in_threads(part, blocks):
+            entries.append(piece)
+    return entries.matrix((pixels, math.prod(job.source_shape)))
+
+
+def straight_matrix(u: np.ndarray, v: np.ndarray, k: int, source_shape: tuple[int, int]) -> sparse.csr_array:
+    """The overlap matrix of pixels of k x k squares with mapped corners u, v (k ny + 1, k nx + 1)."""
+
+    def trace(column, row):
+        return (w[np.rint(k * (row[:, 0] + 0.5)).astype(int)] for w in (u, v))
+
+    image_shape = ((u.shape[0] - 1) // k, (u.shape[1] - 1) // k)
+    return overlap_matrix(Job(trace, image_shape, source_shape, [], None, k))
+
+
+def threads() -> int:
+    """How many blocks are worked on at once: NUMBA_NUM_THREADS, within the cores this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(numba.config.NUMBA_NUM_THREADS, cores)
+
+
+def row_ranges(job: Job) -> list[tuple[int, int]]:
+    """First and last image row (excluded) of each block."""
+    ny, nx = job.image_shape
+    step = max(1, _BLOCK // (nx * (job.subdivide or 1) ** 2))
+    return [(first, min(first + step, ny)) for first in range(0, ny, step)]
+
+
+def in_threads(function: Callable, items: Iterable) -> Iterator:
+    """Apply a function in threads; the results come in order, few of them being held at a time."""
+    items = list(items)
+    workers = min(threads(), len(items))
+    if workers == 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = deque(pool.submit(function, item) for item in items[: 2 * workers])
+        for item in items[2 * workers :]:
+            yield waiting.popleft().result()
+            waiting.append(pool.submit(function, item))
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _cores(job: Job) -> Elements:
+    """The elements of the pixels with a lens centre in them or on their border, in order of pixel."""
+    ny, nx = job.image_shape
+    torn = {}
+    for column, row in job.centers:
+        for i in touched(row, ny):
+            for j in touched(column, nx):
+                torn.setdefault(i * nx + j, []).append((column, row))
+    if not torn:
+        return Elements.empty(0)
+    elements = open_at_centers(job.trace, [(p, p % nx, p // nx, at) for p, at in torn.items()])
+    tol = max(1e-3, 5e-2 / job.subdivide**2) if job.tol is None else job.tol
+    return refine(job.trace, elements, tol, job.source_shape)
+
+
+def touched(position: float, n: int) -> list[int]:
+    """The pixels (of n along an axis) that a position is in, or on the border of."""
+    near = int(min(max(np.floor(position), -2.0), n + 1.0))
+    return [i for i in (near, near + 1) if 0 <= i < n and abs(position - i) <= 0.5 + ON_BORDER]
+
+
+def _cut(job: Job, cores: Elements, first: int, last: int) -> _Block:
+    """Cut the pixels of image rows into elements, but for those with a closed form."""
+    m, n = last - first, job.image_shape[1]
+    cores = cores.take(slice(*np.searchsorted(cores.pixel, [first * n, last * n])))
+    cores = cores._replace(pixel=cores.pixel - first * n)
+    torn = np.zeros((m, n), bool)
+    torn.flat[cores.pixel] = True
+    shares, cell = np.empty((m, 9, n)), np.full((m, n), -1.0)
+    if job.subdivide is None:
+        regular, fine = _two_per_pixel(job, first, torn)
+        fine = Elements.join([fine, cores])
+        fine = fine.take(np.argsort(fine.pixel, kind="stable"))
+    else:
+        regular, fine = _fixed(job, first, torn, shares, cell), cores
+    starts, x, y, weights = regular
+    starts, stops = starts[:-1], starts[1:]
+    if len(fine.pixel):
+        counts = np.bincount(fine.pixel, minlength=m * n)
+        ends = len(weights) + np.cumsum(counts)
+        starts, stops = np.where(counts, ends - counts, starts), np.where(counts, ends, stops)
+        x, y = np.concatenate([x, fine.x]), np.concatenate([y, fine.y])
+        weights = np.concatenate([weights, fine.weights])
+    return _Block(shares, cell, starts, stops, x, y, weights)
+
+
+def _two_per_pixel(job, first, torn):
+    """Two curved elements per pixel, and the finer ones of the pixels that need them."""
+    m, n = torn.shape
+    u, v = job.trace(np.arange(-1.0, n + 0.5, 0.5)[None, :], first + np.arange(-1.0, m + 0.5, 0.5)[:, None])
+    cubic = np.empty((2, m * n, 5))
+    rough = np.empty((m, n), bool)
+    _elements.screen(u, v, *job.source_shape, job.tol, *cubic, rough)
+    rough &= ~torn
+    pixel = np.repeat(np.flatnonzero(rough), 2)
+    coarse = Elements.empty(len(pixel))
+    _elements.from_half_steps(u, v, rough, np.empty(m * n + 1, np.int64), coarse.x, coarse.y)
+    coarse.pixel[:] = pixel
+    coarse.weights[:] = 0.5
+    coarse.cubic_x[:], coarse.cubic_y[:] = cubic[:, pixel]
+    corner = np.stack([pixel % n - 0.5, first + pixel // n - 0.5], axis=-1)
+    coarse.plane[:, 0], coarse.plane[:, 2] = corner, corner + 1.0
+    coarse.plane[:, 1] = corner
+    coarse.plane[0::2, 1, 0] += 1.0
+    coarse.plane[1::2, 1, 1] += 1.0
+    fine = refine(job.trace, coarse, job.tol, job.source_shape) if len(pixel) else coarse
+    good = ~(rough | torn)
+    count = 2 * np.count_nonzero(good)
+    starts, x, y = np.empty(m * n + 1, np.int64), np.empty((count, 6)), np.empty((count, 6))
+    _elements.from_half_steps(u, v, good, starts, x, y)
+    return (starts, x, y, np.full(count, 0.5)), fine
+
+
+def _fixed(job, first, torn, shares, cell):
+    """k x k squares per pixel; their shares in closed form where that is possible."""
+    m, n = torn.shape
+    k = job.subdivide
+    u, v = job.trace(
+        (np.arange(k * n + 1) / k - 0.5)[None, :], first + (np.arange(k * m + 1) / k - 0.5)[:, None]
+    )
+    wanted = ~torn
+    if k == 1:
+        _quads.quad_shares(u, v, *job.source_shape, shares, cell)
+        cell[torn] = -1.0
+        wanted &= cell < 0.0
+    count = 2 * k * k * np.count_nonzero(wanted)
+    starts, x, y = np.empty(m * n + 1, np.int64), np.empty((count, 6)), np.empty((count, 6))
+    _elements.from_corners(u, v, k, wanted, starts, x, y)
+    return starts, x, y, np.full(count, 0.5 / k**2)
+
+
+def _fill(job, block, entries):
+    """Write the entries of a block's pixels after those that are there."""
+    rows, columns = job.source_shape
+    pixels = block.cell.size
+    window = np.zeros((rows + 1) * (columns + 2))
+    ends = np.empty(pixels + 1, np.int64)
+    ends[0] = entries.count
+    pixel = 0
+    while True:
+        arrays = entries.cells, entries.values, ends
+        pixel = _clip.fill(*block, rows, columns, window, pixel, *arrays)
+        if pixel == pixels:
+            break
+        # as many again as there were so far, and enough for a pixel that covers the whole grid
+        more = ends[pixel] * (pixels - pixel) // max(pixel, 1) + rows * columns + 9
+        entries.make_room(int(ends[pixel] - entries.count + more))
+    entries.ends.append(ends[1:])
+    return entries

@@ -1,0 +1,103 @@
+"""How many times the lensed image plane covers each source pixel.
+
+Cut into small triangles, the image plane is laid over the source plane, each triangle the same way up as in
+the image or turned over.  Where two neighbours agree in that, the edge between them belongs to one sheet and
+adds nothing; only edges where the sheet ends or folds, on a critical curve, are walked.  So it does not
+matter how little the triangles of a strongly curved sheet look like their images.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lenssuper.operators.overlap import clip as _clip
+from lenssuper.operators.overlap.assemble import Job, in_threads, row_ranges, touched
+
+__all__ = ["area_map", "border_of_sheets"]
+
+# Straight pieces in which a curved edge is walked.
+_PIECES = 8
+# Directions and distance (in image pixels) from which a lens centre is looked at.
+_DIRECTIONS = 4096
+_NEAR = 1e-8
+
+
+def area_map(job: Job) -> np.ndarray:
+    """Area of the lensed image plane over each source cell, in cells."""
+    rows, columns = job.source_shape
+    size = (rows + 1) * (columns + 2)
+
+    def area(block_rows):
+        window = np.zeros(size)
+        _clip.add_edges(window, rows, columns, *_block_border(job, *block_rows))
+        return window
+
+    window = np.zeros(size)
+    for part in in_threads(area, row_ranges(job)):
+        window += part
+    for column, row in job.centers:
+        if touched(column, job.image_shape[1]) and touched(row, job.image_shape[0]):
+            _clip.add_edges(window, rows, columns, *_cut(job, column, row))
+    total = np.cumsum(window.reshape(rows + 1, columns + 2)[:rows], axis=1)[:, :columns]
+    return np.maximum(total, 0.0)
+
+
+def _block_border(job, first, last):
+    """Edges of the sheets of some image rows: x and y (2, edges), scale (edges,)."""
+    n = job.image_shape[1]
+    column, row = (
+        np.arange(2 * n + 1)[None, :] / 2 - 0.5,
+        np.arange(2 * first, 2 * last + 1)[:, None] / 2 - 0.5,
+    )
+    u, v = job.trace(column, row)
+    column, row = np.arange(n)[None, :], np.arange(first, last)[:, None]
+    # a sixth of a pixel from its centre: the centroids of the halves below and above the diagonal
+    parity = [job.parity(column + s, row - s) for s in (1 / 6, -1 / 6)]
+    return border_of_sheets(u, v, *parity)
+
+
+def border_of_sheets(u: np.ndarray, v: np.ndarray, lower: np.ndarray, upper: np.ndarray):
+    """Edges between triangles of different parity, and of the whole lattice.
+
+    Parameters
+    ----------
+    u, v : ndarray, shape (2 m + 1, 2 n + 1)
+        The map at steps of half a pixel.
+    lower, upper : ndarray, shape (m, n)
+        1 or -1: the parity of the halves of each pixel below and above its diagonal.
+
+    Returns
+    -------
+    x, y, scale : ndarrays, shapes (2, edges), (2, edges), (edges,)
+        For `_clip.add_edges`; curved edges as short straight ones.
+    """
+    m, n = lower.shape
+    along, up = np.zeros((m + 1, n)), np.zeros((m, n + 1))
+    along[1:] += upper  # an edge to the right has the pixel above on its left ...
+    along[:-1] -= lower  # ... and the one below on its right
+    up[:, :-1] += upper
+    up[:, 1:] -= lower
+    nodes, scales = [], []
+    for side, step in ((along, (0, 1)), (up, (1, 0)), (lower - upper, (1, 1))):
+        start = np.argwhere(side)
+        nodes.append([(2 * start + k * np.array(step)).T for k in range(3)])
+        scales.append(side[tuple(start.T)])
+    i, j = np.concatenate(nodes, axis=2).swapaxes(0, 1)
+    s = np.linspace(0, 1, _PIECES + 1)
+    parabola = np.stack([(1 - s) * (1 - 2 * s), 4 * s * (1 - s), s * (2 * s - 1)], axis=1)
+    x, y = (_pairs(parabola @ w[i, j]) for w in (u, v))
+    return x, y, np.tile(np.concatenate(scales), _PIECES)
+
+
+def _pairs(points):
+    """From each row of points to the next."""
+    return np.stack([points[:-1].ravel(), points[1:].ravel()])
+
+
+def _cut(job, column, row):
+    """Edges that cut out of the sheet what the directions around a lens centre enclose."""
+    angle = np.linspace(0, 2 * np.pi, _DIRECTIONS + 1)
+    around = column + _NEAR * np.cos(angle), row + _NEAR * np.sin(angle)
+    parity = np.sign(job.parity(*around).sum())
+    u, v = job.trace(*around)
+    return _pairs(u[:, None]), _pairs(v[:, None]), np.full(_DIRECTIONS, float(parity))

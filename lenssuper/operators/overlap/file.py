@@ -1,0 +1,114 @@
+"""Overlap operators in files: arrays in numpy's npz format, a description in JSON, and a digest of both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import sparse
+
+from lenssuper._utils.files import atomic_write
+from lenssuper.exceptions import FileFormatError
+from lenssuper.lens import LensModel
+from lenssuper.observation.grid import PixelGrid
+
+if TYPE_CHECKING:
+    import os
+
+__all__ = ["read", "write"]
+
+_FORMAT = "lenssuper OverlapOperator"
+_VERSION = 1
+# What numpy raises where a file is not a whole one.
+_READING = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    AttributeError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
+_ARRAYS = {"data": "f8", "indices": "i", "indptr": "i", "coverage": "f8"}
+
+
+def write(path: str | os.PathLike, *, overwrite: bool, lens, grids, accuracy, matrix, coverage) -> None:
+    """Write one file; see `lenssuper.OverlapOperator.save`."""
+    arrays = {
+        "data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr, "coverage": coverage
+    }  # fmt: skip
+    header = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "lens": lens.to_dict(),
+        "image_grid": _grid_to_dict(grids[0]),
+        "source_grid": _grid_to_dict(grids[1]),
+        "tol": accuracy[0],
+        "subdivide": accuracy[1],
+    }
+    text = json.dumps(header)
+    with atomic_write(path, overwrite=overwrite) as temporary, open(temporary, "wb") as file:
+        np.savez(file, header=np.array(text), digest=np.array(_digest(text, arrays)), **arrays)
+
+
+def read(path: str | os.PathLike):
+    """Read what `write` has written: lens, grids, accuracy, matrix and coverage."""
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
+            found = {name: content[name] for name in ("header", "digest", *_ARRAYS)}
+    except FileNotFoundError:
+        raise
+    except _READING as error:
+        raise FileFormatError(f"{path} is not a whole file of an OverlapOperator: {error}") from error
+    text, digest = str(found.pop("header")), str(found.pop("digest"))
+    if _digest(text, found) != digest:
+        raise FileFormatError(f"{path} is damaged: its content does not agree with its digest")
+    try:
+        return _unpack(json.loads(text), found)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FileFormatError(f"{path} cannot be read as an OverlapOperator: {error}") from error
+
+
+def _unpack(header, arrays):
+    if (header["format"], header["version"]) != (_FORMAT, _VERSION):
+        found = f"{header['format']} of version {header['version']}"
+        raise ValueError(f"it is a {found}, not a {_FORMAT} of version {_VERSION}")
+    image_grid, source_grid = (_grid_from_dict(header[name]) for name in ("image_grid", "source_grid"))
+    for name, kind in _ARRAYS.items():
+        if not arrays[name].dtype.str[1:].startswith(kind):
+            raise ValueError(f"{name} has dtype {arrays[name].dtype}")
+    if arrays["coverage"].shape != source_grid.shape:
+        raise ValueError(f"coverage is {arrays['coverage'].shape}, the source grid {source_grid.shape}")
+    shape = (np.prod(image_grid.shape), np.prod(source_grid.shape))
+    matrix = sparse.csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
+    matrix.check_format(full_check=True)
+    lens = LensModel.from_dict(header["lens"])
+    return lens, (image_grid, source_grid), (header["tol"], header["subdivide"]), matrix, arrays["coverage"]
+
+
+def _digest(text, arrays):
+    sha = hashlib.sha256(text.encode())
+    for name in _ARRAYS:
+        array = np.ascontiguousarray(arrays[name])
+        sha.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        sha.update(array.data if array.size else b"")
+    return sha.hexdigest()
+
+
+def _grid_to_dict(grid):
+    return {
+        "shape": grid.shape,
+        "matrix": grid._matrix.tolist(),
+        "origin": grid._origin.tolist(),
+        "reference": grid._reference,
+    }
+
+
+def _grid_from_dict(content):
+    matrix, origin = np.array(content["matrix"]), np.array(content["origin"])
+    return PixelGrid._from_affine(tuple(content["shape"]), matrix, origin, content["reference"])

@@ -1,0 +1,229 @@
+"""The exact overlap of lensed image pixels with source pixels."""
+
+from __future__ import annotations
+
+import numbers
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lenssuper.lens import LensModel
+from lenssuper.observation.grid import PixelGrid
+from lenssuper.operators.base import LensingOperator
+from lenssuper.operators.overlap import assemble as _assemble
+from lenssuper.operators.overlap import coverage as _coverage
+from lenssuper.operators.overlap import file as _overlapfile
+
+if TYPE_CHECKING:
+    import os
+
+__all__ = ["OverlapOperator"]
+
+# Positions further from the source grid than this, in its pixels, are as good as infinite.
+_FAR = 1e12
+
+
+class OverlapOperator(LensingOperator):
+    """
+    Lensing by the exact area of overlap between lensed image pixels and source pixels.
+
+    The matrix entry (p, q) is the share of the area of image pixel p, in the image plane, that the lens sends
+    into source pixel q. Rows sum to one where the source grid covers all of the lensed pixel, so that surface
+    brightness is conserved, critical curves and the centre of the lens included.
+
+    Parameters
+    ----------
+    lens : LensModel
+        The deflector.
+    image_grid, source_grid : PixelGrid
+        Pixels in the image plane and in the source plane; they may be rotated, flipped and of any scale.
+    tol : float, optional
+        Largest error of any entry of the matrix, between 0 and 1. Image pixels are cut as finely as that
+        takes.
+    subdivide : int, optional
+        Cut every image pixel into ``subdivide`` x ``subdivide`` squares with straight lensed edges instead,
+        whatever the error (about 0.05 / subdivide^2; more on critical curves). Pixels with the centre of the
+        lens in them are still cut as finely as they need.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of another kind.
+    ValueError
+        If ``tol`` or ``subdivide`` is out of range, or the deflection is not a number somewhere in the image.
+
+    Notes ----- Each image pixel is cut into triangles, of which the corners and the middles of the edges
+    are lensed. The straight triangle through the corners gives the area of its overlap with every source
+    pixel, edge by edge and cell by cell as fonts are rasterised; the light that curved edges move over each
+    border between source pixels is added to first order (the integral of the displacement along the border,
+    divided by the Jacobian). Triangles are halved where the terms left out exceed ``tol`` and a border
+    between source pixels is near. Pixels that contain a centre of the lens are opened there: the deflection
+    has a different limit from every side.
+
+    Blocks of image rows are worked on in as many threads as ``NUMBA_NUM_THREADS`` and the cores allow; the
+    result does not depend on it.
+    """
+
+    def __init__(
+        self,
+        lens: LensModel,
+        image_grid: PixelGrid,
+        source_grid: PixelGrid,
+        *,
+        tol: float = 1e-3,
+        subdivide: int | None = None,
+    ) -> None:
+        check_lensing(lens, image_grid, source_grid)
+        self._tol = _check_tol(tol)
+        self._subdivide = None if subdivide is None else check_subdivide(subdivide)
+        job = _job(lens, image_grid, source_grid, self._tol, self._subdivide)
+        super().__init__(lens, image_grid, source_grid, _assemble.overlap_matrix(job))
+
+    @property
+    def tol(self) -> float:
+        """Largest error of an entry of the matrix that was asked for (unless `subdivide` is set)."""
+        return self._tol
+
+    @property
+    def subdivide(self) -> int | None:
+        """Squares along a side into which every image pixel was cut, or None where `tol` decided."""
+        return self._subdivide
+
+    @property
+    def coverage(self) -> np.ndarray:
+        """
+        How many times the image plane covers each source pixel, shape (ny, nx).
+
+        The lensed area of the image pixels over each source pixel, as a multiple of its area: the number of
+        images of it (2 inside the cut of an isothermal lens, 1 outside) as far as the image grid reaches.
+        """
+        return self._area_coverage.copy()
+
+    @property
+    def magnification(self) -> np.ndarray:
+        """
+        How much larger each source pixel appears, summed over its images, shape (ny, nx).
+
+        The area in the image plane of all that falls in a source pixel, as a multiple of its area: the total
+        magnification averaged over the pixel, as far as the image grid reaches.
+        """
+        return self._column_weights * (self._image_grid._area / self._source_grid._area)
+
+    @cached_property
+    def _area_coverage(self):
+        return _coverage.area_map(
+            _job(self._lens_model, self._image_grid, self._source_grid, self._tol, self._subdivide)
+        )
+
+    def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
+        """
+        Write the operator to a file, with the lens, the grids and the coverage.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Written in one piece or not at all (numpy's npz format, no pickles).
+        overwrite : bool, optional
+            Whether a file that is there may be replaced.
+
+        Raises
+        ------
+        FileExistsError
+            If the file is there and ``overwrite`` is not set.
+        """
+        _overlapfile.write(
+            path,
+            overwrite=overwrite,
+            lens=self._lens_model,
+            grids=(self._image_grid, self._source_grid),
+            accuracy=(self._tol, self._subdivide),
+            matrix=self.matrix,
+            coverage=self._area_coverage,
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> OverlapOperator:
+        """
+        Read an operator that `save` has written.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+
+        Returns
+        -------
+        OverlapOperator
+            The same operator, without computing it again.
+
+        Raises
+        ------
+        FileFormatError
+            If the file is not one of these, or damaged.
+        """
+        lens, grids, accuracy, matrix, coverage = _overlapfile.read(path)
+        operator = cls.__new__(cls)
+        operator._tol, operator._subdivide = accuracy
+        operator._area_coverage = coverage
+        LensingOperator.__init__(operator, lens, *grids, matrix)
+        return operator
+
+
+def _job(lens, image_grid, source_grid, tol, subdivide):
+    """The task in pixels: the map from image to source pixels, and the two shapes."""
+
+    def trace(column, row):
+        x, y = image_grid._to_offset(column, row)
+        alpha_x, alpha_y = lens._deflection(x, y)
+        u, v = source_grid._to_pixel(x - alpha_x, y - alpha_y)
+        # the corner of the first source pixel, not its centre, is the zero of the cells
+        u += 0.5
+        v += 0.5
+        if u.size and (np.isnan(u.max()) or np.isnan(v.max())):
+            _refuse_nan(np.isnan(u) | np.isnan(v), x, y)
+        return np.clip(u, -_FAR, _FAR, out=u), np.clip(v, -_FAR, _FAR, out=v)
+
+    handedness = np.sign(np.linalg.det(image_grid._matrix) * np.linalg.det(source_grid._matrix))
+
+    def parity(column, row):
+        xx, yy, xy = lens._hessian(*image_grid._to_offset(column, row))
+        return np.where((1.0 - xx) * (1.0 - yy) - xy**2 < 0.0, -handedness, handedness)
+
+    centers = [tuple(map(float, image_grid._to_pixel(x, y))) for x, y in lens._centers()]
+    shapes = image_grid.shape, source_grid.shape
+    return _assemble.Job(trace, *shapes, centers, None if subdivide else tol, subdivide, parity)
+
+
+def _refuse_nan(wrong, x, y):
+    first = np.unravel_index(np.argmax(wrong), wrong.shape)
+    x, y = (float(np.broadcast_to(w, wrong.shape)[first]) for w in (x, y))
+    raise ValueError(f"lens must have a deflection everywhere; it is NaN at ({x:.6g}, {y:.6g}) arcsec")
+
+
+def check_lensing(lens, image_grid, source_grid):
+    """Raise a TypeError that names the argument if one of them is not what it should be."""
+    for name, value, kind in (
+        ("lens", lens, LensModel),
+        ("image_grid", image_grid, PixelGrid),
+        ("source_grid", source_grid, PixelGrid),
+    ):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be a {kind.__name__}; got {value!r}")
+
+
+def _check_tol(tol):
+    if not isinstance(tol, numbers.Real) or isinstance(tol, bool):
+        raise TypeError(f"tol must be a number; got {tol!r}")
+    if not 0 < tol < 1:
+        raise ValueError(f"tol must be between 0 and 1; got {tol}")
+    return float(tol)
+
+
+def check_subdivide(subdivide):
+    """Give back the number of squares along the side of a pixel, a positive integer."""
+    if not isinstance(subdivide, numbers.Integral) or isinstance(subdivide, bool):
+        raise TypeError(f"subdivide must be an integer; got {subdivide!r}")
+    if subdivide < 1:
+        raise ValueError(f"subdivide must be at least 1; got {subdivide}")
+    return int(subdivide)

@@ -1,0 +1,172 @@
+"""Elements halved level by level until each image pixel is accurate, and pixels opened at a lens centre."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from lenssuper.operators.overlap import elements as _elements
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Elements", "open_at_centers", "refine"]
+
+# Every halving leaves half the weight on either side, and no element is further wrong than its weight.
+_MOST_LEVELS = 64
+# Distance from a lens centre, in sizes of the element, at which the direction-dependent limit is taken.
+_NEAR = 1e-4
+# Distances in pixels below which a centre counts as lying on a corner or an edge.
+ON_BORDER = 1e-9
+
+
+class Elements(NamedTuple):
+    """Elements as rows of arrays; see `lenssuper.operators.overlap.elements`."""
+
+    pixel: np.ndarray  # (n,) index of the image pixel in its block
+    plane: np.ndarray  # (n, 3, 2) corners in the image plane, in image pixels
+    x: np.ndarray  # (n, 6) mapped corners and middles, in source cells
+    y: np.ndarray
+    weights: np.ndarray  # (n,) share of the image pixel
+    cubic_x: np.ndarray  # (n, 5) third derivatives (ppp, ppq, pqq, qqq), and how far off the map is beyond
+    cubic_y: np.ndarray
+    torn: np.ndarray  # (n, 3) whether the corner is a lens centre
+
+    def take(self, which) -> Elements:
+        return Elements(*(a[which] for a in self))
+
+    def grown(self, n: int) -> Elements:
+        larger = Elements.empty(n)
+        for a, b in zip(self, larger, strict=True):
+            b[: len(a)] = a
+        return larger
+
+    @staticmethod
+    def join(parts) -> Elements:
+        return Elements(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+    @staticmethod
+    def empty(n: int) -> Elements:
+        return Elements(
+            np.empty(n, np.int64), np.empty((n, 3, 2)), np.empty((n, 6)), np.empty((n, 6)),
+            np.empty(n), np.empty((n, 5)), np.empty((n, 5)), np.zeros((n, 3), bool),
+        )  # fmt: skip
+
+
+def refine(trace: Callable, elements: Elements, tol: float, shape: tuple[int, int]) -> Elements:
+    """Halve elements until, for every pixel and cell, the light in the wrong cell is less than `tol`.
+
+    Parameters
+    ----------
+    trace : callable
+        Maps arrays of column and row in the image plane to x and y in source cells.
+    elements : Elements
+        Where to start; changed.
+    tol : float
+        Largest error of the light a cell gets from a pixel, as a share of the pixel.
+    shape : tuple of int
+        Rows and columns of the source grid.
+
+    Returns
+    -------
+    Elements
+        In order of pixel.
+    """
+    n = len(elements.pixel)
+    slots = 1 << max(14, int(np.ceil(np.log2(16 * n + 1))))
+    table = np.zeros((slots, 2))
+    errors, edges = np.empty(n), np.empty(n, np.int64)
+    new = np.arange(n)
+    left = new[:0]
+    for _ in range(_MOST_LEVELS):
+        pixel, plane, x, y, weights, cubic_x, cubic_y, _ = elements
+        _elements.judge(new, pixel, plane, x, y, weights, cubic_x, cubic_y, *shape, errors, edges, table)
+        looked_at = np.concatenate([left, new])
+        split, left = np.empty_like(looked_at), np.empty_like(looked_at)
+        found = _elements.choose(looked_at, pixel, x, y, errors, *shape, table, tol, split, left)
+        split, left = split[: found[0]], left[: found[1]]
+        if len(split) == 0:
+            break
+        _elements.forget(split, pixel, x, y, errors, *shape, table)
+        if n + len(split) > len(pixel):
+            elements = elements.grown(2 * (n + len(split)))
+            errors, edges = (np.resize(a, len(elements.pixel)) for a in (errors, edges))
+        new = np.concatenate([split, np.arange(n, n + len(split))])
+        _halve(trace, elements, split, n, edges, new)
+        n += len(split)
+    return elements.take(np.argsort(elements.pixel[:n], kind="stable"))
+
+
+def _halve(trace, elements, split, n, edges, new):
+    pixel, plane, x, y, weights, cubic_x, cubic_y, torn = elements
+    points = np.empty((3 * len(split), 2))
+    _elements.halve_plane(split, n, edges, pixel, plane, weights, torn, points)
+    e, corner, near = _torn_corners(elements, new)
+    u, v = trace(*np.concatenate([points, near]).T)
+    _elements.halve_map(split, n, edges, u, plane, x, cubic_x)
+    _elements.halve_map(split, n, edges, v, plane, y, cubic_y)
+    x[e, corner], y[e, corner] = u[len(points) :], v[len(points) :]
+
+
+def _torn_corners(elements, which):
+    """Corners that are lens centres, and points near them inside their elements."""
+    row, corner = np.nonzero(elements.torn[which])
+    e = which[row]
+    centre = elements.plane[e, corner]
+    return e, corner, centre + _NEAR * (elements.plane[e].mean(axis=1) - centre)
+
+
+def open_at_centers(trace: Callable, places) -> Elements:
+    """Cut pixels into triangles that have the lens centres in them as corners.
+
+    Parameters
+    ----------
+    trace : callable
+        As in `refine`.
+    places : list of (int, int, int, list)
+        Of each pixel: index, column, row, and the (column, row) of the centres in it or on its border.
+
+    Returns
+    -------
+    Elements
+        Their `cubic` is still a guess on the high side.
+    """
+    triangles = []
+    for pixel, column, row, centers in places:
+        corners = [[column + i, row + j] for i, j in ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))]
+        pieces = [(np.array([corners[0], corners[k], corners[k + 1]]), [False] * 3) for k in (1, 2)]
+        for centre in centers:
+            pieces = [p for piece in pieces for p in _split_at(*piece, np.array(centre))]
+        triangles += [(pixel, *piece) for piece in pieces]
+    elements = Elements.empty(len(triangles))
+    for e, (pixel, corners, torn) in enumerate(triangles):
+        elements.pixel[e], elements.plane[e], elements.torn[e] = pixel, corners, torn
+        elements.weights[e] = 0.5 * abs(_cross(corners[1] - corners[0], corners[2] - corners[0]))
+    middles = 0.5 * (elements.plane + elements.plane[:, [1, 2, 0]])
+    e, corner, near = _torn_corners(elements, np.arange(len(triangles)))
+    points = np.concatenate([elements.plane, middles], axis=1)
+    points[e, corner] = near
+    elements.x[:], elements.y[:] = trace(points[..., 0], points[..., 1])
+    for v, cubic in ((elements.x, elements.cubic_x), (elements.y, elements.cubic_y)):
+        cubic[:, :4] = 0
+        cubic[:, 4] = np.abs(v[:, 3:] - 0.5 * (v[:, :3] + v[:, [1, 2, 0]])).max(axis=1)
+    return elements
+
+
+def _split_at(corners, torn, centre):
+    """Split a triangle into those that have the centre as a corner; itself if the centre is outside."""
+    area = _cross(corners[1] - corners[0], corners[2] - corners[0])
+    opposite = [_cross(corners[(k + 1) % 3] - centre, corners[(k + 2) % 3] - centre) / area for k in range(3)]
+    if min(opposite) < -ON_BORDER:
+        return [(corners, torn)]
+    pieces = []
+    for k in range(3):  # the piece over the edge opposite to corner k
+        if opposite[k] > ON_BORDER:
+            i, j = (k + 1) % 3, (k + 2) % 3
+            pieces.append((np.array([centre, corners[i], corners[j]]), [True, torn[i], torn[j]]))
+    return pieces
+
+
+def _cross(a, b):
+    return a[0] * b[1] - a[1] * b[0]

@@ -1,9 +1,0 @@
-"""Results as pages for a browser: one a lens, and an index of many. No server is needed."""
-
-from __future__ import annotations
-
-from lenssuper.report.index import write_index
-from lenssuper.report.page import write_report
-from lenssuper.report.thumbnail import thumbnail
-
-__all__ = ["thumbnail", "write_index", "write_report"]

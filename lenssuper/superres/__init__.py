@@ -1,0 +1,8 @@
+"""Super-resolution: an observation and a lens in, the source and the lensed image on a finer grid out."""
+
+from __future__ import annotations
+
+from lenssuper.superres.result import SuperResolution
+from lenssuper.superres.superresolver import SuperResolver
+
+__all__ = ["SuperResolution", "SuperResolver"]

@@ -1,0 +1,111 @@
+"""The figure of a super-resolution."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from lenssuper.plotting.images import (
+    CURVES,
+    SIGNED,
+    SPREAD,
+    asinh_norm,
+    label_axes,
+    show_colorbar,
+    show_curves,
+    show_image,
+)
+from lenssuper.plotting.marks import beam, compass, crop, note, unit_label
+from lenssuper.superres.resolution import psf_fwhm
+from lenssuper.superres.result import SuperResolution
+
+__all__ = ["plot_result"]
+
+# Residuals beyond this many sigma are saturated.
+_SIGMAS = 4
+# Of the six panels of a result, with room for labels and colour bars.
+_MARGINS = {"left": 0.05, "right": 0.93, "bottom": 0.065, "top": 0.96, "wspace": 0.43, "hspace": 0.22}
+
+
+def plot_result(result: SuperResolution, figure: Figure | None = None) -> Figure:
+    """
+    Draw a super-resolution: data, model and residuals above; image, source and its uncertainty below.
+
+    Data, model, image and source share one asinh stretch, as all of them are surface brightness per observed
+    pixel. Critical curves are drawn on the image, caustics (solid) and cuts (dashed) on the source.
+
+    Parameters
+    ----------
+    result : SuperResolution
+        What to draw.
+    figure : `~matplotlib.figure.Figure`, optional
+        Where to draw; by default a new one of 14 x 8 inches.
+
+    Returns
+    -------
+    `~matplotlib.figure.Figure`
+    """
+    if not isinstance(result, SuperResolution):
+        raise TypeError(f"result must be a SuperResolution; got {result!r:.80}")
+    if figure is None:
+        figure = Figure(figsize=(14, 8))
+    (data, model, residual), (image, source, spread) = figure.subplots(2, 3, gridspec_kw=_MARGINS)
+    observation = result.observation
+    grid, unit = observation.grid, unit_label(observation.unit)
+    brightness = f"surface brightness{unit}"
+    norm = _shared_norm(result)
+
+    observed = np.where(observation.mask, np.nan, observation.data)
+    show_colorbar(data, show_image(data, observed, grid, norm=norm), brightness, extend="max")
+    show_colorbar(model, show_image(model, result.model.data, grid, norm=norm), brightness, extend="max")
+    limits = Normalize(-_SIGMAS, _SIGMAS)
+    drawn = show_image(residual, result.residuals, grid, norm=limits, cmap=SIGNED)
+    show_colorbar(residual, drawn, "(data − model) / σ", extend="both")
+
+    fine = result.fine_grid
+    show_colorbar(image, show_image(image, result.image.data, fine, norm=norm), brightness, extend="max")
+    show_curves(image, result.lens.critical_curves(fine))
+    drawn = show_image(source, result.source.data, result.source_grid, norm=norm)
+    show_colorbar(source, drawn, brightness, extend="max")
+    std = result.posterior.std
+    top = Normalize(0, np.nanpercentile(std, 99.9))
+    drawn = show_image(spread, std, result.source_grid, norm=top, cmap=SPREAD)
+    show_colorbar(spread, drawn, f"standard deviation{unit}", extend="max")
+    for ax, color in ((source, CURVES), (spread, "white")):
+        show_curves(ax, result.lens.caustics(fine), color=color)
+        show_curves(ax, result.lens.cuts(), color=color, linestyle="--")
+
+    titles = {
+        data: "Data",
+        model: "Model",
+        residual: "Residual",
+        image: "Super-resolved image",
+        source: "Source and caustics",
+        spread: "Uncertainty of the source",
+    }
+    for ax, title in titles.items():
+        ax.set_title(title)
+        label_axes(ax, on_sky=grid.reference is not None)
+    for ax in (model, residual, source, spread):
+        ax.set_ylabel("")
+    for ax in (data, model, residual, image):
+        crop(ax, observation)
+    note(residual, _quality(result))
+    if grid.reference is not None:
+        compass(data)
+    beam(data, psf_fwhm(observation) * grid._side)
+    return figure
+
+
+def _shared_norm(result):
+    observation = result.observation
+    weights = observation.weights[~observation.mask]
+    sigma = float(1 / np.sqrt(np.median(weights)))
+    return asinh_norm(observation.data, result.image.data, result.source.data, sigma=sigma)
+
+
+def _quality(result):
+    if np.isnan(result.reduced_chi2):
+        return f"χ² per pixel {result.chi2 / result.n_pixels:.2f}"
+    return f"reduced χ² {result.reduced_chi2:.2f}"

@@ -1,0 +1,423 @@
+"""What comes out of a super-resolution: images, how far to trust them, files and a picture."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import CCDData, StdDevUncertainty
+
+from lenssuper._utils.units import arcsec
+from lenssuper.forward.model import ForwardModel
+from lenssuper.lens import LensModel
+from lenssuper.observation import Observation
+from lenssuper.observation.grid import PixelGrid
+from lenssuper.solvers import Posterior
+from lenssuper.superres.resolution import source_resolution
+from lenssuper.superres.resultfile import Contents, read_contents, write_contents
+from lenssuper.superres.summary import summarise
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["SuperResolution"]
+
+
+class SuperResolution:
+    """
+    A super-resolved lens: the image and the source behind it, with their uncertainties.
+
+    Made by `SuperResolver`, `from_posterior` or `read`; it cannot be changed. All images are surface
+    brightness in the unit of the data per *observed* pixel, whatever their own pixels, so that data, image
+    and source share one colour bar. The flux of a part of the image is its sum over `factor` squared.
+
+    Parameters
+    ----------
+    contents : object
+        What `from_posterior` and `read` put together.
+
+    Notes
+    -----
+    Chi-square adds up `residuals` squared over the pixels that are used. Its expected value is their number
+    less the number of modes of the source that the data measure (MacKay 1992, Neural Computation 4, 415,
+    section 4.4; Suyu et al. 2006, MNRAS 371, 983, eq. 21), which makes `reduced_chi2` one.
+
+    A sigma map tells what the data and the prior leave open within the model, not what a wrong lens or PSF
+    does. Read it beside `coverage` and `resolution`.
+    """
+
+    __slots__ = ("_contents",)
+
+    def __init__(self, contents: Contents) -> None:
+        if not isinstance(contents, Contents):
+            raise TypeError(
+                "a SuperResolution is made by SuperResolver(lens)(observation), from_posterior or read; "
+                f"got {contents!r:.80}"
+            )
+        object.__setattr__(self, "_contents", contents)
+
+    @classmethod
+    def from_posterior(
+        cls,
+        model: ForwardModel,
+        posterior: Posterior,
+        *,
+        solver: str = "",
+        messages: Iterable[str] = (),
+        meta: Mapping[str, Any] | None = None,
+    ) -> SuperResolution:
+        """
+        Work out the result from what a solver found.
+
+        Parameters
+        ----------
+        model : ForwardModel
+            The model that was solved.
+        posterior : Posterior
+            What `Solver.solve` returned for it.
+        solver : str, optional
+            What the solver calls itself.
+        messages : iterable of str, optional
+            What the user should know about this result, e.g. the warnings that came up.
+        meta : mapping, optional
+            Anything that JSON can hold, to be kept with the result.
+
+        Returns
+        -------
+        SuperResolution
+
+        Raises
+        ------
+        TypeError
+            If ``meta`` holds what JSON cannot.
+        ValueError
+            If the posterior is not on the source grid of the model.
+        """
+        mean, draws = np.asarray(posterior.mean), np.asarray(posterior.draws)
+        if mean.shape != model.in_shape or draws.shape[1:] != model.in_shape:
+            raise ValueError(
+                f"posterior must be on the source grid, {model.in_shape}; "
+                f"got a mean of shape {mean.shape} and draws of shape {draws.shape}"
+            )
+        meta = dict(meta or {})
+        try:
+            json.dumps(meta)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"meta must hold numbers, strings, lists and mappings only: {error}") from None
+        image = model.lensed_image(mean)
+        std = np.full_like(image, np.nan)
+        if len(draws) > 1:
+            std = model.lensed_image(draws).std(axis=0, ddof=1)
+        modelled = model.forward(mean)
+        residuals = np.where(model.weights > 0, model.over_sigma(model.data - modelled), np.nan)
+        coverage, magnification = model.lensing.coverage, model.lensing.magnification
+        return cls(
+            Contents(
+                observation=model.observation,
+                lens=model.lens,
+                factor=model.factor,
+                source_grid=model.source_grid,
+                posterior=posterior,
+                image=image,
+                image_std=std,
+                model=modelled,
+                residuals=residuals,
+                coverage=coverage,
+                magnification=magnification,
+                resolution=source_resolution(model.observation, magnification, coverage),
+                solver=solver,
+                messages=tuple(messages),
+                meta=meta,
+            )
+        )
+
+    def __setattr__(self, name, value):
+        raise AttributeError(f"a SuperResolution cannot be changed; {name} is what it is")
+
+    def __delattr__(self, name):
+        raise AttributeError("a SuperResolution cannot be changed")
+
+    def __reduce__(self):
+        return SuperResolution, (self._contents,)
+
+    # Images
+
+    @property
+    def image(self) -> CCDData:
+        """
+        The lensed image on `fine_grid`, without the PSF.
+
+        With its standard deviation over the posterior's draws lensed, and a WCS. Errors of neighbouring
+        pixels are correlated: for anything summed over pixels take `image_samples`.
+        """
+        c = self._contents
+        return self._pack(c.image, c.image_std, self.fine_grid)
+
+    @property
+    def source(self) -> CCDData:
+        """
+        The source on `source_grid`, with its standard deviation and a WCS.
+
+        The world coordinates are those of the source plane: where on the sky the source would be seen if the
+        lens did not bend its light, as its deflections have it. Without a sky they are offsets in arcsec.
+        """
+        posterior = self.posterior
+        return self._pack(posterior.mean, posterior.std, self.source_grid)
+
+    @property
+    def model(self) -> CCDData:
+        """The source as it would be observed: lensed, blurred and averaged over the observed pixels."""
+        image = self._pack(self._contents.model, None, self.observation.grid)
+        image.mask = self.observation.mask.copy()
+        return image
+
+    def _pack(self, values, std, grid):
+        known = std is not None and not np.isnan(std).all()
+        return CCDData(
+            np.array(values),
+            unit=self.observation.unit,
+            uncertainty=StdDevUncertainty(np.array(std)) if known else None,
+            wcs=grid.wcs,
+        )
+
+    @property
+    def residuals(self) -> np.ndarray:
+        """(data - model) / sigma of the observed pixels, read-only; NaN where a pixel is not used."""
+        return self._contents.residuals
+
+    # How good it is
+
+    @property
+    def chi2(self) -> float:
+        """Sum of the squared `residuals`."""
+        return float(np.nansum(self.residuals**2))
+
+    @property
+    def n_pixels(self) -> int:
+        """Number of observed pixels that are used."""
+        return int(np.count_nonzero(~np.isnan(self.residuals)))
+
+    @property
+    def effective_modes(self) -> float:
+        """Number of modes of the source that the data measure; NaN if the solver does not tell."""
+        return float(self.posterior.effective_modes)
+
+    @property
+    def reduced_chi2(self) -> float:
+        """`chi2` over (`n_pixels` less `effective_modes`): 1 for a model and a noise that are right."""
+        return self.chi2 / (self.n_pixels - self.effective_modes)
+
+    @property
+    def log_evidence(self) -> float:
+        """Natural logarithm of the evidence; NaN if the solver does not tell."""
+        return float(self.posterior.log_evidence)
+
+    @property
+    def held_out_chi2(self) -> float:
+        """Chi-square per pixel of pixels left out of the fit; NaN if the solver did not hold out any."""
+        return float(self.posterior.held_out_chi2)
+
+    @property
+    def hyperparameters(self) -> Mapping[str, float]:
+        """What the prior was tuned to, read-only."""
+        return MappingProxyType(dict(self.posterior.hyperparameters))
+
+    @property
+    def coverage(self) -> np.ndarray:
+        """Number of images of every source pixel, shape of the source grid, read-only."""
+        return self._contents.coverage
+
+    @property
+    def magnification(self) -> np.ndarray:
+        """Total magnification of every source pixel, the mean over it; as `coverage`."""
+        return self._contents.magnification
+
+    @property
+    def resolution(self) -> u.Quantity:
+        """
+        FWHM of the PSF in the source plane, shape of the source grid; NaN for pixels outside of the field.
+
+        It is FWHM / sqrt(`magnification`), where the FWHM is that of a circle with the area of the PSF above
+        half of its peak, not less than an observed pixel. Lensing takes the area of the PSF down by the
+        magnification of an image, and the images of a pixel add up: the total magnification is the number of
+        resolution elements that look at one PSF area of the source. Where the lens stretches the image in
+        one direction only, so is the resolution better in that direction than this mean of the two.
+
+        The map tells what the optics and the lens allow; in bright parts, where the PSF is deconvolved, the
+        source can be sharper, and in faint ones the prior is smoother.
+        """
+        return arcsec(self._contents.resolution)
+
+    # What it was made from
+
+    @property
+    def observation(self) -> Observation:
+        """What was observed."""
+        return self._contents.observation
+
+    @property
+    def lens(self) -> LensModel:
+        """The lens model."""
+        return self._contents.lens
+
+    @property
+    def factor(self) -> int:
+        """Number of pixels of the image along the side of an observed one."""
+        return self._contents.factor
+
+    @property
+    def fine_grid(self) -> PixelGrid:
+        """Pixels of `image`: the observed ones, each divided in factor x factor."""
+        return self.observation.grid.refine(self.factor)
+
+    @property
+    def source_grid(self) -> PixelGrid:
+        """Pixels of `source`, in the source plane."""
+        return self._contents.source_grid
+
+    @property
+    def posterior(self) -> Posterior:
+        """What the solver found."""
+        return self._contents.posterior
+
+    @property
+    def solver(self) -> str:
+        """How the source was found."""
+        return self._contents.solver
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """What to know about this result."""
+        return self._contents.messages
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """What was asked to be kept with the result, read-only."""
+        return MappingProxyType(dict(self._contents.meta))
+
+    def samples(self, n: int, rng: np.random.Generator | int | None = None) -> np.ndarray:
+        """
+        Draw sources from the posterior.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        rng : `~numpy.random.Generator` or int, optional
+            For fresh draws; a result that was read from a file has only those kept in it.
+
+        Returns
+        -------
+        ndarray, shape (n, ny, nx) of the source grid
+
+        Raises
+        ------
+        ValueError
+            If more draws are asked for than there are, or fresh ones of a result from a file.
+        """
+        return self.posterior.samples(n, rng)
+
+    def image_samples(self, n: int, rng: np.random.Generator | int | None = None) -> np.ndarray:
+        """
+        Draw lensed images from the posterior: `samples`, lensed onto `fine_grid`.
+
+        The standard deviation over the draws of anything measured in them, such as the flux in an aperture,
+        is its uncertainty. Parameters and errors as in `samples`.
+
+        Returns
+        -------
+        ndarray, shape (n, factor ny, factor nx)
+        """
+        model = ForwardModel(self.observation, self.lens, factor=self.factor, source_grid=self.source_grid)
+        return model.lensed_image(self.samples(n, rng))
+
+    # Words, files, pictures
+
+    def summary(self) -> str:
+        """Tell in a few lines what this is and how well it fits."""
+        return summarise(self)
+
+    def __repr__(self) -> str:
+        quality = f"chi2={self.chi2:.6g} in {self.n_pixels} pixels"
+        if not np.isnan(self.reduced_chi2):
+            quality = f"reduced_chi2={self.reduced_chi2:.3f}"
+        solver = f", solver={self.solver!r}" if self.solver else ""
+        return (
+            f"<SuperResolution: image {self.fine_grid.shape}, source {self.source_grid.shape}, "
+            f"factor {self.factor}, {quality}{solver}>"
+        )
+
+    def write(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
+        """
+        Write the result as one FITS file that `read` gives back.
+
+        The extensions are IMAGE, IMAGE_ERR, MODEL, RESIDUAL, SOURCE, SOURCE_ERR, COVERAGE, MAGNIF and
+        RESOLUTN, each with its WCS, DRAWS, the observation as DATA, UNCERT, MASK and PSFIMAGE, and the table
+        INFO with the lens and the rest as JSON. All numbers are float64. The file is complete under its name
+        or not there, however the writing ends.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Name of the file.
+        overwrite : bool, optional
+            Whether a file of that name may be replaced.
+
+        Raises
+        ------
+        FileExistsError
+            If the file is there and ``overwrite`` is not set.
+        """
+        cards = {
+            "CHI2": (self.chi2, "chi-square"),
+            "NPIX": (self.n_pixels, "observed pixels used"),
+            "REDCHI2": (self.reduced_chi2, "chi-square over (NPIX - MODES)"),
+            "MODES": (self.effective_modes, "modes of the source measured"),
+            "LOGEVID": (self.log_evidence, "natural logarithm of the evidence"),
+            "HELDOUT": (self.held_out_chi2, "chi-square per pixel left out of the fit"),
+        }
+        write_contents(self._contents, cards, path, overwrite)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> SuperResolution:
+        """
+        Read a result that `write` wrote.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Name of the file.
+
+        Returns
+        -------
+        SuperResolution
+            The same in all its numbers; fresh draws of its posterior cannot be made.
+
+        Raises
+        ------
+        FileFormatError
+            If the file is truncated, corrupt or something else.
+        """
+        return cls(read_contents(path))
+
+    def plot(self, *, figure: Figure | None = None) -> Figure:
+        """
+        Draw data, model, residuals, image, source and the source's uncertainty.
+
+        Parameters
+        ----------
+        figure : `~matplotlib.figure.Figure`, optional
+            Where to draw; by default a new one of 14 x 8 inches, which ``savefig`` writes.
+
+        Returns
+        -------
+        `~matplotlib.figure.Figure`
+        """
+        from lenssuper.superres.figure import plot_result
+
+        return plot_result(self, figure=figure)

@@ -1,0 +1,416 @@
+"""The front door: observed lenses go in, super-resolved lenses come out."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.nddata import NDData
+
+from lenssuper._utils.progress import share_bar
+from lenssuper.exceptions import LensSuperWarning
+from lenssuper.forward.joint import JointForwardModel
+from lenssuper.forward.model import ForwardModel
+from lenssuper.forward.sourcegrid import default_source_grid
+from lenssuper.forward.whitening import check_correlation
+from lenssuper.lens import LensModel
+from lenssuper.observation import Observation
+from lenssuper.observation.alignment import aligned, correlation_of_each, correlation_of_one, opened
+from lenssuper.observation.grid import PixelGrid, check_count
+from lenssuper.observation.noise import given_or_measured, lit_pixels
+from lenssuper.solvers import LogNormal, Solver
+from lenssuper.superres.result import SuperResolution
+
+__all__ = ["SuperResolver"]
+
+
+class SuperResolver:
+    """
+    Super-resolves images of a lensed galaxy, given the lens.
+
+    Parameters
+    ----------
+    lens : LensModel
+        The deflector; its coordinates are offsets from the centre of the image (or from ``reference``, or the
+        reference point of ``grid``), x to the west and y to the north.
+    factor : int, optional
+        How many pixels the super-resolved image has to an observed one, along each axis.
+    solver : Solver, optional
+        How the source is found; by default `~lenssuper.solvers.LogNormal`.
+    grid : PixelGrid, optional
+        Where the pixels of the observations are, instead of what their WCS says.
+    reference : `~astropy.coordinates.SkyCoord`, optional
+        Where the coordinates of the lens are counted from; by default the centre of each observation. With
+        it, bands of different size or orientation share one lens.
+    source_grid : PixelGrid, optional
+        Pixels in the source plane; by default chosen from lens and observation, see
+        `~lenssuper.forward.sourcegrid.default_source_grid`.
+    psf_oversampling : int, optional
+        Number of PSF samples per pixel of the observation, along each axis.
+    psf_includes_pixel : bool, optional
+        Whether the PSF is effective (a star as the pixels see it) or optical (the pixel is still to be
+        applied).
+    noise_correlation : array of shape (odd, odd) or float, optional
+        Covariance of the noise of neighbouring pixels by their distance, in units of their standard
+        deviations. By default it is measured in the sky, see
+        `~lenssuper.observation.noise.noise_covariance`. A number,
+        at least 1, is by how much correlations raise the noise of what is larger than a pixel: the source is
+        fitted with that many times the variance, and 1 takes the noise of pixels as independent. Chi-square
+        is that of the pixels' noise as given in any case. For several observations also a list, with one for
+        each.
+    rng : `~numpy.random.Generator` or int, optional
+        For the solver; a seed gives the same result every time.
+    progress : bool, optional
+        Whether to show a progress bar; by default on a terminal, where it takes longer than a second.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind.
+    ValueError
+        If ``factor`` is not positive, or ``noise_correlation`` less than one, or not the covariance of noise.
+
+    Examples
+    --------
+    >>> from lenssuper import SuperResolver
+    >>> from lenssuper.simulate import random_mock
+    >>> mock = random_mock(1, shape=(32, 32))
+    >>> sr = SuperResolver(mock.lens, factor=2, rng=1)(mock.observation)
+    >>> sr.image.shape
+    (64, 64)
+    >>> bool(0.8 < sr.reduced_chi2 < 1.2)
+    True
+    """
+
+    def __init__(
+        self,
+        lens: LensModel,
+        factor: int = 2,
+        *,
+        solver: Solver | None = None,
+        grid: PixelGrid | None = None,
+        reference: SkyCoord | None = None,
+        source_grid: PixelGrid | None = None,
+        psf_oversampling: int = 1,
+        psf_includes_pixel: bool = True,
+        noise_correlation: float | np.ndarray | Sequence[float | np.ndarray | None] | None = None,
+        rng: np.random.Generator | int | None = None,
+        progress: bool | None = None,
+    ) -> None:
+        solver = LogNormal() if solver is None else solver
+        for name, value, kind in (
+            ("lens", lens, LensModel),
+            ("solver", solver, Solver),
+            ("grid", grid, PixelGrid | None),
+            ("reference", reference, SkyCoord | None),
+            ("source_grid", source_grid, PixelGrid | None),
+            ("psf_includes_pixel", psf_includes_pixel, bool | np.bool_),
+            ("progress", progress, bool | None),
+        ):
+            if not isinstance(value, kind):
+                wanted = getattr(kind, "__name__", str(kind))
+                raise TypeError(f"{name} must be a {wanted}; got {value!r:.80}")
+        self.lens = lens
+        self.factor = check_count(factor, "factor", 1)
+        self.solver = solver
+        self.grid = grid
+        self.reference = reference
+        self.source_grid = source_grid
+        self.psf_oversampling = check_count(psf_oversampling, "psf_oversampling", 1)
+        self.psf_includes_pixel = psf_includes_pixel
+        self.noise_correlation = check_correlation(noise_correlation)
+        self.rng = rng
+        self.progress = progress
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str, lens: LensModel, factor: int = 2, *, refine: bool = False, **options
+    ) -> SuperResolver:
+        """
+        Take a network that comes with the package: an answer in milliseconds, error bars in seconds.
+
+        Parameters
+        ----------
+        name : {"hst", "jwst", "euclid"}
+            Whose sampling and PSFs the network has been trained on.
+        lens : LensModel
+        factor : int, optional
+            That of the training, 2.
+        refine : bool, optional
+            Whether to go on from the network's prior with each observation alone, for seconds instead of
+            milliseconds, see `~lenssuper.solvers.NetworkSolver`.
+        **options
+            As for the class.
+
+        Raises
+        ------
+        ValueError
+            If there is no network of that name, or it was trained for another factor.
+        """
+        from lenssuper.solvers import NetworkSolver
+
+        factor = check_count(factor, "factor", 1)
+        return cls(
+            lens, factor, solver=NetworkSolver.pretrained(name, factor=factor, refine=refine), **options
+        )
+
+    def fit(self, observations: Iterable, **options) -> SuperResolver:
+        """
+        Train the solver's network on observed lenses, without any image of higher resolution.
+
+        Parameters
+        ----------
+        observations : iterable
+            Observations of this resolver's lens, or pairs (observation, lens): many lenses teach more than
+            one, as each hides something else of its source. All of one shape.
+        **options
+            For `lenssuper.training.train`, e.g. ``steps``, ``losses``, ``output``, ``resume``.
+
+        Returns
+        -------
+        SuperResolver
+            With the trained network; this one is not changed.
+
+        Raises
+        ------
+        TypeError
+            If the solver is not a `~lenssuper.solvers.NetworkSolver`.
+        ImportError
+            If Lightning is not installed (``pip install lenssuper[train]``).
+        """
+        from lenssuper.solvers import NetworkSolver
+
+        if not isinstance(self.solver, NetworkSolver):
+            raise TypeError(
+                f"solver must be a NetworkSolver to be trained; got a {type(self.solver).__name__}. "
+                "For example SuperResolver(lens, solver=NetworkSolver(lenssuper.networks.Unrolled()))"
+            )
+        from lenssuper.training.train import train
+
+        pairs = [each if isinstance(each, tuple) else (each, self.lens) for each in observations]
+        pairs = [(self._opened(observation, self.reference), lens) for observation, lens in pairs]
+        given = {"factor": self.factor, "source_grid": self.source_grid, "progress": self.progress} | options
+        network = train(self.solver.network, pairs, **given).network
+        other = copy.copy(self)
+        other.solver = self.solver.with_network(network)
+        return other
+
+    def __call__(
+        self,
+        observations: NDData | Observation | Iterable[NDData | Observation],
+        *,
+        offsets: u.Quantity | None = None,
+    ) -> SuperResolution | list[SuperResolution]:
+        """
+        Super-resolve one observation, or each of several.
+
+        Parameters
+        ----------
+        observations : `~astropy.nddata.NDData` or Observation, or an iterable of them
+            Images with uncertainty and, where there are any, mask, PSF and WCS. They are not changed.
+        offsets : `~astropy.units.Quantity`, shape (n, 2), optional
+            For bands of one lens, each with a source of its own: by how much each has to be moved (x, y) to
+            lie where the first one is, where the WCS do not agree well enough. The coordinates of the lens
+            are then offsets from ``reference``, or else from the centre of the first.
+
+        Returns
+        -------
+        SuperResolution or list of SuperResolution
+            A list for a list.
+
+        Raises
+        ------
+        ObservationError
+            If an observation cannot be used; the message says what to do.
+        ValueError
+            If no pixel of it sees the source.
+
+        Warns
+        -----
+        LensSuperWarning
+            If there is no PSF, no light, the centre of the lens is outside of the field, or the noise is
+            found to be correlated.
+        """
+        if isinstance(observations, (NDData, Observation)):
+            if offsets is not None:
+                raise TypeError("offsets are those of several observations; observations must be a list")
+            return self._resolve(observations, correlation_of_one(self.noise_correlation))
+        if isinstance(observations, (str, bytes)) or not isinstance(observations, Iterable):
+            raise TypeError(
+                "observations must be an NDData, such as a CCDData, or a list of them; "
+                f"got {observations!r:.80}"
+            )
+        observations = list(observations)
+        if offsets is not None:
+            observations = self._aligned(observations, offsets)
+        correlations = correlation_of_each(self.noise_correlation, len(observations))
+        results = []
+        # no comprehension: a warning names the line three calls up
+        for observation, correlation in zip(observations, correlations, strict=True):
+            results.append(self._resolve(observation, correlation))
+        return results
+
+    def joint(
+        self, observations: Iterable[NDData | Observation], *, offsets: u.Quantity | None = None
+    ) -> list[SuperResolution]:
+        """
+        Find the one source behind several observations of a lens, and super-resolve each with it.
+
+        Parameters
+        ----------
+        observations : iterable of `~astropy.nddata.NDData` or Observation
+            Exposures in one band: dithered, rotated, with other pixels or PSFs, in the same unit of surface
+            brightness. The coordinates of the lens are offsets from ``reference``, or else from the centre of
+            the first; the WCS of the others say where they are.
+        offsets : `~astropy.units.Quantity`, shape (n, 2), optional
+            By how much each observation has to be moved (x, y) to lie where the first one is, where the WCS
+            do not agree well enough.
+
+        Returns
+        -------
+        list of SuperResolution
+            One for each observation, with the same source.
+
+        Raises
+        ------
+        ObservationError
+            If an observation cannot be used, or its place on the sky is not known.
+        ValueError
+            If there are none, their units differ, or a ``grid`` was given.
+
+        Notes
+        -----
+        ``effective_modes`` of the source are divided among the observations in proportion to their pixels, so
+        that `~SuperResolution.reduced_chi2` is expected to be one for each; ``log_evidence`` is that of all.
+        """
+        if self.grid is not None:
+            raise ValueError(
+                "grid says where one observation is; leave it out, the WCS tell, and see offsets="
+            )
+        observations = self._aligned(list(observations), offsets)
+        correlations = [
+            given_or_measured(given, each)
+            for each, given in zip(
+                observations, correlation_of_each(self.noise_correlation, len(observations)), strict=True
+            )
+        ]
+        messages = [
+            self._concerns(each, value) for each, value in zip(observations, correlations, strict=True)
+        ]
+        for message in dict.fromkeys(chain.from_iterable(messages)):
+            warnings.warn(message, LensSuperWarning, stacklevel=2)
+        source_grid = self.source_grid
+        if source_grid is None:
+            finest = min(observations, key=lambda each: each.grid._area)
+            source_grid = default_source_grid(finest, self.lens, self.factor)
+        model = JointForwardModel(
+            [
+                ForwardModel(each, self.lens, factor=self.factor, source_grid=source_grid)
+                for each in observations
+            ]
+        )
+        posterior = self._solve(model, correlations)
+        n_pixels = np.count_nonzero(model.weights)
+        return [
+            SuperResolution.from_posterior(
+                part,
+                replace(
+                    posterior,
+                    effective_modes=posterior.effective_modes * np.count_nonzero(part.weights) / n_pixels,
+                ),
+                solver=type(self.solver).__name__,
+                messages=said,
+                meta={"observations_of_the_source": len(observations)},
+            )
+            for part, said in zip(model.parts, messages, strict=True)
+        ]
+
+    def _aligned(self, observations, offsets):
+        """Observations whose offsets are counted from one point of the sky."""
+        return aligned(observations, offsets, self.reference, **self._how_to_open)
+
+    def _opened(self, observation, reference):
+        """An observation checked and unpacked."""
+        return opened(observation, reference, **self._how_to_open)
+
+    @property
+    def _how_to_open(self):
+        return {
+            "grid": self.grid,
+            "psf_oversampling": self.psf_oversampling,
+            "psf_includes_pixel": self.psf_includes_pixel,
+        }
+
+    def _resolve(self, observation, given):
+        observation = self._opened(observation, self.reference)
+        correlation = given_or_measured(given, observation)
+        messages = self._concerns(observation, correlation)
+        for message in messages:
+            warnings.warn(message, LensSuperWarning, stacklevel=3)
+        model = ForwardModel(observation, self.lens, factor=self.factor, source_grid=self.source_grid)
+        posterior = self._solve(model, [correlation])
+        return SuperResolution.from_posterior(
+            model, posterior, solver=type(self.solver).__name__, messages=messages
+        )
+
+    def _solve(self, model, correlations):
+        """What the solver finds, the noise of each observation being correlated like that."""
+        parts, raised = [], []
+        for part, correlation in zip(model.parts, correlations, strict=True):
+            covariance = isinstance(correlation, np.ndarray) and self.solver.takes_covariance
+            raised.append(1.0 if covariance else float(np.sum(correlation)))
+            part = part.with_weights(part.weights / raised[-1])
+            parts.append(part.with_noise_covariance(correlation) if covariance else part)
+        with share_bar(self.progress) as bar:
+
+            def report(share, what):
+                bar.set_description_str(what, refresh=False)
+                bar.update(share - bar.n)
+
+            fitted = parts[0] if model is model.parts[0] else JointForwardModel(parts)
+            posterior = self.solver.solve(fitted, rng=self.rng, progress=report)
+        # chi-square is counted in the noise as it was given
+        mean = np.average(raised, weights=[np.count_nonzero(part.weights) for part in parts])
+        return replace(posterior, held_out_chi2=posterior.held_out_chi2 * float(mean))
+
+    def _concerns(self, observation, correlation):
+        """What a person should look at before trusting the result."""
+        concerns = []
+        if self.noise_correlation is None and isinstance(correlation, np.ndarray):
+            concerns.append(
+                "the noise of neighbouring pixels is correlated, as in drizzled images: the source is fitted "
+                f"with {self._treatment(np.sum(correlation))}, so that lumps of noise are not taken for "
+                "stars; noise_correlation=1 would take the noise as it is given"
+            )
+        if observation.psf is None:
+            concerns.append(
+                "the observation has no psf and is taken as not blurred: "
+                "add one with nddata.psf = array (odd sides, its centre in the middle)"
+            )
+        if not lit_pixels(observation).any():
+            concerns.append(
+                "no light stands out of the noise: what the source shows is what the prior makes of noise"
+            )
+        for x, y in self.lens._centers():
+            px, py = observation.grid._to_pixel(x, y)
+            ny, nx = observation.shape
+            if not (-0.5 <= px <= nx - 0.5 and -0.5 <= py <= ny - 0.5):
+                concerns.append(
+                    f'the lens has a centre at ({x:.6g}", {y:.6g}"), outside of the field: x and y are '
+                    "counted from the middle of the image (or grid.reference), to the west and north"
+                )
+        return concerns
+
+    def _treatment(self, total):
+        if self.solver.takes_covariance:
+            return f"their covariance, {total:.2f} times the variance for what is larger than pixels"
+        return f"{total:.2f} times the variance"
+
+    def __repr__(self) -> str:
+        return f"SuperResolver({self.lens!r}, factor={self.factor}, solver={type(self.solver).__name__}())"

@@ -1,0 +1,1 @@
+"""Training of the networks and policies that add Sersics to images."""

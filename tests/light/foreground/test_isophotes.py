@@ -1,0 +1,72 @@
+"""Fourier modes along isophotes: what they take off a galaxy, and what they leave alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lenssuper.light.foreground.isophotes import fit_isophotes
+
+SIGMA = 0.02
+
+
+@pytest.fixture
+def field():
+    y, x = np.indices((81, 81)) - 40.0
+    radius, angle = np.hypot(x, y), np.arctan2(y, x)
+    return radius, angle, 10 * np.exp(-radius / 8)
+
+
+def fitted(residual, field, *, noise=True, weights=None, **options):
+    radius, angle, light = field
+    if noise:
+        residual = residual + SIGMA * np.random.default_rng(3).standard_normal(residual.shape)
+    weights = np.full(residual.shape, SIGMA**-2) if weights is None else weights
+    return fit_isophotes(residual, weights, light, radius, angle, smallest=2.0, **options)
+
+
+@pytest.mark.parametrize("m", [0, 1, 2, 4])
+def test_takes_off_a_mode(field, m):
+    radius, angle, light = field
+    wrong = 0.04 * light * np.cos(m * angle - 0.3) * np.minimum(1, radius / 2 if m else 1)
+    found = fitted(wrong, field)
+    bright = light > 0.5
+    assert np.std((wrong - found.correction)[bright]) < 0.12 * np.std(wrong[bright])
+
+
+def test_the_variance_is_that_of_the_error(field):
+    light = field[2]
+    errors = [
+        fitted(SIGMA * np.random.default_rng(k).standard_normal(light.shape), field, noise=False)
+        for k in range(20)
+    ]
+    spread = np.mean([found.correction**2 for found in errors], axis=0)
+    expected = errors[0].variance
+    bright = light > 0.3
+    # a posterior variance is that of the error for modes drawn from the prior; with none there is less of it
+    assert 0.5 < np.mean(spread[bright]) / np.mean(expected[bright]) < 1.1
+    assert 0 < errors[0].effective < errors[0].order * 100
+
+
+def test_higher_modes_than_asked_for_stay(field):
+    radius, angle, light = field
+    wrong = 0.04 * light * np.cos(4 * angle) * np.minimum(1, radius / 2)
+    found = fitted(wrong, field, order=2)
+    assert np.std(found.correction) < 0.1 * np.std(wrong)
+
+
+def test_a_ring_of_light_is_left_alone_where_it_is_not_used(field):
+    radius, _, light = field
+    arc = 3 * np.exp(-0.5 * ((radius - 25) / 2) ** 2)
+    weights = np.where(np.abs(radius - 25) < 8, 0.0, SIGMA**-2)
+    found = fitted(arc, field, weights=weights)
+    inside = np.abs(radius - 25) < 4
+    assert np.abs(found.correction[inside]).max() < 0.1 * light[inside].max()
+    assert found.variance[inside].max() > found.variance[np.abs(radius - 14) < 2].max() * 0.1
+
+
+def test_the_prior_keeps_corrections_small(field):
+    light = field[2]
+    found = fitted(0.5 * light, field, noise=False, weights=np.full(light.shape, 1e-6))
+    assert np.abs(found.correction).max() < 0.01 * light.max()
+    assert np.sqrt(found.variance).max() < 0.2 * light.max()

@@ -64,7 +64,7 @@ def start(lens: LensModel, rng: np.random.Generator) -> LensModel:
 
 def deviations(fit: LensFit, truth: LensModel) -> dict[str, float]:
     """Fitted less true value of each parameter, in arcsec, radian and 1; an axis has no head and tail."""
-    found, true = fit.lens._values(), truth._values()
+    found, true = fit.lens.values(), truth._values()
     errors = {name: found[name] - true[name] for name in fit.names}
     errors["SIE.phi"] = (errors["SIE.phi"] + np.pi / 2) % np.pi - np.pi / 2
     return errors

@@ -99,8 +99,8 @@ def _in_annulus(observation: Observation, lens: LensModel | None, inner: float, 
 
     if not 0 <= inner < outer:
         raise ValueError(f"--annulus must be two distances, the smaller first; got {inner} and {outer}")
-    centers = [] if lens is None else lens._centers()
+    centers = [] if lens is None else lens.centers_arcsec()
     x0, y0 = np.mean(centers, axis=0) if centers else (0.0, 0.0)
-    x, y = observation.grid._centers()
+    x, y = observation.grid.centers_arcsec()
     radius = np.hypot(x - x0, y - y0)
     return (radius >= inner) & (radius <= outer)

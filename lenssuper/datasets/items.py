@@ -167,7 +167,7 @@ def unpack_truth(images: dict[str, np.ndarray], info: dict[str, Any]) -> LensTru
         factor=info["factor"],
         noiseless=np.asarray(images["MODEL"], dtype=np.float32),
         source=np.asarray(images["SOURCE"], dtype=np.float32),
-        source_grid=PixelGrid._from_affine(*info["source grid"]),
+        source_grid=PixelGrid.from_affine(*info["source grid"]),
         lens=LensModel.from_dict(info["lens"]),
         dark_matter=info["dark matter"],
         substructure=info["substructure"],

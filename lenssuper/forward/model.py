@@ -265,7 +265,8 @@ def same_optics(first: Observation, second: Observation) -> bool:
         return False
     # a WCS gives the same offsets elsewhere on the sky but for rounding
     corners = [
-        np.stack([axis[:: axis.shape[0] - 1] for axis in each.grid._vertices()]) for each in (first, second)
+        np.stack([axis[:: axis.shape[0] - 1] for axis in each.grid.vertices_arcsec()])
+        for each in (first, second)
     ]
-    same_pixels = np.allclose(*corners, rtol=0, atol=_SAME_PLACE * first.grid._side)
+    same_pixels = np.allclose(*corners, rtol=0, atol=_SAME_PLACE * first.grid.side_arcsec)
     return same_pixels and (first.psf is None or np.array_equal(first.psf, second.psf))

@@ -54,7 +54,7 @@ def default_source_grid(observation: Observation, lens: LensModel, factor: int) 
     the pixels are larger.
     """
     used = ndimage.binary_dilation(~observation.mask, np.ones((3, 3)), iterations=2)
-    x, y = observation.grid._centers()
+    x, y = observation.grid.centers_arcsec()
     beta = _source_positions(lens, x, y)
     lit = lit_pixels(observation)
     seen = _box(beta, used)
@@ -66,7 +66,7 @@ def default_source_grid(observation: Observation, lens: LensModel, factor: int) 
             f"centre than the field is, {field[0]}..{field[1]} arcsec: check the units and the centre of "
             f"{lens!r}"
         )
-    fine = observation.grid._side / factor
+    fine = observation.grid.side_arcsec / factor
     scale = fine / np.sqrt(_magnification(lens, x, y, lit if lit.any() else used))
     if np.max(high - low) > _COMFORTABLE * scale and lit.any():
         lit_low, lit_high = _box(beta, lit)
@@ -117,7 +117,7 @@ def square_source_grid(observation: Observation, lens: LensModel, factor: int, n
 
 def _source_positions(lens, x, y):
     x, y = np.broadcast_arrays(x, y)
-    alpha_x, alpha_y = lens._deflection(x, y)
+    alpha_x, alpha_y = lens.deflection_arcsec(x, y)
     return np.stack([x - alpha_x, y - alpha_y])
 
 
@@ -136,14 +136,14 @@ def _reach(lens, positions):
     What a point mass or a steep core throws further out carries no light.
     """
     corners = np.stack([positions.min(axis=(1, 2)), positions.max(axis=(1, 2))])
-    points = np.concatenate([corners, *(2 * np.array(center) - corners for center in lens._centers())])
+    points = np.concatenate([corners, *(2 * np.array(center) - corners for center in lens.centers_arcsec())])
     return points.min(axis=0), points.max(axis=0)
 
 
 def _magnification(lens, x, y, where):
     """Median magnification over some pixels, from 1 to 25."""
     x, y = (values[where] for values in np.broadcast_arrays(x, y))
-    xx, yy, xy = lens._hessian(x, y)
+    xx, yy, xy = lens.hessian(x, y)
     with np.errstate(divide="ignore"):
         mu = 1 / np.abs((1 - xx) * (1 - yy) - xy**2)
     return float(np.clip(np.median(mu[~np.isnan(mu)]), 1, 25)) if mu.size else 1.0

@@ -21,19 +21,19 @@ _RATIO = 1.5
 def square(center: tuple[float, float], half_width: float) -> PixelGrid:
     """Return a grid that covers a square, all in arcsec."""
     n = _LINES[0]
-    grid = PixelGrid._from_affine((n, n), np.eye(2) * (2 * half_width / n), np.zeros(2))
-    shift = np.array(center) - np.array(grid._to_offset((n - 1) / 2, (n - 1) / 2))
-    return PixelGrid._from_affine((n, n), grid._matrix, shift)
+    grid = PixelGrid.from_affine((n, n), np.eye(2) * (2 * half_width / n), np.zeros(2))
+    shift = np.array(center) - np.array(grid.to_offset((n - 1) / 2, (n - 1) / 2))
+    return PixelGrid.from_affine((n, n), grid.matrix, shift)
 
 
 def lattice(grid: PixelGrid, centers: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
     """Return the nodes (x, y) in arcsec, two arrays of one shape, that cover the field of the grid."""
     ny, nx = grid.shape
-    inside = [grid._to_pixel(*center) for center in centers]
-    nearest = NEAREST / np.sqrt(grid._area)
+    inside = [grid.to_pixel(*center) for center in centers]
+    nearest = NEAREST / np.sqrt(grid.area_arcsec2)
     columns = _lines(nx, [px for px, _ in inside], nearest)
     rows = _lines(ny, [py for _, py in inside], nearest)
-    return np.broadcast_arrays(*grid._to_offset(columns[np.newaxis, :], rows[:, np.newaxis]))
+    return np.broadcast_arrays(*grid.to_offset(columns[np.newaxis, :], rows[:, np.newaxis]))
 
 
 def distance_to_center(x, y, centers):

@@ -31,7 +31,7 @@ class LensModel(ABC):
     is set to exactly zero.
     """
 
-    # -- what a subclass gives: floats in arcsec and radian, no units ----------------------------------------
+    # -- what a subclass gives, in floats without units: arcsec and radian -----------------------------------
 
     @property
     @abstractmethod
@@ -48,12 +48,12 @@ class LensModel(ABC):
         """Return a lens with some parameters changed; names as in `parameters`."""
 
     @abstractmethod
-    def _values(self) -> dict[str, float]:
+    def values(self) -> dict[str, float]:
         """The parameters as floats (arcsec, radian, 1), same keys as `parameters`."""
 
     @abstractmethod
     def _potential(self, x, y, values=None):
-        """Potential in arcsec^2; x, y in arcsec, numpy or torch; ``values`` may replace any of `_values`."""
+        """Potential in arcsec^2; x, y in arcsec, numpy or torch; ``values`` may replace any of `values`."""
 
     @abstractmethod
     def _deflection(self, x, y, values=None):
@@ -64,8 +64,35 @@ class LensModel(ABC):
         """Second derivatives (psi_xx, psi_yy, psi_xy) of the potential."""
 
     @abstractmethod
-    def _centers(self) -> list[tuple[float, float]]:
+    def centers_arcsec(self) -> list[tuple[float, float]]:
         """The points where the deflection may be torn or the convergence infinite, in arcsec."""
+
+    # -- the same for code that computes: floats in arcsec, numpy or torch, x and y broadcast ----------------
+
+    def deflection_arcsec(self, x, y, values: Mapping[str, Any] | None = None):
+        """Return the deflection (alpha_x, alpha_y) in arcsec at positions in arcsec; see `ray_shooting`.
+
+        Parameters
+        ----------
+        x, y : float, ndarray or tensor
+            Image-plane offsets in arcsec; they broadcast.
+        values : mapping, optional
+            Floats or tensors in place of some of the `values` of the lens, e.g. to differentiate by them.
+        """
+        return self._deflection(x, y, values)
+
+    def rays_arcsec(self, x, y, values: Mapping[str, Any] | None = None):
+        """Return the source-plane positions beta = theta - alpha(theta); see `deflection_arcsec`."""
+        alpha_x, alpha_y = self._deflection(x, y, values)
+        return x - alpha_x, y - alpha_y
+
+    def hessian(self, x, y, values: Mapping[str, Any] | None = None):
+        """Return the second derivatives psi_xx, psi_yy, psi_xy of the potential; see `deflection_arcsec`."""
+        return self._hessian(x, y, values)
+
+    def potential_arcsec2(self, x, y, values: Mapping[str, Any] | None = None):
+        """Return the lensing potential in arcsec^2; see `deflection_arcsec`."""
+        return self._potential(x, y, values)
 
     # -- what astronomers call ------------------------------------------------------------------------------
 
@@ -90,9 +117,8 @@ class LensModel(ABC):
 
         Parameters and shapes as in `deflection`.
         """
-        x, y = _positions(x, y)
-        alpha_x, alpha_y = self._deflection(x, y)
-        return arcsec(x - alpha_x), arcsec(y - alpha_y)
+        beta_x, beta_y = self.rays_arcsec(*_positions(x, y))
+        return arcsec(beta_x), arcsec(beta_y)
 
     def potential(self, x: u.Quantity, y: u.Quantity) -> u.Quantity:
         """Return the lensing potential psi in arcsec^2, whose gradient is the deflection.
@@ -361,7 +387,9 @@ class LensModel(ABC):
         raise AttributeError(f"{type(self).__name__} is immutable")
 
     def _at_center(self, x, y):
-        return np.any([(x == cx) & (y == cy) for cx, cy in self._centers()] or [(x != x) & (y != y)], axis=0)
+        return np.any(
+            [(x == cx) & (y == cy) for cx, cy in self.centers_arcsec()] or [(x != x) & (y != y)], axis=0
+        )
 
 
 def _positions(x, y):

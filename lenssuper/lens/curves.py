@@ -29,13 +29,13 @@ def critical_curves(lens, grid: PixelGrid) -> list[np.ndarray]:
     """
     from contourpy import contour_generator
 
-    centers = lens._centers()
+    centers = lens.centers_arcsec()
     x, y = lattice(grid, centers)
     det = determinant(lens, x, y)
     # the determinant spans many decades near a centre; this keeps its sign and its zeros
     contours = contour_generator(x=x, y=y, z=det / (1 + np.abs(det)), name="serial").lines(0.0)
     pieces = [piece for contour in contours for piece in _cut_at_centers(contour, centers)]
-    scale = np.sqrt(grid._area)
+    scale = np.sqrt(grid.area_arcsec2)
     curves = [_refine(lens, _polish(lens, piece, centers, scale), centers, scale) for piece in pieces]
     return sorted(curves, key=lambda curve: -abs(enclosed_area(curve)))
 
@@ -55,13 +55,13 @@ def cuts(lens, n_points: int) -> list[np.ndarray]:
     angle = np.linspace(0, 2 * np.pi, n_points + 1)
     found = []
     for number, part in enumerate(lens.components):
-        if not part._centers() or not part._torn:
+        if not part.centers_arcsec() or not part.torn:
             continue
-        (cx, cy) = part._centers()[0]
+        (cx, cy) = part.centers_arcsec()[0]
         # an isothermal deflection depends on the direction alone: take it far from rounding errors
-        own = np.stack(part._deflection(cx + np.cos(angle), cy + np.sin(angle)), axis=-1)
+        own = np.stack(part.deflection_arcsec(cx + np.cos(angle), cy + np.sin(angle)), axis=-1)
         others = lens.components[:number] + lens.components[number + 1 :]
-        bent = sum((np.stack(other._deflection(cx, cy)) for other in others), start=np.zeros(2))
+        bent = sum((np.stack(other.deflection_arcsec(cx, cy)) for other in others), start=np.zeros(2))
         curve = np.array([cx, cy]) - bent - own
         curve[-1] = curve[0]
         found.append(curve)
@@ -77,7 +77,7 @@ def einstein_radius(lens) -> float:
         If the lens has no closed critical curve.
     """
     center, radius = mean_radius(lens)
-    centers = lens._centers()
+    centers = lens.centers_arcsec()
     half_width = 3 * radius
     for _ in range(4):
         closed = [c for c in critical_curves(lens, square(center, half_width)) if np.array_equal(c[0], c[-1])]
@@ -95,14 +95,14 @@ def mean_radius(lens) -> tuple[np.ndarray, float]:
 
     The mean convergence inside a circle is the mean radial deflection on it over the radius.
     """
-    centers = lens._centers()
+    centers = lens.centers_arcsec()
     if not centers:
         raise ValueError(f"this lens has no mass, so no Einstein radius: {lens!r}")
     center = np.mean(centers, axis=0)
     radii = np.geomspace(*_RADII, 400)
     angle = np.linspace(0, 2 * np.pi, 96, endpoint=False)
     cos, sin = np.cos(angle), np.sin(angle)
-    alpha_x, alpha_y = lens._deflection(
+    alpha_x, alpha_y = lens.deflection_arcsec(
         center[0] + radii[:, np.newaxis] * cos, center[1] + radii[:, np.newaxis] * sin
     )
     inside = np.mean(alpha_x * cos + alpha_y * sin, axis=1) >= radii
@@ -113,7 +113,7 @@ def mean_radius(lens) -> tuple[np.ndarray, float]:
 
 def determinant(lens, x, y):
     """Return det A = (1 - psi_xx) (1 - psi_yy) - psi_xy^2."""
-    psi_xx, psi_yy, psi_xy = lens._hessian(x, y)
+    psi_xx, psi_yy, psi_xy = lens.hessian(x, y)
     return (1 - psi_xx) * (1 - psi_yy) - psi_xy**2
 
 
@@ -140,7 +140,7 @@ def _cut_at_centers(curve, centers):
 
 
 def _shoot(lens, curve):
-    alpha = np.stack(lens._deflection(curve[:, 0], curve[:, 1]), axis=-1)
+    alpha = np.stack(lens.deflection_arcsec(curve[:, 0], curve[:, 1]), axis=-1)
     return curve - alpha
 
 
@@ -185,7 +185,7 @@ def _polish(lens, curve, centers, scale):
         factor = factor * np.minimum(1, 0.3 * reach / np.maximum(length, 1e-300))
         points = points + np.stack([factor * slope_x, factor * slope_y], axis=-1)
     # a curve may run through a singular centre, where the terms of det A diverge and cancel
-    psi_xx, psi_yy, psi_xy = lens._hessian(*points.T)
+    psi_xx, psi_yy, psi_xy = lens.hessian(*points.T)
     terms = 1 + np.abs((1 - psi_xx) * (1 - psi_yy)) + psi_xy**2
     worst = np.max(np.abs(determinant(lens, *points.T)) / terms)
     if not worst < _TOLERANCE:

@@ -28,10 +28,10 @@ def image_positions(lens, beta: np.ndarray, grid: PixelGrid | None) -> np.ndarra
 
     Without a grid the field is chosen such that no image can be outside it.
     """
-    centers = lens._centers()
+    centers = lens.centers_arcsec()
     field = _field(lens, beta) if grid is None else grid
     points = _solve(lens, _candidates(lens, field, centers, beta), beta)
-    column, row = field._to_pixel(*points.T)
+    column, row = field.to_pixel(*points.T)
     (ny, nx), edge = field.shape, -0.5
     points = points[(edge <= column) & (column <= nx + edge) & (edge <= row) & (row <= ny + edge)]
     points = _distinct(points, centers)
@@ -45,13 +45,13 @@ def _field(lens, beta):
     On a circle around the lens on which every ray, mapped to the source plane, is on the outer side of the
     source, and on all larger ones, there is no image.
     """
-    parts = [part._values() for part in lens.components]
+    parts = [part.values() for part in lens.components]
     center = np.mean([(v["x"], v["y"]) for v in parts], axis=0)
     angle = np.linspace(0, 2 * np.pi, 96, endpoint=False)
     cos, sin = np.cos(angle), np.sin(angle)
     radii = np.geomspace(*_RADII, 500)
     x, y = center[0] + radii[:, np.newaxis] * cos, center[1] + radii[:, np.newaxis] * sin
-    alpha_x, alpha_y = lens._deflection(x, y)
+    alpha_x, alpha_y = lens.deflection_arcsec(x, y)
     outward = (x - alpha_x - beta[0]) * cos + (y - alpha_y - beta[1]) * sin
     inside = np.flatnonzero(np.any(outward <= 0, axis=1))
     return square(center, 1.3 * (radii[inside[-1]] if inside.size else radii[0]))
@@ -60,7 +60,7 @@ def _field(lens, beta):
 def _candidates(lens, field, centers, beta):
     """Return the cells, of shape (2, 4, N), whose widened box in the source plane holds the source."""
     nodes = np.stack(lattice(field, centers))
-    mapped = nodes - np.stack(lens._deflection(nodes[0], nodes[1]))
+    mapped = nodes - np.stack(lens.deflection_arcsec(nodes[0], nodes[1]))
     cells, images = _corners(nodes), _corners(mapped)
     low, high = images.min(axis=1), images.max(axis=1)
     margin = _MARGIN * (high - low).max(axis=0)
@@ -85,7 +85,7 @@ def _solve(lens, cells, beta):
     residual = _residual(lens, point, beta)
     damping = np.ones(point.shape[1])
     for _ in range(_STEPS):
-        psi_xx, psi_yy, psi_xy = lens._hessian(point[0], point[1])
+        psi_xx, psi_yy, psi_xy = lens.hessian(point[0], point[1])
         det = determinant(lens, point[0], point[1])
         det = np.where(np.abs(det) < 1e-12, 1e-12, det)
         step = np.stack([(1 - psi_yy) * residual[0] + psi_xy * residual[1],
@@ -96,12 +96,12 @@ def _solve(lens, cells, beta):
         better = np.hypot(*ahead) < np.hypot(*residual)
         point, residual = np.where(better, trial, point), np.where(better, ahead, residual)
         damping = np.where(better, np.minimum(1, 2 * damping), damping / 4)
-    scale = np.hypot(*beta) + np.hypot(*point) + np.hypot(*lens._deflection(point[0], point[1]))
+    scale = np.hypot(*beta) + np.hypot(*point) + np.hypot(*lens.deflection_arcsec(point[0], point[1]))
     return point[:, np.hypot(*residual) < 1e-12 * scale].T
 
 
 def _residual(lens, point, beta):
-    alpha = np.stack(lens._deflection(point[0], point[1]))
+    alpha = np.stack(lens.deflection_arcsec(point[0], point[1]))
     return beta[:, np.newaxis] - point + alpha
 
 
@@ -119,7 +119,7 @@ def _distinct(points, centers):
 
 def _arrival(lens, points, beta):
     """Return the Fermat potential |theta - beta|^2 / 2 - psi(theta), which orders the images in time."""
-    return np.sum((points - beta) ** 2, axis=1) / 2 - lens._potential(points[:, 0], points[:, 1])
+    return np.sum((points - beta) ** 2, axis=1) / 2 - lens.potential_arcsec2(points[:, 0], points[:, 1])
 
 
 def _warn_on_caustic(lens, points):

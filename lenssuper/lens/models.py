@@ -42,7 +42,7 @@ class SIS(ProfileLens):
         super().__init__(theta_E=theta_E, x=x, y=y)
 
     @property
-    def _torn(self):
+    def torn(self):
         return True
 
     @classmethod
@@ -108,7 +108,7 @@ class SIE(ProfileLens):
         super().__init__(theta_E=theta_E, q=q, phi=phi, x=x, y=y)
 
     @property
-    def _torn(self):
+    def torn(self):
         return True
 
 
@@ -154,7 +154,7 @@ class EPL(ProfileLens):
         super().__init__(theta_E=theta_E, gamma=gamma, q=q, phi=phi, x=x, y=y)
 
     @property
-    def _torn(self):
+    def torn(self):
         return self._floats["gamma"] == 2
 
 

@@ -51,7 +51,7 @@ class ProfileLens(LensModel):
         _check_names(self, changes)
         return type(self)(**{**self._kept, **changes})
 
-    def _values(self):
+    def values(self):
         return dict(self._floats)
 
     def _potential(self, x, y, values=None):
@@ -80,11 +80,11 @@ class ProfileLens(LensModel):
         )
 
     @property
-    def _torn(self) -> bool:
+    def torn(self) -> bool:
         """Whether the deflection tends to different finite values on different ways into the centre."""
         return False
 
-    def _centers(self):
+    def centers_arcsec(self):
         strength = self._floats[self._schema[0].name]
         return [(self._floats["x"], self._floats["y"])] if self._singular and strength != 0 else []
 
@@ -146,8 +146,8 @@ class CompositeLens(LensModel):
         groups = self._groups(changes)
         return CompositeLens([lens.replace(**groups[name]) for name, lens in self._named()])
 
-    def _values(self):
-        return {f"{n}.{key}": v for n, lens in self._named() for key, v in lens._values().items()}
+    def values(self):
+        return {f"{n}.{key}": v for n, lens in self._named() for key, v in lens.values().items()}
 
     def _potential(self, x, y, values=None):
         return sum(self._each("_potential", x, y, values))
@@ -158,8 +158,8 @@ class CompositeLens(LensModel):
     def _hessian(self, x, y, values=None):
         return tuple(sum(parts) for parts in zip(*self._each("_hessian", x, y, values), strict=True))
 
-    def _centers(self):
-        return [centre for lens in self._parts for centre in lens._centers()]
+    def centers_arcsec(self):
+        return [centre for lens in self._parts for centre in lens.centers_arcsec()]
 
     def _named(self):
         return zip(self._names, self._parts, strict=True)
@@ -191,9 +191,9 @@ def _getter(name):
 
 
 def _check_names(lens, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    unknown = given.keys() - lens._values().keys()
+    unknown = given.keys() - lens.values().keys()
     if unknown:
         raise ValueError(
-            f"unknown parameter {sorted(unknown)[0]!r}; this lens has {', '.join(lens._values())}"
+            f"unknown parameter {sorted(unknown)[0]!r}; this lens has {', '.join(lens.values())}"
         )
     return given

@@ -84,8 +84,8 @@ class Camera:
         )
         self._grid = source_grid
         self._image_grid = observation.grid.pad(self._blur.pad).refine(factor)
-        self._rays = self._image_grid.refine(_RAYS)._centers()
-        self._places = tuple(v[lit] for v in np.broadcast_arrays(*observation.grid._centers()))
+        self._rays = self._image_grid.refine(_RAYS).centers_arcsec()
+        self._places = tuple(v[lit] for v in np.broadcast_arrays(*observation.grid.centers_arcsec()))
         self._brightness = np.sqrt(np.maximum(observation.data[lit], 0.0))
         self._at_first = self._trace(lens, *self._places)
         self.used = weights > 0
@@ -113,7 +113,7 @@ class Camera:
 
     @staticmethod
     def _trace(lens, x, y):
-        alpha_x, alpha_y = lens._deflection(x, y)
+        alpha_x, alpha_y = lens.deflection_arcsec(x, y)
         return np.stack([x - alpha_x, y - alpha_y])
 
     def lensing(self, lens: LensModel, grid: PixelGrid | None = None) -> sparse.csr_array:
@@ -172,7 +172,7 @@ class Camera:
 
     def _near(self, lens, grid):
         """The pixels of the lensed image that may see the source, as flat indices."""
-        columns, rows = grid._to_pixel(*self._trace(lens, *self._image_grid._centers()))
+        columns, rows = grid.to_pixel(*self._trace(lens, *self._image_grid.centers_arcsec()))
         ny, nx = grid.shape
         beside, above = np.abs(columns - (nx - 1) / 2), np.abs(rows - (ny - 1) / 2)
         return np.flatnonzero((beside < nx / 2 + _NEAR) & (above < ny / 2 + _NEAR))
@@ -180,7 +180,7 @@ class Camera:
     def _landings(self, lens, grid, pixels):
         """Where the rays of pixels land, as columns and rows of the source, each (pixels, rays)."""
         x, y = (self._of_pixels(v, pixels) for v in np.broadcast_arrays(*self._rays))
-        return grid._to_pixel(*self._trace(lens, x, y))
+        return grid.to_pixel(*self._trace(lens, x, y))
 
     def _of_pixels(self, values, pixels):
         ny, nx = self._image_grid.shape
@@ -247,6 +247,6 @@ def carried_along(grid: PixelGrid, before: np.ndarray, after: np.ndarray, weight
     weights = weights[:, None]
     change, *_ = np.linalg.lstsq(weights * places, weights * after.T, rcond=1e-10)
     matrix, shift = change[:2].T, change[2]
-    return PixelGrid._from_affine(
-        grid.shape, matrix @ grid._matrix, matrix @ grid._origin + shift, grid._reference
+    return PixelGrid.from_affine(
+        grid.shape, matrix @ grid.matrix, matrix @ grid.origin + shift, grid._reference
     )

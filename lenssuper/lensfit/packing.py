@@ -142,6 +142,6 @@ def _seen(exposure, modelled, amplitudes, numbers, source, shift):
         model = np.where(observation.mask, front, model + foreground.expected)
     residuals = np.where(observation.mask, np.nan, (observation.data - model) * np.sqrt(observation.weights))
     if shift.any():
-        observation = replace(observation, grid=observation.grid._moved_by(shift))
+        observation = replace(observation, grid=observation.grid.moved_by(shift))
     images = FitImages(observation, model, residuals, *source, front)
     return replace(numbers, chi2=float(np.nansum(residuals**2))), images

@@ -144,7 +144,7 @@ class FreeParameters:
         self.template = lens
         self._table = parameter_table(lens)
         wanted = _chosen(lens, self._table, free, fixed)
-        self._blocks = _blocks(self._table, wanted, lens._values())
+        self._blocks = _blocks(self._table, wanted, lens.values())
         self.names = tuple(name for block in self._blocks for name in block.names)
         self.start = self.pack(lens)
         self._priors = _priors(priors, self._table, self.names)
@@ -154,12 +154,12 @@ class FreeParameters:
 
     def pack(self, lens: LensModel) -> np.ndarray:
         """Give the vector of a lens of this kind."""
-        values = lens._values()
+        values = lens.values()
         return np.array([x for block in self._blocks for x in block.pack(values)], dtype=np.float64)
 
     def values(self, vector: np.ndarray) -> dict[str, float]:
         """Give all parameters as plain numbers (arcsec, radian, 1)."""
-        values = self.template._values()
+        values = self.template.values()
         for block, part in self._parts(vector):
             values.update(block.unpack(part))
         return values

@@ -71,10 +71,10 @@ class Arcs:
             includes_pixel=observation.psf_includes_pixel,
         )
         self._parameters = parameters
-        self._x, self._y = np.broadcast_arrays(*observation.grid.pad(self._blur.pad)._centers())
-        self._lit_x, self._lit_y = (v[lit] for v in np.broadcast_arrays(*observation.grid._centers()))
+        self._x, self._y = np.broadcast_arrays(*observation.grid.pad(self._blur.pad).centers_arcsec())
+        self._lit_x, self._lit_y = (v[lit] for v in np.broadcast_arrays(*observation.grid.centers_arcsec()))
         self._brightness = np.maximum(observation.data[lit], 0.0)
-        self._smallest = 0.3 * observation.grid._side
+        self._smallest = 0.3 * observation.grid.side_arcsec
         self._used = weights > 0
         peak = np.quantile(observation.data[lit], 0.98)
         variance = 1 / weights[self._used] + (_TOLERANCE * peak) ** 2
@@ -179,7 +179,7 @@ class Arcs:
         return basis @ (basis.T @ slopes) - slopes
 
     def _trace(self, vector, x, y):
-        alpha_x, alpha_y = self._parameters.template._deflection(x, y, self._parameters.values(vector))
+        alpha_x, alpha_y = self._parameters.template.deflection_arcsec(x, y, self._parameters.values(vector))
         return x - alpha_x, y - alpha_y
 
 

@@ -78,7 +78,7 @@ class Problem:
     @property
     def side(self) -> float:
         """Side of an observed pixel, in arcsec."""
-        return self.clearest.part.grid._side
+        return self.clearest.part.grid.side_arcsec
 
     @property
     def clearest(self) -> Exposure:

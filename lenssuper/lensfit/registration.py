@@ -38,10 +38,10 @@ class Displaced:
     lens: LensModel
     shift: tuple[float, float]
 
-    def _deflection(self, x, y):
+    def deflection_arcsec(self, x, y):
         """Deflection that takes the observation's coordinates to the place in the source plane."""
         dx, dy = self.shift
-        alpha_x, alpha_y = self.lens._deflection(x + dx, y + dy)
+        alpha_x, alpha_y = self.lens.deflection_arcsec(x + dx, y + dy)
         return alpha_x - dx, alpha_y - dy
 
 

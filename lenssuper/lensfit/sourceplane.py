@@ -43,14 +43,14 @@ def light_grid(observation: Observation, lens: LensModel, lit: np.ndarray, finer
     ObservationError
         If the lens takes the light nowhere.
     """
-    x, y = (v[lit] for v in np.broadcast_arrays(*observation.grid._centers()))
-    alpha_x, alpha_y = lens._deflection(x, y)
+    x, y = (v[lit] for v in np.broadcast_arrays(*observation.grid.centers_arcsec()))
+    alpha_x, alpha_y = lens.deflection_arcsec(x, y)
     places = np.stack([x - alpha_x, y - alpha_y])
     places = places[:, np.isfinite(places).all(axis=0)]
     if not places.size:
         raise ObservationError("the lens deflects no pixel with light to a finite place")
     low, high = np.percentile(places, [_OUTLIERS, 100 - _OUTLIERS], axis=1)
-    side = observation.grid._side
+    side = observation.grid.side_arcsec
     margin = max(_MARGIN * np.max(high - low) / 2, 2 * side)
     low, high = low - margin, high + margin
     scale = max(side / finer, np.sqrt(np.prod(high - low) / _LARGEST))
@@ -80,8 +80,8 @@ def gathering(observation: Observation, lens: LensModel, lit: np.ndarray) -> flo
         Root mean square distance of the light from its centroid in the source plane, relative to that in the
         image: 1 without a lens, 0.13 to 0.34 for the true lenses of mocks, above 0.5 with half the radius.
     """
-    x, y = (v[lit] for v in np.broadcast_arrays(*observation.grid._centers()))
-    alpha_x, alpha_y = lens._deflection(x, y)
+    x, y = (v[lit] for v in np.broadcast_arrays(*observation.grid.centers_arcsec()))
+    alpha_x, alpha_y = lens.deflection_arcsec(x, y)
     brightness = np.maximum(observation.data[lit], 0.0)
 
     def size(*places):
@@ -106,29 +106,29 @@ def envelope(source: np.ndarray, grid: PixelGrid, side: float) -> np.ndarray:
     side : float
         Side of an observed pixel, in arcsec.
     """
-    smooth = ndimage.gaussian_filter(np.maximum(source, 0.0), _AROUND * side / grid._side)
+    smooth = ndimage.gaussian_filter(np.maximum(source, 0.0), _AROUND * side / grid.side_arcsec)
     top = smooth.max()
     return _FLOOR + (smooth / top if top > 0 else np.ones_like(smooth))
 
 
 def moved_to(grid: PixelGrid, source: np.ndarray, source_grid: PixelGrid) -> np.ndarray:
     """Give a source on another grid, by interpolation."""
-    columns, rows = source_grid._to_pixel(*np.broadcast_arrays(*grid._centers()))
+    columns, rows = source_grid.to_pixel(*np.broadcast_arrays(*grid.centers_arcsec()))
     return ndimage.map_coordinates(source, [rows, columns], order=1, mode="constant")
 
 
 def upright(grid: PixelGrid, finer: int) -> PixelGrid:
     """Give square pixels, ``finer`` times smaller, whose rows and columns are along the axes, over a grid."""
-    x, y = (v.ravel() for v in np.broadcast_arrays(*grid._vertices()))
+    x, y = (v.ravel() for v in np.broadcast_arrays(*grid.vertices_arcsec()))
     low, high = np.array([x.min(), y.min()]), np.array([x.max(), y.max()])
-    side = grid._side / finer
+    side = grid.side_arcsec / finer
     nx, ny = (int(np.ceil(width / side)) for width in high - low)
     return PixelGrid((ny, nx), arcsec(side), center=arcsec((low + high) / 2), reference=grid.reference)
 
 
 def spline_image(coefficients: np.ndarray, grid: PixelGrid, finer: PixelGrid) -> np.ndarray:
     """Give the light of B-splines, whose nodes are the pixel centres of one grid, at those of another."""
-    places = grid._to_pixel(*np.broadcast_arrays(*finer._centers()))
+    places = grid.to_pixel(*np.broadcast_arrays(*finer.centers_arcsec()))
     columns, rows = (v.reshape(-1, 1) for v in places)
     data, indices, pointer = _splines.weights(columns, rows, grid.shape)
     matrix = sparse.csr_array((data, indices, pointer), shape=(columns.size, coefficients.size))

@@ -78,13 +78,13 @@ def _draw_images(fit, axes):
     if grid.reference is not None:
         compass(data)
     if observation.psf is not None:
-        beam(data, psf_fwhm(observation) * grid._side)
+        beam(data, psf_fwhm(observation) * grid.side_arcsec)
 
 
 def _draw_profile(fit, ax, below):
     radius = _radius(fit)
     used = ~fit.observation.mask
-    side = fit.observation.grid._side
+    side = fit.observation.grid.side_arcsec
     edges = _edges(radius[used], side)
     ring = np.where(used, np.digitize(radius, edges) - 1, -1)
     whole = np.pi * np.diff(edges**2) / side**2  # pixels of a ring of which nothing is cut off
@@ -121,7 +121,7 @@ def _draw_profile(fit, ax, below):
 def _radius(fit):
     """Elliptical radius of each pixel, on the intermediate axis, in the shape of what is brightest."""
     row = fit.table[int(np.argmax(fit.table["flux"]))]
-    x, y = fit.observation.grid._centers()
+    x, y = fit.observation.grid.centers_arcsec()
     dx, dy = x - row["x"].to_value("arcsec"), y - row["y"].to_value("arcsec")
     phi, q = row["phi"].to_value("rad"), float(row["q"])
     a, b = dx * np.cos(phi) + dy * np.sin(phi), dy * np.cos(phi) - dx * np.sin(phi)

@@ -166,7 +166,7 @@ class SersicFit:
                 value, error = np.degrees(value), np.degrees(error)
             for key, numbers in ((name, value), (f"{name}_err", error)):
                 columns[key] = numbers.copy() if unit is None else numbers << unit
-        fluxes, errors = total_fluxes(self.parameters, self.covariance, self.observation.grid._area)
+        fluxes, errors = total_fluxes(self.parameters, self.covariance, self.observation.grid.area_arcsec2)
         columns["flux"], columns["flux_err"] = (v << self.observation.unit for v in (fluxes, errors))
         return QTable(columns)
 

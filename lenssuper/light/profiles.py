@@ -59,7 +59,7 @@ def component_images_of(observation, parameters):
     """Each profile as observed, shape (K, ny, nx)."""
     grid = observation.grid
     fixed = [dict(zip(NAMES, row[:6], strict=True)) for row in parameters]
-    components = Components(len(parameters), grid._middle(), 1.0, grid._side, fixed=fixed)
+    components = Components(len(parameters), grid.middle_arcsec(), 1.0, grid.side_arcsec, fixed=fixed)
     columns = SkyRenderer.of(observation, components).columns(np.zeros(0))
     return columns * parameters[:, 6, np.newaxis, np.newaxis]
 
@@ -67,9 +67,9 @@ def component_images_of(observation, parameters):
 def astropy_model(row, grid):
     """A profile in pixel coordinates, where a lattice may have turned, flipped or stretched its ellipse."""
     x, y, R_e, n, q, phi, amplitude = row
-    form = grid._matrix.T @ quadratic_form(R_e, q, phi)[0] @ grid._matrix
+    form = grid.matrix.T @ quadratic_form(R_e, q, phi)[0] @ grid.matrix
     values, vectors = np.linalg.eigh(form)  # the smaller value is that of the major axis
-    column, line = grid._to_pixel(x, y)
+    column, line = grid.to_pixel(x, y)
     return Sersic2D(
         amplitude=amplitude,
         r_eff=values[0] ** -0.5,
@@ -86,7 +86,7 @@ def summarise(fit):
     ny, nx = fit.observation.shape
     lines = [
         f"{'method':<9}{fit.method}",
-        f'{"data":<9}{ny} x {nx} pixels of {fit.observation.grid._side:.3g}", {fit.n_pixels} used',
+        f'{"data":<9}{ny} x {nx} pixels of {fit.observation.grid.side_arcsec:.3g}", {fit.n_pixels} used',
         f"{'chi2':<9}{fit.chi2:.6g}, reduced {fit.reduced_chi2:.3f}",
         f"{'':<9}BIC {fit.bic:.6g}, R2 {fit.r2:.5f}",
         f"{'sky':<9}{_with_error(fit.sky, fit.sky_error)} {fit.observation.unit}".rstrip(),

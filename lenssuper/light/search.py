@@ -94,7 +94,7 @@ class Search:
         self._observation, self._correlation = scaled, correlation
         self._moments, self._sky, self._options = moments, sky, options
         side = min(scaled.shape)
-        sigma = np.sqrt(moments["a"] * moments["b"]) / scaled.grid._side
+        sigma = np.sqrt(moments["a"] * moments["b"]) / scaled.grid.side_arcsec
         self._coarse = put_together(scaled, max(1, min(side // _SIDE, int(sigma / _PIXELS_IN_SIGMA))))
         self._medium = put_together(scaled, max(1, side // _SIDE_OF_MORE))
         self._renderers = {}
@@ -127,8 +127,8 @@ class Search:
     def _components(self, n):
         grid = self._observation.grid
         ny, nx = grid.shape
-        size = float(np.hypot(ny, nx)) * grid._side
-        return Components(n, grid._middle(), size, grid._side, **self._options(n))
+        size = float(np.hypot(ny, nx)) * grid.side_arcsec
+        return Components(n, grid.middle_arcsec(), size, grid.side_arcsec, **self._options(n))
 
     def _model(self, components, observation, rough):
         # the kernels of a renderer do not depend on the components
@@ -198,7 +198,7 @@ class Search:
             concentric.append(np.vstack([old, new]))
         grid = self._medium.grid
         x, y = self._brightest_spot(found)
-        spots = [np.vstack([old, [x, y, size * grid._side, 1.0, 0.8, 0.0]]) for size in _SPOTS]
+        spots = [np.vstack([old, [x, y, size * grid.side_arcsec, 1.0, 0.8, 0.0]]) for size in _SPOTS]
         return [*concentric, *spots]
 
     def _brightest_spot(self, found):
@@ -211,7 +211,7 @@ class Search:
         noise = np.sqrt(ndimage.gaussian_filter(observation.weights, 1.5, mode="constant"))
         ratio = np.where(observation.mask, -np.inf, signal / np.maximum(noise, 1e-3 * noise.max()))
         row, column = np.unravel_index(np.argmax(ratio), ratio.shape)
-        return observation.grid._to_offset(float(column), float(row))
+        return observation.grid.to_offset(float(column), float(row))
 
     # Back to the units of the data
 
@@ -262,8 +262,8 @@ def put_together(observation: Observation, factor: int) -> Observation:
     weights = blocks(observation.weights)
     data = blocks(observation.weights * observation.data) / np.where(weights > 0, weights, 1)
     grid = observation.grid
-    matrix = grid._matrix * factor
-    origin = grid._to_offset((factor - 1) / 2, (factor - 1) / 2)
+    matrix = grid.matrix * factor
+    origin = grid.to_offset((factor - 1) / 2, (factor - 1) / 2)
     return replace(
         observation,
         data=data,
@@ -272,7 +272,7 @@ def put_together(observation: Observation, factor: int) -> Observation:
         psf=_psf_of_larger_pixels(observation, factor),
         psf_oversampling=1,
         psf_includes_pixel=True,
-        grid=PixelGrid._from_affine((ny, nx), matrix, origin, grid._reference),
+        grid=PixelGrid.from_affine((ny, nx), matrix, origin, grid._reference),
     )
 
 

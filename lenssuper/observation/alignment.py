@@ -118,7 +118,7 @@ def aligned(
                 f"from {reference.to_string('hmsdms')}: give it as an NDData, or with such a grid"
             )
         if np.any(shift):
-            observation = replace(observation, grid=observation.grid._moved_by(shift))
+            observation = replace(observation, grid=observation.grid.moved_by(shift))
         together.append(observation)
     return together
 

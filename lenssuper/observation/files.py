@@ -124,7 +124,7 @@ def observation_as(nddata, cards, **given):
         "psf_includes_pixel": cards.get("PSFPIXEL", True),
     }
     if "grid" not in given and cards.get("LSGRID") and nddata.wcs is not None:
-        said["grid"] = PixelGrid._from_own_wcs(nddata.wcs, nddata.shape)
+        said["grid"] = PixelGrid.from_own_wcs(nddata.wcs, nddata.shape)
     return Observation.from_nddata(nddata, **(said | given))
 
 

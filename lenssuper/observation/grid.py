@@ -58,7 +58,7 @@ class PixelGrid:
     PixelGrid(shape=(128, 128), pixel_scale=0.05 arcsec)
     """
 
-    __slots__ = ("_matrix", "_origin", "_reference", "_shape")
+    __slots__ = ("_reference", "_shape", "matrix", "origin")
     __iter__ = None  # a grid has slices, but is no sequence
 
     def __init__(self, shape, pixel_scale, *, center=(0, 0) * u.arcsec, rotation=0 * u.deg, reference=None):
@@ -82,12 +82,12 @@ class PixelGrid:
     def _set(self, shape, matrix, origin, reference):
         matrix, origin = np.array(matrix, dtype=np.float64), np.array(origin, dtype=np.float64)
         matrix.flags.writeable = origin.flags.writeable = False
-        values = {"_shape": shape, "_matrix": matrix, "_origin": origin, "_reference": reference}
+        values = {"_shape": shape, "matrix": matrix, "origin": origin, "_reference": reference}
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
     @classmethod
-    def _from_affine(cls, shape, matrix, origin, reference=None):
+    def from_affine(cls, shape, matrix, origin, reference=None):
         """A grid from its numbers: arcsec per pixel, offset of pixel (0, 0), (ra, dec) in degrees or None."""
         grid = cls.__new__(cls)
         if reference is not None:
@@ -96,9 +96,9 @@ class PixelGrid:
         return grid
 
     @classmethod
-    def _from_own_wcs(cls, wcs, shape):
+    def from_own_wcs(cls, wcs, shape):
         """The grid whose `wcs` this is, its reference point and its numbers to the last digits."""
-        return cls._from_affine(shape, *_tangent.read_own_wcs(wcs))
+        return cls.from_affine(shape, *_tangent.read_own_wcs(wcs))
 
     @classmethod
     def from_wcs(
@@ -136,7 +136,7 @@ class PixelGrid:
             If the WCS bends by more than a tenth of a pixel within the image.
         """
         shape = _check_shape(shape)
-        return cls._from_affine(shape, *_tangent.linearise(wcs, shape, reference))
+        return cls.from_affine(shape, *_tangent.linearise(wcs, shape, reference))
 
     @classmethod
     def from_nddata(cls, nddata: NDData, *, reference: SkyCoord | u.Quantity | None = None) -> PixelGrid:
@@ -214,10 +214,10 @@ class PixelGrid:
         raise AttributeError("a PixelGrid cannot be changed")
 
     def __reduce__(self):
-        return PixelGrid._from_affine, (self._shape, self._matrix, self._origin, self._reference)
+        return PixelGrid.from_affine, (self._shape, self.matrix, self.origin, self._reference)
 
     def _key(self):
-        return self._shape, *self._matrix.ravel().tolist(), *self._origin.tolist(), self._reference
+        return self._shape, *self.matrix.ravel().tolist(), *self.origin.tolist(), self._reference
 
     def __eq__(self, other):
         return self._key() == other._key() if isinstance(other, PixelGrid) else NotImplemented
@@ -226,19 +226,19 @@ class PixelGrid:
         return hash(self._key())
 
     def __repr__(self):
-        sides = np.linalg.norm(self._matrix, axis=0)
+        sides = np.linalg.norm(self.matrix, axis=0)
         if np.isclose(*sides, rtol=1e-6):
-            scale = f"{self._side:.6g} arcsec"
+            scale = f"{self.side_arcsec:.6g} arcsec"
         else:
             scale = f"({sides[0]:.6g}, {sides[1]:.6g}) arcsec"
         words = [f"shape={self._shape}", f"pixel_scale={scale}"]
-        middle = self._middle()
-        if np.any(np.abs(middle) > 1e-6 * self._side):
+        middle = self.middle_arcsec()
+        if np.any(np.abs(middle) > 1e-6 * self.side_arcsec):
             words.append(f"center=({middle[0]:.6g}, {middle[1]:.6g}) arcsec")
-        angle = np.degrees(np.arctan2(self._matrix[1, 0], self._matrix[0, 0]))
+        angle = np.degrees(np.arctan2(self.matrix[1, 0], self.matrix[0, 0]))
         if abs(angle) > 1e-4:
             words.append(f"rotation={angle:.6g} deg")
-        if np.linalg.det(self._matrix) < 0:
+        if np.linalg.det(self.matrix) < 0:
             words.append("flipped")
         if self._reference is not None:
             words.append(f"reference={self.reference.to_string('hmsdms', precision=3)!r}")
@@ -254,17 +254,17 @@ class PixelGrid:
     @property
     def pixel_scale(self) -> u.Quantity:
         """Side of a square of the area of a pixel."""
-        return arcsec(self._side)
+        return arcsec(self.side_arcsec)
 
     @property
     def pixel_area(self) -> u.Quantity:
         """Area of a pixel."""
-        return self._area * u.arcsec**2
+        return self.area_arcsec2 * u.arcsec**2
 
     @property
     def rotation(self) -> u.Quantity:
         """Angle from +x to the direction in which the column number grows, counter-clockwise."""
-        return np.degrees(np.arctan2(self._matrix[1, 0], self._matrix[0, 0])) * u.deg
+        return np.degrees(np.arctan2(self.matrix[1, 0], self.matrix[0, 0])) * u.deg
 
     @property
     def reference(self) -> SkyCoord | None:
@@ -274,18 +274,18 @@ class PixelGrid:
     @property
     def center(self) -> u.Quantity:
         """Offset (x, y) of the centre of the grid."""
-        return arcsec(self._middle())
+        return arcsec(self.middle_arcsec())
 
     @property
     def centers(self) -> tuple[u.Quantity, u.Quantity]:
         """Offsets x and y of the pixel centres, each (ny, nx)."""
-        x, y = self._centers()
+        x, y = self.centers_arcsec()
         return arcsec(x), arcsec(y)
 
     @property
     def vertices(self) -> tuple[u.Quantity, u.Quantity]:
         """Offsets x and y of the pixel corners, each (ny + 1, nx + 1)."""
-        x, y = self._vertices()
+        x, y = self.vertices_arcsec()
         return arcsec(x), arcsec(y)
 
     @property
@@ -298,20 +298,20 @@ class PixelGrid:
             If the rotation of the grid moves a corner by more than a tenth of a pixel.
         """
         ny, nx = self._shape
-        across = np.abs([self._matrix[0, 1] * ny, self._matrix[1, 0] * nx])
-        if np.any(across > 0.1 * np.linalg.norm(self._matrix, axis=0)):
+        across = np.abs([self.matrix[0, 1] * ny, self.matrix[1, 0] * nx])
+        if np.any(across > 0.1 * np.linalg.norm(self.matrix, axis=0)):
             raise ValueError(
                 f"a grid rotated by {self.rotation:.4g} has no extent; "
                 "draw it with pcolormesh(*grid.vertices, image)"
             )
-        left, bottom = self._to_offset(-0.5, -0.5)
-        right, top = self._to_offset(nx - 0.5, ny - 0.5)
+        left, bottom = self.to_offset(-0.5, -0.5)
+        right, top = self.to_offset(nx - 0.5, ny - 0.5)
         return arcsec(np.array([left, right, bottom, top]))
 
     @property
     def wcs(self) -> WCS:
         """A WCS that agrees with the grid: gnomonic (TAN, ICRS) with a reference, else linear in arcsec."""
-        return _tangent.make_wcs(self._shape, self._matrix, self._origin, self._reference)
+        return _tangent.make_wcs(self._shape, self.matrix, self.origin, self._reference)
 
     # Other grids
 
@@ -319,29 +319,29 @@ class PixelGrid:
         """Divide every pixel in ``factor`` x ``factor``; the footprint stays."""
         factor = check_count(factor, "factor", 1)
         first = -0.5 + 0.5 / factor
-        return self._moved(tuple(n * factor for n in self._shape), self._matrix / factor, (first, first))
+        return self._moved(tuple(n * factor for n in self._shape), self.matrix / factor, (first, first))
 
     def pad(self, n: int | tuple[int, int]) -> PixelGrid:
         """Add ``n`` pixels on each side, or (rows, columns) below and above, left and right."""
         rows, columns = (check_count(k, "n", 0) for k in (n if isinstance(n, (tuple, list)) else (n, n)))
         ny, nx = self._shape
-        return self._moved((ny + 2 * rows, nx + 2 * columns), self._matrix, (-columns, -rows))
+        return self._moved((ny + 2 * rows, nx + 2 * columns), self.matrix, (-columns, -rows))
 
     def __getitem__(self, item) -> PixelGrid:
         """Cut out part of the grid; the reference point stays: ``grid[10:40, 5:50]``."""
         rows, columns = cutout_slices(item, self._shape)
         shape = (rows.stop - rows.start, columns.stop - columns.start)
-        return self._moved(shape, self._matrix, (columns.start, rows.start))
+        return self._moved(shape, self.matrix, (columns.start, rows.start))
 
     def _moved(self, shape, matrix, first):
         """The grid whose pixel (0, 0) is centred where this one has the pixel coordinates ``first``."""
-        return PixelGrid._from_affine(shape, matrix, self._matrix @ first + self._origin, self._reference)
+        return PixelGrid.from_affine(shape, matrix, self.matrix @ first + self.origin, self._reference)
 
     # Between pixels, offsets and the sky
 
-    def _moved_by(self, shift):
+    def moved_by(self, shift):
         """The same pixels with other offsets, (x, y) in arcsec further."""
-        return PixelGrid._from_affine(self._shape, self._matrix, self._origin + shift, self._reference)
+        return PixelGrid.from_affine(self._shape, self.matrix, self.origin + shift, self._reference)
 
     def sky_to_offset(self, coord: SkyCoord) -> tuple[u.Quantity, u.Quantity]:
         """Offsets (x, y) of positions on the sky; exact, for any frame of ``coord``."""
@@ -356,7 +356,7 @@ class PixelGrid:
 
     def contains(self, x: u.Quantity, y: u.Quantity) -> bool | np.ndarray:
         """Whether offsets lie on the grid, its edge included."""
-        px, py = self._to_pixel(to_arcsec(x, "x", finite=False), to_arcsec(y, "y", finite=False))
+        px, py = self.to_pixel(to_arcsec(x, "x", finite=False), to_arcsec(y, "y", finite=False))
         ny, nx = self._shape
         edge = 0.5 + 1e-9  # the rounding of a corner does not put it outside
         inside = (px >= -edge) & (px <= nx - 1 + edge) & (py >= -edge) & (py <= ny - 1 + edge)
@@ -372,39 +372,39 @@ class PixelGrid:
     # Floats in arcsec, for the numerics
 
     @property
-    def _area(self):
-        (a, b), (c, d) = self._matrix.tolist()
+    def area_arcsec2(self):
+        (a, b), (c, d) = self.matrix.tolist()
         return abs(a * d - b * c)
 
     @property
-    def _side(self):
-        return math.sqrt(self._area)
+    def side_arcsec(self):
+        return math.sqrt(self.area_arcsec2)
 
-    def _middle(self):
+    def middle_arcsec(self):
         ny, nx = self._shape
-        return np.array(self._to_offset((nx - 1) / 2, (ny - 1) / 2))
+        return np.array(self.to_offset((nx - 1) / 2, (ny - 1) / 2))
 
-    def _to_offset(self, px, py):
+    def to_offset(self, px, py):
         """(x, y) in arcsec of pixel coordinates; any shapes that broadcast."""
-        (a, b), (c, d) = self._matrix.tolist()  # Python floats, so that torch tensors keep their kind
-        x0, y0 = self._origin.tolist()
+        (a, b), (c, d) = self.matrix.tolist()  # Python floats, so that torch tensors keep their kind
+        x0, y0 = self.origin.tolist()
         return a * px + b * py + x0, c * px + d * py + y0
 
-    def _to_pixel(self, x, y):
+    def to_pixel(self, x, y):
         """Pixel coordinates (column, row) of offsets in arcsec; any shapes that broadcast."""
-        (a, b), (c, d) = self._matrix.tolist()
+        (a, b), (c, d) = self.matrix.tolist()
         determinant = a * d - b * c
-        x0, y0 = self._origin.tolist()
+        x0, y0 = self.origin.tolist()
         x, y = x - x0, y - y0
         return (d * x - b * y) / determinant, (a * y - c * x) / determinant
 
-    def _centers(self):
+    def centers_arcsec(self):
         ny, nx = self._shape
-        return self._to_offset(np.arange(nx, dtype=float), np.arange(ny, dtype=float)[:, np.newaxis])
+        return self.to_offset(np.arange(nx, dtype=float), np.arange(ny, dtype=float)[:, np.newaxis])
 
-    def _vertices(self):
+    def vertices_arcsec(self):
         ny, nx = self._shape
-        return self._to_offset(np.arange(nx + 1) - 0.5, np.arange(ny + 1)[:, np.newaxis] - 0.5)
+        return self.to_offset(np.arange(nx + 1) - 0.5, np.arange(ny + 1)[:, np.newaxis] - 0.5)
 
 
 def cutout_slices(item, shape):

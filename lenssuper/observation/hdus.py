@@ -51,7 +51,7 @@ def observation_hdus(observation: Observation) -> Iterator[fits.ImageHDU]:
 
 def grid_info(grid: PixelGrid) -> list:
     """Give the numbers of a grid to the last digit."""
-    return [grid.shape, grid._matrix.tolist(), grid._origin.tolist(), grid._reference]
+    return [grid.shape, grid.matrix.tolist(), grid.origin.tolist(), grid._reference]
 
 
 def observation_info(observation: Observation) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def unpack(arrays: Mapping[str, np.ndarray], info: Mapping[str, Any], grid: list
         psf=arrays.get("PSFIMAGE"),
         psf_oversampling=psf_oversampling,
         psf_includes_pixel=psf_includes_pixel,
-        grid=PixelGrid._from_affine(*grid),
+        grid=PixelGrid.from_affine(*grid),
         unit=u.Unit(info["unit"]),
         meta=fits.Header.fromstring(info["header"], sep="\n"),
     )

@@ -220,9 +220,9 @@ def _main_label(observation, labels, background, peak=False):
             "no object stands out of the noise: there is no group of "
             f"{_PIXELS} pixels {_THRESHOLD:g} sigma above the sky"
         )
-    x, y = observation.grid._centers()
-    x0, y0 = observation.grid._middle()
-    reach = 0.25 * np.sqrt(observation.grid._area * labels.size)
+    x, y = observation.grid.centers_arcsec()
+    x0, y0 = observation.grid.middle_arcsec()
+    reach = 0.25 * np.sqrt(observation.grid.area_arcsec2 * labels.size)
     closeness = 1 / (1 + ((x - x0) ** 2 + (y - y0) ** 2) / reach**2)
     if peak:
         bright, _ = smoothed(observation)
@@ -233,7 +233,7 @@ def _main_label(observation, labels, background, peak=False):
 
 def _label_at(observation, labels, at):
     """The object whose nearest pixel is nearest to a point."""
-    x, y = (values[labels > 0] for values in np.broadcast_arrays(*observation.grid._centers()))
+    x, y = (values[labels > 0] for values in np.broadcast_arrays(*observation.grid.centers_arcsec()))
     return int(labels[labels > 0][np.argmin((x - at[0]) ** 2 + (y - at[1]) ** 2)])
 
 
@@ -260,7 +260,7 @@ def _grown(mask, reach):
 
 
 def _moments(observation, mask, background):
-    x, y = (values[mask] for values in np.broadcast_arrays(*observation.grid._centers()))
+    x, y = (values[mask] for values in np.broadcast_arrays(*observation.grid.centers_arcsec()))
     light = np.clip(observation.data[mask] - background, 0, None)
     flux = light.sum()
     if not flux > 0:
@@ -269,7 +269,7 @@ def _moments(observation, mask, background):
     x0, y0 = float(share @ x), float(share @ y)
     dx, dy = x - x0, y - y0
     xx, yy, xy = share @ dx**2, share @ dy**2, share @ (dx * dy)
-    pixel = observation.grid._area / 12  # the variance of a pixel's own width, so that b is not zero
+    pixel = observation.grid.area_arcsec2 / 12  # the variance of a pixel's own width, so that b is not zero
     half, split = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
     return {
         "x": x0,

@@ -97,7 +97,7 @@ def show_image(
         raise TypeError(f"grid must be a PixelGrid; got {grid!r:.80}")
     if values.shape != grid.shape:
         raise ValueError(f"image must have the shape of the grid, {grid.shape}; got {values.shape}")
-    x, y = grid._vertices()
+    x, y = grid.vertices_arcsec()
     if values.mask.any():
         _hatch(ax, x, y)
     if _is_upright(grid):
@@ -115,8 +115,8 @@ def show_image(
 def _is_upright(grid):
     """Whether rows and columns run along the axes, to a thousandth of a pixel over the grid."""
     ny, nx = grid.shape
-    across = np.abs([grid._matrix[0, 1] * ny, grid._matrix[1, 0] * nx])
-    return bool(np.all(across < 1e-3 * grid._side))
+    across = np.abs([grid.matrix[0, 1] * ny, grid.matrix[1, 0] * nx])
+    return bool(np.all(across < 1e-3 * grid.side_arcsec))
 
 
 def _hatch(ax, x, y):

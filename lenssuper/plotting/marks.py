@@ -21,7 +21,7 @@ def crop(ax, observation):
     low = np.maximum([columns.min() - margin, rows.min() - margin], -0.5)
     high = np.minimum([columns.max() + margin, rows.max() + margin], [nx - 0.5, ny - 0.5])
     box = np.array([low, (high[0], low[1]), high, (low[0], high[1])])
-    x, y = observation.grid._to_offset(*box.T)
+    x, y = observation.grid.to_offset(*box.T)
     ax.set(xlim=(x.min(), x.max()), ylim=(y.min(), y.max()))
 
 

@@ -237,7 +237,7 @@ def _masked(observation, lens, arc_radius, arcs_only, done):
     else:
         return observation
     x0, y0 = _middle(lens)
-    x, y = observation.grid._centers()
+    x, y = observation.grid.centers_arcsec()
     outside = np.hypot(x - x0, y - y0) > radius
     if arcs_only:
         unused = ~arc_region(observation, lens, light=lit_pixels(observation) & ~outside)
@@ -268,5 +268,5 @@ def _beyond(observation, at, outside):
 
 
 def _middle(lens):
-    centers = [] if lens is None else lens._centers()
+    centers = [] if lens is None else lens.centers_arcsec()
     return np.mean(centers, axis=0) if centers else (0.0, 0.0)

@@ -70,7 +70,7 @@ def _sample(brightness, grid, columns, rows, rays):
     block = max(1, _BLOCK // dx.size)
     for start in range(0, columns.size, block):
         part = slice(start, start + block)
-        x, y = grid._to_offset(columns[part, None] + dx, rows[part, None] + dy)
+        x, y = grid.to_offset(columns[part, None] + dx, rows[part, None] + dy)
         values = brightness(x, y)
         mean[part] = values.mean(axis=1)
         error[part] = _midpoint_error(values.reshape(-1, rays, rays))

@@ -187,7 +187,7 @@ def mock_lens(
 
 def _lensed(lens, source):
     def brightness(x, y):
-        ax, ay = lens._deflection(x, y)
+        ax, ay = lens.deflection_arcsec(x, y)
         return source.surface_brightness(x - ax, y - ay)
 
     return brightness

@@ -265,7 +265,7 @@ def _on_a_disc(rng, count, radius, lens):
 
 def _centre(lens):
     """The centre of the first component that has one: the galaxy, not the shear."""
-    return next(iter(lens._centers()), (0.0, 0.0))
+    return next(iter(lens.centers_arcsec()), (0.0, 0.0))
 
 
 def _check(value, name, unit, *, ends=1, zero=False):

@@ -94,7 +94,7 @@ def plot_result(result: SuperResolution, figure: Figure | None = None) -> Figure
     note(residual, _quality(result))
     if grid.reference is not None:
         compass(data)
-    beam(data, psf_fwhm(observation) * grid._side)
+    beam(data, psf_fwhm(observation) * grid.side_arcsec)
     return figure
 
 

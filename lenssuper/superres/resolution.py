@@ -23,7 +23,7 @@ def source_resolution(
     d beta / d theta (Schneider, Ehlers & Falco 1992, section 5.2). The images of a source pixel add up.
     """
     seen = np.where((coverage >= 0.5) & (magnification > 0), magnification, np.nan)
-    return psf_fwhm(observation) * observation.grid._side / np.sqrt(seen)
+    return psf_fwhm(observation) * observation.grid.side_arcsec / np.sqrt(seen)
 
 
 def psf_fwhm(observation: Observation) -> float:

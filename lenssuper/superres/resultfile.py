@@ -189,7 +189,7 @@ def _unpack(arrays, info):
         observation=unpack(arrays, info, info["observed_grid"]),
         lens=LensModel.from_dict(info["lens"]),
         factor=info["factor"],
-        source_grid=PixelGrid._from_affine(*info["source_grid"]),
+        source_grid=PixelGrid.from_affine(*info["source_grid"]),
         posterior=posterior,
         **{attribute: arrays[name] for name, attribute, *_ in _IMAGES},
         solver=info["solver"],

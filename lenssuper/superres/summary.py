@@ -44,7 +44,7 @@ def _known(value):
 
 def _pixels(grid):
     ny, nx = grid.shape
-    return f'{ny} x {nx} pixels of {grid._side:.3g}"'
+    return f'{ny} x {nx} pixels of {grid.side_arcsec:.3g}"'
 
 
 def _profile(part):

@@ -307,7 +307,7 @@ class SuperResolver:
             warnings.warn(message, LensSuperWarning, stacklevel=2)
         source_grid = self.source_grid
         if source_grid is None:
-            finest = min(observations, key=lambda each: each.grid._area)
+            finest = min(observations, key=lambda each: each.grid.area_arcsec2)
             source_grid = default_source_grid(finest, self.lens, self.factor)
         model = JointForwardModel(
             [
@@ -397,8 +397,8 @@ class SuperResolver:
             concerns.append(
                 "no light stands out of the noise: what the source shows is what the prior makes of noise"
             )
-        for x, y in self.lens._centers():
-            px, py = observation.grid._to_pixel(x, y)
+        for x, y in self.lens.centers_arcsec():
+            px, py = observation.grid.to_pixel(x, y)
             ny, nx = observation.shape
             if not (-0.5 <= px <= nx - 0.5 and -0.5 <= py <= ny - 0.5):
                 concerns.append(

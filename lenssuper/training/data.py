@@ -330,7 +330,7 @@ class _FullPrecision:
 
 def _offsets(grid):
     """Where the pixels of a grid are, wherever it is on the sky, without the last digits."""
-    return grid.shape, *np.round([*grid._matrix.ravel(), *grid._origin], 9)
+    return grid.shape, *np.round([*grid.matrix.ravel(), *grid.origin], 9)
 
 
 def seeded(*numbers: int) -> torch.Generator:

@@ -43,7 +43,7 @@ def agree(one, other):
     assert one.psf_oversampling == other.psf_oversampling
     assert one.psf_includes_pixel == other.psf_includes_pixel
     assert one.unit == other.unit
-    np.testing.assert_allclose(one.grid._vertices(), other.grid._vertices(), atol=1e-9)
+    np.testing.assert_allclose(one.grid.vertices_arcsec(), other.grid.vertices_arcsec(), atol=1e-9)
     if one.grid.reference is None:
         assert other.grid.reference is None
     else:
@@ -157,7 +157,7 @@ def test_layout_is_that_of_ccddata(tmp_path):
         ccd, psf_oversampling=3, psf_includes_pixel=False,
         grid=PixelGrid.from_nddata(ccd, reference=obs.grid.reference),
     )  # fmt: skip
-    np.testing.assert_allclose(plain.grid._vertices(), obs.grid._vertices(), atol=1e-7)
+    np.testing.assert_allclose(plain.grid.vertices_arcsec(), obs.grid.vertices_arcsec(), atol=1e-7)
     assert np.array_equal(plain.data, obs.data)
 
 

@@ -212,7 +212,7 @@ def test_a_lens_is_cut_out_of_a_mosaic(mosaic, stage):
     np.testing.assert_allclose(observation.sigma[15], image.uncertainty.array[part][15])
     np.testing.assert_allclose(observation.psf, image.psf)
     # the lens's coordinates are counted from the place in the catalogue
-    np.testing.assert_allclose(observation.grid._to_offset(15, 15), 0, atol=1e-6)
+    np.testing.assert_allclose(observation.grid.to_offset(15, 15), 0, atol=1e-6)
     other = stage(begun(directory / "psf.ecsv")).observation
     np.testing.assert_allclose(other.psf, 1 / 9)
 
@@ -248,7 +248,7 @@ def test_a_rough_radius_masks_less(tmp_path):
     rough = Prepare()(begun(table)).observation
     table["q"] = [0.8]
     known = Prepare()(begun(table)).observation
-    x, y = np.broadcast_arrays(*known.grid._centers())
+    x, y = np.broadcast_arrays(*known.grid.centers_arcsec())
     at = np.hypot(x - 1.45, y) < 0.1
     assert known.mask[at].all()
     assert not rough.mask[at].any()

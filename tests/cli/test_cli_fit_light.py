@@ -53,7 +53,7 @@ def test_writes_the_observation_without_the_galaxy(fit_light, files, tmp_path, c
 
 def test_arcs_as_an_annulus_or_a_file(fit_light, files, tmp_path):
     image = read_observation(files / "obs.fits")
-    x, y = image.grid._centers()
+    x, y = image.grid.centers_arcsec()
     ring = np.abs(np.hypot(x, y) - 0.7) < 0.3
     fits.writeto(tmp_path / "arcs.fits", ring.astype(np.uint8))
     common = ("--components", "1", "--modes", "0", "--quiet")

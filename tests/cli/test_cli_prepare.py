@@ -73,13 +73,13 @@ def test_own_file_keeps_where_its_pixels_are_and_what_its_psf_is(image, mock):
     ready = read_observation("a.fits")
     assert (ready.psf_oversampling, ready.psf_includes_pixel) == (3, False)
     np.testing.assert_allclose(ready.psf, own.psf)
-    np.testing.assert_allclose(ready.grid._centers(), grid._centers(), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(ready.grid.centers_arcsec(), grid.centers_arcsec(), rtol=0, atol=1e-9)
     # another PSF is an ordinary one, and offsets of a cutout are counted from its middle
     options = ["--psf", "psf.fits", "--pixel", "40", "40", "--size", "3", "--output", "b.fits", "--quiet"]
     assert main(["prepare", "own.fits", *options]) == 0
     ready = read_observation("b.fits")
     assert (ready.psf_oversampling, ready.psf_includes_pixel) == (1, True)
-    assert abs(np.mean(ready.grid._centers(), axis=(1, 2))).max() < 1e-6
+    assert abs(np.mean(ready.grid.centers_arcsec(), axis=(1, 2))).max() < 1e-6
 
 
 def test_gaussian_psf(image):

@@ -101,8 +101,8 @@ class TestSequence:
         assert item.observation.meta["INSTRUME"] == "benchmark"
         assert (item.psf_oversampling, item.psf_includes_pixel) == (1, True)
         again = Observation.from_nddata(item.observation)
-        np.testing.assert_allclose(again.grid._matrix, item.grid._matrix, atol=1e-9)
-        np.testing.assert_allclose(again.grid._origin, item.grid._origin, atol=1e-9)
+        np.testing.assert_allclose(again.grid.matrix, item.grid.matrix, atol=1e-9)
+        np.testing.assert_allclose(again.grid.origin, item.grid.origin, atol=1e-9)
         assert item.observation is item.observation
         assert item.truth is item.truth
         assert "mock_000000" in repr(item)

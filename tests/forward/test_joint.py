@@ -49,8 +49,8 @@ def expose(dither=(0, 0), angle=0.0, scale=0.12, n=32, rng=None, flip=False, sig
     wcs.array_shape = (n, n)
     grid = PixelGrid.from_wcs(wcs, (n, n), reference=PLACE)
     k, edge = 8, 6
-    x, y = grid.pad(edge).refine(k)._centers()
-    ax, ay = LENS._deflection(x, y)
+    x, y = grid.pad(edge).refine(k).centers_arcsec()
+    ax, ay = LENS.deflection_arcsec(x, y)
     fine = SOURCE.surface_brightness(x - ax, y - ay)
     fine = gaussian_filter(fine, FWHM.value / 2.3548 / scale * k)
     image = fine.reshape(n + 2 * edge, k, n + 2 * edge, k).mean(axis=(1, 3))[edge:-edge, edge:-edge]
@@ -98,7 +98,7 @@ def test_rotated_and_flipped_exposures_see_one_source(joint):
     """Each part reproduces its own noiseless exposure from the same source: the WCS is honoured."""
     truth = np.zeros(joint.in_shape)
     for dx, dy in product((-0.25, 0.25), repeat=2):
-        x, y = joint.source_grid._to_offset(*np.meshgrid(np.arange(80) + dx, np.arange(80) + dy))
+        x, y = joint.source_grid.to_offset(*np.meshgrid(np.arange(80) + dx, np.arange(80) + dy))
         truth += SOURCE.surface_brightness(x, y) / 4
     for part, ccd in zip(joint.parts, [expose(), expose((0.5, -0.3), 35, 0.1, 36, flip=True)], strict=True):
         assert np.abs(part.forward(truth) - ccd.data).max() < 0.015 * ccd.data.max()
@@ -128,7 +128,7 @@ def test_dithers_show_more_than_one_exposure():
     """Four exposures with pixels larger than the PSF, half a pixel apart, against one of them."""
     grid = PixelGrid((48, 48), 0.02 * u.arcsec, reference=PLACE)
     resolver = SuperResolver(LENS, 2, rng=1, source_grid=grid, reference=PLACE, **PSF)
-    truth = SOURCE.surface_brightness(*grid._centers())
+    truth = SOURCE.surface_brightness(*grid.centers_arcsec())
     errors, deviations = [], []
     # hyper-parameters of one exposure vary with its noise: of four seeds, errors are 0.57 to 0.85 times those
     # of one, and standard deviations 0.62 to 0.87

@@ -371,7 +371,9 @@ class TestArguments:
         image = CCDData(self.data, unit="", uncertainty=StdDevUncertainty(self.data), wcs=GRID.wcs)
         model = ForwardModel(image, LENS)
         assert model.out_shape == GRID.shape
-        np.testing.assert_allclose(model.observation.grid._centers(), GRID._centers(), rtol=0, atol=1e-9)
+        np.testing.assert_allclose(
+            model.observation.grid.centers_arcsec(), GRID.centers_arcsec(), rtol=0, atol=1e-9
+        )
 
     @pytest.mark.parametrize(
         ("change", "error", "message"),

@@ -23,7 +23,7 @@ def observe(data, sigma=1.0, mask=None, grid=None, scale=0.1):
 
 def blob(shape=(40, 40), x=0.0, y=0.0, width=0.3, peak=50.0, scale=0.1):
     """A bright spot of Gaussian shape in noise of one."""
-    px, py = PixelGrid(shape, scale * arcsec)._centers()
+    px, py = PixelGrid(shape, scale * arcsec).centers_arcsec()
     noise = np.random.default_rng(1).normal(size=shape)
     return peak * np.exp(-((px - x) ** 2 + (py - y) ** 2) / (2 * width**2)) + noise
 
@@ -123,7 +123,7 @@ def test_never_more_than_256_pixels():
 
 def test_stripe_of_light_gets_a_grid_that_is_not_one():
     """An arc that is all light there is still leaves space on its sides."""
-    px, _ = PixelGrid((200, 200), 0.05 * arcsec)._centers()
+    px, _ = PixelGrid((200, 200), 0.05 * arcsec).centers_arcsec()
     data = 50 * np.exp(-(px**2) / (2 * 0.1**2)) + np.random.default_rng(1).normal(size=(200, 200))
     grid = default_source_grid(observe(data, scale=0.05), ExternalShear(gamma1=0, gamma2=0), 2)
     assert 0.5 < grid.shape[1] / grid.shape[0] <= 1
@@ -134,8 +134,8 @@ def test_does_not_depend_on_the_unit():
     grids = [default_source_grid(observe(data * k, k), LENS, 2) for k in (1.0, 1e-20, 1e6)]
     assert grids[0].shape == grids[1].shape == grids[2].shape
     for grid in grids[1:]:
-        np.testing.assert_allclose(grid._matrix, grids[0]._matrix, rtol=1e-12)
-        np.testing.assert_allclose(grid._origin, grids[0]._origin, rtol=1e-12)
+        np.testing.assert_allclose(grid.matrix, grids[0].matrix, rtol=1e-12)
+        np.testing.assert_allclose(grid.origin, grids[0].origin, rtol=1e-12)
 
 
 @pytest.mark.parametrize("data", [np.zeros((30, 30)), np.random.default_rng(2).normal(size=(30, 30))])
@@ -158,7 +158,7 @@ def test_axes_are_west_and_north_however_the_detector_is_turned():
     reference = SkyCoord(10 * u.deg, -30 * u.deg)
     turned = PixelGrid((30, 30), 0.1 * arcsec, rotation=30 * u.deg, reference=reference)
     grid = default_source_grid(observe(blob((30, 30)), grid=turned), LENS, 2)
-    np.testing.assert_allclose(grid._matrix, np.eye(2) * grid._side)
+    np.testing.assert_allclose(grid.matrix, np.eye(2) * grid.side_arcsec)
     assert grid.reference == reference
 
 

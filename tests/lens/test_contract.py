@@ -31,23 +31,23 @@ def _close(found, expected, rtol):
 
 def test_potential_gradient_is_the_deflection(lens, positions):
     x, y = _tensors(*positions)
-    gradient = torch.autograd.grad(lens._potential(x, y).sum(), (x, y))
-    _close([g.numpy() for g in gradient], lens._deflection(*positions), 1e-10)
+    gradient = torch.autograd.grad(lens.potential_arcsec2(x, y).sum(), (x, y))
+    _close([g.numpy() for g in gradient], lens.deflection_arcsec(*positions), 1e-10)
 
 
 def test_deflection_gradient_is_the_hessian_and_curl_free(lens, positions):
     x, y = _tensors(*positions)
-    alpha_x, alpha_y = lens._deflection(x, y)
+    alpha_x, alpha_y = lens.deflection_arcsec(x, y)
     xx, xy = torch.autograd.grad(alpha_x.sum(), (x, y), retain_graph=True)
     yx, yy = torch.autograd.grad(alpha_y.sum(), (x, y))
-    hessian = lens._hessian(*positions)
+    hessian = lens.hessian(*positions)
     _close([xx.numpy(), yy.numpy(), xy.numpy()], hessian, 1e-10)
     _close([yx.numpy(), xx.numpy() + yy.numpy()], [hessian[2], hessian[0] + hessian[1]], 1e-9)
 
 
 def test_public_methods_say_the_same(lens, positions):
     x, y = (p * u.arcsec for p in positions)
-    psi_xx, psi_yy, psi_xy = lens._hessian(*positions)
+    psi_xx, psi_yy, psi_xy = lens.hessian(*positions)
     kappa, (gamma1, gamma2) = lens.convergence(x, y), lens.shear(x, y)
     assert kappa.unit == gamma1.unit == u.dimensionless_unscaled
     np.testing.assert_allclose(2 * kappa.value, psi_xx + psi_yy, atol=1e-15)
@@ -65,7 +65,7 @@ def test_public_methods_say_the_same(lens, positions):
 
 def test_numpy_and_torch_agree(lens, positions):
     tensors = [torch.tensor(p) for p in positions]
-    for method in (lens._deflection, lens._hessian):
+    for method in (lens.deflection_arcsec, lens.hessian):
         for from_torch, from_numpy in zip(method(*tensors), method(*positions), strict=True):
             assert from_torch.dtype == torch.float64
             np.testing.assert_allclose(from_torch.numpy(), from_numpy, rtol=1e-12, atol=1e-13)
@@ -77,17 +77,17 @@ def test_single_precision_stays_single(lens, positions, single):
         x, y = (p.astype(np.float32) for p in positions)
     else:
         x, y = (torch.tensor(p, dtype=single) for p in positions)
-    for found, expected in zip(lens._deflection(x, y), lens._deflection(*positions), strict=True):
+    for found, expected in zip(lens.deflection_arcsec(x, y), lens.deflection_arcsec(*positions), strict=True):
         assert found.dtype == single
         np.testing.assert_allclose(np.asarray(found), expected, rtol=2e-3, atol=2e-4)
-    assert lens._potential(x, y).dtype == single
-    assert all(part.dtype == single for part in lens._hessian(x, y))
+    assert lens.potential_arcsec2(x, y).dtype == single
+    assert all(part.dtype == single for part in lens.hessian(x, y))
 
 
 def test_everything_stays_on_the_device_of_the_positions(lens):
     """Plain parameters follow the positions; the meta device has no values, so nothing may be read back."""
     x = torch.zeros(3, device="meta")
-    results = (*lens._deflection(x, x), lens._potential(x, x), *lens._hessian(x, x))
+    results = (*lens.deflection_arcsec(x, x), lens.potential_arcsec2(x, x), *lens.hessian(x, x))
     assert all(result.device.type == "meta" and result.shape == (3,) for result in results)
 
 
@@ -95,13 +95,13 @@ def test_parameter_gradients(lens, positions):
     """Automatic differentiation through every parameter against central differences."""
     x, y = (p[:50] for p in positions)
     weight = np.random.default_rng(1).normal(size=(2, len(x)))
-    values = lens._values()
+    values = lens.values()
     tensors = dict(zip(values, _tensors(*values.values()), strict=True))
-    alpha = lens._deflection(torch.tensor(x), torch.tensor(y), tensors)
+    alpha = lens.deflection_arcsec(torch.tensor(x), torch.tensor(y), tensors)
     sum(torch.sum(torch.tensor(w) * a) for w, a in zip(weight, alpha, strict=True)).backward()
 
     def total(**changed):
-        return np.sum(weight * lens._deflection(x, y, values | changed))
+        return np.sum(weight * lens.deflection_arcsec(x, y, values | changed))
 
     for name, value in values.items():
         if value == 1 and name.endswith("q"):
@@ -117,25 +117,25 @@ def test_parameter_gradients(lens, positions):
 
 
 def test_batches_of_parameters(lens, positions):
-    values = {name: torch.full((3, 1), value, dtype=torch.float64) for name, value in lens._values().items()}
+    values = {name: torch.full((3, 1), value, dtype=torch.float64) for name, value in lens.values().items()}
     x, y = (torch.tensor(p) for p in positions)
-    found = lens._deflection(x, y, values)[0]
+    found = lens.deflection_arcsec(x, y, values)[0]
     assert found.shape == (3, len(x))
-    torch.testing.assert_close(found[2], lens._deflection(x, y)[0])
+    torch.testing.assert_close(found[2], lens.deflection_arcsec(x, y)[0])
 
 
 def test_centre_is_plugged_and_gradients_are_finite(lens):
-    centers = [(part._values()["x"], part._values()["y"]) for part in lens.components]
-    values = dict(zip(lens._values(), _tensors(*lens._values().values()), strict=True))
+    centers = [(part.values()["x"], part.values()["y"]) for part in lens.components]
+    values = dict(zip(lens.values(), _tensors(*lens.values().values()), strict=True))
     for part in lens.components:
-        own = part._deflection(part._values()["x"], part._values()["y"])
+        own = part.deflection_arcsec(part.values()["x"], part.values()["y"])
         assert float(own[0]) == 0
         assert float(own[1]) == 0
     x, y = (torch.tensor(c, dtype=torch.float64, requires_grad=True) for c in zip(*centers, strict=True))
     quantities = (
-        *lens._deflection(x, y, values),
-        lens._potential(x, y, values),
-        *lens._hessian(x, y, values),
+        *lens.deflection_arcsec(x, y, values),
+        lens.potential_arcsec2(x, y, values),
+        *lens.hessian(x, y, values),
     )
     assert all(torch.isfinite(q).all() for q in quantities)
     total = sum(q.sum() for q in quantities)
@@ -144,7 +144,7 @@ def test_centre_is_plugged_and_gradients_are_finite(lens):
 
 
 def test_public_methods_at_a_singular_centre(lens):
-    for x, y in lens._centers():
+    for x, y in lens.centers_arcsec():
         x, y = x * u.arcsec, y * u.arcsec
         assert lens.convergence(x, y) == np.inf
         assert lens.magnification(x, y) == 0
@@ -158,7 +158,7 @@ def test_moves_with_its_centre(lens, positions):
         name: value + 0.3 * u.arcsec for name, value in lens.parameters.items() if name.split(".")[-1] == "x"
     }
     moved = lens.replace(**shift)
-    _close(moved._deflection(x + 0.3, y), lens._deflection(x, y), 1e-12)
+    _close(moved.deflection_arcsec(x + 0.3, y), lens.deflection_arcsec(x, y), 1e-12)
 
 
 def test_turns_with_its_axes(lens, positions):
@@ -166,10 +166,10 @@ def test_turns_with_its_axes(lens, positions):
     turn = 0.7
     c, s = np.cos(turn), np.sin(turn)
     changes = {}
-    for name in lens._values():
+    for name in lens.values():
         prefix = name[: name.rfind(".") + 1]
         v = {
-            key.removeprefix(prefix): value for key, value in lens._values().items() if key.startswith(prefix)
+            key.removeprefix(prefix): value for key, value in lens.values().items() if key.startswith(prefix)
         }
         changes[f"{prefix}x"] = (c * v["x"] - s * v["y"]) * u.arcsec
         changes[f"{prefix}y"] = (s * v["x"] + c * v["y"]) * u.arcsec
@@ -178,8 +178,8 @@ def test_turns_with_its_axes(lens, positions):
         if "gamma2" in v:
             changes[f"{prefix}gamma1"] = np.cos(2 * turn) * v["gamma1"] - np.sin(2 * turn) * v["gamma2"]
             changes[f"{prefix}gamma2"] = np.sin(2 * turn) * v["gamma1"] + np.cos(2 * turn) * v["gamma2"]
-    alpha = lens._deflection(x, y)
-    turned = lens.replace(**changes)._deflection(c * x - s * y, s * x + c * y)
+    alpha = lens.deflection_arcsec(x, y)
+    turned = lens.replace(**changes).deflection_arcsec(c * x - s * y, s * x + c * y)
     _close(turned, (c * alpha[0] - s * alpha[1], s * alpha[0] + c * alpha[1]), 1e-12)
 
 
@@ -192,7 +192,7 @@ def test_sum_adds_deflections(lens, positions):
         parts = [getattr(each, method)(*positions) for each in (lens, other)]
         for found, *terms in zip(getattr(total, method)(*positions), *parts, strict=True):
             np.testing.assert_allclose(found, sum(terms), rtol=1e-12, atol=1e-13)
-    assert total._centers() == [*lens._centers(), *other._centers()]
+    assert total.centers_arcsec() == [*lens.centers_arcsec(), *other.centers_arcsec()]
 
 
 def test_equality_hash_copy_and_pickle(lens):
@@ -212,30 +212,30 @@ def test_immutable(lens):
         lens.x = 1 * u.arcsec
     with pytest.raises(AttributeError, match="immutable"):
         del lens.x
-    before = lens._values()
+    before = lens.values()
     for value in lens.parameters.values():
         if isinstance(value, u.Quantity):
             value[...] = 0 * value.unit
-    lens._values().clear()
-    assert lens._values() == before
+    lens.values().clear()
+    assert lens.values() == before
 
 
 def test_parameters_and_values_share_keys(lens):
-    assert list(lens.parameters) == list(lens._values())
+    assert list(lens.parameters) == list(lens.values())
     with pytest.raises(ValueError, match="unknown parameter 'nonsense'"):
         lens.replace(nonsense=1)
     with pytest.raises(ValueError, match="unknown parameter 'nonsense'"):
-        lens._deflection(0.5, 0.5, {"nonsense": 1})
+        lens.deflection_arcsec(0.5, 0.5, {"nonsense": 1})
 
 
 def test_degrees_are_converted(lens, positions):
     same = lens.replace(
         **{name: value.to(u.deg) for name, value in lens.parameters.items() if isinstance(value, u.Quantity)}
     )
-    _close(same._deflection(*positions), lens._deflection(*positions), 1e-12)
+    _close(same.deflection_arcsec(*positions), lens.deflection_arcsec(*positions), 1e-12)
     x, y = (p * u.arcsec for p in positions)
     degrees = lens.deflection(x.to(u.deg), y.to(u.deg))
-    _close([d.to_value(u.arcsec) for d in degrees], lens._deflection(*positions), 1e-10)
+    _close([d.to_value(u.arcsec) for d in degrees], lens.deflection_arcsec(*positions), 1e-10)
 
 
 def test_positions_are_checked(lens):
@@ -268,7 +268,7 @@ def test_round_trip_through_a_dictionary(lens):
 def test_round_trip_through_lenstronomy(lens, positions, x_axis):
     twin = LensModel.from_lenstronomy(*lens.to_lenstronomy(x_axis=x_axis), x_axis=x_axis)
     assert [type(part) for part in twin.components] == [type(part) for part in lens.components]
-    _close(twin._deflection(*positions), lens._deflection(*positions), 1e-12)
+    _close(twin.deflection_arcsec(*positions), lens.deflection_arcsec(*positions), 1e-12)
 
 
 def test_round_trip_through_coolest(lens, positions):
@@ -280,8 +280,8 @@ def test_round_trip_through_coolest(lens, positions):
         return
     twin = LensModel.from_coolest(json.loads(json.dumps(lens.to_coolest())))
     assert len(twin.components) == len(lens.components)
-    _close(twin._deflection(*positions), lens._deflection(*positions), 1e-12)
+    _close(twin.deflection_arcsec(*positions), lens.deflection_arcsec(*positions), 1e-12)
 
 
 def test_shear_has_no_centre():
-    assert ExternalShear(gamma1=0.1, gamma2=0.0)._centers() == []
+    assert ExternalShear(gamma1=0.1, gamma2=0.0).centers_arcsec() == []

@@ -87,7 +87,7 @@ def test_tiny_radial_curve_is_found():
     assert radii.max() < 0.01
     assert np.ptp(radii) < 1e-6 * radii.mean()
     step = 1e-4 * radii.mean()
-    ahead, behind = (lens._deflection(0.012 + radii.mean() + d, 0.007)[0] for d in (step, -step))
+    ahead, behind = (lens.deflection_arcsec(0.012 + radii.mean() + d, 0.007)[0] for d in (step, -step))
     assert (ahead - behind) / (2 * step) == pytest.approx(1, rel=1e-6)
     assert np.hypot(*(tangential.value - [0.012, 0.007]).T).mean() > 0.01
 

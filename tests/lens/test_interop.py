@@ -37,7 +37,7 @@ def test_lenstronomy_sees_the_same_sky(mirror):
     kwargs = [k | {"gamma": 2.0} if name == "SIE" else k for name, k in zip(names, kwargs, strict=True)]
     names = ["EPL" if name == "SIE" else name for name in names]
     alpha_x, alpha_y = Lenstronomy(names).alpha(sign * X, Y, kwargs)
-    found = lens._deflection(X, Y)
+    found = lens.deflection_arcsec(X, Y)
     np.testing.assert_allclose(found[0], sign * alpha_x, atol=1e-10)
     np.testing.assert_allclose(found[1], alpha_y, atol=1e-10)
 
@@ -111,7 +111,7 @@ def test_coolest_angles_stay_in_range(phi):
     found = template["lensing_entities"][0]["mass_model"][0]["parameters"]["phi"]["point_estimate"]["value"]
     assert -90 < found <= 90
     twin = LensModel.from_coolest(template)
-    np.testing.assert_allclose(twin._deflection(X, Y), lens._deflection(X, Y), atol=1e-12)
+    np.testing.assert_allclose(twin.deflection_arcsec(X, Y), lens.deflection_arcsec(X, Y), atol=1e-12)
 
 
 def test_against_coolest_package():
@@ -123,7 +123,7 @@ def test_against_coolest_package():
         for profile in entity["mass_model"]:
             values = {k: v["point_estimate"]["value"] for k, v in profile["parameters"].items()}
             bent += getattr(mass, profile["type"])().deflection(X, Y, **values)
-    np.testing.assert_allclose(bent, lens._deflection(X, Y), atol=1e-12)
+    np.testing.assert_allclose(bent, lens.deflection_arcsec(X, Y), atol=1e-12)
 
 
 def test_coolest_package_reads_the_template(tmp_path):
@@ -146,7 +146,7 @@ def test_coolest_package_reads_the_template(tmp_path):
     copy.dump_simple()
     for name in ("lens", "copy"):
         twin = LensModel.read(tmp_path / f"{name}.json")
-        np.testing.assert_allclose(twin._deflection(X, Y), LENS._deflection(X, Y), atol=1e-12)
+        np.testing.assert_allclose(twin.deflection_arcsec(X, Y), LENS.deflection_arcsec(X, Y), atol=1e-12)
         assert LensModel.from_coolest(tmp_path / f"{name}.json") == twin
 
 

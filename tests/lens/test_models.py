@@ -48,7 +48,7 @@ def test_parameters_keep_their_unit():
     assert lens.theta_E.unit == u.mas
     assert lens.phi == 48 * u.deg
     assert lens.y == 0 * A
-    assert lens._values()["theta_E"] == pytest.approx(0.77, rel=1e-15)
+    assert lens.values()["theta_E"] == pytest.approx(0.77, rel=1e-15)
     assert repr(lens) == "SIE(theta_E=770.0 mas, q=0.95, phi=48.0 deg, x=0.05 arcsec, y=0.0 arcsec)"
 
 
@@ -80,7 +80,7 @@ def test_adding_something_else():
 def test_only_own_parameters_are_replaced_in_a_sum():
     """Values for one component leave the others alone."""
     lens = SIS(theta_E=1 * A) + SIS(theta_E=0.5 * A, x=1 * A)
-    found = lens._deflection(0.3, 0.4, {"SIS_2.theta_E": 0.0})
+    found = lens.deflection_arcsec(0.3, 0.4, {"SIS_2.theta_E": 0.0})
     np.testing.assert_allclose(found, (0.6, 0.8), rtol=1e-14)
 
 
@@ -209,8 +209,8 @@ def test_bad_physical_quantities():
 def test_point_mass_bends_like_all_its_mass_in_the_centre():
     far = 500.0
     sis_truncated = TNFW(alpha_Rs=0.5 * A, Rs=0.5 * A, r_trunc=1 * A)
-    alpha = sis_truncated._deflection(far, 0.0)[0]
+    alpha = sis_truncated.deflection_arcsec(far, 0.0)[0]
     point = PointMass(theta_E=np.sqrt(alpha * far) * A)
     np.testing.assert_allclose(
-        point._deflection(900.0, 0.0)[0], sis_truncated._deflection(900.0, 0.0)[0], rtol=1e-3
+        point.deflection_arcsec(900.0, 0.0)[0], sis_truncated.deflection_arcsec(900.0, 0.0)[0], rtol=1e-3
     )

@@ -29,8 +29,8 @@ def expose(lens, source, n, scale, fwhm, snr, *, offset=(0, 0), rng=1, **placed)
     """An observation with any pixels, whose WCS may be off, by shooting rays."""
     grid = PixelGrid((n, n), scale * u.arcsec, reference=PLACE, **placed)
     k, edge = 8, 8
-    x, y = grid._moved_by(np.array(offset)).pad(edge).refine(k)._centers()
-    alpha_x, alpha_y = lens._deflection(x, y)
+    x, y = grid.moved_by(np.array(offset)).pad(edge).refine(k).centers_arcsec()
+    alpha_x, alpha_y = lens.deflection_arcsec(x, y)
     fine = source.surface_brightness(x - alpha_x, y - alpha_y)
     fine = gaussian_filter(fine, fwhm / 2.3548 / scale * k)
     image = fine.reshape(n + 2 * edge, k, n + 2 * edge, k).mean(axis=(1, 3))[edge:-edge, edge:-edge]
@@ -73,7 +73,7 @@ def bands(fitter, red, blue):
 
 def deviations(fit, truth):
     """Found less true, and the errors, of each parameter."""
-    found, expected = fit.lens._values(), truth._values()
+    found, expected = fit.lens.values(), truth._values()
     differences = np.array([found[name] - expected[name] for name in fit.names])
     turn = fit.names.index("SIE.phi")
     differences[turn] = (differences[turn] + np.pi / 2) % np.pi - np.pi / 2
@@ -198,7 +198,7 @@ def test_an_exposure_that_shows_nothing_does_no_harm(fitter, red, truth):
 
 def test_foreground_and_noise_of_each(fitter, red, blue, truth):
     start = truth.replace(**{"SIE.theta_E": 0.94 * u.arcsec})
-    x, y = PixelGrid.from_nddata(blue, reference=PLACE)._centers()
+    x, y = PixelGrid.from_nddata(blue, reference=PLACE).centers_arcsec()
     light = 0.5 * blue.data.max() * np.exp(-np.hypot(x, y) / 0.2)
     bright = blue.copy()
     bright.data = bright.data + light

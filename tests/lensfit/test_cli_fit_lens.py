@@ -31,7 +31,7 @@ def test_fit_goes_on_to_run(files, truth, capsys):
 
 
 def test_light_of_the_galaxy_is_fitted_too(files, mock, capsys):
-    x, y = mock.grid._centers()
+    x, y = mock.grid.centers_arcsec()
     light = mock.observation.data.max() * np.exp(-np.hypot(x, y) / 0.2)
     bright = mock.observation.copy()
     bright.data = bright.data + light
@@ -62,7 +62,7 @@ def second(files, mock, monkeypatch):
     """The same lens cut out elsewhere, with a WCS that is off by 0.03 arcsec; what ``run`` does is quick."""
     monkeypatch.setattr("lenssuper.superres.superresolver.LogNormal", lambda: Gaussian(n_draws=2))
     monkeypatch.setattr(SuperResolution, "plot", lambda self: Figure(figsize=(1, 1)))
-    grid = mock.grid[2:, 1:]._moved_by(np.array([-0.03, 0.0]))
+    grid = mock.grid[2:, 1:].moved_by(np.array([-0.03, 0.0]))
     observation = Observation.from_nddata(mock.observation[2:, 1:], grid=grid)
     # its own centre is the zero of what a file is read as
     nddata = observation.to_nddata()

@@ -13,10 +13,10 @@ from lenssuper.solvers import Gaussian
 
 def test_draws_scatter_as_the_errors_say(fit):
     draws = fit.samples(400, rng=2)
-    values = np.array([[lens._values()[name] for name in fit.names] for lens in draws])
+    values = np.array([[lens.values()[name] for name in fit.names] for lens in draws])
     sigmas = [getattr(fit.errors[name], "value", fit.errors[name]) for name in fit.names]
     np.testing.assert_allclose(values.std(axis=0), sigmas, rtol=0.2)
-    best = [fit.lens._values()[name] for name in fit.names]
+    best = [fit.lens.values()[name] for name in fit.names]
     assert np.all(np.abs(values.mean(axis=0) - best) < 0.3 * np.array(sigmas))
     assert all(lens.parameters["ExternalShear.x"] == 0 * u.arcsec for lens in draws[:3])
 

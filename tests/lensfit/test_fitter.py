@@ -13,7 +13,7 @@ from lenssuper.observation.noise import lit_pixels
 
 
 def pulls(fit, truth):
-    expected, found, errors = truth._values(), fit.lens._values(), fit.errors
+    expected, found, errors = truth._values(), fit.lens.values(), fit.errors
     differences = {name: found[name] - expected[name] for name in fit.names}
     differences["SIE.phi"] = (differences["SIE.phi"] + np.pi / 2) % np.pi - np.pi / 2
     sigmas = {name: getattr(errors[name], "value", errors[name]) for name in fit.names}
@@ -123,7 +123,7 @@ def test_bad_arguments(guess, options, error, message):
 
 
 def test_foreground_is_fitted_with_the_lens(mock, truth):
-    x, y = mock.grid._centers()
+    x, y = mock.grid.centers_arcsec()
     light = mock.observation.data.max() * np.exp(-np.hypot(x, y) / 0.2)
     sky = float(np.median(mock.observation.uncertainty.array))
     bright = mock.observation.copy()

@@ -88,8 +88,8 @@ def test_splines_add_up_to_one_and_are_dark_outside(camera, truth):
     np.testing.assert_allclose(ones[4:-4, 4:-4], 1, rtol=1e-6)
     assert np.all(ones[0] < 0.8)
     # a straight line comes out as it is
-    x, y = np.broadcast_arrays(*grid._centers())
-    fine_x, fine_y = np.broadcast_arrays(*grid.refine(2)._centers())
+    x, y = np.broadcast_arrays(*grid.centers_arcsec())
+    fine_x, fine_y = np.broadcast_arrays(*grid.refine(2).centers_arcsec())
     line = spline_image(x - 2 * y, grid, grid.refine(2))
     np.testing.assert_allclose(line[4:-4, 4:-4], (fine_x - 2 * fine_y)[4:-4, 4:-4], atol=1e-6)
 
@@ -173,11 +173,11 @@ def test_few_modes_are_as_good_as_all(camera, prior, truth):
 def test_grid_goes_along_with_the_lens(camera, small, truth):
     moved = truth.replace(**{"ExternalShear.gamma1": 0.06, "SIE.x": 0.06 * u.arcsec})
     lit = lit_pixels(small)
-    x, y = (v[lit] for v in np.broadcast_arrays(*small.grid._centers()))
+    x, y = (v[lit] for v in np.broadcast_arrays(*small.grid.centers_arcsec()))
 
     def pixels(lens, grid):
-        alpha_x, alpha_y = lens._deflection(x, y)
-        return np.array(grid._to_pixel(x - alpha_x, y - alpha_y))
+        alpha_x, alpha_y = lens.deflection_arcsec(x, y)
+        return np.array(grid.to_pixel(x - alpha_x, y - alpha_y))
 
     before = pixels(truth, camera.source_grid(truth))
     along = pixels(moved, camera.source_grid(moved))
@@ -190,9 +190,9 @@ def test_grid_goes_along_with_the_lens(camera, small, truth):
 
 def test_source_on_another_grid(small, truth):
     grid = light_grid(small, truth, lit_pixels(small), 2.0)
-    x, y = np.broadcast_arrays(*grid._centers())
+    x, y = np.broadcast_arrays(*grid.centers_arcsec())
     moved = moved_to(grid.refine(2), x + 2 * y, grid)
-    x, y = np.broadcast_arrays(*grid.refine(2)._centers())
+    x, y = np.broadcast_arrays(*grid.refine(2).centers_arcsec())
     np.testing.assert_allclose(moved[2:-2, 2:-2], (x + 2 * y)[2:-2, 2:-2], atol=1e-9)
 
 
@@ -200,7 +200,7 @@ def test_envelope_is_where_the_light_is(small, truth):
     grid = light_grid(small, truth, lit_pixels(small), 2.0)
     source = np.zeros(grid.shape)
     source[8, 9] = 5.0
-    bright = envelope(source, grid, small.grid._side)
+    bright = envelope(source, grid, small.grid.side_arcsec)
     assert np.unravel_index(bright.argmax(), bright.shape) == (8, 9)
     assert bright.max() == pytest.approx(1.02)
     assert bright.min() == pytest.approx(0.02, abs=1e-3)

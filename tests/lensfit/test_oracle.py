@@ -18,28 +18,28 @@ def seen_by_lenstronomy(fit, fwhm):
     grid, behind = fit.observation.grid, fit.source_grid
     image = ImageData(
         image_data=fit.observation.data,
-        ra_at_xy_0=grid._to_offset(0, 0)[0],
-        dec_at_xy_0=grid._to_offset(0, 0)[1],
-        transform_pix2angle=grid._matrix,
+        ra_at_xy_0=grid.to_offset(0, 0)[0],
+        dec_at_xy_0=grid.to_offset(0, 0)[1],
+        transform_pix2angle=grid.matrix,
     )
     names, kwargs_lens = fit.lens.to_lenstronomy(x_axis="west")
     source = {
         "image": fit.source.data,
         "amp": 1.0,
-        "center_x": behind._middle()[0],
-        "center_y": behind._middle()[1],
+        "center_x": behind.middle_arcsec()[0],
+        "center_y": behind.middle_arcsec()[1],
         "phi_G": 0.0,
-        "scale": behind._side,
+        "scale": behind.side_arcsec,
     }
     model = ImageModel(
         image,
-        PSF(psf_type="GAUSSIAN", fwhm=fwhm, pixel_size=grid._side, truncation=5),
+        PSF(psf_type="GAUSSIAN", fwhm=fwhm, pixel_size=grid.side_arcsec, truncation=5),
         lens_model_class=TheirLens(names),
         source_model_class=LightModel(["INTERPOL"]),
         kwargs_numerics={"supersampling_factor": 5, "supersampling_convolution": True},
     )
     # theirs is the flux in a pixel of a surface brightness per square arcsec
-    return model.image(kwargs_lens, [source]) / grid._area
+    return model.image(kwargs_lens, [source]) / grid.area_arcsec2
 
 
 def test_lenstronomy_finds_the_same_chi2(fit):
@@ -54,7 +54,7 @@ def test_fitted_lens_survives_coolest_and_lenstronomy(fit):
         LensModel.from_coolest(fit.lens.to_coolest()),
         LensModel.from_lenstronomy(*fit.lens.to_lenstronomy(x_axis="west"), x_axis="west"),
     ):
-        found, expected = back._values(), fit.lens._values()
+        found, expected = back._values(), fit.lens.values()
         for name in expected:
             difference = abs(found[name] - expected[name])
             if name.endswith("phi"):  # half a turn leaves an ellipse as it is

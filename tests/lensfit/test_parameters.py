@@ -20,7 +20,7 @@ def test_there_and_back(lens):
     parameters = FreeParameters(lens)
     back = parameters.lens(parameters.start)
     for name, value in back._values().items():
-        assert value == pytest.approx(lens._values()[name], abs=1e-12)
+        assert value == pytest.approx(lens.values()[name], abs=1e-12)
 
 
 @pytest.mark.parametrize("lens", [SIE_SHEAR, EPL_HALO], ids=["sie", "epl"])

@@ -30,7 +30,7 @@ def small(mock):
 @pytest.fixture(scope="module")
 def exposures(small):
     """The same data on two sets of pixels, the second with coordinates that are off."""
-    moved = replace(small, grid=small.grid._moved_by(-np.array(SHIFT)))
+    moved = replace(small, grid=small.grid.moved_by(-np.array(SHIFT)))
     return tuple(Exposure.of(each, None, 1.0) for each in (small, moved[1:, 2:]))
 
 
@@ -49,7 +49,7 @@ def vector(registration):
 def test_a_displaced_lens_is_that_of_moved_pixels(small, truth):
     lit = lit_pixels(small)
     grid = light_grid(small, truth, lit, 1.3)
-    off = replace(small, grid=small.grid._moved_by(-np.array(SHIFT)))
+    off = replace(small, grid=small.grid.moved_by(-np.array(SHIFT)))
     seen = Displaced(truth, SHIFT)
     source = ndimage.gaussian_filter(np.random.default_rng(2).uniform(0, 1, grid.shape), 1.5).reshape(1, -1)
     images = []
@@ -58,7 +58,9 @@ def test_a_displaced_lens_is_that_of_moved_pixels(small, truth):
         images.append(camera.observe(camera.lensing(lens), source))
     np.testing.assert_allclose(images[1], images[0], atol=1e-4 * images[0].max())
     np.testing.assert_allclose(
-        light_grid(off, seen, lit, 1.3)._middle(), light_grid(small, truth, lit, 1.3)._middle(), atol=1e-12
+        light_grid(off, seen, lit, 1.3).middle_arcsec(),
+        light_grid(small, truth, lit, 1.3).middle_arcsec(),
+        atol=1e-12,
     )
 
 
@@ -173,6 +175,6 @@ def test_the_clearest_says_where_the_light_is(exposures, registration, vector):
     both = (Exposure.of(faint, None, 1.0), exposures[1])
     (problem,) = problems(both, registration, one_source=True)
     assert problem.clearest is exposures[1]
-    assert problem.side == exposures[1].part.grid._side
+    assert problem.side == exposures[1].part.grid.side_arcsec
     lenses = problem.lens(vector)
     assert problem.gathering(lenses) < 0.5

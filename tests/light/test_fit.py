@@ -19,12 +19,12 @@ from lenssuper.simulate import GaussianPSF
 SKY = SkyCoord(150.0, 2.0, unit="deg")
 # rotated, flipped, with pixels that are not square
 MATRIX = np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]]) @ np.diag([-0.11, 0.09])
-GRID = PixelGrid._from_affine((40, 44), MATRIX, -MATRIX @ [21.5, 19.5], (150.0, 2.0))
+GRID = PixelGrid.from_affine((40, 44), MATRIX, -MATRIX @ [21.5, 19.5], (150.0, 2.0))
 ROWS = np.array([[0.1, -0.2, 0.4, 2.5, 0.5, 0.9, 2.0], [-0.3, 0.1, 0.9, 1.0, 0.8, 2.0, 0.5]])
 
 
 def observation(psf=True, grid=GRID, sigma=0.05, seed=1):
-    light = sum(row[6] * sersic_averages(grid._matrix, grid._origin, grid.shape, row[:6]) for row in ROWS)
+    light = sum(row[6] * sersic_averages(grid.matrix, grid.origin, grid.shape, row[:6]) for row in ROWS)
     data = light + 0.2 + np.random.default_rng(seed).normal(0, sigma, grid.shape)
     mask = np.zeros(grid.shape, dtype=bool)
     mask[3:6, 7] = True
@@ -73,12 +73,12 @@ def test_parameters_come_back_in_the_table():
 
 def test_flux_is_what_all_pixels_add_up_to_with_its_error():
     result = fit()
-    total = ROWS[:, 6] * sersic_flux(ROWS[:, 2], ROWS[:, 3]) / GRID._area
+    total = ROWS[:, 6] * sersic_flux(ROWS[:, 2], ROWS[:, 3]) / GRID.area_arcsec2
     np.testing.assert_allclose(result.table["flux"].value, total, rtol=1e-10)
     small = SersicFit.from_parameters(observation(), ROWS[1:] * [1, 1, 0.3, 1, 1, 1, 1])
     assert small.component_images().sum() == pytest.approx(small.table["flux"].value[0], rel=2e-3)
     draws = result.samples(20000, 1)
-    fluxes = draws[..., 6] * sersic_flux(draws[..., 2], draws[..., 3]) / GRID._area
+    fluxes = draws[..., 6] * sersic_flux(draws[..., 2], draws[..., 3]) / GRID.area_arcsec2
     np.testing.assert_allclose(result.table["flux_err"].value, fluxes.std(axis=0), rtol=0.05)
 
 
@@ -87,7 +87,7 @@ def test_astropy_models_are_functions_of_pixels():
     row, column = np.mgrid[:40, :44]
     for model, parameters in zip(result.components, ROWS, strict=True):
         # at a pixel's centre, where the profile is smooth, brightness and mean over the pixel agree
-        image = parameters[6] * sersic_averages(GRID._matrix, GRID._origin, GRID.shape, parameters[:6])
+        image = parameters[6] * sersic_averages(GRID.matrix, GRID.origin, GRID.shape, parameters[:6])
         far = np.hypot(column - model.x_0, row - model.y_0) > 6
         np.testing.assert_allclose(model(column, row)[far], image[far], rtol=0.02)
     square = PixelGrid((40, 40), 0.1 * u.arcsec)
@@ -102,7 +102,7 @@ def test_images_belong_to_the_data():
     result = fit()
     data = result.observation
     expected = 0.2 + sum(
-        row[6] * sersic_averages(GRID._matrix, GRID._origin, GRID.shape, row[:6]) for row in ROWS
+        row[6] * sersic_averages(GRID.matrix, GRID.origin, GRID.shape, row[:6]) for row in ROWS
     )
     np.testing.assert_allclose(result.model.data, expected, rtol=1e-8)
     used = ~data.mask

@@ -83,7 +83,7 @@ def test_data_without_noise_give_the_parameters_back(parameters):
 
 
 def test_data_without_noise_and_psf_give_the_parameters_back_exactly():
-    image = sersic_averages(GRID._matrix, GRID._origin, GRID.shape, BULGE, tol=1e-10)
+    image = sersic_averages(GRID.matrix, GRID.origin, GRID.shape, BULGE, tol=1e-10)
     fit = SersicFitter()(galaxy(image, 0.01, psf=None))
     np.testing.assert_allclose(values(fit), [*BULGE, 1.0], rtol=1e-5)
 
@@ -110,7 +110,7 @@ def test_errors_cover_the_scatter():
 
 def test_a_rotated_and_flipped_image_gives_the_same_galaxy():
     matrix = 0.1 * np.array([[-np.cos(0.5), np.sin(0.5)], [np.sin(0.5), np.cos(0.5)]])
-    turned = PixelGrid._from_affine((48, 48), matrix, -matrix @ [23.5, 23.5])
+    turned = PixelGrid.from_affine((48, 48), matrix, -matrix @ [23.5, 23.5])
     fit = SersicFitter()(galaxy(seen(source(*DISK), turned), 0.01, 3, grid=turned))
     assert np.all(np.abs(values(fit) - [*DISK, 1.0]) < 4 * fit._errors()[0])
 
@@ -154,7 +154,7 @@ def test_lenstronomy_sees_the_same_image():
     x, y, R_e, n, q, phi, amplitude = values(fit)
     e1, e2 = phi_q2_ellipticity(phi, q)
     theirs = light_model.LightModel(["SERSIC_ELLIPSE"]).surface_brightness
-    centers = GRID.refine(15)._centers()
+    centers = GRID.refine(15).centers_arcsec()
     px, py = (np.ravel(np.broadcast_to(c, (720, 720))) for c in centers)
     b, their_b = sersic_b(n), 1.9992 * n - 0.3271  # the same profile with another scale
     kwargs = {

@@ -93,7 +93,7 @@ def test_other_bad_arguments():
 GRIDS = [
     PixelGrid((4, 6), 0.1 * u.arcsec),
     PixelGrid((5, 3), (0.1, 0.2) * u.arcsec, center=(1, -2) * u.arcsec, rotation=37 * u.deg),
-    PixelGrid._from_affine((7, 9), [[-0.04, 0.03], [0.03, 0.04]], (0.1, -0.2), (150.1, 2.2)),
+    PixelGrid.from_affine((7, 9), [[-0.04, 0.03], [0.03, 0.04]], (0.1, -0.2), (150.1, 2.2)),
     PixelGrid((5, 3), 0.1 * u.arcsec, center=(1, 2) * u.arcsec, reference=SkyCoord(10 * u.deg, -30 * u.deg)),
 ]
 
@@ -104,11 +104,11 @@ def test_refine_keeps_the_footprint(grid, factor):
     fine = grid.refine(factor)
     assert fine.shape == (grid.shape[0] * factor, grid.shape[1] * factor)
     assert fine.pixel_area.value * factor**2 == pytest.approx(grid.pixel_area.value, rel=1e-12)
-    for coarse, refined in zip(grid._vertices(), fine._vertices(), strict=True):
+    for coarse, refined in zip(grid.vertices_arcsec(), fine.vertices_arcsec(), strict=True):
         np.testing.assert_allclose(refined[::factor, ::factor], coarse, atol=1e-12)
     # The mean of the small centres is the centre of the pixel.
     ny, nx = grid.shape
-    for coarse, refined in zip(grid._centers(), fine._centers(), strict=True):
+    for coarse, refined in zip(grid.centers_arcsec(), fine.centers_arcsec(), strict=True):
         np.testing.assert_allclose(refined.reshape(ny, factor, nx, factor).mean((1, 3)), coarse, atol=1e-12)
 
 
@@ -117,11 +117,11 @@ def test_pad_and_cut_are_inverse(grid):
     ny, nx = grid.shape
     padded = grid.pad((2, 1))
     assert padded.shape == (ny + 4, nx + 2)
-    for inner, outer in zip(grid._centers(), padded._centers(), strict=True):
+    for inner, outer in zip(grid.centers_arcsec(), padded.centers_arcsec(), strict=True):
         np.testing.assert_allclose(outer[2:-2, 1:-1], inner, atol=1e-12)
     back = padded[2:-2, 1:-1]
     assert back.shape == grid.shape
-    np.testing.assert_allclose(back._origin, grid._origin, atol=1e-12)
+    np.testing.assert_allclose(back.origin, grid.origin, atol=1e-12)
     assert grid.pad(0) == grid
     assert grid.pad(2).shape == (ny + 4, nx + 4)
     assert grid[1:].shape == (ny - 1, nx)
@@ -146,15 +146,15 @@ def test_wcs_agrees_with_the_grid(grid, make):
         assert wcs.pixel_to_world(px, py).separation(grid.offset_to_sky(x, y)).max() < 1e-8 * u.arcsec
         reference = grid.reference
     again = PixelGrid.from_wcs(wcs, grid.shape, reference=reference)
-    np.testing.assert_allclose(again._vertices(), grid._vertices(), atol=1e-8)
+    np.testing.assert_allclose(again.vertices_arcsec(), grid.vertices_arcsec(), atol=1e-8)
 
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_own_wcs_survives_a_header(grid):
     wcs = WCS(grid.wcs.to_header())
-    again = PixelGrid._from_own_wcs(wcs, grid.shape)
-    np.testing.assert_allclose(again._matrix, grid._matrix, atol=1e-12)
-    np.testing.assert_allclose(again._origin, grid._origin, atol=1e-9)
+    again = PixelGrid.from_own_wcs(wcs, grid.shape)
+    np.testing.assert_allclose(again.matrix, grid.matrix, atol=1e-12)
+    np.testing.assert_allclose(again.origin, grid.origin, atol=1e-9)
     if grid.reference is None:
         assert again.reference is None
     else:
@@ -276,7 +276,7 @@ def test_immutable():
     with pytest.raises(AttributeError, match="a PixelGrid cannot be changed"):
         del grid._shape
     with pytest.raises(ValueError, match="read-only"):
-        grid._matrix[0, 0] = 2
+        grid.matrix[0, 0] = 2
 
 
 def test_repr():
@@ -291,9 +291,9 @@ def test_torch_tensors_stay_tensors():
     torch = pytest.importorskip("torch")
     grid = GRIDS[1]
     px = torch.tensor([0.0, 1.5], dtype=torch.float64, requires_grad=True)
-    x, y = grid._to_offset(px, 2.0)
-    expected = grid._to_offset(np.array([0.0, 1.5]), 2.0)
+    x, y = grid.to_offset(px, 2.0)
+    expected = grid.to_offset(np.array([0.0, 1.5]), 2.0)
     np.testing.assert_allclose(x.detach().numpy(), expected[0])
-    back, _ = grid._to_pixel(x, y)
+    back, _ = grid.to_pixel(x, y)
     back.sum().backward()
     np.testing.assert_allclose(px.grad.numpy(), 1)

@@ -82,10 +82,10 @@ def test_celestial_wcs_against_astropy(case):
 
 def test_orientation_by_hand():
     upright = PixelGrid.from_wcs(celestial(), (40, 60))
-    np.testing.assert_allclose(upright._matrix, np.diag([SCALE, SCALE]), atol=1e-9)
+    np.testing.assert_allclose(upright.matrix, np.diag([SCALE, SCALE]), atol=1e-9)
     # A column to the left (east) is at smaller x; 'flipped' has east on the right.
     flipped = PixelGrid.from_wcs(celestial(flip=True), (40, 60))
-    np.testing.assert_allclose(flipped._matrix, np.diag([-SCALE, SCALE]), atol=1e-9)
+    np.testing.assert_allclose(flipped.matrix, np.diag([-SCALE, SCALE]), atol=1e-9)
     assert "flipped" in repr(flipped)
     np.testing.assert_allclose(flipped.extent.value, [1.5, -1.5, -1, 1], atol=1e-8)
     rotated = PixelGrid.from_wcs(celestial(angle=37), (40, 60))
@@ -98,7 +98,7 @@ def test_thirty_arcsec_field():
     grid = PixelGrid.from_wcs(wcs, shape)
     px, py = (values[::50, ::50] for values in corners(shape))
     sky = wcs.pixel_to_world(px, py)
-    x, y = grid._to_offset(px, py)
+    x, y = grid.to_offset(px, py)
     assert np.hypot(*grid.center.value) < 1e-12
     expected = gnomonic(sky, grid.reference)
     assert np.abs(x - expected[0]).max() < 1e-6
@@ -128,9 +128,9 @@ def test_random_wcs_share_a_frame():
             px, py = rng.uniform(0, min(shape), (2, 5))
             sky = wcs.pixel_to_world(px, py)
             expected = gnomonic(sky, reference)
-            for measured in (grid._to_offset(px, py), [q.value for q in grid.sky_to_offset(sky)]):
+            for measured in (grid.to_offset(px, py), [q.value for q in grid.sky_to_offset(sky)]):
                 np.testing.assert_allclose(measured, expected, atol=2e-8)
-            np.testing.assert_allclose(grid._to_pixel(*expected), [px, py], atol=1e-6)
+            np.testing.assert_allclose(grid.to_pixel(*expected), [px, py], atol=1e-6)
             assert grid.wcs.pixel_to_world(px, py).separation(sky).max() < 2e-8 * u.arcsec
 
 
@@ -156,7 +156,7 @@ def test_sip_has_its_exact_derivative():
 
     expected = cd @ (np.eye(2) + np.array([slope(a), slope(b)])) * [[-1], [1]]
     assert np.abs(expected / (cd * [[-1], [1]]) - 1).max() > 1e-4  # there is something to see
-    np.testing.assert_allclose(grid._matrix, expected, rtol=1e-8)
+    np.testing.assert_allclose(grid.matrix, expected, rtol=1e-8)
     # At the centre it is exact, and the image is near enough everywhere.
     sky = wcs.pixel_to_world(29.5, 19.5)
     np.testing.assert_allclose(grid.center.value, gnomonic(sky, grid.reference), atol=1e-8)
@@ -219,10 +219,10 @@ def linear(matrix, unit="arcsec", crpix=(1.0, 1.0), crval=(0.0, 0.0)):
 def test_linear_wcs():
     grid = PixelGrid.from_wcs(linear(np.diag([0.1, 0.2])), (20, 30))
     assert grid.reference is None
-    np.testing.assert_allclose(grid._matrix, np.diag([0.1, 0.2]), rtol=1e-12)
+    np.testing.assert_allclose(grid.matrix, np.diag([0.1, 0.2]), rtol=1e-12)
     np.testing.assert_allclose(grid.extent.value, [-1.5, 1.5, -2, 2], atol=1e-12)
     degrees = PixelGrid.from_wcs(linear(np.diag([0.1, 0.2]) / 3600, "deg"), (20, 30))
-    np.testing.assert_allclose(degrees._matrix, grid._matrix, rtol=1e-12)
+    np.testing.assert_allclose(degrees.matrix, grid.matrix, rtol=1e-12)
 
 
 def test_linear_wcs_rotated_with_its_own_zero():
@@ -230,8 +230,8 @@ def test_linear_wcs_rotated_with_its_own_zero():
     matrix = 0.1 * np.array([[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]])
     wcs = linear(matrix, crpix=(3.0, 4.0), crval=(5.0, -6.0))
     grid = PixelGrid.from_wcs(wcs, (20, 30), reference=(0, 0) * u.arcsec)
-    np.testing.assert_allclose(grid._matrix, matrix, rtol=1e-12)
-    np.testing.assert_allclose(grid._to_offset(2, 3), [5, -6], rtol=1e-12)
+    np.testing.assert_allclose(grid.matrix, matrix, rtol=1e-12)
+    np.testing.assert_allclose(grid.to_offset(2, 3), [5, -6], rtol=1e-12)
     centred = PixelGrid.from_wcs(wcs, (20, 30))
     np.testing.assert_allclose(centred.center.value, 0, atol=1e-12)
     with pytest.raises(
@@ -278,8 +278,8 @@ def test_from_nddata_and_its_slices():
     piece = image[5:25, 10:50]
     cut = PixelGrid.from_nddata(piece, reference=grid.reference)
     assert cut.shape == (20, 40)
-    np.testing.assert_allclose(cut._matrix, grid._matrix, atol=1e-9)
-    np.testing.assert_allclose(cut._origin, grid._to_offset(10, 5), atol=1e-8)
+    np.testing.assert_allclose(cut.matrix, grid.matrix, atol=1e-9)
+    np.testing.assert_allclose(cut.origin, grid.to_offset(10, 5), atol=1e-8)
 
 
 def test_from_nddata_errors():

@@ -16,7 +16,7 @@ NOISE = 0.02
 
 
 def blob(grid, x0, y0, a, b=None, phi=0.0, peak=1.0):
-    x, y = grid._centers()
+    x, y = grid.centers_arcsec()
     b = a if b is None else b
     along = (x - x0) * np.cos(phi) + (y - y0) * np.sin(phi)
     across = -(x - x0) * np.sin(phi) + (y - y0) * np.cos(phi)

@@ -399,7 +399,7 @@ def test_to_nddata_and_back():
     assert np.array_equal(again.mask, obs.mask)
     np.testing.assert_allclose(again.weights, obs.weights, rtol=1e-14)
     np.testing.assert_allclose(again.psf, obs.psf, rtol=1e-14)
-    np.testing.assert_allclose(again.grid._vertices(), obs.grid._vertices(), atol=1e-8)
+    np.testing.assert_allclose(again.grid.vertices_arcsec(), obs.grid.vertices_arcsec(), atol=1e-8)
 
 
 def test_cutout_of_ccddata_with_its_wcs_slice():
@@ -408,5 +408,5 @@ def test_cutout_of_ccddata_with_its_wcs_slice():
     cut = Observation.from_nddata(
         ccd[2:, 1:], grid=PixelGrid.from_nddata(ccd[2:, 1:], reference=whole.grid.reference)
     )
-    np.testing.assert_allclose(cut.grid._vertices(), whole.grid[2:, 1:]._vertices(), atol=1e-8)
+    np.testing.assert_allclose(cut.grid.vertices_arcsec(), whole.grid[2:, 1:].vertices_arcsec(), atol=1e-8)
     np.testing.assert_allclose(cut.weights, whole.weights[2:, 1:])

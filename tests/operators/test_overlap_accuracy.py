@@ -22,9 +22,9 @@ def shares_by_rays(op, pixels):
     dense = np.zeros((len(pixels), rows * columns))
     for share, pixel in zip(dense, pixels, strict=True):
         row, column = divmod(pixel, op.image_grid.shape[1])
-        x, y = op.image_grid._to_offset(column + SEQUENCE[:, 0], row + SEQUENCE[:, 1])
-        alpha_x, alpha_y = op.lens_model._deflection(x, y)
-        px, py = (np.floor(p + 0.5) for p in op.source_grid._to_pixel(x - alpha_x, y - alpha_y))
+        x, y = op.image_grid.to_offset(column + SEQUENCE[:, 0], row + SEQUENCE[:, 1])
+        alpha_x, alpha_y = op.lens_model.deflection_arcsec(x, y)
+        px, py = (np.floor(p + 0.5) for p in op.source_grid.to_pixel(x - alpha_x, y - alpha_y))
         hit = (px >= 0) & (py >= 0) & (px < columns) & (py < rows)
         share += np.bincount((py[hit] * columns + px[hit]).astype(int), minlength=rows * columns) / RAYS
     return dense
@@ -36,8 +36,8 @@ def doubtful_pixels(op, n):
     worst = np.argsort(abs(op.matrix - finer.matrix).max(axis=1).toarray().ravel())[-n:]
     rows, columns = op.image_grid.shape
     torn = set()
-    for centre in op.lens_model._centers():
-        px, py = op.image_grid._to_pixel(*centre)
+    for centre in op.lens_model.centers_arcsec():
+        px, py = op.image_grid.to_pixel(*centre)
         near = [(round(py + s), round(px + t)) for s in (-1e-6, 1e-6) for t in (-1e-6, 1e-6)]
         torn |= {i * columns + j for i, j in near if 0 <= i < rows and 0 <= j < columns}
     return sorted({*worst.tolist(), *torn})
@@ -77,7 +77,7 @@ def test_every_entry_is_better_than_tol(name, centre, n, source_pixels, source_s
 def test_edges_that_run_along_borders():
     """One pixel has a curved edge nearer to a border between source pixels than it bends."""
     image_grid = PixelGrid(shape=(43, 43), pixel_scale=3.1137024484030933 / 43 * ARCSEC)
-    source_grid = PixelGrid._from_affine(
+    source_grid = PixelGrid.from_affine(
         (75, 75), 2.0194783506164984 / 75 * np.eye(2), [-1.0427993885395495, -0.9977385774273029]
     )
     op = OverlapOperator(PointMass(theta_E=0.8601995418934705 * ARCSEC), image_grid, source_grid)

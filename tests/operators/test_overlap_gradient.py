@@ -22,7 +22,7 @@ SOURCE_GRID = PixelGrid(shape=(24, 26), pixel_scale=0.1 * ARCSEC)
 
 
 def structured_source():
-    x, y = SOURCE_GRID._centers()
+    x, y = SOURCE_GRID.centers_arcsec()
     smooth = np.exp(-((x - 0.3) ** 2 + (y + 0.2) ** 2) / 0.3)
     return torch.from_numpy(smooth + 0.2 * np.random.default_rng(0).uniform(size=SOURCE_GRID.shape))
 
@@ -78,7 +78,7 @@ def test_lens_parameters_against_finite_differences(name, subdivide):
         image = lens_differentiable(source, lens, IMAGE_GRID, SOURCE_GRID, values, subdivide=subdivide)
         return (weights * image).sum()
 
-    floats = lens._values()
+    floats = lens.values()
     values = {key: torch.tensor(v, dtype=torch.float64, requires_grad=True) for key, v in floats.items()}
     total(values).backward()
     for key, value in floats.items():
@@ -93,7 +93,7 @@ def test_image_is_that_of_the_operator():
     for k in (1, 3):
         image = lens_differentiable(source, lens, IMAGE_GRID, SOURCE_GRID, subdivide=k).numpy()
         op = OverlapOperator(lens, IMAGE_GRID, SOURCE_GRID, subdivide=k)
-        px, py = IMAGE_GRID._to_pixel(*lens._centers()[0])
+        px, py = IMAGE_GRID.to_pixel(*lens.centers_arcsec()[0])
         difference = np.abs(image - op.lens(source.numpy()))
         difference[round(py), round(px)] = 0
         assert difference.max() < 1e-12

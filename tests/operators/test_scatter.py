@@ -16,7 +16,7 @@ LENS = SIE(theta_E=1 * u.arcsec, q=0.7, phi=20 * u.deg, x=0.1 * u.arcsec, y=0 * 
 
 def hit_pixels(lens, image_grid, source_grid):
     """Flat index of the source pixel each ray hits, and whether it hits any."""
-    column, row = source_grid._to_pixel(
+    column, row = source_grid.to_pixel(
         *(b.to_value(u.arcsec) for b in lens.ray_shooting(*image_grid.centers))
     )
     i, j = np.rint(column).astype(int), np.rint(row).astype(int)

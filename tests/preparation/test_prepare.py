@@ -159,7 +159,7 @@ def test_arc_region_finds_the_faint_counter_image_and_drops_what_has_none():
         peak_snr=12,
         rng=1,
     )
-    x, y = mock.grid._centers()
+    x, y = mock.grid.centers_arcsec()
     star = 12 * mock.observation.uncertainty.array.min() * np.exp(-(x**2 + (y + 0.3) ** 2) / 0.01)
     starred = CCDData(mock.observation.data + star, unit="electron / s", psf=mock.observation.psf)
     starred.uncertainty = StdDevUncertainty(mock.observation.uncertainty.array)

@@ -75,7 +75,7 @@ class TestColdSubhaloes:
 
     def test_uniform_on_a_disc_around_the_lens(self):
         lens = ColdSubhaloes(mean_number=3000, radius=2 * arcsec, point_masses=True).draw(3, MACRO).lens
-        x, y = np.array(lens._centers()).T
+        x, y = np.array(lens.centers_arcsec()).T
         r = np.hypot(x - 0.3, y + 0.2)
         assert r.max() <= 2
         # uniform in area: the square of the radius is uniform
@@ -191,14 +191,14 @@ class TestVortex:
         assert 0.35 < np.hypot(*middles.T).max() <= 0.4
         for one in drawn[:5]:
             assert all(isinstance(part, PointMass) for part in one.lens.components)
-            ends = np.array(one.lens._centers())[[0, -1]]
+            ends = np.array(one.lens.centers_arcsec())[[0, -1]]
             np.testing.assert_allclose(ends.mean(axis=0), one.parameters["middle"])
             assert np.hypot(*(ends[1] - ends[0])) == pytest.approx(one.parameters["length"] * 2 / 3)
 
     def test_goes_through_the_lens_by_default(self):
         lens = random_lens(7)
         drawn = AxionVortex().draw(0, lens)
-        np.testing.assert_allclose(drawn.parameters["middle"], lens._centers()[0])
+        np.testing.assert_allclose(drawn.parameters["middle"], lens.centers_arcsec()[0])
         assert drawn.parameters["mass"] == 1e10
 
 

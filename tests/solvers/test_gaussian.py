@@ -43,7 +43,7 @@ def small_model(data=None, *, unit=1.0, amplitude=30.0, source_shape=SHAPE):
         return ForwardModel(Observation.from_nddata(image, grid=grid), lens, source_grid=source_grid)
 
     if data is None:
-        x, y = source_grid._centers()
+        x, y = source_grid.centers_arcsec()
         truth = unit * amplitude * np.exp(-((x - 0.1) ** 2 + (y - 0.2) ** 2) / (2 * 0.15**2))
         data = model_of(np.zeros(grid.shape)) @ truth + sigma * rng.standard_normal(grid.shape)
     return model_of(data)

@@ -186,7 +186,7 @@ def drizzled():
     rng = np.random.default_rng(1)
     noise = convolve(rng.normal(size=(80, 80)), np.array([[1, 1, 0], [1, 1, 0], [0, 0, 0]]) / 2, mode="wrap")
     grid = PixelGrid((80, 80), 0.1 * arcsec)
-    x, y = grid._centers()
+    x, y = grid.centers_arcsec()
     data = noise + 60 * np.exp(-((x - 0.3) ** 2 + y**2) / 0.1)
     psf = Instrument.gaussian(0.1 * arcsec, 0.2 * arcsec).psf
     return CCDData(data, unit="", uncertainty=StdDevUncertainty(np.ones((80, 80))), wcs=grid.wcs, psf=psf)
@@ -300,7 +300,7 @@ def test_turned_and_mirrored_detectors_see_the_same_source():
         noise = StdDevUncertainty(np.full(clean.shape, clean.max() / 50))
         image = CCDData(clean, unit="", uncertainty=noise, wcs=wcs, psf=instrument.psf)
         found.append(SuperResolver(lens, solver=QUICK, source_grid=sources, rng=1)(image).source.data)
-    x, y = sources._centers()
+    x, y = sources.centers_arcsec()
     truth = source.surface_brightness(x, y)
     for image in found:
         assert np.abs(image - truth).max() < 0.25 * truth.max()

@@ -56,7 +56,7 @@ def from_coolest(template: Mapping[str, Any] | str | Path) -> LensModel:
 
 
 def _write_profile(part):
-    v = part._values()
+    v = part.values()
     if isinstance(part, ExternalShear):
         if v["x"] or v["y"]:
             raise ValueError(f"COOLEST puts the origin of a shear at (0, 0); got {part!r}")

@@ -40,7 +40,7 @@ def to_lenstronomy(lens: LensModel, x_axis: str) -> tuple[list[str], list[dict[s
     names, kwargs = [], []
     for part in lens.components:
         name, same = _BY_CLASS[type(part)]
-        values = part._values()
+        values = part.values()
         words = {key: values[key] for key in same}
         if "q" in values:
             words["e1"], e2 = components(values["q"], values["phi"])

@@ -89,8 +89,8 @@ def first_arcs(
         Galaxies become fainter outwards: the median brightness on circles, or what it was on a smaller one if
         that is less, is taken as the galaxy's.
     """
-    x, y = observation.grid._centers()
-    ring = np.floor(np.hypot(x - center[0], y - center[1]) / observation.grid._side).astype(int)
+    x, y = observation.grid.centers_arcsec()
+    ring = np.floor(np.hypot(x - center[0], y - center[1]) / observation.grid.side_arcsec).astype(int)
     used = ~observation.mask
     rings = np.arange(ring.max() + 1)
     medians = ndimage.median(observation.data[used], ring[used], rings)

@@ -71,6 +71,6 @@ def plot_foreground(fit: ForegroundFit, figure: Figure | None = None) -> Figure:
 
 def _zoom(ax, fit):
     brightest = np.unravel_index(np.argmax(fit.light), fit.light.shape)
-    x, y = fit.observation.grid._to_offset(brightest[1], brightest[0])
-    half = 0.5 * _MIDDLE * min(fit.observation.shape) * fit.observation.grid._side
+    x, y = fit.observation.grid.to_offset(brightest[1], brightest[0])
+    half = 0.5 * _MIDDLE * min(fit.observation.shape) * fit.observation.grid.side_arcsec
     ax.set(xlim=(x - half, x + half), ylim=(y - half, y + half))

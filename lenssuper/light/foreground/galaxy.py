@@ -114,31 +114,31 @@ class Galaxy:
         self.mask, self.moments = main_object(observation, peak=True, objects=objects)
         self.sky = objects[1]
         grid = observation.grid
-        x, y = (np.broadcast_to(values, grid.shape) for values in grid._centers())
+        x, y = (np.broadcast_to(values, grid.shape) for values in grid.centers_arcsec())
         bright, _ = smoothed(observation)
         peak = np.argmax(np.where(self.mask, bright, -np.inf))
         self.center = float(x.flat[peak]), float(y.flat[peak])
-        self.width = _psf_width(observation) * grid._side
+        self.width = _psf_width(observation) * grid.side_arcsec
         self.distance = np.hypot(x - self.center[0], y - self.center[1])
         self.core = self.distance < _CORE * self.width
         size = 2 * float(self.distance.max())
         # every profile of a galaxy is centred in its middle
-        reach = max(2 * grid._side, 0.2 * self.moments["b"])
+        reach = max(2 * grid.side_arcsec, 0.2 * self.moments["b"])
         self._bounds = {
             "x": (self.center[0] - reach, self.center[0] + reach),
             "y": (self.center[1] - reach, self.center[1] + reach),
-            "R_e": (_R[0] * grid._side, _R[1] * size),
+            "R_e": (_R[0] * grid.side_arcsec, _R[1] * size),
             "n": _N,
             "q": _Q,
         }
-        self._field = self.center, size, grid._side
+        self._field = self.center, size, grid.side_arcsec
         self._template: SkyRenderer | None = None
 
     # Coarser pixels, to search faster
 
     def coarse(self) -> Galaxy:
         """Give the same galaxy for a rough search, on larger pixels if there are many."""
-        sigma = self.moments["b"] / self.observation.grid._side
+        sigma = self.moments["b"] / self.observation.grid.side_arcsec
         factor = max(1, min(min(self.observation.shape) // _SIDE, int(sigma / _PIXELS_IN_SIGMA)))
         return Galaxy(put_together(self.observation, factor), rough=True, factor=factor)
 
@@ -265,7 +265,7 @@ class Galaxy:
         """Leave out what is far beyond the arcs and thick: outskirts of the galaxy, unlike its neighbours."""
         outside = arcs & (self.distance > _OUTSIDE * self._radius(arcs, excess))
         labels, n = ndimage.label(outside)
-        depth = self.observation.grid._side * ndimage.distance_transform_edt(outside)
+        depth = self.observation.grid.side_arcsec * ndimage.distance_transform_edt(outside)
         thick = ndimage.maximum(depth / self.distance.clip(self.width), labels, np.arange(1, n + 1))
         return arcs & ~np.isin(labels, 1 + np.flatnonzero(np.atleast_1d(thick) > _THICK))
 
@@ -354,7 +354,7 @@ class Galaxy:
         """Radius and angle of every pixel in the mean ellipse of the galaxy."""
         fluxes = fitted.amplitudes * sersic_flux(fitted.profiles[:, 2], fitted.profiles[:, 3])
         x0, y0, _, _, q, phi = fitted.profiles[np.argmax(fluxes)]
-        x, y = self.observation.grid._centers()
+        x, y = self.observation.grid.centers_arcsec()
         along = (x - x0) * np.cos(phi) + (y - y0) * np.sin(phi)
         across = (y - y0) * np.cos(phi) - (x - x0) * np.sin(phi)
         along, across = along * np.sqrt(q), across / np.sqrt(q)

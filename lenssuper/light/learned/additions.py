@@ -133,14 +133,14 @@ def _answers(network, image, count):
 def _on_the_sky(parameters, frame: Frame, grid: PixelGrid, blur: float) -> np.ndarray:
     """From units of the frame to offsets on the sky, and from behind the PSF to before it."""
     x, y, R_e, n, q, phi, amplitude = parameters
-    position = grid._matrix @ (frame.corner + frame.side * np.array([x, y])) + grid._origin
+    position = grid.matrix @ (frame.corner + frame.side * np.array([x, y])) + grid.origin
     c, s = np.cos(phi), np.sin(phi)
     axes = np.array([[c, -s], [s, c]])
     # Squares of the half-light radii along the axes, in pixels; a twentieth of each is left at least.
     seen = (R_e * frame.side) ** 2 * np.array([1 / q, q])
     sharp = np.maximum(seen - blur, 0.05 * seen)
     amplitude *= frame.scale * np.sqrt(seen.prod() / sharp.prod())
-    turned = grid._matrix @ axes
+    turned = grid.matrix @ axes
     values, vectors = np.linalg.eigh(turned @ np.diag(sharp) @ turned.T)
     minor, major = np.sqrt(values)
     angle = np.arctan2(vectors[1, 1], vectors[0, 1]) % np.pi

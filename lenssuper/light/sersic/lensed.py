@@ -59,7 +59,7 @@ class LensedRenderer(Renderer):
         grid, images = self._model.source_grid, []
         for k in range(self.n_columns):
             profile, _ = self._components.profile(k, theta, True)
-            images.append(self._model.forward(profile(grid._matrix, grid._origin, grid.shape, self._tol)))
+            images.append(self._model.forward(profile(grid.matrix, grid.origin, grid.shape, self._tol)))
         return np.array([i[0] for i in images]), np.concatenate([i[1:] for i in images])
 
 
@@ -79,7 +79,7 @@ def profiles_on(grid: PixelGrid, components: Components, theta: np.ndarray) -> n
         For amplitudes of one.
     """
     profiles = (components.profile(k, theta, False)[0] for k in range(components.n))
-    return np.concatenate([profile(grid._matrix, grid._origin, grid.shape, 1e-6) for profile in profiles])
+    return np.concatenate([profile(grid.matrix, grid.origin, grid.shape, 1e-6) for profile in profiles])
 
 
 def lensed_components(model: ForwardModel, n: int) -> Components:
@@ -98,15 +98,15 @@ def lensed_components(model: ForwardModel, n: int) -> Components:
         Centres are on the grid, and R_e is between a quarter of its pixel and half of its diagonal.
     """
     grid = model.source_grid
-    x, y = grid._vertices()
+    x, y = grid.vertices_arcsec()
     size = float(np.hypot(np.ptp(x), np.ptp(y)))
     bounds = {
         "x": (x.min(), x.max()),
         "y": (y.min(), y.max()),
-        "R_e": (_SMALLEST * grid._side, size / 2),
+        "R_e": (_SMALLEST * grid.side_arcsec, size / 2),
         "n": _N,
     }
-    return Components(n, tuple(grid._middle()), size, grid._side, bounds=[bounds] * n)
+    return Components(n, tuple(grid.middle_arcsec()), size, grid.side_arcsec, bounds=[bounds] * n)
 
 
 def lensed_guesses(
@@ -147,7 +147,7 @@ def lensed_guesses(
 def _moments(model, image, weights):
     """Centre, half-light radius, axis ratio and angle of the brightest part of a back-projected image."""
     grid = model.source_grid
-    x, y = (np.broadcast_to(values, grid.shape) for values in grid._centers())
+    x, y = (np.broadcast_to(values, grid.shape) for values in grid.centers_arcsec())
     seen = model.adjoint(weights)
     known = seen > 0.02 * seen.max()
     back = np.divide(model.adjoint(weights * image), seen, out=np.zeros_like(seen), where=known)
@@ -169,4 +169,4 @@ def _moments(model, image, weights):
 
 def _lattice(model):
     grid = model.source_grid
-    return grid._matrix, grid._origin, grid.shape
+    return grid.matrix, grid.origin, grid.shape

@@ -125,9 +125,9 @@ def sersic_averages(matrix, origin, shape, parameters, derivatives=False, *, tol
     Parameters
     ----------
     matrix : array, shape (2, 2)
-        Offsets (x, y) in arcsec by pixel coordinates (column, row), as ``PixelGrid._matrix``.
+        Offsets (x, y) in arcsec by pixel coordinates (column, row), as ``PixelGrid.matrix``.
     origin : array, shape (2,)
-        Offset of the centre of pixel (0, 0), as ``PixelGrid._origin``.
+        Offset of the centre of pixel (0, 0), as ``PixelGrid.origin``.
     shape : (int, int)
         Number of rows and columns.
     parameters : array, shape (6,)

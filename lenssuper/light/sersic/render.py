@@ -114,7 +114,7 @@ class SkyRenderer(Renderer):
             includes_pixel=observation.psf_includes_pixel,
             fine=fine,
         )
-        return cls(grid._matrix, grid._origin, grid.shape, components, blur, tol=tol)
+        return cls(grid.matrix, grid.origin, grid.shape, components, blur, tol=tol)
 
     @property
     def parameter_of(self):

@@ -68,9 +68,9 @@ def lens_differentiable(
         )
     ny, nx = image_grid.shape
     column, row = (torch.arange(subdivide * n + 1, dtype=torch.float64) / subdivide - 0.5 for n in (nx, ny))
-    x, y = image_grid._to_offset(column[None, :], row[:, None])
-    alpha_x, alpha_y = lens._deflection(x, y, values)
-    u, v = source_grid._to_pixel(x - alpha_x, y - alpha_y)
+    x, y = image_grid.to_offset(column[None, :], row[:, None])
+    alpha_x, alpha_y = lens.deflection_arcsec(x, y, values)
+    u, v = source_grid.to_pixel(x - alpha_x, y - alpha_y)
     image = _Overlap.apply(u + 0.5, v + 0.5, source.cpu().double(), subdivide, image_grid.shape)
     return image.to(source)
 

@@ -103,12 +103,12 @@ def _digest(text, arrays):
 def _grid_to_dict(grid):
     return {
         "shape": grid.shape,
-        "matrix": grid._matrix.tolist(),
-        "origin": grid._origin.tolist(),
+        "matrix": grid.matrix.tolist(),
+        "origin": grid.origin.tolist(),
         "reference": grid._reference,
     }
 
 
 def _grid_from_dict(content):
     matrix, origin = np.array(content["matrix"]), np.array(content["origin"])
-    return PixelGrid._from_affine(tuple(content["shape"]), matrix, origin, content["reference"])
+    return PixelGrid.from_affine(tuple(content["shape"]), matrix, origin, content["reference"])

@@ -108,7 +108,7 @@ class OverlapOperator(LensingOperator):
         The area in the image plane of all that falls in a source pixel, as a multiple of its area: the total
         magnification averaged over the pixel, as far as the image grid reaches.
         """
-        return self._column_weights * (self._image_grid._area / self._source_grid._area)
+        return self._column_weights * (self._image_grid.area_arcsec2 / self._source_grid.area_arcsec2)
 
     @cached_property
     def _area_coverage(self):
@@ -174,9 +174,9 @@ def _job(lens, image_grid, source_grid, tol, subdivide):
     """The task in pixels: the map from image to source pixels, and the two shapes."""
 
     def trace(column, row):
-        x, y = image_grid._to_offset(column, row)
-        alpha_x, alpha_y = lens._deflection(x, y)
-        u, v = source_grid._to_pixel(x - alpha_x, y - alpha_y)
+        x, y = image_grid.to_offset(column, row)
+        alpha_x, alpha_y = lens.deflection_arcsec(x, y)
+        u, v = source_grid.to_pixel(x - alpha_x, y - alpha_y)
         # the corner of the first source pixel, not its centre, is the zero of the cells
         u += 0.5
         v += 0.5
@@ -184,13 +184,13 @@ def _job(lens, image_grid, source_grid, tol, subdivide):
             _refuse_nan(np.isnan(u) | np.isnan(v), x, y)
         return np.clip(u, -_FAR, _FAR, out=u), np.clip(v, -_FAR, _FAR, out=v)
 
-    handedness = np.sign(np.linalg.det(image_grid._matrix) * np.linalg.det(source_grid._matrix))
+    handedness = np.sign(np.linalg.det(image_grid.matrix) * np.linalg.det(source_grid.matrix))
 
     def parity(column, row):
-        xx, yy, xy = lens._hessian(*image_grid._to_offset(column, row))
+        xx, yy, xy = lens.hessian(*image_grid.to_offset(column, row))
         return np.where((1.0 - xx) * (1.0 - yy) - xy**2 < 0.0, -handedness, handedness)
 
-    centers = [tuple(map(float, image_grid._to_pixel(x, y))) for x, y in lens._centers()]
+    centers = [tuple(map(float, image_grid.to_pixel(x, y))) for x, y in lens.centers_arcsec()]
     shapes = image_grid.shape, source_grid.shape
     return _assemble.Job(trace, *shapes, centers, None if subdivide else tol, subdivide, parity)
 

@@ -12,7 +12,7 @@ from lenssuper.light.foreground.arcs import find_arcs, first_arcs
 
 NOISE, SKY = 0.02, 0.1
 GRID = PixelGrid((101, 101), 0.05 * u.arcsec)
-X, Y = np.broadcast_arrays(*GRID._centers())
+X, Y = np.broadcast_arrays(*GRID.centers_arcsec())
 RADIUS, ANGLE = np.hypot(X, Y), np.arctan2(Y, X)
 CORE = RADIUS < 0.2
 GALAXY = 3 * np.exp(-RADIUS / 0.4) + SKY

@@ -55,7 +55,7 @@ def test_leaves_arcs_and_noise(scene, fit):
 
 
 def test_no_quadrupole_is_left_in_the_middle(scene, fit):
-    x, y = np.broadcast_arrays(*fit.observation.grid._centers())
+    x, y = np.broadcast_arrays(*fit.observation.grid.centers_arcsec())
     angle, radius = np.arctan2(y, x), np.hypot(x, y)
     left = pulls(fit.subtracted, scene[2])
     for inner, outer in ((0.05, 0.2), (0.2, 0.4)):
@@ -90,7 +90,7 @@ def test_a_small_galaxy_is_not_mistaken_for_its_arcs():
     _, of_most_light = main_object(Observation.from_nddata(image))
     assert np.hypot(of_most_light["x"], of_most_light["y"]) > 0.5
     fit = ForegroundFitter()(image)
-    x, y = np.broadcast_arrays(*fit.observation.grid._centers())
+    x, y = np.broadcast_arrays(*fit.observation.grid.centers_arcsec())
     light = np.clip(fit.model.data - SKY * image.data.max(), 0, None)
     assert np.hypot((light * x).sum(), (light * y).sum()) < 0.05 * light.sum()
 
@@ -164,7 +164,7 @@ def test_summary_plot_and_file(fit, tmp_path):
     back = read_observation(path)
     np.testing.assert_allclose(back.data, fit.subtracted.data)
     np.testing.assert_allclose(back.sigma, fit.subtracted.uncertainty.array)
-    np.testing.assert_allclose(back.grid._matrix, fit.observation.grid._matrix, atol=1e-10)
+    np.testing.assert_allclose(back.grid.matrix, fit.observation.grid.matrix, atol=1e-10)
     assert back.meta["FGSERSIC"] == len(fit.fit.components)
 
 

@@ -58,13 +58,13 @@ def picture():
 
 
 def drawn(parameters, grid):
-    return sum(p[6] * sersic_averages(grid._matrix, grid._origin, grid.shape, p[:6]) for p in parameters)
+    return sum(p[6] * sersic_averages(grid.matrix, grid.origin, grid.shape, p[:6]) for p in parameters)
 
 
 def grids(shape):
     upright = PixelGrid(shape, 0.05 * u.arcsec, center=(3, -2) * u.arcsec)
     turned = PixelGrid(shape, 0.05 * u.arcsec, rotation=37 * u.deg)
-    flipped = PixelGrid._from_affine(shape, turned._matrix @ np.diag([-1.0, 1.0]), [0.4, 0.1])
+    flipped = PixelGrid.from_affine(shape, turned.matrix @ np.diag([-1.0, 1.0]), [0.4, 0.1])
     oblong = PixelGrid(shape, (0.05, 0.08) * u.arcsec, rotation=-20 * u.deg)
     return {"upright": upright, "turned": turned, "turned and flipped": flipped, "oblong": oblong}
 

@@ -21,14 +21,14 @@ def renderer(parameters, grid=GRID, psf=None, **options):
     tol = options.pop("tol", 1e-6)
     components = Components(len(parameters), (0.0, 0.0), 5.0, 0.1)
     blur = CuspBlur(psf, grid.shape, **options)
-    sky = SkyRenderer(grid._matrix, grid._origin, grid.shape, components, blur, tol=tol)
+    sky = SkyRenderer(grid.matrix, grid.origin, grid.shape, components, blur, tol=tol)
     return sky, components.pack(np.array(parameters))
 
 
 def gaussian_image(grid, x0, y0, sigma):
     """Means over upright pixels of a Gaussian of peak one."""
-    side = grid._side
-    x, y = (np.unique(v) for v in grid._centers())
+    side = grid.side_arcsec
+    x, y = (np.unique(v) for v in grid.centers_arcsec())
 
     def mean(c):
         edges = [erf((c + s * side / 2) / (np.sqrt(2) * sigma)) for s in (-1, 1)]
@@ -68,11 +68,11 @@ def test_a_cusp_is_blurred_right(n, place):
         oversampling=5,
         includes_pixel=False,
     )
-    x, y = grid._centers()
+    x, y = grid.centers_arcsec()
     truth = blurred_circle(np.hypot(x - place[0], y - place[1]), 0.3, n, fwhm / np.sqrt(8 * np.log(2)))
     # a pixel's mean is its centre plus the Laplacian over 24, of the exact Gaussian-blurred profile
     fine = grid.refine(5)
-    x, y = fine._centers()
+    x, y = fine.centers_arcsec()
     points = blurred_circle(np.hypot(x - place[0], y - place[1]), 0.3, n, fwhm / np.sqrt(8 * np.log(2)))
     weights = np.outer(FIVE, FIVE)
     truth = np.einsum("iajb,ab->ij", points.reshape(15, 5, 15, 5), weights)
@@ -104,7 +104,7 @@ def blurred_circle(r, R_e, n, sigma):
 def test_without_a_psf_pixels_are_the_exact_means():
     parameters = [0.03, -0.02, 0.3, 4.0, 0.6, 0.5]
     sky, theta = renderer([parameters])
-    exact = sersic_averages(GRID._matrix, GRID._origin, GRID.shape, parameters)
+    exact = sersic_averages(GRID.matrix, GRID.origin, GRID.shape, parameters)
     np.testing.assert_allclose(sky.columns(theta)[0], exact, rtol=1e-9)
 
 
@@ -135,7 +135,7 @@ def test_derivatives_are_those_of_the_columns(psf):
 
 def test_a_shared_centre_has_a_derivative_for_every_column():
     components = Components(2, (0.0, 0.0), 5.0, 0.1, link_centers=True)
-    sky = SkyRenderer(GRID._matrix, GRID._origin, GRID.shape, components, CuspBlur(None, GRID.shape))
+    sky = SkyRenderer(GRID.matrix, GRID.origin, GRID.shape, components, CuspBlur(None, GRID.shape))
     theta = components.pack(np.array([[0.0, 0.1, 0.3, 1.0, 0.7, 0.5], [0.0, 0.1, 0.6, 2.0, 0.9, 0.2]]))
     _, slopes = sky.columns_and_derivatives(theta)
     assert len(slopes) == 12
@@ -151,7 +151,7 @@ def test_a_shared_centre_has_a_derivative_for_every_column():
 
 def test_light_from_outside_of_the_field_is_scattered_in():
     psf = GaussianPSF(0.5 * u.arcsec).effective(0.1 * u.arcsec)
-    edge = GRID._to_offset(-3.0, 15.0)
+    edge = GRID.to_offset(-3.0, 15.0)
     sky, theta = renderer([[*edge, 0.05, 1.0, 1.0, 0.0]], psf=psf)
     image = sky.columns(theta)[0]
     assert np.unravel_index(np.argmax(image), image.shape) == (15, 0)

@@ -12,11 +12,11 @@ from lenssuper.light.sersic.profile import sersic_averages, sersic_b, sersic_flu
 from lenssuper.observation.grid import PixelGrid
 
 ROTATED = PixelGrid((21, 24), 0.1 * u.arcsec, rotation=20 * u.deg)
-FLIPPED = PixelGrid._from_affine((20, 21), [[-0.06, 0.03], [0.02, 0.07]], [0.3, -0.9])
+FLIPPED = PixelGrid.from_affine((20, 21), [[-0.06, 0.03], [0.02, 0.07]], [0.3, -0.9])
 
 
 def on(grid, parameters, *args, **kwargs):
-    return sersic_averages(grid._matrix, grid._origin, grid.shape, parameters, *args, **kwargs)
+    return sersic_averages(grid.matrix, grid.origin, grid.shape, parameters, *args, **kwargs)
 
 
 def brightness(x, y, parameters):
@@ -28,7 +28,7 @@ def brightness(x, y, parameters):
 
 def mean_in_pixel(grid, row, column, parameters):
     """Mean over one pixel by Gauss rules on strips that become ever thinner towards the centre."""
-    centre = grid._to_pixel(*parameters[:2])
+    centre = grid.to_pixel(*parameters[:2])
     points, weights = np.polynomial.legendre.leggauss(10)
     nodes, shares = [], []
     for c, low in ((centre[0], column - 0.5), (centre[1], row - 0.5)):
@@ -38,15 +38,15 @@ def mean_in_pixel(grid, row, column, parameters):
         half = 0.5 * np.diff(edges)[:, None]
         nodes.append((edges[:-1, None] + half * (1 + points)).ravel())
         shares.append((half * weights).ravel())
-    x, y = grid._to_offset(nodes[0], nodes[1][:, None])
+    x, y = grid.to_offset(nodes[0], nodes[1][:, None])
     return shares[1] @ brightness(x, y, parameters) @ shares[0]
 
 
 CASES = {
     "usual": (ROTATED, (0.013, -0.02, 0.8, 4, 0.7, 0.5)),
     "steep": (ROTATED, (0.05, 0.05, 0.3, 8, 0.9, 1.0)),
-    "on a pixel's centre": (ROTATED, (*ROTATED._to_offset(11.0, 10.0), 0.3, 6, 0.5, 2.0)),
-    "on a corner": (FLIPPED, (*FLIPPED._to_offset(9.5, 10.5), 0.3, 3, 0.5, 2.0)),
+    "on a pixel's centre": (ROTATED, (*ROTATED.to_offset(11.0, 10.0), 0.3, 6, 0.5, 2.0)),
+    "on a corner": (FLIPPED, (*FLIPPED.to_offset(9.5, 10.5), 0.3, 3, 0.5, 2.0)),
     "far below a pixel": (ROTATED, (0.02, 0.03, 0.004, 8, 0.6, 0.3)),
     "a Gaussian of a pixel": (FLIPPED, (0.02, 0.02, 0.06, 0.5, 0.8, 0.2)),
     "needle": (FLIPPED, (0.02, 0.03, 0.5, 4, 0.1, 0.3)),
@@ -59,7 +59,7 @@ CASES = {
 def test_means_are_right_to_a_millionth(case):
     grid, parameters = CASES[case]
     image = on(grid, parameters)
-    column, row = (round(float(v)) for v in grid._to_pixel(*parameters[:2]))
+    column, row = (round(float(v)) for v in grid.to_pixel(*parameters[:2]))
     offsets = [(j, i) for j in range(-2, 3) for i in range(-2, 3)] + [(7, 1), (-5, 6), (-8, -3), (0, 8)]
     for j, i in offsets:
         truth = mean_in_pixel(grid, row + j, column + i, parameters)
@@ -133,7 +133,7 @@ def test_points_agree_with_lenstronomy():
     grid = PixelGrid((32, 32), 0.001 * u.arcsec, center=(0.3, 0.2) * u.arcsec)  # pixels as good as points
     parameters = (0.05, -0.03, 0.4, 2.5, 0.6, 0.7)
     e1, e2 = phi_q2_ellipticity(0.7, 0.6)
-    x, y = (np.ravel(np.broadcast_to(c, grid.shape)) for c in grid._centers())
+    x, y = (np.ravel(np.broadcast_to(c, grid.shape)) for c in grid.centers_arcsec())
     theirs = profile.function(
         x,
         y,

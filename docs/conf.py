@@ -6,7 +6,9 @@ Without network: ``sphinx-build -D disable_intersphinx=1``.
 
 import os
 import shutil
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 # The gallery is drawn into files; no window is ever opened.
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -15,6 +17,10 @@ from sphinx_astropy.conf.v2 import *  # noqa: F403
 from sphinx_astropy.conf.v2 import exclude_patterns, extensions, intersphinx_mapping
 
 import lenssuper
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import floors
 
 # -- Project ---------------------------------------------------------------------------------------
 
@@ -98,6 +104,12 @@ def resolve_through_the_room(app, env, node, contnode):
     return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], target, node, contnode)
 
 
+def draw_floors(app):
+    """Draw the rooms of the package for the page on development."""
+    floors.draw(Path(app.srcdir) / "floors.svg")
+
+
 def setup(app):
     """Register what this file adds to Sphinx."""
+    app.connect("builder-inited", draw_floors)
     app.connect("missing-reference", resolve_through_the_room)

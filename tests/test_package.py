@@ -213,6 +213,28 @@ def test_no_file_is_long():
     assert not long
 
 
+def functions():
+    """Yield ``(name, number of arguments, lines of the body)`` of every function of the package."""
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+            given = [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+            yield f"{path.stem}.{node.name}", len([arg for arg in given if arg not in ("self", "cls")]), lines
+
+
+def test_functions_fit_a_screen():
+    long = [name for name, _, lines in functions() if lines > 60]
+    assert len(long) <= 1, long
+
+
+def test_few_functions_with_many_arguments():
+    many = [name for name, arguments, _ in functions() if arguments > 8]
+    assert len(many) <= 30, many
+
+
 def test_a_class_name_occurs_once():
     names = Counter(
         node.name

@@ -12,7 +12,7 @@ from astropy import units as u
 
 from lenssuper.exceptions import ArgumentUnitError
 
-__all__ = ["arcsec", "to_arcsec", "to_number", "to_radian"]
+__all__ = ["arcsec", "in_unit", "to_arcsec", "to_number", "to_radian"]
 
 
 def to_arcsec(value: u.Quantity, name: str, *, finite: bool = True) -> float | np.ndarray:
@@ -41,12 +41,12 @@ def to_arcsec(value: u.Quantity, name: str, *, finite: bool = True) -> float | n
     ValueError
         If a value is not finite.
     """
-    return _to_angle(value, name, u.arcsec, "1.2 * u.arcsec", finite)
+    return in_unit(value, name, u.arcsec, "1.2 * u.arcsec", finite=finite)
 
 
 def to_radian(value: u.Quantity, name: str, *, finite: bool = True) -> float | np.ndarray:
     """Return an angular Quantity as float64 radian; arguments and errors as `to_arcsec`."""
-    return _to_angle(value, name, u.radian, "45 * u.deg", finite)
+    return in_unit(value, name, u.radian, "45 * u.deg", finite=finite)
 
 
 def to_number(value: float | u.Quantity, name: str, *, finite: bool = True) -> float | np.ndarray:
@@ -77,14 +77,15 @@ def arcsec(values: float | np.ndarray) -> u.Quantity:
     return values << u.arcsec
 
 
-def _to_angle(value, name, unit, example, finite):
+def in_unit(value: u.Quantity, name: str, unit, example: str, *, finite: bool = True) -> float | np.ndarray:
+    """Return a Quantity as float64 in ``unit``; arguments and errors as `to_arcsec`."""
+    kind = "an angular unit" if u.Unit(unit).is_equivalent(u.radian) else f"a unit like {unit}"
     if not isinstance(value, u.Quantity):
-        raise TypeError(f"{name} must be a Quantity with an angular unit, e.g. {example}; got {value!r}")
+        raise TypeError(f"{name} must be a Quantity with {kind}, e.g. {example}; got {value!r:.200}")
     try:
         numbers = value.to_value(unit)
     except u.UnitConversionError:
-        message = f"{name} must have an angular unit, e.g. {example}; got {value!s}"
-        raise ArgumentUnitError(message) from None
+        raise ArgumentUnitError(f"{name} must have {kind}, e.g. {example}; got {value!s}") from None
     return _checked(np.array(numbers, dtype=np.float64), name, value, finite)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 
 import numpy as np
 from astropy import units as u
@@ -11,6 +10,7 @@ from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 from astropy.wcs import WCS
 
+from lenssuper._utils.checks import check_count, check_shape
 from lenssuper._utils.units import arcsec, to_arcsec, to_radian
 from lenssuper.exceptions import ObservationError
 from lenssuper.observation import _tangent
@@ -62,7 +62,7 @@ class PixelGrid:
     __iter__ = None  # a grid has slices, but is no sequence
 
     def __init__(self, shape, pixel_scale, *, center=(0, 0) * u.arcsec, rotation=0 * u.deg, reference=None):
-        shape = _check_shape(shape)
+        shape = check_shape(shape)
         scale = np.atleast_1d(to_arcsec(pixel_scale, "pixel_scale"))
         if scale.shape not in ((1,), (2,)):
             raise ValueError(f"pixel_scale must be one value or two (x, y); got {pixel_scale}")
@@ -92,7 +92,7 @@ class PixelGrid:
         grid = cls.__new__(cls)
         if reference is not None:
             reference = (float(reference[0]), float(reference[1]))
-        grid._set(_check_shape(shape), matrix, origin, reference)
+        grid._set(check_shape(shape), matrix, origin, reference)
         return grid
 
     @classmethod
@@ -135,7 +135,7 @@ class PixelGrid:
         LensSuperWarning
             If the WCS bends by more than a tenth of a pixel within the image.
         """
-        shape = _check_shape(shape)
+        shape = check_shape(shape)
         return cls.from_affine(shape, *_tangent.linearise(wcs, shape, reference))
 
     @classmethod
@@ -421,19 +421,3 @@ def cutout_slices(item, shape):
             raise ValueError(f"the cutout {part.start}:{part.stop} is empty on an axis of {n} pixels")
         slices.append(slice(start, stop))
     return tuple(slices)
-
-
-def check_count(value, name, least):
-    if not isinstance(value, numbers.Integral) or isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be an integer; got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}; got {value}")
-    return int(value)
-
-
-def _check_shape(shape):
-    try:
-        ny, nx = shape
-    except (TypeError, ValueError):
-        raise TypeError(f"shape must be two integers (ny, nx); got {shape!r}") from None
-    return check_count(ny, "shape", 1), check_count(nx, "shape", 1)

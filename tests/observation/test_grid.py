@@ -66,7 +66,7 @@ def test_any_angular_unit_is_honoured():
         ((4.0, 4), 0.1 * u.arcsec, TypeError, r"shape must be an integer; got 4\.0"),
         ((True, 4), 0.1 * u.arcsec, TypeError, "shape must be an integer; got True"),
         (64, 0.1 * u.arcsec, TypeError, r"shape must be two integers \(ny, nx\); got 64"),
-        ((4, 4, 4), 0.1 * u.arcsec, TypeError, r"shape must be two integers \(ny, nx\)"),
+        ((4, 4, 4), 0.1 * u.arcsec, ValueError, r"shape must be two integers \(ny, nx\)"),
     ],
 )
 def test_bad_shape_or_scale(shape, scale, error, message):

@@ -1,4 +1,4 @@
-"""Where a training stands, in a file of safetensors: tensors as they are, and the rest as JSON."""
+"""The state of a training as a file of safetensors: tensors as they are, and the rest as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KIND = "state of a training"
 
 def write_state(path: str | os.PathLike, state: dict[str, Any]) -> None:
     """
-    Write a nested dictionary in the place of the one before; the file is there whole or not at all.
+    Write a nested dictionary, replacing an earlier file; the file is complete or not there.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def write_state(path: str | os.PathLike, state: dict[str, Any]) -> None:
     Raises
     ------
     TypeError
-        If there is something else in it.
+        If it holds anything else.
     """
     tensors: dict[str, torch.Tensor] = {}
     packed = _pack(state, tensors, "state")
@@ -38,7 +38,7 @@ def write_state(path: str | os.PathLike, state: dict[str, Any]) -> None:
 
 def read_state(path: str | os.PathLike) -> dict[str, Any]:
     """
-    Read what `write_state` wrote. No code in the file is ever run.
+    Read a state that `write_state` wrote. No code in the file is run.
 
     Raises
     ------
@@ -54,12 +54,12 @@ def read_state(path: str | os.PathLike) -> dict[str, Any]:
 
 def check_settings(found: dict[str, Any], wanted: dict[str, Any]) -> None:
     """
-    See to it that a training goes on as it was begun.
+    Refuse to resume a training with other settings.
 
     Raises
     ------
     ValueError
-        If a setting is another one.
+        If a setting differs.
     """
     for name in sorted(found.keys() | wanted.keys()):
         before, now = found.get(name), wanted.get(name)
@@ -70,24 +70,24 @@ def check_settings(found: dict[str, Any], wanted: dict[str, Any]) -> None:
             )
 
 
-def _pack(value, tensors, place):
+def _pack(value, tensors, name):
     if isinstance(value, torch.Tensor):
-        tensors[place] = value
-        return {"tensor": place}
+        tensors[name] = value
+        return {"tensor": name}
     if isinstance(value, dict):
-        return {"dict": [[_plain(k, place), _pack(v, tensors, f"{place}.{k}")] for k, v in value.items()]}
+        return {"dict": [[_plain(k, name), _pack(v, tensors, f"{name}.{k}")] for k, v in value.items()]}
     if isinstance(value, (list, tuple)):
         kind = "tuple" if isinstance(value, tuple) else "list"
-        return {kind: [_pack(v, tensors, f"{place}.{i}") for i, v in enumerate(value)]}
-    return _plain(value, place)
+        return {kind: [_pack(v, tensors, f"{name}.{i}") for i, v in enumerate(value)]}
+    return _plain(value, name)
 
 
-def _plain(value, place):
+def _plain(value, name):
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or type(value) in (bool, int, float, str):
         return value
-    raise TypeError(f"{place} is a {type(value).__name__}, which a checkpoint cannot hold")
+    raise TypeError(f"{name} is a {type(value).__name__}, which a checkpoint cannot hold")
 
 
 def _unpack(packed, tensors):

@@ -25,11 +25,11 @@ from lenssuper.observation import Observation
 from lenssuper.observation.grid import PixelGrid, check_count
 from lenssuper.observation.noise import noise_correlation
 
-__all__ = ["Batch", "LensProblems", "Stack", "indices_of_step", "seeded", "split_off"]
+__all__ = ["Batch", "LensProblems", "PreparedLenses", "indices_of_step", "seeded", "split_off"]
 
 
 @dataclass(frozen=True)
-class Stack:
+class PreparedLenses:
     """
     Some lenses of a data set, made ready on the CPU; what a worker sends.
 
@@ -64,17 +64,17 @@ class Batch:
         By how much the variance was raised.
     """
 
-    def __init__(self, stack: Stack, *, device: torch.device | str = "cpu") -> None:
-        models = stack.models
+    def __init__(self, lenses: PreparedLenses, *, device: torch.device | str = "cpu") -> None:
+        models = lenses.models
         self.problem = Problem.of(_FullPrecision(models), device=device)
         scale = self.problem.scale
         noise = np.array([np.median(w[w > 0]) ** -0.5 for w in models.weights])
         self.noise = torch.as_tensor(noise, device=device).reshape(-1, 1, 1).float() / scale
         self.data = torch.tensor(models.data, device=device).float() / scale
         self.truth = None
-        if stack.truth is not None:
-            self.truth = torch.as_tensor(stack.truth, device=device).float() / scale
-        self.correlation = torch.as_tensor(stack.correlation, device=device).float()
+        if lenses.truth is not None:
+            self.truth = torch.as_tensor(lenses.truth, device=device).float() / scale
+        self.correlation = torch.as_tensor(lenses.correlation, device=device).float()
         self._lensings = [model.lensing for model in models.models]
         self._turn = (0, False)
 
@@ -204,12 +204,12 @@ class LensProblems:
         """Give the forward model of a lens, with the variance raised where noise is correlated."""
         return self._ready(i).model
 
-    def stack(self, indices: Sequence[int], *, truth: bool = False) -> Stack:
+    def prepared(self, indices: Sequence[int], *, truth: bool = False) -> PreparedLenses:
         """Put some lenses together, with what is behind them if that is asked for and known."""
         ready = [self._ready(i) for i in indices]
         truths = [self._truth(i, each) for i, each in zip(indices, ready, strict=True)] if truth else [None]
         known = all(each is not None for each in truths)
-        return Stack(
+        return PreparedLenses(
             ForwardModelBatch([each.model for each in ready]),
             np.stack(truths) if known else None,
             np.array([each.correlation for each in ready]),
@@ -219,7 +219,7 @@ class LensProblems:
         self, indices: Sequence[int], *, truth: bool = False, device: torch.device | str = "cpu"
     ) -> Batch:
         """Put some lenses together, ready for the losses."""
-        return Batch(self.stack(indices, truth=truth), device=device)
+        return Batch(self.prepared(indices, truth=truth), device=device)
 
     def _ready(self, i):
         if i in self._kept:

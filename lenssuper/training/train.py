@@ -1,4 +1,4 @@
-"""Training of a network on observed lenses, without truth, that can be killed at any moment and goes on."""
+"""Training of a network on observed lenses without truth; it can be killed at any moment and resumed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,15 @@ from lenssuper.exceptions import LensSuperError
 from lenssuper.networks.base import SourceNetwork
 from lenssuper.networks.weights import card_path, write_network
 from lenssuper.observation.grid import PixelGrid, check_count
-from lenssuper.training._lightning import fit, lightning_or_error, quiet
 from lenssuper.training.data import LensProblems, split_off
 from lenssuper.training.losses import Loss, PixelSplitting
 from lenssuper.training.scores import evaluate
 
 __all__ = ["Training", "checkpoint_path", "train"]
 
-# Lenses that are looked at after every few steps; the scores at the end are of all.
+# Lenses of the checks during the training; the scores at its end are of all that were kept.
 _WATCHED = 32
-
+# Settings that the model card names
 _IN_CARD = (
     "steps",
     "batch_size",
@@ -45,14 +44,14 @@ _IN_CARD = (
 @dataclass(frozen=True)
 class Training:
     """
-    What came of a training.
+    The result of a training.
 
     Attributes
     ----------
     network : SourceNetwork
         With the best weights, in evaluation mode, on the CPU.
     finished : bool
-        Whether it came to its end; otherwise the time was over, and there is a checkpoint to go on from.
+        Whether it came to its end; if not, the time was over, and there is a checkpoint to resume from.
     card : dict
         Data, loss, settings, versions and scores.
     history : list of dict
@@ -66,7 +65,7 @@ class Training:
 
 
 def checkpoint_path(output: str | os.PathLike) -> Path:
-    """Give the path of the checkpoint of a training that writes to ``output``."""
+    """Return the path of the checkpoint of a training that writes to ``output``."""
     output = Path(output)
     return output.with_name(output.name + ".checkpoint")
 
@@ -108,15 +107,15 @@ def train(
     Parameters
     ----------
     network : SourceNetwork
-        Where to begin. It is not changed.
+        Initial weights. It is not changed.
     data : sequence
         Pairs (observation, lens), or a data set of ``lenssuper.simulate``; see
         `~lenssuper.training.LensProblems`.
     validation : sequence or float, optional
-        Other lenses, or the share of ``data`` that is kept, to find the best weights by predicting pixels
-        that are not shown.
+        Other lenses, or the share of ``data`` that is kept: the best weights are those that predict their
+        held-out pixels best.
     losses : sequence of Loss, optional
-        Added up with their weights; by default `~lenssuper.training.PixelSplitting`.
+        Summed with their weights; by default `~lenssuper.training.PixelSplitting`.
     output : str or path-like, optional
         File of weights to write, ending in ``.safetensors``, with a model card ``.md`` beside it. While the
         training runs, ``OUTPUT.checkpoint`` is there.
@@ -133,23 +132,22 @@ def train(
     patience : int, optional
         Checks without improvement after which the training ends; None to do all steps.
     resume : bool, optional
-        Whether to go on from the checkpoint of a training that was interrupted, if there is one. The weights
-        are those of a training that was not.
+        Whether to continue from the checkpoint of an interrupted training, if there is one. The weights are
+        the same as without the interruption.
     overwrite : bool, optional
         Whether ``output`` may be replaced.
     max_minutes : float, optional
-        Stop at the first check after that time. The checkpoint is there to go on from; no weights are
-        written.
+        Stop at the first check after that time. The checkpoint can be resumed from; no weights are written.
     precision : {"32-true", "bf16-mixed"}, optional
         Of the layers of the network. Lenses, PSFs and all sums over pixels are float32 in any case.
     accelerator, devices, strategy, num_nodes : optional
         As for Lightning's Trainer, e.g. ``devices=4, strategy="ddp"``.
     workers : int, optional
-        Processes that make lenses ready.
+        Processes that prepare the lenses.
     compiled : bool, optional
         Whether to compile the layers of the network with `torch.compile`.
     card : mapping, optional
-        What else to write down in the model card, e.g. the command and where the data are from.
+        Further entries of the model card, e.g. the command and the origin of the data.
     progress : bool, optional
         Whether to show a bar; by default on a terminal.
 
@@ -170,16 +168,18 @@ def train(
 
     Notes
     -----
-    The weights that are kept are averages over about the last hundred steps (Polyak & Juditsky 1992, SIAM J.
-    Control Optim. 30, 838), those of the check with the least held-out chi-square.
+    The result has the averages of the weights over about a hundred steps (Polyak & Juditsky 1992, SIAM J.
+    Control Optim. 30, 838), up to the check with the least held-out chi-square.
     """
-    lightning = lightning_or_error()
+    from lenssuper.training.loop import run  # these load Lightning
+    from lenssuper.training.module import Schedule, TrainingModule
+
     _check_arguments(network, precision, output, compiled)
     losses = [PixelSplitting()] if losses is None else list(losses)
     _check_losses(losses)
     checkpoint = None if output is None else checkpoint_path(output)
-    going_on = resume and checkpoint is not None and checkpoint.exists()
-    if output is not None and not (overwrite or going_on):
+    resumed = resume and checkpoint is not None and checkpoint.exists()
+    if output is not None and not (overwrite or resumed):
         _check_free(output)
     options = {
         "factor": factor,
@@ -190,9 +190,7 @@ def train(
     }
     problems = LensProblems(data, **options)
     chosen, watched = _divide(problems, validation, seed, options)
-    from lenssuper.training import module as lightning_side
-
-    schedule = lightning_side.Schedule(
+    schedule = Schedule(
         check_count(steps, "steps", 1),
         check_count(batch_size, "batch_size", 1),
         float(learning_rate),
@@ -200,74 +198,65 @@ def train(
         check_count(check_every, "check_every", 1),
         None if patience is None else check_count(patience, "patience", 1),
     )
-    settings = _settings(network, problems, watched, losses, schedule, precision)
-    with quiet():
-        trainer = lightning.Trainer(
-            accelerator=accelerator,
-            devices=devices,
-            strategy=strategy,
-            num_nodes=num_nodes,
-            precision=precision,
-            max_epochs=-1,
-            max_steps=schedule.steps,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            reload_dataloaders_every_n_epochs=1,
-            use_distributed_sampler=False,
-            inference_mode=False,
-            plugins=[lightning_side.Checkpoints()],
-            callbacks=[
-                lightning_side.KeepCheckpoint(checkpoint, max_minutes),
-                lightning_side.ShowProgress(progress),
-            ],
-        )
-        settings["processes"] = trainer.world_size
-        module = lightning_side.TrainingModule(
-            copy.deepcopy(network),
-            problems,
-            chosen,
-            (watched[0], _evenly(watched[1], _WATCHED)),
-            losses,
-            schedule,
-            settings,
-            workers,
-        )
-        if compiled:
-            for layers in module.network.children():
-                layers.compile()
-        fit(trainer, module, str(checkpoint) if going_on else None)
+    module = TrainingModule(
+        copy.deepcopy(network),
+        problems,
+        chosen,
+        (watched[0], _evenly(watched[1], _WATCHED)),
+        losses,
+        schedule,
+        _settings(network, problems, watched, losses, schedule, precision),
+        workers,
+    )
+    if compiled:
+        for layers in module.network.children():
+            layers.compile()
+    trainer = run(
+        module,
+        checkpoint,
+        resume=resumed,
+        max_minutes=max_minutes,
+        progress=progress,
+        accelerator=accelerator,
+        devices=devices,
+        strategy=strategy,
+        num_nodes=num_nodes,
+        precision=precision,
+    )
     best = copy.deepcopy(network)
     best.load_state_dict(module.best.state_dict())
     best = best.cpu().eval()
-    known = {
-        "data": {
-            "lenses": len(chosen),
-            "validation lenses": len(watched[1]),
-            "image shape": list(problems.shape),
-            "factor": factor,
-            "source pixels": source_pixels,
-            "sha256": problems.fingerprint,
-        },
-        "loss": {loss.name: loss.config for loss in losses},
-        "training": {name: settings[name] for name in _IN_CARD} | {"best_step": module.best_step},
-        "versions": _versions(),
-    }
-    for name, content in (card or {}).items():
-        both = isinstance(content, Mapping) and isinstance(known.get(name), Mapping)
-        known[name] = known[name] | content if both else content
-    finished = module.finished
-    if finished and trainer.is_global_zero:
+    known = _card(problems, chosen, watched, module, card or {})
+    if module.finished and trainer.is_global_zero:
         if not all(torch.isfinite(p).all() for p in best.parameters()):
             raise LensSuperError("the training ended with weights that are not finite; nothing is written")
         scores = evaluate(best, *watched, batch_size=batch_size, seed=seed)
         known["scores"] = {name: round(value, 4) for name, value in scores.items()}
         if output is not None:
-            write_network(output, best, known, overwrite=overwrite or going_on)
+            write_network(output, best, known, overwrite=overwrite or resumed)
             checkpoint.unlink(missing_ok=True)
-    return Training(best, finished, known, module.history)
+    return Training(best, module.finished, known, module.history)
+
+
+def _card(problems, chosen, watched, module, more):
+    """Return the model card without the scores; entries of ``more`` are added."""
+    known = {
+        "data": {
+            "lenses": len(chosen),
+            "validation lenses": len(watched[1]),
+            "image shape": list(problems.shape),
+            "factor": problems.factor,
+            "source pixels": problems.source_pixels,
+            "sha256": problems.fingerprint,
+        },
+        "loss": {loss.name: loss.config for loss in module.losses},
+        "training": {name: module.settings[name] for name in _IN_CARD} | {"best_step": module.best_step},
+        "versions": _versions(),
+    }
+    for name, content in more.items():
+        both = isinstance(content, Mapping) and isinstance(known.get(name), Mapping)
+        known[name] = known[name] | content if both else content
+    return known
 
 
 def _check_arguments(network, precision, output, compiled):
@@ -308,7 +297,7 @@ def _check_free(output):
 
 
 def _divide(problems, validation, seed, options):
-    """The lenses to train on, and those to watch with the set they are in."""
+    """Return the lenses to train on, and the set and numbers of those that are kept for the checks."""
     if isinstance(validation, (int, float)):
         if not 0 < validation < 1:
             raise ValueError(f"validation must be lenses, or a share between 0 and 1; got {validation}")
@@ -328,8 +317,8 @@ def _evenly(indices, most):
 
 
 def _settings(network, problems, watched, losses, schedule, precision):
-    """What must be the same for a training to go on."""
-    return {
+    """Return what must be the same when a training is resumed."""
+    return asdict(schedule) | {
         "architecture": network.architecture,
         "config": dict(network.config),
         "data": problems.fingerprint,
@@ -338,12 +327,6 @@ def _settings(network, problems, watched, losses, schedule, precision):
         "factor": problems.factor,
         "source_pixels": problems.source_pixels,
         "source_grid": repr(problems.source_grid),
-        "steps": schedule.steps,
-        "batch_size": schedule.batch_size,
-        "learning_rate": schedule.learning_rate,
-        "seed": schedule.seed,
-        "check_every": schedule.check_every,
-        "patience": schedule.patience,
         "precision": precision,
     }
 

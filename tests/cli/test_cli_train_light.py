@@ -58,19 +58,28 @@ def test_own_galaxies_are_read_from_files_and_directories(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["ppo", "ppo-discrete"])
-def test_policies(tmp_path, method):
+def test_policies(tmp_path, method, monkeypatch):
     pytest.importorskip("stable_baselines3")
+    from lenssuper.training.light import policy
+
+    monkeypatch.setattr(policy, "_COUNT", 4)
+    monkeypatch.setattr(policy, "_LENGTH", 4)
     assert train(tmp_path / "w", "--simulated", 2, "--steps", 1, "--quiet", method=method) == 0
     assert read_weights(tmp_path / "w")[1]["bins"] == (None if method == "ppo" else 21)
 
 
-def test_without_the_extra_the_error_comes_before_the_work(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "gymnasium", None)
-    for name in ("environment", "policy"):
-        monkeypatch.delitem(sys.modules, f"lenssuper.light.learned.{name}", raising=False)
+@pytest.mark.parametrize(
+    ("method", "missing", "extra"), [("ppo", "gymnasium", "rl"), ("cnn", "lightning.pytorch", "train")]
+)
+def test_without_the_extra_the_error_comes_before_the_work(
+    tmp_path, monkeypatch, capsys, method, missing, extra
+):
+    monkeypatch.setitem(sys.modules, missing, None)
+    for name in ("light.environment", "light.policy", "light.network", "loop"):
+        monkeypatch.delitem(sys.modules, f"lenssuper.training.{name}", raising=False)
     monkeypatch.setattr(train_light, "_simulated", lambda options: pytest.fail("the work has begun"))
-    assert train(tmp_path / "w", method="ppo") == 1
-    assert 'pip install "lenssuper[rl]"' in capsys.readouterr().err
+    assert train(tmp_path / "w", method=method) == 1
+    assert f'pip install "lenssuper[{extra}]"' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import sys
 from pathlib import Path
@@ -38,18 +39,16 @@ PLACES = {
     "before the first checkpoint": ("module.weighted_sum", 2),
     "in the middle": ("module.weighted_sum", 8),
     "in a check": ("module.held_out_chi2", 2),
-    "writing a checkpoint": ("module.write_state", 3),
-    "writing the last checkpoint": ("module.write_state", 4),
+    "writing a checkpoint": ("loop.write_state", 3),
+    "writing the last checkpoint": ("loop.write_state", 4),
     "before the file": ("train.write_network", 1),
 }
 
 
 @pytest.mark.parametrize("place", PLACES)
 def test_killed(whole, lenses, tiny, tmp_path, monkeypatch, place):
-    from lenssuper.training import module
-
     (where, name), number = PLACES[place][0].split("."), PLACES[place][1]
-    owner = module if where == "module" else sys.modules["lenssuper.training.train"]
+    owner = importlib.import_module(f"lenssuper.training.{where}")
     output = tmp_path / "net.safetensors"
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, at_call(getattr(owner, name), number))

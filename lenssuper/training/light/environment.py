@@ -22,7 +22,7 @@ except ImportError as error:
 from lenssuper.light.learned.actions import N_ACTIONS, SIZE, parameters_of, shapes_of
 from lenssuper.light.learned.network import action_of_bin
 from lenssuper.light.learned.torchsersic import render_shapes
-from lenssuper.training.light.network import prepare_images
+from lenssuper.training.light.images import prepare_images
 
 __all__ = ["Episodes", "SersicEnv", "action_space", "observation_space"]
 

@@ -8,11 +8,9 @@ without it.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,12 +31,12 @@ except ImportError as error:
         'training the method "ppo" needs stable-baselines3: pip install "lenssuper[rl]"'
     ) from error
 
-from lenssuper._utils.weightfile import write_weights
+from lenssuper._utils.weightfile import load_into
 from lenssuper.exceptions import LensSuperError
 from lenssuper.light.learned.actions import SIZE
 from lenssuper.light.learned.network import PolicyNetwork, action_of_bin, beta_of, policy_architecture
-from lenssuper.training.light.checkpoint import read_checkpoint, write_checkpoint
-from lenssuper.training.light.network import augment, evaluate, held_out, prepare_images
+from lenssuper.training.checkpoint import check_settings, read_state, write_state
+from lenssuper.training.light.images import TrainingImages, augment
 
 __all__ = ["BetaDistribution", "BetaPolicy", "SersicVecEnv", "train_policy"]
 
@@ -122,7 +120,7 @@ class SersicVecEnv(VecEnv):
     Parameters
     ----------
     images : Tensor, shape (n, 64, 64)
-        As `~lenssuper.training.light.network.prepare_images` makes them; turned, mirrored and shifted at
+        As `~lenssuper.training.light.images.prepare_images` makes them; turned, mirrored and shifted at
         random.
     count : int
         How many environments.
@@ -241,39 +239,26 @@ def train_policy(
     LensSuperError
         If a weight is not finite. Nothing is overwritten.
     """
-    output = Path(output)
-    if output.exists() and not overwrite:
-        raise FileExistsError(f"{output} exists; pass overwrite=True to replace it")
-    data = prepare_images(images)
-    shown, kept = held_out(data)
     bins = BINS if discrete else None
     updates = -(-steps // (_COUNT * _LENGTH))
-    settings = {
-        "architecture": policy_architecture(bins),
-        "bins": bins,
-        "updates": updates,
-        "components": components,
-        "learning_rate": learning_rate,
-        "seed": seed,
-        "image_size": SIZE,
-        "images": len(data),
-        "images_sha256": hashlib.sha256(data.numpy().tobytes()).hexdigest()[:16],
-    }
-    environment = SersicVecEnv(shown, _COUNT, components=components, bins=bins)
+    given = TrainingImages(
+        images,
+        output,
+        components,
+        overwrite,
+        architecture=policy_architecture(bins),
+        bins=bins,
+        updates=updates,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
+    environment = SersicVecEnv(given.shown, _COUNT, components=components, bins=bins)
     with _seeded(seed):
         agent = _agent(environment, discrete)
-        scores = {"held_out_error_percent_at_start": evaluate(network_of(agent, bins), kept, components)}
-    beside = output.with_name(output.name + ".checkpoint")
-    policy, start = agent.policy, 0
-    if resume and beside.exists():
-        start = read_checkpoint(beside, policy, policy.optimizer, settings)
-    bar = tqdm(
-        range(start, updates),
-        initial=start,
-        total=updates,
-        disable=None if progress is None else not progress,
-        unit="update",
-    )
+    at_start = given.scores(network_of(agent, bins))["held_out_error_percent"]
+    start = _restore(given, agent.policy) if resume and given.checkpoint.exists() else 0
+    hidden = None if progress is None else not progress
+    bar = tqdm(range(start, updates), initial=start, total=updates, disable=hidden, unit="update")
     for update in bar:
         environment.draw_from(np.random.default_rng([seed, update]))
         rate = learning_rate * (1 - 0.95 * update / updates)
@@ -282,17 +267,28 @@ def train_policy(
             agent.learn(_COUNT * _LENGTH)  # of fresh episodes, so that it depends on no update before
         buffer = agent.rollout_buffer
         reward = buffer.rewards.sum() / buffer.episode_starts.sum()
-        if not all(torch.isfinite(p).all() for p in policy.parameters()):
+        if not all(torch.isfinite(p).all() for p in agent.policy.parameters()):
             raise LensSuperError(f"weights are not finite after update {update}; lower the learning rate")
         bar.set_postfix(reward=f"{reward:.3f}")
         if (update + 1) % checkpoint_every == 0 and update + 1 < updates:
-            write_checkpoint(beside, policy, policy.optimizer, settings, update + 1)
+            write_state(given.checkpoint, _state(given, agent.policy, update + 1))
     network = network_of(agent, bins)
-    scores |= {"held_out_error_percent": evaluate(network, kept, components), "held_out_images": len(kept)}
-    known = {**settings, **scores, **(metadata or {})}
-    write_weights(output, network.state_dict(), known, overwrite=overwrite)
-    beside.unlink(missing_ok=True)
-    return known
+    return given.write(network, {"held_out_error_percent_at_start": at_start, **(metadata or {})})
+
+
+def _state(given, policy, updates):
+    optimizer = policy.optimizer.state_dict()
+    weights = policy.state_dict()
+    return {"settings": given.settings, "network": weights, "optimizer": optimizer, "updates": updates}
+
+
+def _restore(given, policy):
+    """Load the state of the checkpoint into a policy and return the number of updates done."""
+    state = read_state(given.checkpoint)
+    check_settings(state.get("settings", {}), given.settings)
+    load_into(policy, state["network"], given.checkpoint)
+    policy.optimizer.load_state_dict(state["optimizer"])
+    return state["updates"]
 
 
 def _agent(environment, discrete):

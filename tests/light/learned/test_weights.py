@@ -14,7 +14,7 @@ from lenssuper.light.learned.additions import SHIPPED, load_network
 from lenssuper.light.learned.network import roll_out
 from lenssuper.light.learned.weightfile import shipped
 from lenssuper.simulate import galaxy_stamp
-from lenssuper.training.light.network import error_of, prepare_images
+from lenssuper.training.light.images import error_of, prepare_images
 
 # Percent of the error of a constant that is allowed after six Sersics, noise and all.
 LIMITS = {"cnn": 0.75, "ppo": 0.82, "ppo_discrete": 0.86}

@@ -15,7 +15,7 @@ from lenssuper.light.learned.actions import shapes_of  # noqa: E402
 from lenssuper.light.learned.torchsersic import render, render_shapes  # noqa: E402
 from lenssuper.simulate import galaxy_stamp  # noqa: E402
 from lenssuper.training.light.environment import Episodes, SersicEnv  # noqa: E402
-from lenssuper.training.light.network import prepare_images  # noqa: E402
+from lenssuper.training.light.images import prepare_images  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -125,10 +125,14 @@ def test_bad_options(galaxies, options, words):
 
 
 @pytest.mark.parametrize(
-    ("module", "missing"),
-    [("environment", "gymnasium"), ("policy", "gymnasium"), ("policy", "stable_baselines3")],
+    ("module", "missing", "extra"),
+    [
+        ("environment", "gymnasium", "rl"),
+        ("policy", "stable_baselines3", "rl"),
+        ("network", "lightning", "train"),
+    ],
 )
-def test_without_the_extra_the_error_says_what_to_install(module, missing):
-    code = f"import sys; sys.modules[{missing!r}] = None; import lenssuper.light.learned.{module}"
+def test_without_the_extra_the_error_says_what_to_install(module, missing, extra):
+    code = f"import sys; sys.modules[{missing!r}] = None; import lenssuper.training.light.{module}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert 'pip install "lenssuper[rl]"' in done.stderr.splitlines()[-1]
+    assert f'pip install "lenssuper[{extra}]"' in done.stderr.splitlines()[-1]

@@ -18,7 +18,7 @@ from lenssuper.light.learned.network import PolicyNetwork
 from lenssuper.simulate import galaxy_stamp
 from lenssuper.training.light import policy
 from lenssuper.training.light.environment import Episodes
-from lenssuper.training.light.network import prepare_images
+from lenssuper.training.light.images import prepare_images
 from lenssuper.training.light.policy import BetaDistribution, SersicVecEnv, network_of, train_policy
 
 
@@ -115,14 +115,14 @@ def test_resuming_gives_what_an_uninterrupted_training_gives(galaxies, tmp_path,
 
     written = []
 
-    def kill_after_the_second(*arguments, write=policy.write_checkpoint):
+    def kill_after_the_second(*arguments, write=policy.write_state):
         write(*arguments)
-        written.append(arguments[-1])
+        written.append(arguments[1]["updates"])
         if len(written) == 2:
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(policy, "write_checkpoint", kill_after_the_second)
+        patch.setattr(policy, "write_state", kill_after_the_second)
         with pytest.raises(Killed):
             train_policy(galaxies, tmp_path / "w", checkpoint_every=1, **small)
     assert not (tmp_path / "w").exists()

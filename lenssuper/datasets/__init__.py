@@ -7,8 +7,8 @@ from lenssuper.datasets.galaxies import GalaxySet
 from lenssuper.datasets.galaxy10 import GALAXY10_CLASSES, Galaxy10
 from lenssuper.datasets.items import LensItem, LensTruth
 from lenssuper.datasets.lenses import LensDataset, read_dataset
-from lenssuper.datasets.makeset import write_dataset
-from lenssuper.datasets.sky import with_noise
+from lenssuper.datasets.skynoise import with_noise
+from lenssuper.datasets.writing import write_dataset
 
 __all__ = [
     "GALAXY10_CLASSES",

@@ -9,7 +9,7 @@ import numpy as np
 from astropy import units as u
 
 from lenssuper.datasets.galaxies import GalaxySet
-from lenssuper.datasets.sky import with_noise
+from lenssuper.datasets.skynoise import with_noise
 from lenssuper.exceptions import ObservationError
 from lenssuper.observation import read_observation
 from lenssuper.observation.files import read_ccddata

@@ -15,7 +15,7 @@ from astropy.table import QTable
 from astropy.utils.data import CacheMissingWarning, clear_download_cache, download_file, is_url_in_cache
 
 from lenssuper.datasets.galaxies import GalaxySet
-from lenssuper.datasets.sky import with_noise
+from lenssuper.datasets.skynoise import with_noise
 from lenssuper.exceptions import FileFormatError
 from lenssuper.observation.grid import PixelGrid
 

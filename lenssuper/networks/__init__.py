@@ -4,17 +4,17 @@ from lenssuper.networks.base import SourceNetwork
 from lenssuper.networks.cnn import ResidualCNN
 from lenssuper.networks.linear import CorrectedNetwork
 from lenssuper.networks.plain import PlainUNet
-from lenssuper.networks.problem import Problem, Projection
+from lenssuper.networks.sourceproblem import Projection, SourceProblem
 from lenssuper.networks.transformer import WindowTransformer
 from lenssuper.networks.unrolled import Unrolled
 
 __all__ = [
     "CorrectedNetwork",
     "PlainUNet",
-    "Problem",
     "Projection",
     "ResidualCNN",
     "SourceNetwork",
+    "SourceProblem",
     "Unrolled",
     "WindowTransformer",
 ]

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from lenssuper.networks.problem import Problem
+from lenssuper.networks.sourceproblem import SourceProblem
 
 __all__ = ["LogPrior", "SourceNetwork"]
 
@@ -44,7 +44,7 @@ class SourceNetwork(nn.Module, ABC):
     """
     A network that turns observed lenses into sources, of any size.
 
-    It holds no lens: where light comes from is the `Problem`'s. Its settings are numbers and tuples of
+    It holds no lens: where light comes from is the `SourceProblem`'s. Its settings are numbers and tuples of
     numbers, by which `config` makes the same network again.
     """
 
@@ -69,13 +69,13 @@ class SourceNetwork(nn.Module, ABC):
         return f"<{self.architecture}: {weights} weights, {self.fingerprint}>"
 
     @abstractmethod
-    def stages(self, problem: Problem) -> list[Tensor]:
+    def stages(self, problem: SourceProblem) -> list[Tensor]:
         """
         Give the sources after each stage of the network; the last is the answer.
 
         Parameters
         ----------
-        problem : Problem
+        problem : SourceProblem
             Of n observations.
 
         Returns
@@ -84,11 +84,11 @@ class SourceNetwork(nn.Module, ABC):
             Not negative, in units of the problem's scale. Networks without stages give one.
         """
 
-    def forward(self, problem: Problem) -> Tensor:
+    def forward(self, problem: SourceProblem) -> Tensor:
         """Give the sources (n, ny, nx) of n observations, not negative, in units of the problem's scale."""
         return self.stages(problem)[-1]
 
-    def prior(self, problem: Problem) -> LogPrior:
+    def prior(self, problem: SourceProblem) -> LogPrior:
         """
         Give what the network expects of the sources of n observations, for a solver to go on from.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lenssuper.networks.problem import Problem
+from lenssuper.networks.sourceproblem import SourceProblem
 
 __all__ = ["DARK", "Features"]
 
@@ -42,7 +42,7 @@ class Features:
     coverage: Tensor
 
     @classmethod
-    def of(cls, problem: Problem) -> Features:
+    def of(cls, problem: SourceProblem) -> Features:
         """Look at a problem."""
         with torch.no_grad():
             ones = torch.ones(problem.source_shape, device=problem.white.device)

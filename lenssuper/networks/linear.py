@@ -13,7 +13,7 @@ from lenssuper.networks.base import SourceNetwork
 from lenssuper.networks.conjugate import conjugate_gradients
 from lenssuper.networks.features import Features
 from lenssuper.networks.field import CorrelatedField
-from lenssuper.networks.problem import Problem
+from lenssuper.networks.sourceproblem import SourceProblem
 
 __all__ = ["CHANNELS", "CorrectedNetwork", "LinearSolution"]
 
@@ -62,7 +62,7 @@ class LinearSolution(nn.Module):
         self.preconditioner = BandPreconditioner().requires_grad_(False)
 
     @staticmethod
-    def strength(problem: Problem) -> Tensor:
+    def strength(problem: SourceProblem) -> Tensor:
         """Give the standard deviation (n, 1, 1) of the source, in units of the problem's scale."""
         ones = torch.ones(problem.source_shape, device=problem.white.device)
         seen = (problem.forward(ones) ** 2).sum((-2, -1), keepdim=True)
@@ -70,7 +70,7 @@ class LinearSolution(nn.Module):
         return (excess.clamp(min=0) / seen.clamp(min=1e-12)).sqrt().clamp(min=_FAINTEST)
 
     @torch.no_grad()
-    def forward(self, problem: Problem, weight: Tensor) -> Tensor:
+    def forward(self, problem: SourceProblem, weight: Tensor) -> Tensor:
         """
         Give the sources (n, ny, nx), in units of the problem's scale; they may be negative.
 
@@ -121,7 +121,7 @@ class CorrectedNetwork(SourceNetwork):
             In units of the problem's scale.
         """
 
-    def stages(self, problem: Problem) -> list[Tensor]:
+    def stages(self, problem: SourceProblem) -> list[Tensor]:
         """Give the sources (n, ny, nx) in a list of one."""
         features = Features.of(problem)
         linear = self.linear(problem, features.weight)

@@ -15,7 +15,7 @@ from lenssuper.networks.base import LogPrior, SourceNetwork
 from lenssuper.networks.conjugate import conjugate_gradients
 from lenssuper.networks.features import DARK, Features
 from lenssuper.networks.field import CorrelatedField
-from lenssuper.networks.problem import Problem
+from lenssuper.networks.sourceproblem import SourceProblem
 from lenssuper.networks.unet import UNet
 
 __all__ = ["Unrolled"]
@@ -85,11 +85,11 @@ class Unrolled(SourceNetwork):
         names = ("n_stages", "cg_steps", "cg_steps_used")
         return {name: getattr(self, name) for name in names} | {"widths": list(self.widths)}
 
-    def stages(self, problem: Problem) -> list[Tensor]:
+    def stages(self, problem: SourceProblem) -> list[Tensor]:
         """Give the sources (n, ny, nx) after each stage."""
         return [source for source, _ in self._walk(problem)]
 
-    def prior(self, problem: Problem) -> LogPrior:
+    def prior(self, problem: SourceProblem) -> LogPrior:
         """Give the prior of the last stage."""
         *_, (_, prior) = self._walk(problem)
         return prior

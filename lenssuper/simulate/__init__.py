@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lenssuper.simulate.galaxies import ClumpySpiral
 from lenssuper.simulate.images import ImageSources
 from lenssuper.simulate.instruments import (
     EUCLID_VIS,
@@ -18,6 +17,7 @@ from lenssuper.simulate.mockgalaxies import mock_galaxies, mock_galaxy
 from lenssuper.simulate.psfs import AiryPSF, GaussianPSF, MoffatPSF, OpticalPSF
 from lenssuper.simulate.random import benchmark_set, random_lens, random_mock, random_sersics, random_source
 from lenssuper.simulate.sources import CompositeSource, GaussianSource, ImageSource, SersicSource, Source
+from lenssuper.simulate.spirals import ClumpySpiral
 from lenssuper.simulate.stamps import galaxy_stamp
 from lenssuper.simulate.substructure import (
     AxionVortex,

@@ -13,8 +13,8 @@ from scipy.signal import fftconvolve
 from lenssuper.lens import LensModel
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.simulate._checks import number, positive
-from lenssuper.simulate._render import pixel_averages
 from lenssuper.simulate.instruments import Instrument
+from lenssuper.simulate.render import pixel_averages
 from lenssuper.simulate.sources import Source
 
 __all__ = ["MockLens", "mock_lens"]

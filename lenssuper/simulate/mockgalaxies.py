@@ -10,10 +10,10 @@ from astropy.nddata import CCDData
 
 from lenssuper.lens import ExternalShear
 from lenssuper.observation.grid import check_count
-from lenssuper.simulate.galaxies import ClumpySpiral
 from lenssuper.simulate.instruments import EUCLID_VIS, Instrument
 from lenssuper.simulate.mock import mock_lens
 from lenssuper.simulate.sources import GaussianSource, SersicSource, Source
+from lenssuper.simulate.spirals import ClumpySpiral
 
 __all__ = ["mock_galaxies", "mock_galaxy"]
 

@@ -10,10 +10,10 @@ from astropy.coordinates import SkyCoord
 
 from lenssuper._utils.units import to_arcsec
 from lenssuper.lens import SIE, ExternalShear, LensModel
-from lenssuper.simulate.galaxies import ClumpySpiral
 from lenssuper.simulate.instruments import Instrument
 from lenssuper.simulate.mock import MockLens, mock_lens
 from lenssuper.simulate.sources import ImageSource, SersicSource, Source
+from lenssuper.simulate.spirals import ClumpySpiral
 
 __all__ = ["benchmark_set", "random_lens", "random_mock", "random_sersics", "random_source"]
 

@@ -6,8 +6,8 @@ import astropy.units as u
 import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
-from lenssuper.simulate.galaxies import ClumpySpiral
 from lenssuper.simulate.sources import GaussianSource, SersicSource, Source
+from lenssuper.simulate.spirals import ClumpySpiral
 
 __all__ = ["galaxy_stamp"]
 

@@ -16,11 +16,11 @@ from scipy.linalg import lapack
 from scipy.optimize import minimize
 
 from lenssuper.exceptions import ConvergenceWarning
-from lenssuper.solvers._numerics import in_threads, probes
-from lenssuper.solvers._whitened import EvidenceCurve, WhitenedProblem
 from lenssuper.solvers.base import Posterior, Solver
 from lenssuper.solvers.heldout import held_out_chi2, split_pixels
+from lenssuper.solvers.numerics import in_threads, probes
 from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
+from lenssuper.solvers.whitened import EvidenceCurve, WhitenedProblem
 
 if TYPE_CHECKING:
     from lenssuper.forward.model import ForwardModel
@@ -143,7 +143,7 @@ class Gaussian(Solver):
             hyperparameters=self.prior.named(found.strength, *parameters),
             held_out_chi2=held_out,
             converged=found.converged and settled,
-            _draw=_Draw(problem, found.xi, found.strength),
+            _draw=_GaussianDraws(problem, found.xi, found.strength),
         )
 
     def _shape(self, model, rng, report) -> np.ndarray:
@@ -195,7 +195,7 @@ class _Solution:
 
 
 @dataclass(frozen=True)
-class _Draw:
+class _GaussianDraws:
     """Draws from the posterior by solving for perturbed data: all it keeps is the mean and the problem."""
 
     problem: WhitenedProblem
@@ -222,7 +222,7 @@ def _matrix_free(problem: WhitenedProblem, curve: EvidenceCurve, strength: float
         log_evidence=curve.constant + explained - curve.half_log_det(strength),
         modes=curve.modes(strength),
         converged=converged,
-        draw=_Draw(problem, xi, strength),
+        draw=_GaussianDraws(problem, xi, strength),
     )
 
 

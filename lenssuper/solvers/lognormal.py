@@ -19,8 +19,10 @@ import numpy as np
 from scipy.optimize import minimize
 
 from lenssuper.exceptions import ConvergenceWarning
-from lenssuper.solvers._field import MAX_CG, MAX_NEWTON, UNIFORM, FieldPrior, FieldProblem
-from lenssuper.solvers._numerics import (
+from lenssuper.solvers.base import Posterior, Solver
+from lenssuper.solvers.field import MAX_CG, MAX_NEWTON, UNIFORM, FieldPrior, FieldProblem
+from lenssuper.solvers.heldout import held_out_chi2, split_pixels
+from lenssuper.solvers.numerics import (
     StationaryField,
     brightness_unit,
     conjugate_gradients,
@@ -28,8 +30,6 @@ from lenssuper.solvers._numerics import (
     probes,
     spectral_sums,
 )
-from lenssuper.solvers.base import Posterior, Solver
-from lenssuper.solvers.heldout import held_out_chi2, split_pixels
 
 if TYPE_CHECKING:
     from lenssuper.forward.model import ForwardModel

@@ -17,11 +17,11 @@ from lenssuper.exceptions import LensSuperError
 from lenssuper.forward.batch import ForwardModelBatch
 from lenssuper.networks.base import SourceNetwork
 from lenssuper.networks.pretrained import path_of
-from lenssuper.networks.problem import Problem
+from lenssuper.networks.sourceproblem import SourceProblem
 from lenssuper.networks.turns import turned, turned_back
 from lenssuper.networks.weights import read_card, read_network
-from lenssuper.solvers._field import FieldPrior
 from lenssuper.solvers.base import Posterior, Solver
+from lenssuper.solvers.field import FieldPrior
 from lenssuper.solvers.heldout import held_out_chi2, split_pixels
 from lenssuper.solvers.lognormal import LogNormal
 
@@ -228,13 +228,13 @@ class NetworkSolver(Solver):
         for places in kinds.values():
             for start in range(0, len(places), _TOGETHER):
                 part = places[start : start + _TOGETHER]
-                problem = Problem.of(ForwardModelBatch([models[i] for i in part]), device=self.device)
+                problem = SourceProblem.of(ForwardModelBatch([models[i] for i in part]), device=self.device)
                 answer = _answer(self.network, problem) * problem.scale
                 found |= dict(zip(part, answer.cpu().numpy().astype(float), strict=True))
         return [found[i] for i in range(len(models))]
 
 
-def _answer(network: SourceNetwork, problem: Problem) -> Tensor:
+def _answer(network: SourceNetwork, problem: SourceProblem) -> Tensor:
     with torch.no_grad():
         sources = network(problem).detach()
     if not torch.isfinite(sources).all():
@@ -281,8 +281,8 @@ class _Repeated:
         )
 
 
-def _problem(model, n, device) -> Problem:
-    return Problem.of(_Repeated(model, n), device=device)
+def _problem(model, n, device) -> SourceProblem:
+    return SourceProblem.of(_Repeated(model, n), device=device)
 
 
 def _way(source: Tensor, number: int) -> tuple[int, bool]:

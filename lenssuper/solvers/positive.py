@@ -19,9 +19,9 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from lenssuper.exceptions import ConvergenceWarning
-from lenssuper.solvers._numerics import brightness_unit, conjugate_gradients, dot, in_threads
 from lenssuper.solvers.base import Posterior, Solver
 from lenssuper.solvers.heldout import held_out_chi2, split_pixels
+from lenssuper.solvers.numerics import brightness_unit, conjugate_gradients, dot, in_threads
 
 if TYPE_CHECKING:
     from lenssuper.forward.model import ForwardModel
@@ -226,7 +226,7 @@ class Positive(Solver):
         """Find the source; see `Solver.solve`."""
         split_rng, draw_rng, mode_rng = np.random.default_rng(rng).spawn(3)
         report = progress or (lambda share, what: None)
-        problem = _Problem.of(model, self.roughness)
+        problem = _PenalisedProblem.of(model, self.roughness)
         splits = [split_pixels(model, _HELD_OUT, child) for child in split_rng.spawn(_SPLITS)]
         strength, chi2 = self._tune(problem, model, splits, report)
         found = problem.minimise(strength, tolerance=1e-3)
@@ -289,7 +289,7 @@ class _Minimum:
     converged: bool
 
 
-class _Problem:
+class _PenalisedProblem:
     """Least squares with a penalty: data in units of the noise, brightness in units of ``scale``."""
 
     def __init__(self, model, scale, roughness):
@@ -303,7 +303,7 @@ class _Problem:
         return cls(model, brightness_unit(model), roughness)
 
     def for_model(self, model):
-        return _Problem(model, self.scale, self.roughness)
+        return _PenalisedProblem(model, self.scale, self.roughness)
 
     def forward(self, source):
         return self._operator.forward(self.scale * source)

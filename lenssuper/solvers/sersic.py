@@ -106,7 +106,7 @@ class Sersics(Solver):
         # profiles are steeper than pixels that are fine enough for other sources
         finer = int(np.clip(_PIXELS // max(model.in_shape), 1, _FINER))
         fine = model.with_source_grid(model.source_grid.refine(finer))
-        problem = _Problem(fine, model.source_grid)
+        problem = _SersicProblem(fine, model.source_grid)
         found = self._fit(problem, report)
         if not found.result.converged:
             warnings.warn(
@@ -121,7 +121,7 @@ class Sersics(Solver):
         mean = problem.source(found)
         report(0.9, "predicting pixels held out")
         training, held_out = split_pixels(fine, 0.1, split_rng)
-        trained = _Problem(training, fine.source_grid)
+        trained = _SersicProblem(training, fine.source_grid)
         refit = trained.fit(found.profiles, _MANY)
         report(1.0, "done")
         return Posterior(
@@ -136,7 +136,7 @@ class Sersics(Solver):
             _draw=draw,
         )
 
-    def _fit(self, problem: _Problem, report: Callable) -> _Found:
+    def _fit(self, problem: _SersicProblem, report: Callable) -> _Found:
         """Add profiles one by one, and fit all of them together each time."""
         most = self.max_components if self.n_components is None else self.n_components
         best = problem.best(problem.first_guesses())
@@ -170,7 +170,7 @@ class _Found:
         return self.result.amplitudes * sersic_flux(self.profiles[:, 2], self.profiles[:, 3])
 
 
-class _Problem:
+class _SersicProblem:
     """The fit of any number of profiles, with data of order one."""
 
     def __init__(self, model: ForwardModel, grid: PixelGrid) -> None:
@@ -216,12 +216,12 @@ class _Problem:
     def source(self, found) -> np.ndarray:
         return self.draw(found).source(found.result.theta, found.result.amplitudes)
 
-    def draw(self, found) -> _Draw:
+    def draw(self, found) -> _SersicDraws:
         """What draws from the Gaussian around the best fit."""
         theta, amplitudes = found.result.theta, found.result.amplitudes
         values, vectors = np.linalg.eigh(self.covariance(found))
         low, high = found.components.limits()
-        return _Draw(
+        return _SersicDraws(
             grid=self.grid,
             components=found.components,
             best=np.concatenate([theta, amplitudes]),
@@ -252,7 +252,7 @@ class _Problem:
 
 
 @dataclass(frozen=True)
-class _Draw:
+class _SersicDraws:
     """Draws of the parameters from their covariance, as sources."""
 
     grid: PixelGrid

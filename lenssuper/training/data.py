@@ -20,7 +20,7 @@ from lenssuper.forward.batch import ForwardModelBatch
 from lenssuper.forward.model import ForwardModel
 from lenssuper.forward.sourcegrid import square_source_grid
 from lenssuper.lens import LensModel
-from lenssuper.networks.problem import Problem
+from lenssuper.networks.sourceproblem import SourceProblem
 from lenssuper.observation import Observation
 from lenssuper.observation.grid import PixelGrid, check_count
 from lenssuper.observation.noise import noise_correlation
@@ -53,7 +53,7 @@ class Batch:
 
     Attributes
     ----------
-    problem : Problem
+    problem : SourceProblem
     data : Tensor, shape (n, ny, nx)
         The observed images, in units of the problem's scale; 0 where a pixel is not used.
     noise : Tensor, shape (n, 1, 1)
@@ -66,7 +66,7 @@ class Batch:
 
     def __init__(self, lenses: PreparedLenses, *, device: torch.device | str = "cpu") -> None:
         models = lenses.models
-        self.problem = Problem.of(_FullPrecision(models), device=device)
+        self.problem = SourceProblem.of(_FullPrecision(models), device=device)
         scale = self.problem.scale
         noise = np.array([np.median(w[w > 0]) ** -0.5 for w in models.weights])
         self.noise = torch.as_tensor(noise, device=device).reshape(-1, 1, 1).float() / scale
@@ -79,7 +79,7 @@ class Batch:
         self._turn = (0, False)
 
     def turned(self, quarters: int, mirrored: bool = False) -> Batch:
-        """Give the same batch with its sources looked at from another side, see `Problem.turned`."""
+        """Give the same batch with its sources looked at from another side, see `SourceProblem.turned`."""
         other = copy.copy(self)
         other.problem = self.problem.turned(quarters, mirrored)
         other._turn = (quarters, mirrored)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lenssuper.networks.base import SourceNetwork
-from lenssuper.networks.problem import Problem
+from lenssuper.networks.sourceproblem import SourceProblem
 from lenssuper.training.data import Batch
 
 __all__ = [
@@ -42,9 +42,9 @@ class Answers:
 
     def __init__(self, network: SourceNetwork) -> None:
         self._network = network
-        self._given: list[tuple[Problem, list[Tensor]]] = []
+        self._given: list[tuple[SourceProblem, list[Tensor]]] = []
 
-    def stages(self, problem: Problem) -> list[Tensor]:
+    def stages(self, problem: SourceProblem) -> list[Tensor]:
         """Give the sources after each stage, see `SourceNetwork.stages`."""
         for known, sources in self._given:
             if known is problem:
@@ -53,7 +53,7 @@ class Answers:
         self._given.append((problem, sources))
         return sources
 
-    def final(self, problem: Problem) -> Tensor:
+    def final(self, problem: SourceProblem) -> Tensor:
         """Give the sources (n, ny, nx) of the last stage without a gradient."""
         for known, sources in self._given:
             if known is problem:
@@ -61,7 +61,7 @@ class Answers:
         with torch.no_grad():
             return self._network.stages(problem)[-1]
 
-    def any(self, problem: Problem) -> list[Tensor]:
+    def any(self, problem: SourceProblem) -> list[Tensor]:
         """Give what has been answered first in this step, or else the answer to this problem."""
         return self._given[0][1] if self._given else self.stages(problem)
 
@@ -163,7 +163,7 @@ def by_magnification(batch: Batch) -> Tensor:
     return batch.magnification()
 
 
-def _lensed_weight(problem: Problem, weight: Tensor) -> Tensor:
+def _lensed_weight(problem: SourceProblem, weight: Tensor) -> Tensor:
     """A weight over the source as the observed pixels see it: the mean of what each is a sum of."""
     seen = problem.forward(torch.ones_like(weight))
     return torch.where(seen > 0, problem.forward(weight) / seen.clamp(min=1e-12), 0.0)
@@ -278,7 +278,7 @@ class PixelSplitting(Loss):
         return over_stages([torch.log1p(problem.chi2(s, held_out)) for s in stages])
 
 
-def hold_out(problem: Problem, share: float, generator: torch.Generator) -> Tensor:
+def hold_out(problem: SourceProblem, share: float, generator: torch.Generator) -> Tensor:
     """Draw pixels to hold out (n, ny, nx), bool."""
     drawn = torch.rand(problem.white.shape, generator=generator)
     return (drawn < share).to(problem.white.device)

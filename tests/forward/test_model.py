@@ -12,8 +12,8 @@ from scipy.special import gammaincinv
 from lenssuper import SIE, ExternalShear, ForwardModel, Observation, PixelGrid
 from lenssuper.exceptions import ObservationError
 from lenssuper.simulate import Instrument, SersicSource
-from lenssuper.simulate._render import pixel_averages
 from lenssuper.simulate.mock import _lensed, _observe
+from lenssuper.simulate.render import pixel_averages
 
 arcsec = u.arcsec
 LENS = SIE(theta_E=1.1 * arcsec, q=0.7, phi=30 * u.deg, x=0.03 * arcsec, y=-0.02 * arcsec) + ExternalShear(

@@ -12,7 +12,7 @@ from lenssuper.exceptions import ArgumentUnitError, ConvergenceWarning, Observat
 from lenssuper.light.sersic.profile import sersic_averages, sersic_b
 from lenssuper.operators import BlurAndBin
 from lenssuper.simulate import GaussianPSF, SersicSource
-from lenssuper.simulate._render import pixel_averages
+from lenssuper.simulate.render import pixel_averages
 
 GRID = PixelGrid((48, 48), 0.1 * u.arcsec)
 OPTICS = GaussianPSF(0.28 * u.arcsec)

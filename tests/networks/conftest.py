@@ -11,7 +11,7 @@ import torch
 
 from lenssuper import SIE, ExternalShear, ForwardModel, ForwardModelBatch, Observation, PixelGrid
 from lenssuper.forward.sourcegrid import square_source_grid
-from lenssuper.networks import Problem
+from lenssuper.networks import SourceProblem
 from lenssuper.simulate import random_mock
 
 
@@ -50,7 +50,7 @@ def problem_of(models):
 
     @cache
     def made(shape, which=(0, 1, 2)):
-        return Problem.of(ForwardModelBatch([models(shape)[i] for i in which]))
+        return SourceProblem.of(ForwardModelBatch([models(shape)[i] for i in which]))
 
     return made
 
@@ -74,4 +74,4 @@ def usual_problem():
         observation = Observation.from_nddata(mock.observation)
         grid = square_source_grid(observation, mock.lens, 2, 64)
         models.append(ForwardModel(observation, mock.lens, source_grid=grid))
-    return Problem.of(ForwardModelBatch(models))
+    return SourceProblem.of(ForwardModelBatch(models))

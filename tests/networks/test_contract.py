@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from lenssuper import ForwardModelBatch
-from lenssuper.networks import PlainUNet, Problem, ResidualCNN, SourceNetwork, Unrolled, WindowTransformer
+from lenssuper.networks import (
+    PlainUNet,
+    ResidualCNN,
+    SourceNetwork,
+    SourceProblem,
+    Unrolled,
+    WindowTransformer,
+)
 from lenssuper.networks.weights import architectures, read_network, write_network
 
 SMALL = {
@@ -122,7 +129,7 @@ def test_difficult_data(name, models, kind):
         "one pixel": (data, weights * (data == data.amax((-2, -1), keepdim=True))),
         "hidden": (data, weights),
     }[kind]
-    problem = Problem(batch, data * (weights > 0), weights)
+    problem = SourceProblem(batch, data * (weights > 0), weights)
     if kind == "hidden":
         problem = problem.without(torch.ones_like(problem.used))
     network = awake(name).train()
@@ -150,8 +157,8 @@ def test_unit_of_the_data_does_not_matter(name, models):
     network, batch = awake(name), ForwardModelBatch(models((24, 24)))
     data, weights = torch.tensor(batch.data).float(), torch.tensor(batch.weights).float()
     with torch.no_grad():
-        one = network(Problem(batch, data, weights))
-        other = network(Problem(batch, 1024 * data, weights / 1024**2))
+        one = network(SourceProblem(batch, data, weights))
+        other = network(SourceProblem(batch, 1024 * data, weights / 1024**2))
     torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 

@@ -11,7 +11,7 @@ from lenssuper.networks.conjugate import conjugate_gradients
 from lenssuper.networks.features import Features
 from lenssuper.networks.field import CorrelatedField
 from lenssuper.networks.unet import UNet
-from lenssuper.solvers._numerics import StationaryField
+from lenssuper.solvers.numerics import StationaryField
 
 SHAPES = [(16, 16), (17, 26), (31, 12), (9, 40)]
 

@@ -8,7 +8,7 @@ from scipy.stats import kstest
 
 from lenssuper import SIE, SIS, ExternalShear, PixelGrid
 from lenssuper.simulate import EUCLID_VIS, GaussianSource, ImageSource, Instrument, SersicSource, mock_lens
-from lenssuper.simulate._render import pixel_averages
+from lenssuper.simulate.render import pixel_averages
 
 arcsec = u.arcsec
 SHARP = Instrument.gaussian(0.05 * arcsec, 0.1 * arcsec)

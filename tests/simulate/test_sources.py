@@ -5,7 +5,7 @@ from astropy.modeling.models import Sersic2D
 
 from lenssuper import PixelGrid
 from lenssuper.simulate import ClumpySpiral, GaussianSource, ImageSource, SersicSource
-from lenssuper.simulate._render import pixel_averages
+from lenssuper.simulate.render import pixel_averages
 
 arcsec = u.arcsec
 

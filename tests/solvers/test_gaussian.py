@@ -14,8 +14,8 @@ from lenssuper import SIE, ForwardModel, PixelGrid
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.observation import Observation
 from lenssuper.solvers import CurvaturePrior, Gaussian, GradientPrior, MaternPrior, _whitened
-from lenssuper.solvers._whitened import WhitenedProblem
 from lenssuper.solvers.priors import sine_transform
+from lenssuper.solvers.whitened import WhitenedProblem
 
 SHAPE = (12, 11)
 SIZE = 12 * 11

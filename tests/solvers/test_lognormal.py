@@ -8,7 +8,7 @@ from lenssuper import SIE, ExternalShear, ForwardModel, Observation, PixelGrid
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.simulate import Instrument
 from lenssuper.solvers import LogNormal, lognormal
-from lenssuper.solvers._field import UNIFORM, FieldProblem
+from lenssuper.solvers.field import UNIFORM, FieldProblem
 from lenssuper.solvers.lognormal import _laplace
 
 arcsec = u.arcsec

@@ -9,14 +9,14 @@ from torch import nn
 
 from lenssuper import ForwardModel, JointForwardModel, PixelGrid, SuperResolver
 from lenssuper.exceptions import FileFormatError, LensSuperError
-from lenssuper.networks import Problem, SourceNetwork, Unrolled
+from lenssuper.networks import SourceNetwork, SourceProblem, Unrolled
 from lenssuper.networks.pretrained import NAMES, path_of
 from lenssuper.networks.weights import read_card, read_network
 from lenssuper.simulate import random_mock
 from lenssuper.solvers import LogNormal, NetworkSolver
-from lenssuper.solvers._field import FieldPrior
-from lenssuper.solvers._numerics import ModulatedField, StationaryField, brightness_unit
+from lenssuper.solvers.field import FieldPrior
 from lenssuper.solvers.network import _problem
+from lenssuper.solvers.numerics import ModulatedField, StationaryField, brightness_unit
 
 
 @pytest.fixture(scope="module")
@@ -227,6 +227,6 @@ def test_problem_of_a_batch_and_of_a_model_agree(model):
     from lenssuper import ForwardModelBatch
 
     source = torch.rand(1, *model.in_shape)
-    one, many = _problem(model, 1, "cpu"), Problem.of(ForwardModelBatch([model]))
+    one, many = _problem(model, 1, "cpu"), SourceProblem.of(ForwardModelBatch([model]))
     np.testing.assert_allclose(one.forward(source), many.forward(source), rtol=0, atol=1e-3)
     np.testing.assert_allclose(one.scale, many.scale)

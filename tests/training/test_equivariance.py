@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lenssuper.networks.problem import Problem
+from lenssuper.networks.sourceproblem import SourceProblem
 from lenssuper.training import Equivariance, LensProblems
 from lenssuper.training.equivariance import moved
 from lenssuper.training.losses import Answers
@@ -54,7 +54,7 @@ def batch():
     spots = [np.exp(-((row - a) ** 2 + (column - b) ** 2) / 8) for a, b in ((6, 8), (9, 5), (8, 9))]
     sources = torch.tensor(np.array(spots), dtype=torch.float32)
     weights = torch.full(gains.shape, 25.0)
-    problem = Problem(Gains(gains), gains * sources, weights, scale=torch.ones(3))
+    problem = SourceProblem(Gains(gains), gains * sources, weights, scale=torch.ones(3))
     return SimpleNamespace(problem=problem, noise=torch.full((3, 1, 1), 0.2), sources=sources)
 
 
@@ -72,7 +72,9 @@ def test_noise_is_what_a_perfect_network_without_a_prior_finds(batch):
     bright = Equivariance(noise=1, turns=False, shift=0, other_lens=False)
     batch.sources += 5  # so that nothing is cut off at zero
     gains = batch.problem._projection.gains
-    batch.problem = Problem(Gains(gains), gains * batch.sources, torch.full(gains.shape, 25.0), torch.ones(3))
+    batch.problem = SourceProblem(
+        Gains(gains), gains * batch.sources, torch.full(gains.shape, 25.0), torch.ones(3)
+    )
     found = np.mean([value(bright, Network(), batch, seed) for seed in range(20)])
     expected = float(torch.log1p((2 / gains).square().mean((1, 2))).mean())
     assert found == pytest.approx(expected, rel=0.03)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lenssuper.networks.problem import Problem
+from lenssuper.networks.sourceproblem import SourceProblem
 from lenssuper.training import (
     DataFidelity,
     LensProblems,
@@ -73,7 +73,7 @@ def observed(matrix, truth, n, seed=0, used=None):
     weights = torch.ones(n, SIDE, SIDE)
     if used is not None:
         weights = weights * used
-    return Problem(Matrix(matrix, n), data * (weights > 0), weights, scale=torch.ones(n))
+    return SourceProblem(Matrix(matrix, n), data * (weights > 0), weights, scale=torch.ones(n))
 
 
 def batch_of(problem, **more):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenssuper.solvers._numerics import ModulatedField, StationaryField, conjugate_gradients
+from lenssuper.solvers.numerics import ModulatedField, StationaryField, conjugate_gradients
 
 if TYPE_CHECKING:
     from lenssuper.forward.model import ForwardModel

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import minimize_scalar
 
-from lenssuper.solvers._numerics import (
+from lenssuper.solvers.numerics import (
     LanczosRun,
     conjugate_gradients,
     dot,

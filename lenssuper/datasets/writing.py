@@ -26,8 +26,8 @@ from lenssuper.datasets.lenses import (
     read_settings,
     split_of,
 )
+from lenssuper.datasets.processes import share
 from lenssuper.datasets.recipe import Recipe
-from lenssuper.datasets.workers import share
 from lenssuper.lens import LensModel
 from lenssuper.observation.grid import check_count
 from lenssuper.simulate._checks import positive

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lenssuper import ForwardModelBatch
-from lenssuper.networks import Problem
+from lenssuper.networks import SourceProblem
 
 SHAPE = (17, 26)
 TURNS = [(quarters, mirrored) for quarters in range(4) for mirrored in (False, True)]
@@ -76,7 +76,7 @@ def test_unit_of_the_data_does_not_matter(models, sources):
         forward, adjoint, lensed_image = batch.forward, batch.adjoint, batch.lensed_image
         data, weights = batch.data * 1e-25, batch.weights * 1e50
 
-    one, other = Problem.of(batch), Problem.of(InJansky())
+    one, other = SourceProblem.of(batch), SourceProblem.of(InJansky())
     source = sources(one)
     torch.testing.assert_close(other.forward(source), one.forward(source), rtol=1e-4, atol=1e-3)
     torch.testing.assert_close(other.white, one.white)
@@ -86,13 +86,13 @@ def test_unit_of_the_data_does_not_matter(models, sources):
 def test_making_one_warns_of_nothing(models, recwarn):
     """Arrays of forward models are read-only, and those of a training are tensors."""
     batch = ForwardModelBatch(models(SHAPE))
-    Problem.of(batch)
+    SourceProblem.of(batch)
 
     class OfTensors:
         in_shape = batch.in_shape
         data, weights = torch.tensor(batch.data), torch.tensor(batch.weights)
 
-    assert torch.equal(Problem.of(OfTensors()).white, Problem.of(batch).white)
+    assert torch.equal(SourceProblem.of(OfTensors()).white, SourceProblem.of(batch).white)
     assert not recwarn.list
 
 
@@ -130,5 +130,5 @@ def test_scale_of_an_image_without_light(models):
     batch = ForwardModelBatch(models(SHAPE))
     weights = torch.full(batch.out_shape, 4.0)
     weights[:, 0] = 0.0
-    problem = Problem(batch, torch.full(batch.out_shape, -1.0), weights)
+    problem = SourceProblem(batch, torch.full(batch.out_shape, -1.0), weights)
     torch.testing.assert_close(problem.scale.flatten(), torch.full((3,), 0.5))

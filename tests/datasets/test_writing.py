@@ -14,7 +14,7 @@ import pytest
 from lenssuper.datasets import read_dataset, write_dataset
 from lenssuper.datasets.hdf5files import Hdf5Files
 from lenssuper.datasets.lenses import split_of
-from lenssuper.datasets.workers import share
+from lenssuper.datasets.processes import share
 from lenssuper.simulate import (
     EUCLID_VIS,
     AxionVortex,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lenssuper.networks.turns import turned, turned_back
 
-__all__ = ["Problem", "Projection"]
+__all__ = ["Projection", "SourceProblem"]
 
 
 class Projection(Protocol):
@@ -34,7 +34,7 @@ class Projection(Protocol):
         """Give the lensed images on the finer grid, without PSF."""
 
 
-class Problem:
+class SourceProblem:
     """
     Observed images in units of their noise, and the map from their sources to them.
 
@@ -68,7 +68,7 @@ class Problem:
         self._turn = (0, False)
 
     @classmethod
-    def of(cls, batch, *, device: torch.device | str = "cpu") -> Problem:
+    def of(cls, batch, *, device: torch.device | str = "cpu") -> SourceProblem:
         """Give the problem of a `~lenssuper.ForwardModelBatch`, in float32 on a device."""
         # in double precision at first: in a faint unit, weights are beyond float32
         problem = cls(batch, *(torch.tensor(np.asarray(i)) for i in (batch.data, batch.weights)))
@@ -125,20 +125,20 @@ class Problem:
         squares = (self.forward(sources) - self._white) ** 2
         return (squares * where).sum((-2, -1)) / where.sum((-2, -1)).clamp(min=1)
 
-    def with_white(self, white: Tensor) -> Problem:
+    def with_white(self, white: Tensor) -> SourceProblem:
         """Give the same problem for other data (n, ny, nx) in units of the noise."""
         other = copy.copy(self)
         other._white = torch.where(self.used, white, 0.0)
         return other
 
-    def without(self, held_out: Tensor) -> Problem:
+    def without(self, held_out: Tensor) -> SourceProblem:
         """Give the same problem with the pixels of a mask (n, ny, nx) not used."""
         other = copy.copy(self)
         other._gain = torch.where(held_out, 0.0, self._gain)
         other._white = torch.where(held_out, 0.0, self._white)
         return other
 
-    def turned(self, quarters: int, mirrored: bool = False) -> Problem:
+    def turned(self, quarters: int, mirrored: bool = False) -> SourceProblem:
         """
         Give the same problem with its sources turned by quarter turns, and mirrored before.
 

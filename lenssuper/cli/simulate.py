@@ -119,12 +119,13 @@ def _add_lens(group) -> None:
 
 def _simulate(options: argparse.Namespace) -> None:
     from lenssuper import simulate
+    from lenssuper.datasets import write_dataset
 
     given = {}
     if options.instrument is not None:
         given["instrument"] = getattr(simulate, _INSTRUMENTS[options.instrument])
     size = options.size or _size(given.get("instrument"))
-    dataset = simulate.write_dataset(
+    dataset = write_dataset(
         options.output,
         options.n,
         seed=options.seed,

@@ -35,8 +35,8 @@ class ImageSources:
     Parameters
     ----------
     images : sequence
-        Two-dimensional arrays, `~astropy.nddata.NDData`, or sets such as `lenssuper.galaxies.Galaxy10` and
-        `lenssuper.galaxies.CutoutFolder`, with the galaxy in the middle. One without is passed over for
+        Two-dimensional arrays, `~astropy.nddata.NDData`, or sets such as `lenssuper.datasets.Galaxy10` and
+        `lenssuper.datasets.CutoutFolder`, with the galaxy in the middle. One without is passed over for
         another. They are read when they are drawn;
         with several ``workers`` they are sent to other processes, so a set that reads its files one at a
         time is better than a list.

@@ -45,8 +45,8 @@ def methods() -> dict[str, Callable[[], solvers.Solver] | None]:
         "positive": lambda: solvers.Positive(),
         "tv": lambda: solvers.Positive(solvers.TotalVariation()),
         "lognormal": lambda: solvers.LogNormal(),
-        "network": lambda: solvers.NetworkSolver.pretrained("hst"),
-        "network_refined": lambda: solvers.NetworkSolver.pretrained("hst", refine=True),
+        "network": lambda: solvers.NetworkSolver.pretrained("space"),
+        "network_refined": lambda: solvers.NetworkSolver.pretrained("space", refine=True),
     }
     needs = dict.fromkeys(("gradient", "gradient64", "curvature", "curvature64", "matern"), "Gaussian")
     needs |= dict.fromkeys(("positive", "tv"), "Positive")

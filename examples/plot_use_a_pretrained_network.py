@@ -31,7 +31,7 @@ plt.rcParams["figure.dpi"] = 130
 
 lens = random_lens(21, theta_E=(1.3, 1.3) * u.arcsec)
 mock = random_mock(22, lens=lens, instrument=EUCLID_VIS, peak_snr=(40, 40))
-resolver = SuperResolver.from_pretrained("euclid", lens, rng=1)
+resolver = SuperResolver.from_pretrained("space", lens, rng=1)
 sr = resolver(mock.observation)
 print(sr.summary())
 
@@ -50,7 +50,7 @@ fig = sr.plot(figure=plt.figure(figsize=(14, 8)))
 
 answers = {
     "network": sr,
-    "network, refined": SuperResolver.from_pretrained("euclid", lens, rng=1, refine=True)(mock.observation),
+    "network, refined": SuperResolver.from_pretrained("space", lens, rng=1, refine=True)(mock.observation),
     "log-normal": SuperResolver(lens, rng=1)(mock.observation),
 }
 truth = mock.image()
@@ -81,7 +81,7 @@ mocks = [random_mock(100 + i, instrument=EUCLID_VIS) for i in range(6)]
 start = time.perf_counter()
 models = [ForwardModel(each.observation, each.lens) for each in mocks]
 built = time.perf_counter()
-sources = NetworkSolver.pretrained("euclid").sources(models)
+sources = NetworkSolver.pretrained("space").sources(models)
 done = time.perf_counter()
 print(f"{(built - start) / 6:.2f} s a lens for the operators, {(done - built) / 6:.2f} s for the network")
 

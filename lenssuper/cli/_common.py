@@ -208,7 +208,7 @@ def add_network(group) -> None:
     group.add_argument(
         "--network",
         metavar="NAME|FILE",
-        help="find the source with a network that comes with lenssuper (hst, jwst, euclid), or one of "
+        help="find the source with the network that comes with lenssuper (space), or one of "
         "lenssuper train (FILE.safetensors), in milliseconds; by default with a log-normal prior, in seconds",
     )
     group.add_argument(

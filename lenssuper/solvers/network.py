@@ -133,8 +133,9 @@ class NetworkSolver(Solver):
 
         Parameters
         ----------
-        name : {"hst", "jwst", "euclid"}
-            Whose sampling and PSFs it was trained on.
+        name : str
+            "space", a network for images of Hubble, Webb and Euclid; "hst", "jwst" and "euclid" are other names
+            of the same one.
         factor : int, optional
             Number of fine pixels along the side of an observed one, for a check.
         **options

@@ -137,8 +137,9 @@ class SuperResolver:
 
         Parameters
         ----------
-        name : {"hst", "jwst", "euclid"}
-            Whose sampling and PSFs the network has been trained on.
+        name : str
+            "space", a network for images of Hubble, Webb and Euclid; "hst", "jwst" and "euclid" are other names
+            of the same one.
         lens : LensModel
         factor : int, optional
             That of the training, 2.

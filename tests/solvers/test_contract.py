@@ -40,8 +40,8 @@ SOLVERS = {
     "positive, squared gradient": Positive(SquaredGradient(), max_evaluations=6, n_draws=8),
     "positive, total variation": Positive(TotalVariation(), max_evaluations=6, n_draws=8),
     "Sersics": Sersics(),
-    "network": NetworkSolver.pretrained("hst", n_draws=8),
-    "network, refined": NetworkSolver.pretrained("hst", n_draws=8, refine=True),
+    "network": NetworkSolver.pretrained("space", n_draws=8),
+    "network, refined": NetworkSolver.pretrained("space", n_draws=8, refine=True),
 }
 POSITIVE = {"log-normal", "Sersics", *(name for name in SOLVERS if name.startswith(("positive", "network")))}
 WITH_EVIDENCE = {"gradient", "curvature", "Matern", "matrix-free", "log-normal", "Sersics"}

@@ -10,7 +10,7 @@ from torch import nn
 from lenssuper import ForwardModel, JointForwardModel, PixelGrid, SuperResolver
 from lenssuper.exceptions import FileFormatError, LensSuperError
 from lenssuper.networks import SourceNetwork, SourceProblem, Unrolled
-from lenssuper.networks.pretrained import NAMES, path_of
+from lenssuper.networks.pretrained import ALIASES, NAMES, path_of
 from lenssuper.networks.weights import read_card, read_network
 from lenssuper.simulate import random_mock
 from lenssuper.solvers import LogNormal, NetworkSolver
@@ -51,20 +51,29 @@ class Fixed(SourceNetwork):
 
 
 class TestBatches:
-    def test_many_at_once_are_what_each_is_alone(self, network, model):
+    def test_many_at_once_are_what_each_is_alone(self, model):
+        # Conjugate gradients amplify single-precision rounding at every step until they converge, to 2% of the
+        # peak after 24 steps of a network that has learned nothing. Three steps show whether neighbours mix.
+        torch.manual_seed(0)
+        solver = NetworkSolver(Unrolled(n_stages=2, widths=(8, 8), cg_steps_used=3))
+        self.compare(solver, model, 1e-3)
+
+    def test_rounding_hardly_matters_to_a_trained_network(self, model):
+        self.compare(NetworkSolver.pretrained("space"), model, 0.005)
+
+    def compare(self, solver, model, tolerance):
         other = random_mock(4, shape=(32, 34))
+        grid = PixelGrid((36, 32), model.source_grid.pixel_scale, reference=model.source_grid.reference)
         others = [
             model,
             ForwardModel(other.observation, other.lens, source_grid=model.source_grid),
-            ForwardModel(other.observation, other.lens),  # of another shape
+            ForwardModel(other.observation, other.lens, source_grid=grid),  # of another shape
         ]
-        solver = NetworkSolver(network)
         together = solver.sources(others)
         for each, source in zip(others, together, strict=True):
             assert source.shape == each.in_shape
             alone = solver.sources([each])[0]
-            # in single precision, whose rounding conjugate gradients amplify; neighbours would differ by 1
-            np.testing.assert_allclose(source, alone, rtol=0, atol=0.01 * alone.max())
+            np.testing.assert_allclose(source, alone, rtol=0, atol=tolerance * alone.max())
 
     def test_none(self, network):
         assert NetworkSolver(network).sources([]) == []
@@ -110,22 +119,23 @@ class TestErrorBars:
         # no mode is measured; the estimate has the noise of a few random products
         assert posterior.effective_modes < 0.2 * model.data.size
 
-    def test_modes_are_the_trace_of_the_derivative(self, network, model):
+    def test_modes_are_the_trace_of_the_derivative(self, model):
         """Against the derivative itself, pixel by pixel, at the network's own answer."""
-        problem = _problem(model, 1, "cpu")
-        with torch.no_grad():
-            again = problem.with_white(problem.forward(network.eval()(problem)))
+        torch.manual_seed(0)
+        network = Unrolled(n_stages=2, widths=(8, 8), cg_steps_used=8).eval()
         pixels = np.random.default_rng(0).choice(model.data.size, size=60, replace=False)
         slopes = []
-        for pixel in pixels:
-            step = torch.zeros(model.data.size)
-            step[pixel] = 1.0
-            step = step.reshape(1, *model.out_shape)
+        for part in pixels.reshape(3, 20):
+            problem = _problem(model, 20, "cpu")
+            steps = torch.zeros(20, model.data.size)
+            steps[range(20), part] = 1.0
+            steps = steps.reshape(problem.white.shape)
             with torch.no_grad():
+                white = problem.forward(network(problem))
                 up, down = (
-                    problem.forward(network(again.with_white(again.white + sign * step))) for sign in (1, -1)
+                    problem.forward(network(problem.with_white(white + sign * steps))) for sign in (1, -1)
                 )
-            slopes.append(float((up - down).flatten()[pixel]) / 2)
+            slopes += (((up - down) * steps).sum((-2, -1)) / 2).tolist()
         trace = model.data.size * np.mean(slopes)
         found = NetworkSolver(network, n_draws=32).solve(model, rng=1).effective_modes
         error = model.data.size * np.std(slopes) / np.sqrt(len(slopes))
@@ -168,7 +178,7 @@ class TestRefinement:
 
 
 class TestPretrained:
-    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("name", [*NAMES, *ALIASES])
     def test_comes_with_the_package(self, name):
         assert path_of(name).stat().st_size < 3e6
         card = read_card(path_of(name))
@@ -176,7 +186,9 @@ class TestPretrained:
         assert path_of(name).with_suffix(".md").is_file()
 
     def test_beats_interpolation(self, mock):
-        result = SuperResolver.from_pretrained("hst", mock.lens, rng=1)(mock.observation)
+        resolver = SuperResolver.from_pretrained("space", mock.lens, rng=1)
+        resolver.solver.n_draws = 2
+        result = resolver(mock.observation)
         truth = mock.image()
         coarse = np.kron(mock.observation.data, np.ones((2, 2)))
         gain = np.mean((coarse - truth) ** 2) / np.mean((result.image.data - truth) ** 2)
@@ -184,13 +196,13 @@ class TestPretrained:
         assert 0.85 < result.reduced_chi2 < 1.15
 
     def test_other_names_and_factors(self, mock):
-        with pytest.raises(ValueError, match="euclid, hst, jwst; got 'gemini'"):
+        with pytest.raises(ValueError, match=r"space \(also known as euclid, hst, jwst\); got 'gemini'"):
             SuperResolver.from_pretrained("gemini", mock.lens)
-        with pytest.raises(ValueError, match="factor must be 2, for which 'hst' was trained; got 3"):
-            SuperResolver.from_pretrained("hst", mock.lens, factor=3)
+        with pytest.raises(ValueError, match="factor must be 2, for which 'space' was trained; got 3"):
+            SuperResolver.from_pretrained("space", mock.lens, factor=3)
 
     def test_fingerprint_tells_weights_apart(self):
-        network = read_network(path_of("hst"))
+        network = read_network(path_of("space"))
         before = network.fingerprint
         assert before in repr(network)
         with torch.no_grad():

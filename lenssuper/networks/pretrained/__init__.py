@@ -5,26 +5,32 @@ from __future__ import annotations
 from importlib.resources import as_file, files
 from pathlib import Path
 
-__all__ = ["NAMES", "path_of"]
+__all__ = ["ALIASES", "NAMES", "path_of"]
 
-# One network for all: it was trained on the sampling and the PSFs of each, as the operators that it is given
-# tell it of both.
-_FILES = {"euclid": "space", "hst": "space", "jwst": "space"}
+NAMES = ("space",)
+"""Names of the networks, each that of its file."""
 
-NAMES = tuple(_FILES)
-"""What `path_of` knows."""
+ALIASES = {"euclid": "space", "hst": "space", "jwst": "space"}
+"""Older names, one for each telescope whose sampling and PSFs the one network was trained on."""
 
 
 def path_of(name: str) -> Path:
     """
-    Give the path of the weights of a network that comes with the package.
+    Return the path of the weights of a network that comes with the package.
+
+    Parameters
+    ----------
+    name : str
+        One of `NAMES` or `ALIASES`.
 
     Raises
     ------
     ValueError
         If there is none of that name.
     """
-    if name not in _FILES:
-        raise ValueError(f"name must be one of {', '.join(NAMES)}; got {name!r}")
-    with as_file(files(__name__) / f"{_FILES[name]}.safetensors") as path:
+    if name not in (*NAMES, *ALIASES):
+        raise ValueError(
+            f"name must be one of {', '.join(NAMES)} (also known as {', '.join(ALIASES)}); got {name!r}"
+        )
+    with as_file(files(__name__) / f"{ALIASES.get(name, name)}.safetensors") as path:
         return path

@@ -134,8 +134,8 @@ class NetworkSolver(Solver):
         Parameters
         ----------
         name : str
-            "space", a network for images of Hubble, Webb and Euclid; "hst", "jwst" and "euclid" are other names
-            of the same one.
+            "space", a network for images of Hubble, Webb and Euclid; "hst", "jwst" and "euclid" are aliases
+            of it.
         factor : int, optional
             Number of fine pixels along the side of an observed one, for a check.
         **options

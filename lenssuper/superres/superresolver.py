@@ -138,8 +138,8 @@ class SuperResolver:
         Parameters
         ----------
         name : str
-            "space", a network for images of Hubble, Webb and Euclid; "hst", "jwst" and "euclid" are other names
-            of the same one.
+            "space", a network for images of Hubble, Webb and Euclid; "hst", "jwst" and "euclid" are aliases
+            of it.
         lens : LensModel
         factor : int, optional
             That of the training, 2.

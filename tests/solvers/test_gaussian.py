@@ -13,7 +13,7 @@ from scipy.stats import multivariate_normal
 from lenssuper import SIE, ForwardModel, PixelGrid
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.observation import Observation
-from lenssuper.solvers import CurvaturePrior, Gaussian, GradientPrior, MaternPrior, _whitened
+from lenssuper.solvers import CurvaturePrior, Gaussian, GradientPrior, MaternPrior, whitened
 from lenssuper.solvers.priors import sine_transform
 from lenssuper.solvers.whitened import WhitenedProblem
 
@@ -77,7 +77,7 @@ def model():
 @pytest.fixture
 def matrix_free(monkeypatch):
     """Conjugate gradients and random probes whatever the size."""
-    monkeypatch.setattr(_whitened, "_FEW", 0)
+    monkeypatch.setattr(whitened, "_FEW", 0)
     return {"dense_limit": 0}
 
 
@@ -165,7 +165,7 @@ def test_few_and_many_eigenvalues_give_one_curve(model):
 def test_wide_psf_is_applied_column_by_column(model, monkeypatch):
     problem = WhitenedProblem(model, GradientPrior().precision(SHAPE))
     by_matrix = problem.dense_normal()
-    monkeypatch.setattr(_whitened, "_MOST_WEIGHTS", 0)
+    monkeypatch.setattr(whitened, "_MOST_WEIGHTS", 0)
     np.testing.assert_allclose(problem.dense_normal(), by_matrix, rtol=0, atol=1e-11 * by_matrix.max())
 
 

@@ -52,8 +52,8 @@ class Fixed(SourceNetwork):
 
 class TestBatches:
     def test_many_at_once_are_what_each_is_alone(self, model):
-        # Conjugate gradients amplify single-precision rounding at every step until they converge, to 2% of the
-        # peak after 24 steps of a network that has learned nothing. Three steps show whether neighbours mix.
+        # Conjugate gradients amplify single-precision rounding at every step until they converge, to 2% of
+        # the peak after 24 steps of an untrained network. Three steps show whether neighbours mix.
         torch.manual_seed(0)
         solver = NetworkSolver(Unrolled(n_stages=2, widths=(8, 8), cg_steps_used=3))
         self.compare(solver, model, 1e-3)

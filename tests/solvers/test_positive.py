@@ -10,7 +10,7 @@ from scipy.optimize import approx_fprime, minimize
 from lenssuper import ForwardModel, PixelGrid
 from lenssuper.simulate import random_mock
 from lenssuper.solvers import Positive, RelativeGradient, SquaredGradient, TotalVariation
-from lenssuper.solvers.positive import _Problem, differences, means, spread, spread_means
+from lenssuper.solvers.positive import _PenalisedProblem, differences, means, spread, spread_means
 
 PENALTIES = [RelativeGradient(), SquaredGradient(), TotalVariation(0.02)]
 
@@ -113,7 +113,7 @@ def test_minimum_against_scipy(model, penalty):
 def test_conditions_of_a_minimum_hold_when_asked_to(model, penalty, limit):
     # Karush, Kuhn & Tucker: no slope where it is bright, none downwards where it is dark
     strength = 30.0
-    problem = _Problem.of(model, penalty)
+    problem = _PenalisedProblem.of(model, penalty)
     found = problem.minimise(strength, tolerance=1e-13)
     _, gradient, _ = energy_of(model, penalty, strength)
     slope = gradient(found.source.ravel()) / np.abs(gradient(np.zeros(12 * 14))).max()

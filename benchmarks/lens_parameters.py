@@ -64,7 +64,7 @@ def start(lens: LensModel, rng: np.random.Generator) -> LensModel:
 
 def deviations(fit: LensFit, truth: LensModel) -> dict[str, float]:
     """Fitted less true value of each parameter, in arcsec, radian and 1; an axis has no head and tail."""
-    found, true = fit.lens.values(), truth._values()
+    found, true = fit.lens.values(), truth.values()
     errors = {name: found[name] - true[name] for name in fit.names}
     errors["SIE.phi"] = (errors["SIE.phi"] + np.pi / 2) % np.pi - np.pi / 2
     return errors
@@ -76,7 +76,7 @@ def scores(fit: LensFit, truth: LensModel) -> dict[str, float]:
     sigmas = dict(zip(fit.names, np.sqrt(np.diag(fit.covariance.matrix)), strict=True))
     pulls = np.array([errors[name] / sigmas[name] for name in fit.names])
     return {
-        "theta_E": errors["SIE.theta_E"] / truth._values()["SIE.theta_E"],
+        "theta_E": errors["SIE.theta_E"] / truth.values()["SIE.theta_E"],
         "q": errors["SIE.q"],
         "sigma_q": float(sigmas["SIE.q"]),
         "pull": float(np.sqrt(np.mean(pulls**2))),

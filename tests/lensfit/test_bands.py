@@ -73,7 +73,7 @@ def bands(fitter, red, blue):
 
 def deviations(fit, truth):
     """Found less true, and the errors, of each parameter."""
-    found, expected = fit.lens.values(), truth._values()
+    found, expected = fit.lens.values(), truth.values()
     differences = np.array([found[name] - expected[name] for name in fit.names])
     turn = fit.names.index("SIE.phi")
     differences[turn] = (differences[turn] + np.pi / 2) % np.pi - np.pi / 2

@@ -13,7 +13,7 @@ from lenssuper.observation.noise import lit_pixels
 
 
 def pulls(fit, truth):
-    expected, found, errors = truth._values(), fit.lens.values(), fit.errors
+    expected, found, errors = truth.values(), fit.lens.values(), fit.errors
     differences = {name: found[name] - expected[name] for name in fit.names}
     differences["SIE.phi"] = (differences["SIE.phi"] + np.pi / 2) % np.pi - np.pi / 2
     sigmas = {name: getattr(errors[name], "value", errors[name]) for name in fit.names}

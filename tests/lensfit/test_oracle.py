@@ -54,7 +54,7 @@ def test_fitted_lens_survives_coolest_and_lenstronomy(fit):
         LensModel.from_coolest(fit.lens.to_coolest()),
         LensModel.from_lenstronomy(*fit.lens.to_lenstronomy(x_axis="west"), x_axis="west"),
     ):
-        found, expected = back._values(), fit.lens.values()
+        found, expected = back.values(), fit.lens.values()
         for name in expected:
             difference = abs(found[name] - expected[name])
             if name.endswith("phi"):  # half a turn leaves an ellipse as it is

@@ -19,7 +19,7 @@ EPL_HALO = EPL(theta_E=1.1 * u.arcsec, gamma=2.2, q=0.9, phi=-20 * u.deg) + NFW(
 def test_there_and_back(lens):
     parameters = FreeParameters(lens)
     back = parameters.lens(parameters.start)
-    for name, value in back._values().items():
+    for name, value in back.values().items():
         assert value == pytest.approx(lens.values()[name], abs=1e-12)
 
 

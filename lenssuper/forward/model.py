@@ -7,6 +7,9 @@ the observed pixels.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from astropy.nddata import NDData
 
@@ -43,6 +46,10 @@ class ForwardModel(Measurement):
         Pixels in the source plane; by default `~lenssuper.forward.sourcegrid.default_source_grid`.
     tol : float, optional
         Accuracy of the overlap fractions, see `~lenssuper.OverlapOperator`.
+    lensing : callable, optional
+        Makes another `~lenssuper.operators.LensingOperator` from the lens, the image grid and the source grid
+        in place of `~lenssuper.OverlapOperator`: with `~lenssuper.operators.SplineSampling`, sources are the
+        coefficients of B-splines.
 
     Raises
     ------
@@ -80,6 +87,7 @@ class ForwardModel(Measurement):
         factor: int = 2,
         source_grid: PixelGrid | None = None,
         tol: float = 1e-3,
+        lensing: Callable[[LensModel, PixelGrid, PixelGrid], LensingOperator] | None = None,
     ) -> None:
         if not isinstance(observation, Observation):
             observation = Observation.from_nddata(observation)
@@ -100,7 +108,8 @@ class ForwardModel(Measurement):
             includes_pixel=observation.psf_includes_pixel,
         )
         padded = observation.grid.pad(self._blur.pad).refine(factor)
-        self._lensing = OverlapOperator(lens, padded, source_grid, tol=tol)
+        self._make_lensing = partial(OverlapOperator, tol=tol) if lensing is None else lensing
+        self._lensing = self._make_lensing(lens, padded, source_grid)
         self._weights = observation.weights
         super().__init__(source_grid.shape, observation.shape)
         if not np.any(self.adjoint(self._weights) > 0):
@@ -226,7 +235,7 @@ class ForwardModel(Measurement):
             self.lens,
             factor=self._factor,
             source_grid=source_grid,
-            tol=self._lensing.tol,
+            lensing=self._make_lensing,
         )
         return other.with_weights(self._weights).with_noise_covariance(self._covariance)
 

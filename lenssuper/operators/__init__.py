@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lenssuper.operators.psf import BlurAndBin, PSFConvolution, fine_kernel
     from lenssuper.operators.sampling import BilinearSampling
     from lenssuper.operators.scatter import PixelScatter
+    from lenssuper.operators.splines import SplineSampling
 
 __all__ = [
     "BilinearSampling",
@@ -29,6 +30,7 @@ __all__ = [
     "PixelScatter",
     "Sampling",
     "SparseOperator",
+    "SplineSampling",
     "fine_kernel",
 ]
 
@@ -44,6 +46,7 @@ _MODULE_OF = {
     "fine_kernel": "psf",
     "BilinearSampling": "sampling",
     "PixelScatter": "scatter",
+    "SplineSampling": "splines",
 }
 
 

@@ -11,6 +11,9 @@ from lenssuper.operators._arrays import is_tensor
 
 __all__ = ["StoredMatrix", "float64_csr"]
 
+# Images that are multiplied at once
+_TOGETHER = 16
+
 
 def float64_csr(matrix) -> sparse.csr_array:
     """
@@ -66,13 +69,14 @@ class StoredMatrix:
         return self._tensor_product(x).reshape(batch + shape)
 
     def _product(self, images: np.ndarray) -> np.ndarray:
-        # Image by image: the product with a whole batch at once saves time, but bringing the batch into the
-        # order it needs, and back, costs more than that.
+        # A few images at a time: with more, bringing them into the order that the product needs, and back,
+        # costs more than it saves.
         matrix = self._in_precision(images.dtype)
         flat = images.reshape(-1, matrix.shape[1])
         out = np.empty((len(flat), matrix.shape[0]), dtype=images.dtype)
-        for result, image in zip(out, flat, strict=True):
-            result[:] = matrix @ image
+        for first in range(0, len(flat), _TOGETHER):
+            part = slice(first, first + _TOGETHER)
+            out[part] = (matrix @ flat[part].T).T
         return out
 
     def _tensor_product(self, images):

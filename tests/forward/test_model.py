@@ -7,10 +7,12 @@ import torch
 from astropy.coordinates import SkyCoord
 from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty
 from astropy.wcs import WCS
+from scipy.ndimage import spline_filter
 from scipy.special import gammaincinv
 
 from lenssuper import SIE, ExternalShear, ForwardModel, Observation, PixelGrid
 from lenssuper.exceptions import ObservationError
+from lenssuper.operators import SplineSampling
 from lenssuper.simulate import Instrument, SersicSource
 from lenssuper.simulate.mock import _lensed, _observe
 from lenssuper.simulate.render import pixel_averages
@@ -414,6 +416,19 @@ def test_other_source_pixels_same_everything_else(model):
     expected = model.forward(source)
     same = finer.forward(np.kron(source, np.ones((2, 2))))
     np.testing.assert_allclose(same, expected, atol=3e-3 * expected.max())
+
+
+def test_other_lensing_operators(model, source):
+    options = {"source_grid": FINE_SOURCE, "lensing": SplineSampling}
+    splines = ForwardModel(model.observation, LENS, **options)
+    assert isinstance(splines.lensing, SplineSampling)
+    assert isinstance(splines.with_source_grid(COARSE_SOURCE).lensing, SplineSampling)
+    overlap = model.with_source_grid(FINE_SOURCE)
+    found = splines.forward(spline_filter(source, mode="mirror"))
+    assert largest_error(found, overlap.forward(source)) < 0.01
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=splines.in_shape), rng.normal(size=splines.out_shape)
+    assert np.sum(splines.forward(x) * y) == pytest.approx(np.sum(x * splines.adjoint(y)), rel=1e-10)
 
 
 def test_another_image_through_the_same_operators(model):

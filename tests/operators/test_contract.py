@@ -19,6 +19,7 @@ from lenssuper.operators import (
     PSFConvolution,
     Sampling,
     SparseOperator,
+    SplineSampling,
 )
 
 IMAGE_GRID = PixelGrid(shape=(20, 24), pixel_scale=0.15 * u.arcsec)
@@ -41,6 +42,7 @@ OPERATORS = {
     "sparse": lambda: SparseOperator(random_matrix(), (7, 8), (6, 5)),
     "overlap": lambda: operators.OverlapOperator(LENS, IMAGE_GRID, SOURCE_GRID),
     "bilinear": lambda: BilinearSampling(LENS, IMAGE_GRID, SOURCE_GRID),
+    "splines": lambda: SplineSampling(LENS, IMAGE_GRID, SOURCE_GRID, rays=3),
     "scatter": lambda: PixelScatter(LENS, IMAGE_GRID, SOURCE_GRID),
     "convolution": lambda: PSFConvolution(np.random.default_rng(2).normal(size=(4, 7)), (9, 11)),
     "convolution with one number": lambda: PSFConvolution([[3.0]], (9, 11)),

@@ -147,7 +147,7 @@ def _by_pixel(values, rays):
 
 def _weights(columns, rows, shape):
     """
-    Give data, indices and row pointer of the matrix from coefficients to the mean over the rays of each pixel.
+    Give data, indices and row pointer of the matrix from coefficients to means over the rays of each pixel.
 
     Rays land at columns and rows, each (pixels, rays), of splines (ny, nx) = shape.
     """

@@ -9,8 +9,8 @@ from scipy import sparse
 
 from lenssuper.forward.model import ForwardModel
 from lenssuper.operators import SparseOperator
-from lenssuper.operators._arrays import float_images, is_tensor
-from lenssuper.operators._convolution import StridedConvolution
+from lenssuper.operators.arrays import float_images, is_tensor
+from lenssuper.operators.convolution import StridedConvolution
 
 __all__ = ["ForwardModelBatch"]
 

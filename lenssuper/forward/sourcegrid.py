@@ -117,8 +117,7 @@ def square_source_grid(observation: Observation, lens: LensModel, factor: int, n
 
 def _source_positions(lens, x, y):
     x, y = np.broadcast_arrays(x, y)
-    alpha_x, alpha_y = lens.deflection_arcsec(x, y)
-    return np.stack([x - alpha_x, y - alpha_y])
+    return np.stack(lens.rays_arcsec(x, y))
 
 
 def _box(positions, where):

@@ -52,25 +52,14 @@ class LensModel(ABC):
         """The parameters as floats (arcsec, radian, 1), same keys as `parameters`."""
 
     @abstractmethod
-    def _potential(self, x, y, values=None):
-        """Potential in arcsec^2; x, y in arcsec, numpy or torch; ``values`` may replace any of `values`."""
-
-    @abstractmethod
-    def _deflection(self, x, y, values=None):
-        """Deflection (alpha_x, alpha_y) in arcsec."""
-
-    @abstractmethod
-    def _hessian(self, x, y, values=None):
-        """Second derivatives (psi_xx, psi_yy, psi_xy) of the potential."""
-
-    @abstractmethod
     def centers_arcsec(self) -> list[tuple[float, float]]:
         """The points where the deflection may be torn or the convergence infinite, in arcsec."""
 
-    # -- the same for code that computes: floats in arcsec, numpy or torch, x and y broadcast ----------------
+    # For code that computes: floats in arcsec, numpy or torch; x and y broadcast.
 
+    @abstractmethod
     def deflection_arcsec(self, x, y, values: Mapping[str, Any] | None = None):
-        """Return the deflection (alpha_x, alpha_y) in arcsec at positions in arcsec; see `ray_shooting`.
+        """Return the deflection (alpha_x, alpha_y) in arcsec at positions in arcsec.
 
         Parameters
         ----------
@@ -79,20 +68,19 @@ class LensModel(ABC):
         values : mapping, optional
             Floats or tensors in place of some of the `values` of the lens, e.g. to differentiate by them.
         """
-        return self._deflection(x, y, values)
+
+    @abstractmethod
+    def hessian(self, x, y, values: Mapping[str, Any] | None = None):
+        """Return the second derivatives psi_xx, psi_yy, psi_xy of the potential; see `deflection_arcsec`."""
+
+    @abstractmethod
+    def potential_arcsec2(self, x, y, values: Mapping[str, Any] | None = None):
+        """Return the lensing potential in arcsec^2; see `deflection_arcsec`."""
 
     def rays_arcsec(self, x, y, values: Mapping[str, Any] | None = None):
         """Return the source-plane positions beta = theta - alpha(theta); see `deflection_arcsec`."""
-        alpha_x, alpha_y = self._deflection(x, y, values)
+        alpha_x, alpha_y = self.deflection_arcsec(x, y, values)
         return x - alpha_x, y - alpha_y
-
-    def hessian(self, x, y, values: Mapping[str, Any] | None = None):
-        """Return the second derivatives psi_xx, psi_yy, psi_xy of the potential; see `deflection_arcsec`."""
-        return self._hessian(x, y, values)
-
-    def potential_arcsec2(self, x, y, values: Mapping[str, Any] | None = None):
-        """Return the lensing potential in arcsec^2; see `deflection_arcsec`."""
-        return self._potential(x, y, values)
 
     # -- what astronomers call ------------------------------------------------------------------------------
 
@@ -109,7 +97,7 @@ class LensModel(ABC):
         alpha_x, alpha_y : `~astropy.units.Quantity`
             Components in arcsec, of the broadcast shape.
         """
-        alpha_x, alpha_y = self._deflection(*_positions(x, y))
+        alpha_x, alpha_y = self.deflection_arcsec(*_positions(x, y))
         return arcsec(alpha_x), arcsec(alpha_y)
 
     def ray_shooting(self, x: u.Quantity, y: u.Quantity) -> tuple[u.Quantity, u.Quantity]:
@@ -126,7 +114,7 @@ class LensModel(ABC):
         Parameters and shapes as in `deflection`. The constant is free; here psi = 0 at the centre where that
         is possible.
         """
-        return u.Quantity(self._potential(*_positions(x, y)), u.arcsec**2, copy=False)
+        return u.Quantity(self.potential_arcsec2(*_positions(x, y)), u.arcsec**2, copy=False)
 
     def convergence(self, x: u.Quantity, y: u.Quantity) -> u.Quantity:
         """Return the convergence kappa, half the Laplacian of the potential; infinite at a singular centre.
@@ -134,7 +122,7 @@ class LensModel(ABC):
         Parameters and shapes as in `deflection`.
         """
         x, y = _positions(x, y)
-        psi_xx, psi_yy, _ = self._hessian(x, y)
+        psi_xx, psi_yy, _ = self.hessian(x, y)
         kappa = np.where(self._at_center(x, y), np.inf, (psi_xx + psi_yy) / 2)
         return _dimensionless(kappa)
 
@@ -144,7 +132,7 @@ class LensModel(ABC):
         NaN at a singular centre, where it has no direction. Parameters and shapes as in `deflection`.
         """
         x, y = _positions(x, y)
-        psi_xx, psi_yy, psi_xy = self._hessian(x, y)
+        psi_xx, psi_yy, psi_xy = self.hessian(x, y)
         centre = self._at_center(x, y)
         return tuple(_dimensionless(np.where(centre, np.nan, g)) for g in ((psi_xx - psi_yy) / 2, psi_xy))
 
@@ -154,7 +142,7 @@ class LensModel(ABC):
         Parameters as in `deflection`.
         """
         x, y = _positions(x, y)
-        psi_xx, psi_yy, psi_xy = self._hessian(x, y)
+        psi_xx, psi_yy, psi_xy = self.hessian(x, y)
         rows = [np.stack([1 - psi_xx, -psi_xy], axis=-1), np.stack([-psi_xy, 1 - psi_yy], axis=-1)]
         matrices = np.stack(rows, axis=-2)
         return _dimensionless(np.where(self._at_center(x, y)[..., None, None], np.nan, matrices))
@@ -166,7 +154,7 @@ class LensModel(ABC):
         Parameters and shapes as in `deflection`.
         """
         x, y = _positions(x, y)
-        psi_xx, psi_yy, psi_xy = self._hessian(x, y)
+        psi_xx, psi_yy, psi_xy = self.hessian(x, y)
         with np.errstate(divide="ignore"):
             mu = 1 / np.asarray((1 - psi_xx) * (1 - psi_yy) - psi_xy**2)
         return _dimensionless(np.where(self._at_center(x, y), 0.0, mu))

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from lenssuper.exceptions import ConvergenceWarning
-from lenssuper.lens._lattice import NEAREST, distance_to_center, lattice, square
+from lenssuper.lens.lattice import NEAREST, distance_to_center, lattice, square
 from lenssuper.observation.grid import PixelGrid
 
 # How close to det A = 0 every point of a critical curve is brought, and in how many steps at most.
@@ -140,8 +140,7 @@ def _cut_at_centers(curve, centers):
 
 
 def _shoot(lens, curve):
-    alpha = np.stack(lens.deflection_arcsec(curve[:, 0], curve[:, 1]), axis=-1)
-    return curve - alpha
+    return np.stack(lens.rays_arcsec(curve[:, 0], curve[:, 1]), axis=-1)
 
 
 def _with_midpoints(curve):

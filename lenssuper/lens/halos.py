@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 
-from lenssuper.lens._arrays import as_arrays, atanhc, atanhc_slope, branch, off_centre, plug
+from lenssuper.lens.arrays import as_arrays, atanhc, atanhc_slope, branch, off_centre, plug
 
 _NORM = 1 + math.log(0.5)
 # Below this many scale radii the logarithms are taken apart by hand, or they would cancel.

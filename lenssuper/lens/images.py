@@ -11,8 +11,8 @@ import warnings
 import numpy as np
 
 from lenssuper.exceptions import LensSuperWarning
-from lenssuper.lens._lattice import NEAREST, distance_to_center, lattice, square
 from lenssuper.lens.curves import determinant
+from lenssuper.lens.lattice import NEAREST, distance_to_center, lattice, square
 from lenssuper.observation.grid import PixelGrid
 
 # By how much the box around a mapped cell is widened: the edges are curved, and of two images about to merge
@@ -51,8 +51,8 @@ def _field(lens, beta):
     cos, sin = np.cos(angle), np.sin(angle)
     radii = np.geomspace(*_RADII, 500)
     x, y = center[0] + radii[:, np.newaxis] * cos, center[1] + radii[:, np.newaxis] * sin
-    alpha_x, alpha_y = lens.deflection_arcsec(x, y)
-    outward = (x - alpha_x - beta[0]) * cos + (y - alpha_y - beta[1]) * sin
+    beta_x, beta_y = lens.rays_arcsec(x, y)
+    outward = (beta_x - beta[0]) * cos + (beta_y - beta[1]) * sin
     inside = np.flatnonzero(np.any(outward <= 0, axis=1))
     return square(center, 1.3 * (radii[inside[-1]] if inside.size else radii[0]))
 
@@ -60,7 +60,7 @@ def _field(lens, beta):
 def _candidates(lens, field, centers, beta):
     """Return the cells, of shape (2, 4, N), whose widened box in the source plane holds the source."""
     nodes = np.stack(lattice(field, centers))
-    mapped = nodes - np.stack(lens.deflection_arcsec(nodes[0], nodes[1]))
+    mapped = np.stack(lens.rays_arcsec(*nodes))
     cells, images = _corners(nodes), _corners(mapped)
     low, high = images.min(axis=1), images.max(axis=1)
     margin = _MARGIN * (high - low).max(axis=0)
@@ -101,8 +101,7 @@ def _solve(lens, cells, beta):
 
 
 def _residual(lens, point, beta):
-    alpha = np.stack(lens.deflection_arcsec(point[0], point[1]))
-    return beta[:, np.newaxis] - point + alpha
+    return beta[:, np.newaxis] - np.stack(lens.rays_arcsec(*point))
 
 
 def _distinct(points, centers):

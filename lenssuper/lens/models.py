@@ -9,7 +9,7 @@ from astropy import units as u
 
 from lenssuper.lens import cosmology as cosmo
 from lenssuper.lens import halos, profiles
-from lenssuper.lens._parameters import AXIS_RATIO, CENTER, POSITION_ANGLE, THETA_E, Parameter
+from lenssuper.lens.parameters import AXIS_RATIO, CENTER, POSITION_ANGLE, THETA_E, Parameter
 from lenssuper.lens.profile import ProfileLens
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from astropy import units as u
 
-from lenssuper.lens._arrays import as_arrays
-from lenssuper.lens._parameters import Parameter
+from lenssuper.lens.arrays import as_arrays
 from lenssuper.lens.base import LensModel
+from lenssuper.lens.parameters import Parameter
 
 
 class ProfileLens(LensModel):
@@ -54,11 +54,11 @@ class ProfileLens(LensModel):
     def values(self):
         return dict(self._floats)
 
-    def _potential(self, x, y, values=None):
+    def potential_arcsec2(self, x, y, values=None):
         x, y, arguments, _ = self._local(x, y, values)
         return self._functions[0](x, y, *arguments)
 
-    def _deflection(self, x, y, values=None):
+    def deflection_arcsec(self, x, y, values=None):
         x, y, arguments, turn = self._local(x, y, values)
         alpha_x, alpha_y = self._functions[1](x, y, *arguments)
         if turn is None:
@@ -66,7 +66,7 @@ class ProfileLens(LensModel):
         c, s = turn
         return c * alpha_x - s * alpha_y, s * alpha_x + c * alpha_y
 
-    def _hessian(self, x, y, values=None):
+    def hessian(self, x, y, values=None):
         x, y, arguments, turn = self._local(x, y, values)
         xx, yy, xy = self._functions[2](x, y, *arguments)
         if turn is None:
@@ -149,14 +149,14 @@ class CompositeLens(LensModel):
     def values(self):
         return {f"{n}.{key}": v for n, lens in self._named() for key, v in lens.values().items()}
 
-    def _potential(self, x, y, values=None):
-        return sum(self._each("_potential", x, y, values))
+    def potential_arcsec2(self, x, y, values=None):
+        return sum(self._each("potential_arcsec2", x, y, values))
 
-    def _deflection(self, x, y, values=None):
-        return tuple(sum(parts) for parts in zip(*self._each("_deflection", x, y, values), strict=True))
+    def deflection_arcsec(self, x, y, values=None):
+        return tuple(sum(parts) for parts in zip(*self._each("deflection_arcsec", x, y, values), strict=True))
 
-    def _hessian(self, x, y, values=None):
-        return tuple(sum(parts) for parts in zip(*self._each("_hessian", x, y, values), strict=True))
+    def hessian(self, x, y, values=None):
+        return tuple(sum(parts) for parts in zip(*self._each("hessian", x, y, values), strict=True))
 
     def centers_arcsec(self):
         return [centre for lens in self._parts for centre in lens.centers_arcsec()]

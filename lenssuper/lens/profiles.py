@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 
-from lenssuper.lens._arrays import as_arrays, asinhc, atanhc, off_centre, plug
+from lenssuper.lens.arrays import as_arrays, asinhc, atanhc, off_centre, plug
 
 # Axis ratios below this would need thousands of terms of the EPL's angular series.
 EPL_LOWEST_Q = 0.01

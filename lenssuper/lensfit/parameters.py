@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lenssuper.lens import CompositeLens, ExternalShear, LensModel
-from lenssuper.lens._parameters import Parameter
 from lenssuper.lens.interop import ellipticity
+from lenssuper.lens.parameters import Parameter
 
 __all__ = ["FreeParameters", "parameter_table"]
 

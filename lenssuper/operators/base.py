@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from lenssuper.operators._arrays import float_images, image_shape, is_nddata, is_tensor
-from lenssuper.operators._matrix import StoredMatrix
+from lenssuper.operators.arrays import float_images, image_shape, is_nddata, is_tensor
+from lenssuper.operators.matrix import StoredMatrix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,7 +102,7 @@ class LinearOperator(ABC):
         """
         x = float_images(x, self._in_shape, "x", "operator's in_shape")
         if is_tensor(x):
-            from lenssuper.operators._autograd import apply
+            from lenssuper.operators.autograd import apply
 
             return apply(self, x)
         return self._forward(x)
@@ -128,7 +128,7 @@ class LinearOperator(ABC):
         """
         y = float_images(y, self._out_shape, "y", "operator's out_shape")
         if is_tensor(y):
-            from lenssuper.operators._autograd import apply
+            from lenssuper.operators.autograd import apply
 
             return apply(self.H, y)
         return self._adjoint(y)
@@ -325,7 +325,7 @@ class LensingOperator(SparseOperator):
             masked.
         """
         if is_nddata(source):
-            from lenssuper.operators._nddata import lens
+            from lenssuper.operators.nddata import lens
 
             return lens(self, source)
         source = float_images(source, self._in_shape, "source", "shape of source_grid")
@@ -354,7 +354,7 @@ class LensingOperator(SparseOperator):
         averages over each other's pixels. The mean is not the adjoint, which is a sum.
         """
         if is_nddata(image):
-            from lenssuper.operators._nddata import delens
+            from lenssuper.operators.nddata import delens
 
             return delens(self, image)
         image = float_images(image, self._out_shape, "image", "shape of image_grid")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenssuper.operators._arrays import image_shape, is_tensor
+from lenssuper.operators.arrays import image_shape, is_tensor
 from lenssuper.operators.base import LinearOperator
 
 if TYPE_CHECKING:

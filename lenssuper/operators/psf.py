@@ -27,9 +27,9 @@ from scipy.ndimage import convolve1d
 from scipy.signal import convolve
 
 from lenssuper.exceptions import LensSuperWarning
-from lenssuper.operators._arrays import image_shape
-from lenssuper.operators._convolution import StridedConvolution
+from lenssuper.operators.arrays import image_shape
 from lenssuper.operators.binning import positive_integer
+from lenssuper.operators.convolution import StridedConvolution
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -29,9 +29,7 @@ def landings(
     inside : array of bool
         Whether they land on a pixel of it.
     """
-    x, y = image_grid.centers_arcsec()
-    alpha_x, alpha_y = lens_model.deflection_arcsec(x, y)
-    column, row = source_grid.to_pixel(x - alpha_x, y - alpha_y)
+    column, row = source_grid.to_pixel(*lens_model.rays_arcsec(*image_grid.centers_arcsec()))
     ny, nx = source_grid.shape
     inside = (-0.5 <= column) & (column < nx - 0.5) & (-0.5 <= row) & (row < ny - 0.5)
     return column, row, inside

@@ -113,7 +113,7 @@ class TestTorch:
 
     def test_product_of_other_devices(self, batch, monkeypatch):
         """What runs on a GPU, run here: torch's sparse product instead of scipy's."""
-        from lenssuper.operators._matrix import StoredMatrix
+        from lenssuper.operators.matrix import StoredMatrix
 
         expected = {}
         x = np.random.default_rng(4).normal(size=(2, *batch.in_shape))

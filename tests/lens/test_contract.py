@@ -188,7 +188,7 @@ def test_sum_adds_deflections(lens, positions):
     total = lens + other
     assert isinstance(total, CompositeLens)
     assert total.components == (*lens.components, other)
-    for method in ("_deflection", "_hessian"):
+    for method in ("deflection_arcsec", "hessian"):
         parts = [getattr(each, method)(*positions) for each in (lens, other)]
         for found, *terms in zip(getattr(total, method)(*positions), *parts, strict=True):
             np.testing.assert_allclose(found, sum(terms), rtol=1e-12, atol=1e-13)

@@ -9,7 +9,7 @@ import torch
 from lenstronomy.LensModel.lens_model import LensModel as Lenstronomy
 
 from lenssuper.lens import halos, profiles
-from lenssuper.lens._arrays import asinhc, atanhc
+from lenssuper.lens.arrays import asinhc, atanhc
 
 RNG = np.random.default_rng(20)
 X, Y = RNG.uniform(-3, 3, (2, 500))

@@ -25,14 +25,14 @@ from lenssuper.operators.overlap.refine import ON_BORDER, Elements, open_at_cent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["Job", "in_threads", "overlap_matrix", "row_ranges", "straight_matrix", "touched"]
+__all__ = ["OverlapTask", "in_threads", "overlap_matrix", "row_ranges", "straight_matrix", "touched"]
 
 # Image pixels per block: few enough for the arrays of a block to stay in the processor's cache. Which pixels
 # are refined together decides which of them share slots in a table, so this does not depend on the threads.
 _BLOCK = 8192
 
 
-class Job(NamedTuple):
+class OverlapTask(NamedTuple):
     """What to compute: the map, the two shapes and the accuracy."""
 
     trace: Callable  # (column, row) in the image plane, in pixels -> (x, y) in source cells
@@ -92,24 +92,24 @@ class _Entries:
         return matrix
 
 
-def overlap_matrix(job: Job) -> sparse.csr_array:
+def overlap_matrix(task: OverlapTask) -> sparse.csr_array:
     """The overlap matrix, image pixels x source cells."""
-    cores = _cores(job)
-    pixels = math.prod(job.image_shape)
+    cores = _cores(task)
+    pixels = math.prod(task.image_shape)
     entries = _Entries(5 * pixels + 64)
-    blocks = row_ranges(job)
+    blocks = row_ranges(task)
     if min(threads(), len(blocks)) == 1:
         for rows in blocks:
-            _fill(job, _cut(job, cores, *rows), entries)
+            _fill(task, _cut(task, cores, *rows), entries)
     else:
 
         def part(rows):
-            block = _cut(job, cores, *rows)
-            return _fill(job, block, _Entries(8 * block.cell.size))
+            block = _cut(task, cores, *rows)
+            return _fill(task, block, _Entries(8 * block.cell.size))
 
         for piece in in_threads(part, blocks):
             entries.append(piece)
-    return entries.matrix((pixels, math.prod(job.source_shape)))
+    return entries.matrix((pixels, math.prod(task.source_shape)))
 
 
 def straight_matrix(u: np.ndarray, v: np.ndarray, k: int, source_shape: tuple[int, int]) -> sparse.csr_array:
@@ -119,7 +119,7 @@ def straight_matrix(u: np.ndarray, v: np.ndarray, k: int, source_shape: tuple[in
         return (w[np.rint(k * (row[:, 0] + 0.5)).astype(int)] for w in (u, v))
 
     image_shape = ((u.shape[0] - 1) // k, (u.shape[1] - 1) // k)
-    return overlap_matrix(Job(trace, image_shape, source_shape, [], None, k))
+    return overlap_matrix(OverlapTask(trace, image_shape, source_shape, [], None, k))
 
 
 def threads() -> int:
@@ -128,10 +128,10 @@ def threads() -> int:
     return min(numba.config.NUMBA_NUM_THREADS, cores)
 
 
-def row_ranges(job: Job) -> list[tuple[int, int]]:
+def row_ranges(task: OverlapTask) -> list[tuple[int, int]]:
     """First and last image row (excluded) of each block."""
-    ny, nx = job.image_shape
-    step = max(1, _BLOCK // (nx * (job.subdivide or 1) ** 2))
+    ny, nx = task.image_shape
+    step = max(1, _BLOCK // (nx * (task.subdivide or 1) ** 2))
     return [(first, min(first + step, ny)) for first in range(0, ny, step)]
 
 
@@ -151,19 +151,19 @@ def in_threads(function: Callable, items: Iterable) -> Iterator:
             yield waiting.popleft().result()
 
 
-def _cores(job: Job) -> Elements:
+def _cores(task: OverlapTask) -> Elements:
     """The elements of the pixels with a lens centre in them or on their border, in order of pixel."""
-    ny, nx = job.image_shape
+    ny, nx = task.image_shape
     torn = {}
-    for column, row in job.centers:
+    for column, row in task.centers:
         for i in touched(row, ny):
             for j in touched(column, nx):
                 torn.setdefault(i * nx + j, []).append((column, row))
     if not torn:
         return Elements.empty(0)
-    elements = open_at_centers(job.trace, [(p, p % nx, p // nx, at) for p, at in torn.items()])
-    tol = max(1e-3, 5e-2 / job.subdivide**2) if job.tol is None else job.tol
-    return refine(job.trace, elements, tol, job.source_shape)
+    elements = open_at_centers(task.trace, [(p, p % nx, p // nx, at) for p, at in torn.items()])
+    tol = max(1e-3, 5e-2 / task.subdivide**2) if task.tol is None else task.tol
+    return refine(task.trace, elements, tol, task.source_shape)
 
 
 def touched(position: float, n: int) -> list[int]:
@@ -172,20 +172,20 @@ def touched(position: float, n: int) -> list[int]:
     return [i for i in (near, near + 1) if 0 <= i < n and abs(position - i) <= 0.5 + ON_BORDER]
 
 
-def _cut(job: Job, cores: Elements, first: int, last: int) -> _Block:
+def _cut(task: OverlapTask, cores: Elements, first: int, last: int) -> _Block:
     """Cut the pixels of image rows into elements, but for those with a closed form."""
-    m, n = last - first, job.image_shape[1]
+    m, n = last - first, task.image_shape[1]
     cores = cores.take(slice(*np.searchsorted(cores.pixel, [first * n, last * n])))
     cores = cores._replace(pixel=cores.pixel - first * n)
     torn = np.zeros((m, n), bool)
     torn.flat[cores.pixel] = True
     shares, cell = np.empty((m, 9, n)), np.full((m, n), -1.0)
-    if job.subdivide is None:
-        regular, fine = _two_per_pixel(job, first, torn)
+    if task.subdivide is None:
+        regular, fine = _two_per_pixel(task, first, torn)
         fine = Elements.join([fine, cores])
         fine = fine.take(np.argsort(fine.pixel, kind="stable"))
     else:
-        regular, fine = _fixed(job, first, torn, shares, cell), cores
+        regular, fine = _fixed(task, first, torn, shares, cell), cores
     starts, x, y, weights = regular
     starts, stops = starts[:-1], starts[1:]
     if len(fine.pixel):
@@ -197,13 +197,13 @@ def _cut(job: Job, cores: Elements, first: int, last: int) -> _Block:
     return _Block(shares, cell, starts, stops, x, y, weights)
 
 
-def _two_per_pixel(job, first, torn):
+def _two_per_pixel(task, first, torn):
     """Two curved elements per pixel, and the finer ones of the pixels that need them."""
     m, n = torn.shape
-    u, v = job.trace(np.arange(-1.0, n + 0.5, 0.5)[None, :], first + np.arange(-1.0, m + 0.5, 0.5)[:, None])
+    u, v = task.trace(np.arange(-1.0, n + 0.5, 0.5)[None, :], first + np.arange(-1.0, m + 0.5, 0.5)[:, None])
     cubic = np.empty((2, m * n, 5))
     rough = np.empty((m, n), bool)
-    _elements.screen(u, v, *job.source_shape, job.tol, *cubic, rough)
+    _elements.screen(u, v, *task.source_shape, task.tol, *cubic, rough)
     rough &= ~torn
     pixel = np.repeat(np.flatnonzero(rough), 2)
     coarse = Elements.empty(len(pixel))
@@ -216,7 +216,7 @@ def _two_per_pixel(job, first, torn):
     coarse.plane[:, 1] = corner
     coarse.plane[0::2, 1, 0] += 1.0
     coarse.plane[1::2, 1, 1] += 1.0
-    fine = refine(job.trace, coarse, job.tol, job.source_shape) if len(pixel) else coarse
+    fine = refine(task.trace, coarse, task.tol, task.source_shape) if len(pixel) else coarse
     good = ~(rough | torn)
     count = 2 * np.count_nonzero(good)
     starts, x, y = np.empty(m * n + 1, np.int64), np.empty((count, 6)), np.empty((count, 6))
@@ -224,16 +224,16 @@ def _two_per_pixel(job, first, torn):
     return (starts, x, y, np.full(count, 0.5)), fine
 
 
-def _fixed(job, first, torn, shares, cell):
+def _fixed(task, first, torn, shares, cell):
     """k x k squares per pixel; their shares in closed form where that is possible."""
     m, n = torn.shape
-    k = job.subdivide
-    u, v = job.trace(
+    k = task.subdivide
+    u, v = task.trace(
         (np.arange(k * n + 1) / k - 0.5)[None, :], first + (np.arange(k * m + 1) / k - 0.5)[:, None]
     )
     wanted = ~torn
     if k == 1:
-        _quads.quad_shares(u, v, *job.source_shape, shares, cell)
+        _quads.quad_shares(u, v, *task.source_shape, shares, cell)
         cell[torn] = -1.0
         wanted &= cell < 0.0
     count = 2 * k * k * np.count_nonzero(wanted)
@@ -242,9 +242,9 @@ def _fixed(job, first, torn, shares, cell):
     return starts, x, y, np.full(count, 0.5 / k**2)
 
 
-def _fill(job, block, entries):
+def _fill(task, block, entries):
     """Write the entries of a block's pixels after those that are there."""
-    rows, columns = job.source_shape
+    rows, columns = task.source_shape
     pixels = block.cell.size
     window = np.zeros((rows + 1) * (columns + 2))
     ends = np.empty(pixels + 1, np.int64)

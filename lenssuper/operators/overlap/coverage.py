@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from lenssuper.operators.overlap import clip as _clip
-from lenssuper.operators.overlap.assemble import Job, in_threads, row_ranges, touched
+from lenssuper.operators.overlap.assemble import OverlapTask, in_threads, row_ranges, touched
 
 __all__ = ["area_map", "border_of_sheets"]
 
@@ -22,37 +22,37 @@ _DIRECTIONS = 4096
 _NEAR = 1e-8
 
 
-def area_map(job: Job) -> np.ndarray:
+def area_map(task: OverlapTask) -> np.ndarray:
     """Area of the lensed image plane over each source cell, in cells."""
-    rows, columns = job.source_shape
+    rows, columns = task.source_shape
     size = (rows + 1) * (columns + 2)
 
     def area(block_rows):
         window = np.zeros(size)
-        _clip.add_edges(window, rows, columns, *_block_border(job, *block_rows))
+        _clip.add_edges(window, rows, columns, *_block_border(task, *block_rows))
         return window
 
     window = np.zeros(size)
-    for part in in_threads(area, row_ranges(job)):
+    for part in in_threads(area, row_ranges(task)):
         window += part
-    for column, row in job.centers:
-        if touched(column, job.image_shape[1]) and touched(row, job.image_shape[0]):
-            _clip.add_edges(window, rows, columns, *_cut(job, column, row))
+    for column, row in task.centers:
+        if touched(column, task.image_shape[1]) and touched(row, task.image_shape[0]):
+            _clip.add_edges(window, rows, columns, *_cut(task, column, row))
     total = np.cumsum(window.reshape(rows + 1, columns + 2)[:rows], axis=1)[:, :columns]
     return np.maximum(total, 0.0)
 
 
-def _block_border(job, first, last):
+def _block_border(task, first, last):
     """Edges of the sheets of some image rows: x and y (2, edges), scale (edges,)."""
-    n = job.image_shape[1]
+    n = task.image_shape[1]
     column, row = (
         np.arange(2 * n + 1)[None, :] / 2 - 0.5,
         np.arange(2 * first, 2 * last + 1)[:, None] / 2 - 0.5,
     )
-    u, v = job.trace(column, row)
+    u, v = task.trace(column, row)
     column, row = np.arange(n)[None, :], np.arange(first, last)[:, None]
     # a sixth of a pixel from its centre: the centroids of the halves below and above the diagonal
-    parity = [job.parity(column + s, row - s) for s in (1 / 6, -1 / 6)]
+    parity = [task.parity(column + s, row - s) for s in (1 / 6, -1 / 6)]
     return border_of_sheets(u, v, *parity)
 
 
@@ -94,10 +94,10 @@ def _pairs(points):
     return np.stack([points[:-1].ravel(), points[1:].ravel()])
 
 
-def _cut(job, column, row):
+def _cut(task, column, row):
     """Edges that cut out of the sheet what the directions around a lens centre enclose."""
     angle = np.linspace(0, 2 * np.pi, _DIRECTIONS + 1)
     around = column + _NEAR * np.cos(angle), row + _NEAR * np.sin(angle)
-    parity = np.sign(job.parity(*around).sum())
-    u, v = job.trace(*around)
+    parity = np.sign(task.parity(*around).sum())
+    u, v = task.trace(*around)
     return _pairs(u[:, None]), _pairs(v[:, None]), np.full(_DIRECTIONS, float(parity))

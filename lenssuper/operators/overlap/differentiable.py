@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from lenssuper.operators._matrix import StoredMatrix
+from lenssuper.operators.matrix import StoredMatrix
 from lenssuper.operators.overlap import assemble as _assemble
 from lenssuper.operators.overlap import gradient as _gradient
 from lenssuper.operators.overlap.operator import check_lensing, check_subdivide
@@ -69,8 +69,7 @@ def lens_differentiable(
     ny, nx = image_grid.shape
     column, row = (torch.arange(subdivide * n + 1, dtype=torch.float64) / subdivide - 0.5 for n in (nx, ny))
     x, y = image_grid.to_offset(column[None, :], row[:, None])
-    alpha_x, alpha_y = lens.deflection_arcsec(x, y, values)
-    u, v = source_grid.to_pixel(x - alpha_x, y - alpha_y)
+    u, v = source_grid.to_pixel(*lens.rays_arcsec(x, y, values))
     image = _Overlap.apply(u + 0.5, v + 0.5, source.cpu().double(), subdivide, image_grid.shape)
     return image.to(source)
 

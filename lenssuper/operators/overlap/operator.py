@@ -77,8 +77,8 @@ class OverlapOperator(LensingOperator):
         check_lensing(lens, image_grid, source_grid)
         self._tol = _check_tol(tol)
         self._subdivide = None if subdivide is None else check_subdivide(subdivide)
-        job = _job(lens, image_grid, source_grid, self._tol, self._subdivide)
-        super().__init__(lens, image_grid, source_grid, _assemble.overlap_matrix(job))
+        task = _task(lens, image_grid, source_grid, self._tol, self._subdivide)
+        super().__init__(lens, image_grid, source_grid, _assemble.overlap_matrix(task))
 
     @property
     def tol(self) -> float:
@@ -113,7 +113,7 @@ class OverlapOperator(LensingOperator):
     @cached_property
     def _area_coverage(self):
         return _coverage.area_map(
-            _job(self._lens_model, self._image_grid, self._source_grid, self._tol, self._subdivide)
+            _task(self._lens_model, self._image_grid, self._source_grid, self._tol, self._subdivide)
         )
 
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
@@ -170,13 +170,12 @@ class OverlapOperator(LensingOperator):
         return operator
 
 
-def _job(lens, image_grid, source_grid, tol, subdivide):
+def _task(lens, image_grid, source_grid, tol, subdivide):
     """The task in pixels: the map from image to source pixels, and the two shapes."""
 
     def trace(column, row):
         x, y = image_grid.to_offset(column, row)
-        alpha_x, alpha_y = lens.deflection_arcsec(x, y)
-        u, v = source_grid.to_pixel(x - alpha_x, y - alpha_y)
+        u, v = source_grid.to_pixel(*lens.rays_arcsec(x, y))
         # the corner of the first source pixel, not its centre, is the zero of the cells
         u += 0.5
         v += 0.5
@@ -192,7 +191,7 @@ def _job(lens, image_grid, source_grid, tol, subdivide):
 
     centers = [tuple(map(float, image_grid.to_pixel(x, y))) for x, y in lens.centers_arcsec()]
     shapes = image_grid.shape, source_grid.shape
-    return _assemble.Job(trace, *shapes, centers, None if subdivide else tol, subdivide, parity)
+    return _assemble.OverlapTask(trace, *shapes, centers, None if subdivide else tol, subdivide, parity)
 
 
 def _refuse_nan(wrong, x, y):

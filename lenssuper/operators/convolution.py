@@ -8,7 +8,7 @@ import numpy as np
 import scipy.fft
 from scipy import sparse
 
-from lenssuper.operators._arrays import image_shape, is_tensor
+from lenssuper.operators.arrays import image_shape, is_tensor
 from lenssuper.operators.base import LinearOperator
 
 if TYPE_CHECKING:

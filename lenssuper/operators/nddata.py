@@ -9,12 +9,11 @@ from astropy.nddata import NDData, StdDevUncertainty
 
 if TYPE_CHECKING:
     from lenssuper.observation.grid import PixelGrid
-    from lenssuper.operators.base import LensingOperator
 
 __all__ = ["delens", "lens"]
 
 
-def lens(op: LensingOperator, source: NDData) -> NDData:
+def lens(op, source: NDData) -> NDData:
     """Lens an NDData; see `LensingOperator.lens`."""
     data, mask, variance = _unpack(source, op.source_grid, "source")
     if variance is not None:
@@ -23,7 +22,7 @@ def lens(op: LensingOperator, source: NDData) -> NDData:
     return _pack(op.forward(data), seen, variance, source, op.image_grid)
 
 
-def delens(op: LensingOperator, image: NDData) -> NDData:
+def delens(op, image: NDData) -> NDData:
     """Take an NDData back to the source plane; see `LensingOperator.delens`."""
     data, mask, variance = _unpack(image, op.image_grid, "image")
     used = np.ones(op.out_shape) if mask is None else 1.0 - mask

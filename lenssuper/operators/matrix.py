@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from scipy import sparse
 
-from lenssuper.operators._arrays import is_tensor
+from lenssuper.operators.arrays import is_tensor
 
 __all__ = ["StoredMatrix", "float64_csr"]
 

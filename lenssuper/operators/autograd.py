@@ -6,12 +6,7 @@ Loaded only once a tensor has been handed to an operator, so that the operators 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
-
-if TYPE_CHECKING:
-    from lenssuper.operators.base import LinearOperator
 
 __all__ = ["apply"]
 
@@ -40,6 +35,6 @@ class _Apply(torch.autograd.Function):
         return _Apply.apply(op, x.movedim(in_dims[1], 0)), 0
 
 
-def apply(op: LinearOperator, x: torch.Tensor) -> torch.Tensor:
+def apply(op, x: torch.Tensor) -> torch.Tensor:
     """Apply ``op`` to a tensor (..., ny, nx) that has been checked, recording the gradient."""
     return _Apply.apply(op, x)

@@ -1,8 +1,23 @@
-"""How the numerical kernels are compiled."""
+"""How the numerical kernels are compiled, and where what is compiled is kept."""
 
 from __future__ import annotations
 
 import numba
+from numba.core import caching
+
+
+class _OutsideCache(caching.CompileResultCacheImpl):
+    # Numba writes beside the source if it can. In an installed package such files outlive the package: what
+    # is left of its folder is imported as a namespace package, and hides an editable installation.
+    _locator_classes = tuple(
+        locator for locator in caching.CacheImpl._locator_classes if "InTree" not in locator.__name__
+    )
+
+
+class _UserCache(caching.FunctionCache):
+    """Compiled code in ``NUMBA_CACHE_DIR``, or else in the user's cache directory."""
+
+    _impl_class = _OutsideCache
 
 
 def compiled(function):
@@ -11,11 +26,12 @@ def compiled(function):
     Numba notices a change of a file only in the cache of that same file, so kernels of one file must not call
     kernels of another.
     """
-    options = {"nogil": True, "error_model": "numpy"}
+    dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
     try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no writable place for the cache: compile in every process instead
-        return numba.njit(**options)(function)
+        dispatcher._cache = _UserCache(function)
+    except RuntimeError:  # no directory for the cache can be written: compile in every process instead
+        pass
+    return dispatcher
 
 
 def inlined(function):

@@ -190,7 +190,10 @@ def screen(u, v, rows, columns, tol, cubic_x, cubic_y, rough):
     x = np.empty((2, 6))
     y = np.empty((2, 6))
     cubic = np.empty((2, 2, 5))
-    plane = np.array([[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]], [[0.0, 0.0], [0.0, 1.0], [1.0, 1.0]]])
+    # element by element: lists and slices in a kernel take seconds to compile
+    plane = np.zeros((2, 3, 2))
+    plane[0, 1, 0] = plane[0, 2, 0] = plane[0, 2, 1] = 1.0
+    plane[1, 1, 1] = plane[1, 2, 0] = plane[1, 2, 1] = 1.0
     for i in range(rough.shape[0]):
         for j in range(rough.shape[1]):
             p = i * rough.shape[1] + j
@@ -198,8 +201,9 @@ def screen(u, v, rows, columns, tol, cubic_x, cubic_y, rough):
             _third(v, 2 * i + 2, 2 * j + 2, cubic_y, p)
             error = 0.0
             for half in range(2):
-                cubic[0, half] = cubic_x[p]
-                cubic[1, half] = cubic_y[p]
+                for k in range(5):
+                    cubic[0, half, k] = cubic_x[p, k]
+                    cubic[1, half, k] = cubic_y[p, k]
                 _lattice_element(u, v, 2 * i + 1, 2 * j + 1, half, x, y, half)
                 error += _judge(plane, x, y, half, 0.5, cubic[0], cubic[1], rows, columns)[0]
             rough[i, j] = error > tol

@@ -17,10 +17,10 @@ import numpy as np
 
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.light.sersic.components import Components
+from lenssuper.light.sersic.grow import ProfileFit, best_of, bic_falls, grow
 from lenssuper.light.sersic.lensed import LensedRenderer, lensed_components, lensed_guesses, profiles_on
-from lenssuper.light.sersic.profile import sersic_flux
 from lenssuper.light.sersic.spread import confined, prior_widths
-from lenssuper.light.sersic.varpro import VarProResult, fit
+from lenssuper.light.sersic.varpro import fit
 from lenssuper.solvers.base import Posterior, Solver
 from lenssuper.solvers.heldout import held_out_chi2, split_pixels
 
@@ -73,7 +73,7 @@ class Sersics(Solver):
     `~lenssuper.light.table.sersic_table` makes a table of them.
 
     Unlike the other sources, this one is as smooth as a Sersic profile even where the data show otherwise:
-    look at the residuals. The errors do not know of what the profiles cannot describe.
+    look at the residuals. The errors do not include what the profiles cannot describe.
 
     Examples
     --------
@@ -106,83 +106,62 @@ class Sersics(Solver):
         # profiles are steeper than pixels that are fine enough for other sources
         finer = int(np.clip(_PIXELS // max(model.in_shape), 1, _FINER))
         fine = model.with_source_grid(model.source_grid.refine(finer))
-        problem = _SersicProblem(fine, model.source_grid)
-        found = self._fit(problem, report)
+        fits = _LensedFits(fine, model.source_grid)
+        found = self._fit(fits, report)
         if not found.result.converged:
             warnings.warn(
-                f"the fit of {len(found.profiles)} Sersic profiles has not settled: {found.result.message} "
+                f"the fit of {len(found.profiles)} Sersic profiles has not converged: {found.result.message} "
                 "Fewer profiles may do",
                 ConvergenceWarning,
                 stacklevel=2,
             )
         report(0.8, "drawing from the posterior")
-        draw = problem.draw(found)
+        draw = fits.draw(found)
         draws = draw(self.n_draws + _SPREAD, draw_rng)
-        mean = problem.source(found)
+        mean = fits.source(found)
         report(0.9, "predicting pixels held out")
         training, held_out = split_pixels(fine, 0.1, split_rng)
-        trained = _SersicProblem(training, fine.source_grid)
+        trained = _LensedFits(training, fine.source_grid)
         refit = trained.fit(found.profiles, _MANY)
         report(1.0, "done")
         return Posterior(
             mean=mean,
             std=np.sqrt(np.mean((draws[self.n_draws :] - mean) ** 2, axis=0)),
             draws=draws[: self.n_draws],
-            log_evidence=-problem.bic(found) / 2,
+            log_evidence=fits.log_norm - found.bic / 2,
             effective_modes=float(found.n_parameters),
-            hyperparameters=problem.named(found),
+            hyperparameters=fits.named(found),
             held_out_chi2=held_out_chi2(fine, held_out, trained.source(refit)),
             converged=found.result.converged,
             _draw=draw,
         )
 
-    def _fit(self, problem: _SersicProblem, report: Callable) -> _Found:
-        """Add profiles one by one, and fit all of them together each time."""
+    def _fit(self, fits: _LensedFits, report: Callable) -> ProfileFit:
+        """Add profiles one by one; all are fitted together each time."""
         most = self.max_components if self.n_components is None else self.n_components
-        best = problem.best(problem.first_guesses())
-        for n in range(2, most + 1):
+
+        def add(found):
+            n = found.components.n + 1
             report(0.8 * (n - 1) / most, f"fitting {n} profiles")
-            more = problem.best(problem.more_guesses(best))
-            if self.n_components is None and problem.bic(more) >= problem.bic(best):
-                break
-            best = more
-        return best
+            return best_of(fits.fit, fits.more_guesses(found), _FEW, _MANY)
+
+        first = best_of(fits.fit, fits.first_guesses(), _FEW, _MANY)
+        return grow(first, add, most - 1, bic_falls if self.n_components is None else None)
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A fit, with data in units of the noise of a pixel."""
-
-    profiles: np.ndarray
-    result: VarProResult
-    components: Components
-
-    @property
-    def chi2(self):
-        return self.result.chi2
-
-    @property
-    def n_parameters(self):
-        return len(self.result.theta) + len(self.result.amplitudes)
-
-    @property
-    def fluxes(self):
-        return self.result.amplitudes * sersic_flux(self.profiles[:, 2], self.profiles[:, 3])
-
-
-class _SersicProblem:
-    """The fit of any number of profiles, with data of order one."""
+class _LensedFits:
+    """Fits of any number of profiles behind a lens, with data in units of the noise of a pixel."""
 
     def __init__(self, model: ForwardModel, grid: PixelGrid) -> None:
         self.model, self.grid = model, grid
         used = model.weights[model.weights > 0]
         self.unit = float(1 / np.sqrt(np.median(used)))
         self.data, self.weights = model.data / self.unit, model.weights * self.unit**2
-        # log of the noise's density at its peak: evidences of other solvers have it too
+        # log of the noise's density at its peak, which the evidences of other solvers include
         self.log_norm = 0.5 * float(np.sum(np.log(used / (2 * np.pi))))
         self.n_pixels = len(used)
 
-    def fit(self, profiles, max_iter) -> _Found:
+    def fit(self, profiles, max_iter) -> ProfileFit:
         components = lensed_components(self.model, len(profiles))
         result = fit(
             [LensedRenderer(self.model, components)],
@@ -193,24 +172,15 @@ class _SersicProblem:
             max_iter=max_iter,
             tolerance=_TOLERANCE,
         )
-        return _Found(components.unpack(result.theta), result, components)
-
-    def best(self, guesses) -> _Found:
-        """Try several starts with few steps, and go on from the best of them."""
-        tried = [self.fit(guess, _FEW) for guess in guesses]
-        return self.fit(min(tried, key=lambda found: found.chi2).profiles, _MANY)
-
-    def bic(self, found) -> float:
-        return found.chi2 - 2 * self.log_norm + found.n_parameters * np.log(self.n_pixels)
+        return ProfileFit(components, result, self.n_pixels)
 
     def first_guesses(self):
         return [guess[np.newaxis] for guess in lensed_guesses(self.model, self.data, self.weights)]
 
     def more_guesses(self, found):
         """One more profile, beside those that were found."""
-        brightest = found.profiles[np.argmax(found.fluxes)]
         left = self.data - found.result.model
-        guesses = lensed_guesses(self.model, left, self.weights, brightest)
+        guesses = lensed_guesses(self.model, left, self.weights, found.brightest)
         return [np.vstack([found.profiles, guess]) for guess in guesses]
 
     def source(self, found) -> np.ndarray:

@@ -1,10 +1,10 @@
 """
 Blurring a Sersic profile by the PSF: the observed pixels everywhere, finer ones where the profile is cuspy.
 
-The image of means over observed pixels is convolved with the PSF. What that misses, because the light within
-a pixel is not spread smoothly, is added from a square of finer pixels around the centre: the difference of
-two convolutions of the same light, whose kernel is narrow. What still finer pixels in ever smaller squares
-tell is brought to the fine ones, so that it needs no convolution of its own.
+The image of means over observed pixels is convolved with the PSF. This neglects that the light within a pixel
+is not uniform. The correction comes from a square of finer pixels around the centre: the difference of two
+convolutions of the same light, whose kernel is narrow. The light of still finer pixels in smaller squares is
+moved to these fine ones, so that it needs no convolution of its own.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from lenssuper.operators import BlurAndBin, fine_kernel
 
 __all__ = ["CuspBlur"]
 
-# The squares: pixels along the side of an observed one, and the radius in observed pixels, for PSFs that are
-# narrow and for those that are wide. Chosen by trying n up to 8 with PSFs of FWHM from 1.2 to 6 pixels.
+# The squares, for narrow and for wide PSFs: pixels along the side of an observed one, and the radius in
+# observed pixels. Chosen by experiment, for n up to 8 and PSFs of FWHM from 1.2 to 6 pixels.
 _NARROW, _WIDE = ((5, 8.5), (25, 0.9), (125, 0.18)), ((3, 8.5), (15, 1.5), (75, 0.3))
 # Area in observed pixels within which a wide PSF is above half of its peak: FWHM of 3.3 pixels
 _WIDE_AREA = 8.5
 # Turns values at points into averages over a pixel, to sixth order: in Fourier space 1 - k^2/24 + k^4/1920,
 # with k^2 and k^4 written as second and fourth differences.
 _POINT_TO_AVERAGE = np.array([-17, 308, 5178, 308, -17]) / 5760
-# Share of the light that may be lost by cutting off a kernel
+# Share of the light that may be lost by truncating a kernel
 _NEGLIGIBLE = 1e-5
 
 
 class CuspBlur:
     """
-    The PSF, and the mean over a pixel, for profiles that are smooth but for their centres.
+    The PSF, and the mean over a pixel, for profiles that are smooth except at their centres.
 
     Parameters
     ----------
@@ -43,13 +43,12 @@ class CuspBlur:
     includes_pixel : bool, optional
         Whether the PSF is effective or optical, see `~lenssuper.operators.BlurAndBin`.
     fine : bool, optional
-        Whether to look at finer pixels at all; without, a blur is faster, and wrong by some percent where a
-        profile is cuspy.
+        Whether to use finer pixels; without, the blur is faster, and wrong by some percent at a cusp.
 
     Notes
     -----
-    A profile is given as a function of a lattice (first pixel, pixels along the side of an observed one,
-    shape, and how many pixels at the edges are outside of the field and need less care) that returns images
+    A profile is a function of a lattice (first pixel, pixels along the side of an observed one, shape, and
+    number of pixels at the edges that are outside of the field and may be less accurate) that returns images
     (k, ny, nx) of means over its pixels.
     """
 
@@ -63,7 +62,7 @@ class CuspBlur:
 
     def __call__(self, profile, center):
         """
-        Give the images of a profile as observed.
+        Return the images (k, *out_shape) of a profile as observed.
 
         Parameters
         ----------
@@ -72,11 +71,7 @@ class CuspBlur:
             ``factor`` times finer than the observed ones, ``first`` (column, row) the outer corner, in
             observed pixels, of its first one.
         center : (float, float)
-            Where the profile is cuspy: (column, row).
-
-        Returns
-        -------
-        array, shape (k, *out_shape)
+            Position (column, row) of the cusp.
         """
         if self._native is None:
             return profile((-0.5, -0.5), 1, self._out_shape)
@@ -88,7 +83,7 @@ class CuspBlur:
         if overlap is None:
             return self._native.forward(images)
         stamp, moved = self._cusp.light(profile, center, middle)
-        # what is moved between observed pixels is moved in their image, too
+        # light that is moved between observed pixels is moved in their image, too
         where = _overlap(middle + pad, moved.shape[-1] // 2, images.shape[1:])
         if where is not None:
             images[:, *where[0]] += moved[:, *where[1]]
@@ -98,7 +93,7 @@ class CuspBlur:
 
 
 def _overlap(middle, far, shape):
-    """Slices of an image, and of a square around ``middle``, of the pixels that both have; None if none."""
+    """Return the slices of an image and of a square around ``middle`` that overlap; None if none do."""
     low = np.maximum(middle - far, 0)
     high = np.minimum(middle + far + 1, shape[::-1])
     if np.any(high <= low):
@@ -109,7 +104,7 @@ def _overlap(middle, far, shape):
 
 
 class _Cusp:
-    """What finer pixels around the centre add to an image."""
+    """The correction of an image by finer pixels around the centre."""
 
     def __init__(self, psf, **options):
         area = np.count_nonzero(psf > 0.5 * psf.max()) / options["oversampling"] ** 2
@@ -126,14 +121,14 @@ class _Cusp:
         self._moves = [_Move(*outer, *square) for outer, square in zip(self._squares, inner, strict=False)]
 
     def light(self, profile, center, middle):
-        """The light in the fine pixels, and how much of it was moved to each observed one."""
+        """Return the light in the fine pixels, and how much of it was moved to each observed one."""
         factor, radius = self._squares[0]
         stamp, moved = self._gather(profile, center, 0, middle - radius)
         n = stamp.shape[-1] // factor
         return stamp, moved.reshape(-1, n, factor, n, factor).mean((2, 4))
 
     def blur(self, stamp):
-        """What the fine pixels add to the observed ones in the square of half-size ``far``."""
+        """Return what the fine pixels add to the observed ones in the square of half-size ``far``."""
         k, n, _ = stamp.shape
         terms, out, _ = self._rows.shape
         across = stamp.reshape(k * n, n) @ self._columns.reshape(terms * out, n).T
@@ -141,7 +136,7 @@ class _Cusp:
         return self._rows.transpose(1, 0, 2).reshape(out, terms * n) @ across
 
     def _gather(self, profile, center, level, first):
-        """Light in a square whose outer corner is ``first``, and what of it was moved between its pixels."""
+        """Return the light in a square with outer corner ``first``, and that moved between its pixels."""
         factor, _ = self._squares[level]
         taper = self._tapers[level]
         stamp = profile(tuple(first), factor, taper.shape) * taper
@@ -157,15 +152,15 @@ class _Cusp:
 
 class _Move:
     """
-    Brings light from the pixels of a small square to the coarser ones around it.
+    Moves light from the pixels of a small square to the coarser ones around it.
 
-    Light at a point is divided among six coarse pixels in each direction, so that what it gives when it is
-    multiplied by a smooth kernel is what a polynomial through six points of the kernel gives. From that,
-    the light's means over the coarse pixels are subtracted, which are there already. The kernel used with
-    the coarse pixels takes an average over such a pixel out, which is therefore put in here.
+    The light at a point is divided among six coarse pixels in each direction such that its product with a
+    smooth kernel is that of a polynomial through six points of the kernel. The means of the light over the
+    coarse pixels, which are there already, are subtracted. The kernel for the coarse pixels has their average
+    taken out, which is therefore put in here.
     """
 
-    margin = 5  # coarse pixels around the square that light is brought to
+    margin = 5  # coarse pixels around the square that receive light
 
     def __init__(self, coarse_factor, coarse_radius, factor, radius):
         ratio = factor // coarse_factor
@@ -187,12 +182,12 @@ class _Move:
         self._means = np.pad(self._means, ((self.margin, self.margin), (0, 0)))
 
     def __call__(self, light):
-        """Images (k, n, n) on the coarse pixels of images on the fine ones."""
+        """Return the images (k, n, n) on the coarse pixels of images on the fine ones."""
         return self._shares @ light @ self._shares.T - self._means @ light @ self._means.T
 
 
 def _taper(factor, radius):
-    """One in the inner half of a square of fine pixels, falling smoothly to zero at its edge."""
+    """Return 1 in the inner half of a square of fine pixels, falling smoothly to 0 at its edge."""
     n = round(2 * radius * factor)
     offset = (np.arange(n) - (n - 1) / 2) / factor
     distance = np.hypot(offset, offset[:, None]) / radius
@@ -200,7 +195,7 @@ def _taper(factor, radius):
 
 
 def _binned_kernel(psf, factor, *, oversampling, includes_pixel):
-    """Weights from fine pixels to observed ones, an odd number of observed pixels wide."""
+    """Return the weights from fine pixels to observed ones, an odd number of observed pixels wide."""
     kernel = fine_kernel(psf, factor, oversampling=oversampling, includes_pixel=includes_pixel)
     if not includes_pixel:
         kernel = convolve(kernel, np.full((factor, factor), factor**-2.0), method="auto")
@@ -210,7 +205,7 @@ def _binned_kernel(psf, factor, *, oversampling, includes_pixel):
 
 
 def _difference(kernel, coarse, factor):
-    """A kernel on fine pixels less one on observed pixels, cut off where nothing is left of it."""
+    """Return a kernel on fine pixels less one on observed pixels, truncated where it is negligible."""
     spread = np.kron(coarse, np.full((factor, factor), factor**-2.0))
     side = max(*kernel.shape, *spread.shape)
     kernel, spread = (np.pad(k, [((side - n) // 2,) * 2 for n in k.shape]) for k in (kernel, spread))
@@ -228,19 +223,16 @@ def _separate(kernel, factor, side, reach):
     """
     Write the convolution of a square of fine pixels with a kernel as a sum of products of two matrices.
 
-    The terms are those of the kernel's singular value decomposition; a PSF that is nearly round has few.
-
-    Returns
-    -------
-    rows, columns : array, shape (terms, side + 2 reach, side factor)
+    The terms are those of the kernel's singular value decomposition; a nearly round PSF has few. Rows and
+    columns have shape (terms, side + 2 reach, side factor).
     """
     left, values, right = np.linalg.svd(kernel)
     size = values * np.abs(left).sum(axis=0) * np.abs(right).sum(axis=1)
     terms = max(1, np.count_nonzero(np.cumsum(size[::-1])[::-1] > _NEGLIGIBLE))
     out, fine = np.arange(side + 2 * reach), np.arange(side * factor)
     # the kernel's last sample meets the first fine pixel that reaches the first observed one
-    place = len(kernel) - 1 - (fine + 2 * reach * factor - factor * out[:, np.newaxis])
-    inside = (place >= 0) & (place < len(kernel))
-    place = np.clip(place, 0, len(kernel) - 1)
-    rows = np.where(inside, (left[:, :terms] * values[:terms]).T[:, place], 0.0)
-    return rows, np.where(inside, right[:terms][:, place], 0.0)
+    index = len(kernel) - 1 - (fine + 2 * reach * factor - factor * out[:, np.newaxis])
+    inside = (index >= 0) & (index < len(kernel))
+    index = np.clip(index, 0, len(kernel) - 1)
+    rows = np.where(inside, (left[:, :terms] * values[:terms]).T[:, index], 0.0)
+    return rows, np.where(inside, right[:terms][:, index], 0.0)

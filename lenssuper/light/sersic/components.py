@@ -2,28 +2,28 @@
 The parameters of several Sersics: which are free, within which bounds, and which are shared.
 
 An array of parameters (K, 6) holds x, y, R_e in arcsec, n, q, and phi in radian for each component. A fit
-sees a vector of what is free: x, y, log R_e, log n, and the shape. The shape is (e1, e2) = log(1/q) (cos 2
-phi, sin 2 phi), which is regular where q = 1 and has no bounds; of components whose q or phi is fixed or
-bounded it is log q and phi.
+varies a vector of the free values: x, y, log R_e, log n, and the shape. The shape is (e1, e2) = log(1/q) (cos
+2 phi, sin 2 phi), which is regular at q = 1 and has no bounds; for components whose q or phi is fixed or
+bounded it is (log q, phi).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from lenssuper.light.sersic.profile import averages_of_form
+from lenssuper.light.sersic.profile import averages_of_form, quadratic_form, slopes_of
 
 __all__ = ["NAMES", "Components"]
 
 NAMES = ("x", "y", "R_e", "n", "q", "phi")
-# Limits of what is not bounded otherwise: q is not below exp(-3) = 0.05 along the axes of (e1, e2)
+# Default limits: q is not below exp(-3) = 0.05 along the axes of (e1, e2)
 _N_LIMITS, _LARGEST_E = (0.2, 10.0), 3.0
 _INFINITE = (-np.inf, np.inf)
 
 
 class Components:
     """
-    Between parameters of K Sersics and the vector of what is free in them.
+    Conversion between the parameters of K Sersics and the vector of their free values.
 
     Parameters
     ----------
@@ -59,14 +59,14 @@ class Components:
             any(name in given for name in ("q", "phi"))
             for given in ({**f, **b} for f, b in zip(self._fixed, self._bounds, strict=True))
         ]
-        # a slot is (component, place of the parameter); several slots may share one free value
+        # a slot is (component, index of the parameter) of one free value; linked centres share one
         self._slots, self._values = [], np.full((n, 6), np.nan)
         for k in range(n):
-            for place, name in enumerate(NAMES):
+            for i, name in enumerate(NAMES):
                 if name in self._fixed[k]:
-                    self._values[k, place] = self._fixed[k][name]
-                elif not (self._linked and k > 0 and place < 2):
-                    self._slots.append((k, place))
+                    self._values[k, i] = self._fixed[k][name]
+                elif not (self._linked and k > 0 and i < 2):
+                    self._slots.append((k, i))
 
     @property
     def n_free(self):
@@ -74,31 +74,28 @@ class Components:
         return len(self._slots)
 
     def names(self):
-        """Name and component of every free value."""
+        """Return name and component of every free value."""
         shape = {4: "the shape", 5: "the shape"}
-        return [
-            (NAMES[place] if self._plain[k] else shape.get(place, NAMES[place]), k)
-            for k, place in self._slots
-        ]
+        return [(NAMES[i] if self._plain[k] else shape.get(i, NAMES[i]), k) for k, i in self._slots]
 
     def limits(self):
-        """Lowest and highest of every free value."""
+        """Return the lowest and the highest allowed values of all free values."""
         pairs = []
-        for k, place in self._slots:
-            if place >= 4 and not self._plain[k]:
+        for k, i in self._slots:
+            if i >= 4 and not self._plain[k]:
                 pairs.append((-_LARGEST_E, _LARGEST_E))
                 continue
-            name = NAMES[place]
+            name = NAMES[i]
             low, high = self._limits[name]
             given = self._bounds[k].get(name, _INFINITE)
-            # a bound that was given goes before those of the field
+            # bounds given by the user replace those of the field
             low, high = (g if np.isfinite(g) else v for g, v in zip(given, (low, high), strict=True))
-            pairs.append((np.log(low), np.log(high)) if 2 <= place <= 4 else (low, high))
+            pairs.append((np.log(low), np.log(high)) if 2 <= i <= 4 else (low, high))
         low, high = np.array(pairs, dtype=float).reshape(-1, 2).T
         return low, high
 
     def pack(self, parameters):
-        """Give the free values of parameters (K, 6), moved within their limits."""
+        """Return the free values of parameters (K, 6), moved inside their limits."""
         parameters = np.asarray(parameters, dtype=float)
         internal = parameters.copy()
         internal[:, 2:5] = np.log(np.maximum(parameters[:, 2:5], 1e-300))
@@ -113,20 +110,20 @@ class Components:
         return np.clip(free, low + margin, high - margin)
 
     def _internal(self, free):
-        """Values (K, 6) as the fit sees them."""
+        """Return the values (K, 6) as the fit varies them."""
         internal = self._values.copy()
         internal[:, 2:5] = np.log(internal[:, 2:5])
         for value, slot in zip(free, self._slots, strict=True):
             internal[slot] = value
         if self._linked:
-            for place in range(2):
-                if not np.isnan(internal[0, place]):
-                    missing = np.isnan(internal[:, place])
-                    internal[missing, place] = internal[0, place]
+            for i in range(2):
+                if not np.isnan(internal[0, i]):
+                    missing = np.isnan(internal[:, i])
+                    internal[missing, i] = internal[0, i]
         return internal
 
     def unpack(self, free):
-        """Give the parameters (K, 6) of free values; q is in (0, 1] and phi in [0, pi)."""
+        """Return the parameters (K, 6) of free values; q is in (0, 1] and phi in [0, pi)."""
         parameters = self._internal(free)
         for k in range(self.n):
             if not self._plain[k]:
@@ -137,64 +134,52 @@ class Components:
         return parameters
 
     def jacobian(self, free):
-        """Derivatives (6 K, n_free) of the parameters by the free values; NaN for phi where q is one."""
+        """Return the derivatives (6 K, n_free) of the parameters by the free values; NaN for phi at q = 1."""
         internal, parameters = self._internal(free), self.unpack(free)
         out = np.zeros((self.n, 6, self.n_free))
-        for column, (k, place) in enumerate(self._slots):
-            if place < 2:
-                out[self._sharing(k, place), place, column] = 1
-            elif place < 4:
-                out[k, place, column] = parameters[k, place]
+        for column, (k, i) in enumerate(self._slots):
+            if i < 2:
+                out[self._sharing(k, i), i, column] = 1
+            elif i < 4:
+                out[k, i, column] = parameters[k, i]
             elif self._plain[k]:
-                out[k, place, column] = parameters[k, 4] if place == 4 else 1
+                out[k, i, column] = parameters[k, 4] if i == 4 else 1
             else:
                 e = np.hypot(*internal[k, 4:])
                 with np.errstate(invalid="ignore", divide="ignore"):
                     cos, sin = internal[k, 4:] / e
-                    along, across = ((cos, -sin), (sin, cos))[place - 4]
+                    along, across = ((cos, -sin), (sin, cos))[i - 4]
                     out[k, 4, column] = -parameters[k, 4] * along
                     out[k, 5, column] = 0.5 * across / e
         return out.reshape(6 * self.n, self.n_free)
 
-    def _sharing(self, k, place):
-        """Components whose centre a free one of the first component is."""
+    def _sharing(self, k, i):
+        """Return the components that have the centre of component ``k``."""
         if not self._linked:
             return [k]
-        return [m for m in range(self.n) if m == k or NAMES[place] not in self._fixed[m]]
+        return [m for m in range(self.n) if m == k or NAMES[i] not in self._fixed[m]]
 
     def slopes(self):
-        """For each image of a derivative: its component, and the free value it belongs to."""
+        """Return component and index of the free value of each derivative image."""
         pairs = []
-        for column, (k, place) in enumerate(self._slots):
-            shared = self._sharing(k, place) if place < 2 else [k]
+        for column, (k, i) in enumerate(self._slots):
+            shared = self._sharing(k, i) if i < 2 else [k]
             pairs += [(m, column) for m in shared]
         return sorted(pairs)
 
     def profile(self, k, free, derivatives):
         """
-        Give component ``k`` as a function of matrix, origin and shape of a lattice.
+        Return component ``k`` as a function of a lattice, and its centre.
 
-        Returns
-        -------
-        function
-            It returns images (1 + derivatives, ny, nx): the means over the pixels, and their derivatives by
-            the free values, in the order of `slopes`.
-        center : (float, float)
+        The function takes matrix, origin and shape of the lattice and returns images (1 + derivatives, ny,
+        nx): the means over the pixels, and their derivatives by the free values, in the order of `slopes`.
         """
         x, y, log_R_e, log_n, s1, s2 = self._internal(free)[k]
         shape, shape_slopes = _plain_shape(s1, s2) if self._plain[k] else _regular_shape(s1, s2)
-        form = shape * np.exp(-2 * log_R_e)
-        zero2, zero4 = np.zeros(2), np.zeros((2, 2))
-        every = [
-            (np.array([1.0, 0.0]), zero4, 0.0),
-            (np.array([0.0, 1.0]), zero4, 0.0),
-            (zero2, -2 * form, 0.0),
-            (zero2, zero4, np.exp(log_n)),
-            (zero2, shape_slopes[0] * np.exp(-2 * log_R_e), 0.0),
-            (zero2, shape_slopes[1] * np.exp(-2 * log_R_e), 0.0),
-        ]
-        slopes = []
+        scale = np.exp(-2 * log_R_e)
+        form, slopes = scale * shape, []
         if derivatives:
+            every = slopes_of(-2 * form, np.exp(log_n), [scale * slope for slope in shape_slopes])
             slopes = [every[self._slots[column][1]] for m, column in self.slopes() if m == k]
 
         def images(matrix, origin, shape, tol, border=0):
@@ -208,17 +193,15 @@ class Components:
 
 
 def _plain_shape(log_q, phi):
-    """Quadratic form of R_e = 1, and its derivatives by log q and phi."""
+    """Return the quadratic form of R_e = 1, and its derivatives by log q and phi."""
     q = np.exp(log_q)
-    cos, sin = np.cos(phi), np.sin(phi)
-    along, across = np.outer((cos, sin), (cos, sin)), np.outer((-sin, cos), (-sin, cos))
-    mixed = np.outer((cos, sin), (-sin, cos))
-    return q * along + across / q, (q * along - across / q, (q - 1 / q) * (mixed + mixed.T))
+    form, (_, by_q, by_phi) = quadratic_form(1.0, q, phi)
+    return form, (q * by_q, by_phi)
 
 
 def _regular_shape(e1, e2):
     """
-    Quadratic form of R_e = 1, and its derivatives by e1 and e2.
+    Return the quadratic form of R_e = 1, and its derivatives by e1 and e2.
 
     It is exp(-E) with E = [[e1, e2], [e2, -e1]], which is cosh(e) - E sinh(e) / e with e^2 = e1^2 + e2^2.
     """

@@ -1,5 +1,5 @@
 """
-Kernels for the mean of a Sersic profile over pixels: nothing but numbers and arrays.
+Compiled kernels for the mean of a Sersic profile over pixels.
 
 In pixel coordinates d from the centre the profile is I = exp(-b (P - 1)) with P = u^(1/2n) and u = d A d, a
 quadratic form. Every integral is one of seven: of I, and of its derivatives by the two coordinates of the
@@ -14,7 +14,7 @@ from lenssuper._utils.compile import compiled
 
 __all__ = ["averages"]
 
-# Gauss-Legendre on [-1/2, 1/2], of one to six points; the rows are filled up with zeros.
+# Gauss-Legendre on [-1/2, 1/2], of one to six points; the rows are padded with zeros.
 _MOST = 6
 _NODES, _WEIGHTS = np.zeros((_MOST + 1, _MOST)), np.zeros((_MOST + 1, _MOST))
 for _m in range(1, _MOST + 1):
@@ -28,8 +28,8 @@ _T, _TW = (0.5 * v for v in np.polynomial.legendre.leggauss(24))
 _T = _T + 0.5
 _S, _SW = (0.5 * v for v in np.polynomial.legendre.leggauss(16))
 _S = _S + 0.5
-_ZERO = 45.0  # where exp(-B t^(1/n)) is taken for zero
-_FAINT = 30.0  # where a pixel is too faint, exp(-30) of the brightness at R_e, to be worth any care
+_ZERO = 45.0  # exponent beyond which exp(-B t^(1/n)) is taken as zero
+_FAINT = 30.0  # a pixel of exp(-30) of the brightness at R_e needs no accuracy
 
 
 @compiled
@@ -53,7 +53,7 @@ def _add_point(dx, dy, weight, a11, a12, a22, n, b, db, out, derivatives):
 @compiled
 def _points_needed(s, half, n, b, tol):
     """
-    Order of the Gauss rule for a cell of half-size ``half`` at radius ``s``, both in units of R_e.
+    Return the order of the Gauss rule for a cell of half-size ``half`` at radius ``s``, in units of R_e.
 
     With V = -d ln I / d ln s and rho = s / half, the k-th derivative along the cell is at most
     V (V + 1) ... (V + k - 1) / rho^k of the value, which is that of (1 - t/rho)^-V.
@@ -73,7 +73,7 @@ def _points_needed(s, half, n, b, tol):
 
 @compiled
 def _add_cell(dx, dy, side, a11, a12, a22, n, b, db, tol, half, share, out, derivatives):
-    """Add the mean over a square cell times ``share`` by a Gauss rule that is fine enough."""
+    """Add ``share`` times the mean over a square cell, by a Gauss rule that is accurate enough."""
     s = np.sqrt(a11 * dx * dx + 2 * a12 * dx * dy + a22 * dy * dy)
     m = _points_needed(s, half, n, b, tol)
     for j in range(m):
@@ -86,7 +86,7 @@ def _add_cell(dx, dy, side, a11, a12, a22, n, b, db, tol, half, share, out, deri
 
 @compiled
 def _parts_needed(s, half, ratio, n, b):
-    """Into how many cells along each side a pixel is divided."""
+    """Return the number of cells along each side into which a pixel is divided."""
     rho = s / half
     exponent = b * np.exp(np.log(max(s - half, 1e-300)) / n)
     if exponent - b > _FAINT:
@@ -106,8 +106,8 @@ def _add_triangle(x1, y1, x2, y2, area, a11, a12, a22, n, b, db, rays, out, deri
 
     The points are t (r1 + s (r2 - r1)), t and s from 0 to 1, and the profile depends on t^(1/n) g(s)^(1/2n)
     (Duffy 1982, SIAM J. Numer. Anal. 19, 1260). With t = tau^p, p a multiple of n not below 3, the cusp is
-    gone, and ``rays`` has what depends on tau alone; with s = s0 + w sinh(z), g = c w^2 cosh(z)^2, long
-    triangles are as good as short ones.
+    gone, and ``rays`` has the factors that depend on tau alone; with s = s0 + w sinh(z), g = c w^2 cosh(z)^2,
+    long triangles are as accurate as short ones.
     """
     ex, ey = x2 - x1, y2 - y1
     c = a11 * ex * ex + 2 * a12 * ex * ey + a22 * ey * ey
@@ -164,7 +164,7 @@ def _add_triangle(x1, y1, x2, y2, area, a11, a12, a22, n, b, db, rays, out, deri
 
 @compiled
 def _rays(n):
-    """tau^k of the nodes along a ray, and the weights of the four integrals, see `_add_triangle`."""
+    """Return tau^k of the nodes along a ray, and the weights of the four integrals of `_add_triangle`."""
     k = np.ceil(3 / n)
     p = n * k
     rays = np.empty((5, _T.size))
@@ -181,7 +181,7 @@ def _rays(n):
 @compiled
 def _near_pixels(cx, cy, left, bottom, a11, a12, a22, n, b, db, derivatives):
     """
-    Integrals over the 3 x 3 pixels around the centre.
+    Return the integrals over the 3 x 3 pixels around the centre.
 
     A rectangle is the sum of four with one corner in the centre, signed: one for each corner of the pixel.
     """
@@ -197,11 +197,9 @@ def _near_pixels(cx, cy, left, bottom, a11, a12, a22, n, b, db, derivatives):
     return corner[1:, 1:] - corner[1:, :-1] - corner[:-1, 1:] + corner[:-1, :-1]
 
 
-# Bits of a float64: exponent, mantissa, and the number 1
+# Bits of a float64: the mantissa, the number 1, and the position of the exponent
 _MANTISSA, _ONE, _EXPONENT = 0xFFFFFFFFFFFFF, 0x3FF0000000000000, 52
-_ROUNDER = (
-    6755399441055744.0  # 1.5 2^52: added to a small number it leaves the nearest integer in the low bits
-)
+_ROUNDER = 6755399441055744.0  # 1.5 2^52: added to a small number, the low bits are the nearest integer
 _SIZES = 3  # bins of u in an octave are two to the power of this
 
 
@@ -210,7 +208,7 @@ def _logarithms(values, bits, scratch, scratch_bits, out, count):
     """
     Natural logarithms of positive numbers, in loops that the compiler can vectorise.
 
-    The mantissa m is brought to [2^-1/2, 2^1/2), where log(m) = 2 artanh((m - 1) / (m + 1)) is a short
+    The mantissa m is scaled to [2^-1/2, 2^1/2), where log(m) = 2 artanh((m - 1) / (m + 1)) is a short
     series.
     """
     for i in range(count):
@@ -228,7 +226,7 @@ def _logarithms(values, bits, scratch, scratch_bits, out, count):
 
 @compiled
 def _exponentials(values, scratch, scratch_bits, out, count):
-    """Exponentials, of numbers above -700, likewise: 2^k e^r with r at most log(2) / 2."""
+    """Exponentials of numbers above -700, likewise: 2^k e^r with r at most log(2) / 2."""
     for i in range(count):
         scratch[i] = max(values[i], -700.0) * 1.4426950408889634 + _ROUNDER
     for i in range(count):
@@ -305,9 +303,9 @@ def _run(dx, count, dy, m, a11, a12, a22, n, b, db, work, bits, sums, derivative
 @compiled
 def _rules(low, high, half, ratio, n, b, tol):
     """
-    Order of the Gauss rule for every bin of u from ``low`` to ``high``; 0 if a pixel has to be divided.
+    Return the order of the Gauss rule for each bin of u from ``low`` to ``high``; 0 to divide the pixel.
 
-    A bin takes the rule of its inner or outer edge, whichever asks for more.
+    A bin takes the higher of the orders at its inner and its outer edge.
     """
     edge = np.empty(1)
     key = edge.view(np.int64)
@@ -325,7 +323,7 @@ def _rules(low, high, half, ratio, n, b, tol):
 
 @compiled
 def _keys(cx, cy, nx, ny, a11, a12, a22):
-    """Bins of the smallest and the largest u of an image."""
+    """Return the bins of the smallest and the largest u of an image."""
     edges = np.empty(2)
     edges[0], edges[1] = 1e-290, 1e-290
     for j in (0, ny - 1):
@@ -367,7 +365,7 @@ def averages(cx, cy, a11, a12, a22, n, b, db, transform, tol, border, image, slo
     n, b, db : float
         Sersic index, b_n, and the derivative of b_n by n.
     transform : array, shape (k, 6)
-        Derivatives of cx, cy, a11, a12, a22, n by the k parameters that are asked for.
+        Derivatives of cx, cy, a11, a12, a22, n by the k parameters.
     tol : float
         Largest error relative to the pixel.
     border : int

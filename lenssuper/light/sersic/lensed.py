@@ -1,4 +1,4 @@
-"""Sersic profiles behind a lens: as columns of a fit, they are seen through the forward model."""
+"""Sersic profiles behind a lens, as they appear through the forward model."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["LensedRenderer", "lensed_components", "lensed_guesses", "profiles_on
 
 # Bounds of n, and the least R_e in source pixels.
 _N, _SMALLEST = (0.3, 8.0), 0.25
-# Share of the brightest pixel of a back-projected image from which pixels are of the object.
+# Pixels above this share of the brightest one of a back-projected image belong to the object.
 _BRIGHT = 0.3
 
 
 class LensedRenderer(Renderer):
     """
-    Sersic profiles in the source plane, as they are observed.
+    Sersic profiles in the source plane, as observed.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ class LensedRenderer(Renderer):
 
     Notes
     -----
-    A column is the forward model of the exact means of a profile over the source pixels; as the forward model
-    is linear, the derivatives of the column are the forward model of the derivatives of these means.
+    A column is the forward model applied to the exact means of a profile over the source pixels. The forward
+    model is linear, so the derivatives of the column are its images of the derivatives of these means.
     """
 
     def __init__(self, model: ForwardModel, components: Components, *, tol: float = 1e-6) -> None:
@@ -64,38 +64,16 @@ class LensedRenderer(Renderer):
 
 
 def profiles_on(grid: PixelGrid, components: Components, theta: np.ndarray) -> np.ndarray:
-    """
-    Give the means of profiles over the pixels of a grid.
-
-    Parameters
-    ----------
-    grid : PixelGrid
-    components : Components
-    theta : ndarray, shape (components.n_free,)
-
-    Returns
-    -------
-    ndarray, shape (components.n, ny, nx)
-        For amplitudes of one.
-    """
+    """Return the means (components.n, ny, nx) of profiles of amplitude one over the pixels of a grid."""
     profiles = (components.profile(k, theta, False)[0] for k in range(components.n))
     return np.concatenate([profile(grid.matrix, grid.origin, grid.shape, 1e-6) for profile in profiles])
 
 
 def lensed_components(model: ForwardModel, n: int) -> Components:
     """
-    Give what is free in profiles on the source grid, with its bounds.
+    Return the free values and bounds of ``n`` profiles on the source grid.
 
-    Parameters
-    ----------
-    model : ForwardModel
-    n : int
-        How many profiles.
-
-    Returns
-    -------
-    Components
-        Centres are on the grid, and R_e is between a quarter of its pixel and half of its diagonal.
+    Centres are on the grid, and R_e is between a quarter of its pixel and half of its diagonal.
     """
     grid = model.source_grid
     x, y = grid.vertices_arcsec()
@@ -110,28 +88,18 @@ def lensed_components(model: ForwardModel, n: int) -> Components:
 
 
 def lensed_guesses(
-    model: ForwardModel,
-    image: np.ndarray,
-    weights: np.ndarray,
-    old: np.ndarray | None = None,
+    model: ForwardModel, image: np.ndarray, weights: np.ndarray, old: np.ndarray | None = None
 ) -> list[np.ndarray]:
     """
-    Guess the profile of a source from its image.
+    Guess profiles (6,) of a source from the moments of the bright part of its back-projected image.
 
     Parameters
     ----------
     model : ForwardModel
-    image : ndarray, shape (ny, nx) of the observation
-        What the profile is to explain.
-    weights : ndarray, shape (ny, nx)
-        One over the variance; 0 for pixels that are not to be used.
+    image, weights : ndarray, shape (ny, nx) of the observation
+        The light to explain, and one over its variance; 0 for pixels that are not to be used.
     old : ndarray, shape (6,), optional
-        A profile that is already there: twins of other sizes are among the guesses.
-
-    Returns
-    -------
-    list of ndarray, shape (6,)
-        Starts for a fit, from the moments of the bright part of the back-projected image.
+        A profile that was already fitted: copies of it with other sizes are among the guesses.
     """
     x, y, size, q, phi = _moments(model, image, weights)
     if old is None:
@@ -145,7 +113,7 @@ def lensed_guesses(
 
 
 def _moments(model, image, weights):
-    """Centre, half-light radius, axis ratio and angle of the brightest part of a back-projected image."""
+    """Return centre, half-light radius, q and phi of the brightest part of a back-projected image."""
     grid = model.source_grid
     x, y = (np.broadcast_to(values, grid.shape) for values in grid.centers_arcsec())
     seen = model.adjoint(weights)
@@ -163,10 +131,5 @@ def _moments(model, image, weights):
     xx, yy, xy = np.sum(light * dx**2), np.sum(light * dy**2), np.sum(light * dx * dy)
     half, split = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
     a, b = np.sqrt(half + split), np.sqrt(max(half - split, 0.01 * half))
-    # the second moments of a Gaussian's upper 70 per cent are smaller than its half-light radius
+    # the second moments of the upper 70 per cent of a Gaussian are smaller than its half-light radius
     return x0, y0, 1.5 * np.sqrt(a * b), max(b / a, 0.3), 0.5 * np.arctan2(2 * xy, xx - yy)
-
-
-def _lattice(model):
-    grid = model.source_grid
-    return grid.matrix, grid.origin, grid.shape

@@ -14,7 +14,7 @@ __all__ = ["quadratic_form", "sersic_averages", "sersic_b", "sersic_flux"]
 
 def sersic_b(n):
     """
-    b_n, with which half of the light is inside R_e.
+    Return b_n, for which half of the light is inside R_e.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def sersic_b(n):
 
 def sersic_flux(R_e, n):
     """
-    Flux of a profile whose brightness is 1 at R_e (Graham & Driver 2005, PASA 22, 118, eq. 2).
+    Return the flux of a profile whose brightness is 1 at R_e (Graham & Driver 2005, PASA 22, 118, eq. 2).
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def sersic_flux(R_e, n):
 
 @lru_cache(maxsize=256)
 def _b_and_slope(n: float) -> tuple[float, float]:
-    """b_n and its derivative, by differences of fourth order."""
+    """Return b_n and its derivative, by fourth-order differences."""
     step = 1e-3 * n
     minus2, minus1, plus1, plus2 = sersic_b(n + step * np.array([-2, -1, 1, 2]))
     return float(sersic_b(n)), float((minus2 - 8 * minus1 + 8 * plus1 - plus2) / (12 * step))
@@ -57,7 +57,7 @@ def _b_and_slope(n: float) -> tuple[float, float]:
 
 def quadratic_form(R_e: float, q: float, phi: float) -> tuple[np.ndarray, np.ndarray]:
     """
-    Give the matrix Q with (R / R_e)^2 = d Q d for a distance d, and its derivatives.
+    Return the matrix Q with (R / R_e)^2 = d Q d for an offset d from the centre, and its derivatives.
 
     Parameters
     ----------
@@ -78,24 +78,18 @@ def quadratic_form(R_e: float, q: float, phi: float) -> tuple[np.ndarray, np.nda
     return form, slopes
 
 
-def averages_of_form(matrix, origin, shape, center, form, n, slopes=None, *, tol=1e-6, border=0):
+def averages_of_form(matrix, origin, shape, center, form, n, slopes=(), *, tol=1e-6, border=0):
     """
-    Give the means over pixels of a profile whose shape is a quadratic form.
+    Return the means over pixels of a profile whose shape is a quadratic form.
 
     Parameters
     ----------
-    matrix, origin, shape
-        The lattice, as in `sersic_averages`.
-    center : (float, float)
-        Centre (x, y).
+    matrix, origin, shape, center, n, tol
+        The lattice and the profile, as in `sersic_averages`.
     form : array, shape (2, 2)
         As given by `quadratic_form`.
-    n : float
-        Sersic index.
     slopes : sequence of (center slope (2,), form slope (2, 2), n slope), optional
-        How centre, form and n change with each parameter for which a derivative is wanted.
-    tol : float, optional
-        Largest error relative to the pixel.
+        Derivatives of centre, form and n by each parameter for which a derivative is wanted.
     border : int, optional
         Pixels at each edge whose error may be larger, up to 1e-2.
 
@@ -107,8 +101,8 @@ def averages_of_form(matrix, origin, shape, center, form, n, slopes=None, *, tol
     inverse = np.linalg.inv(matrix)
     cx, cy = inverse @ (np.asarray(center) - origin)
     a = matrix.T @ form @ matrix
-    transform = np.zeros((len(slopes or ()), 6))
-    for row, (d_center, d_form, d_n) in zip(transform, slopes or (), strict=True):
+    transform = np.zeros((len(slopes), 6))
+    for row, (d_center, d_form, d_n) in zip(transform, slopes, strict=True):
         d_a = matrix.T @ d_form @ matrix
         row[:2] = inverse @ d_center
         row[2:] = d_a[0, 0], d_a[0, 1], d_a[1, 1], d_n
@@ -118,9 +112,22 @@ def averages_of_form(matrix, origin, shape, center, form, n, slopes=None, *, tol
     return image, out
 
 
+def slopes_of(by_size, by_n, by_shape):
+    """Return the slopes for `averages_of_form` by x, y, R_e, n and both parameters of the shape."""
+    none, same = np.zeros(2), np.zeros((2, 2))
+    return [
+        (np.array([1.0, 0.0]), same, 0.0),
+        (np.array([0.0, 1.0]), same, 0.0),
+        (none, by_size, 0.0),
+        (none, same, by_n),
+        (none, by_shape[0], 0.0),
+        (none, by_shape[1], 0.0),
+    ]
+
+
 def sersic_averages(matrix, origin, shape, parameters, derivatives=False, *, tol=1e-6):
     """
-    Give the means over pixels of a Sersic profile, exact also where it is cuspy.
+    Return the means over pixels of a Sersic profile, exact also at its cusp.
 
     Parameters
     ----------
@@ -134,35 +141,25 @@ def sersic_averages(matrix, origin, shape, parameters, derivatives=False, *, tol
         x, y, R_e in arcsec, n, q, and phi in radian. R_e is on the intermediate axis, and phi is
         counter-clockwise from +x to the major axis. The brightness at R_e is 1.
     derivatives : bool, optional
-        Whether to give the derivatives by the six parameters, too.
+        Whether to return the derivatives by the six parameters as well.
     tol : float, optional
-        Largest error of a pixel relative to its value, but for those that are fainter than exp(-30).
+        Largest error of a pixel relative to its value, except pixels fainter than exp(-30).
 
     Returns
     -------
     image : array, shape (ny, nx)
     derivatives : array, shape (6, ny, nx)
-        Only if asked for.
+        Only with ``derivatives``.
 
     Notes
     -----
     I = exp(-b_n ((R/R_e)^(1/n) - 1)), R^2 = q a^2 + b^2 / q along and across the major axis (Sersic 1968).
-    The 3 x 3 pixels around the centre are put together from triangles with a corner in the centre, over
-    which the radial integral has no cusp; the others take Gauss-Legendre rules, of as many points as an
-    estimate of their error asks for.
+    The 3 x 3 pixels around the centre are sums of triangles with a corner in the centre, over which the
+    radial integral has no cusp; the others are integrated by Gauss-Legendre rules, with as many points as an
+    estimate of their error requires.
     """
     x, y, R_e, n, q, phi = (float(value) for value in parameters)
-    form, form_slopes = quadratic_form(R_e, q, phi)
-    slopes = None
-    if derivatives:
-        zero2, zero4 = np.zeros(2), np.zeros((2, 2))
-        slopes = [
-            (np.array([1.0, 0.0]), zero4, 0.0),
-            (np.array([0.0, 1.0]), zero4, 0.0),
-            (zero2, form_slopes[0], 0.0),
-            (zero2, zero4, 1.0),
-            (zero2, form_slopes[1], 0.0),
-            (zero2, form_slopes[2], 0.0),
-        ]
+    form, by_form = quadratic_form(R_e, q, phi)
+    slopes = slopes_of(by_form[0], 1.0, by_form[1:]) if derivatives else ()
     image, out = averages_of_form(matrix, origin, shape, (x, y), form, n, slopes, tol=tol)
     return (image, out) if derivatives else image

@@ -1,4 +1,4 @@
-"""From nonlinear parameters to images, one for every amplitude: what a fit needs to know of its model."""
+"""Models for `~lenssuper.light.sersic.varpro.fit`: an image for every amplitude, and derivatives."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _FINE_TOL = 1e-3
 
 class Renderer(ABC):
     """
-    A part of a model that is linear in its amplitudes, and not in its other parameters.
+    A part of a model that is linear in its amplitudes and nonlinear in its other parameters.
 
     Attributes
     ----------
     n_parameters : int
-        Number of parameters that are not linear.
+        Number of nonlinear parameters.
     n_columns : int
         Number of amplitudes.
     out_shape : (int, int)
         Shape of the observed image.
     column_of : array of int, shape (D,)
-        The column that each image of a derivative is of.
+        The column of each derivative image.
     parameter_of : array of int, shape (D,)
-        The parameter that it is by. By default there is one derivative for each parameter; a parameter that
-        several columns share has one for each of them.
+        The parameter of each derivative image. By default there is one image for each parameter; a parameter
+        that several columns share has one for each of them.
     """
 
     n_parameters: int
@@ -41,20 +41,20 @@ class Renderer(ABC):
 
     @property
     def parameter_of(self) -> np.ndarray:
-        """The parameter of each image of a derivative."""
+        """The parameter of each derivative image."""
         return np.arange(self.n_parameters)
 
     @abstractmethod
     def columns(self, theta: np.ndarray) -> np.ndarray:
-        """Images (n_columns, ny, nx) on the observed pixels, for amplitudes of one."""
+        """Return the images (n_columns, ny, nx) on the observed pixels, for amplitudes of one."""
 
     @abstractmethod
     def columns_and_derivatives(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Give `columns`, and their derivatives (D, ny, nx)."""
+        """Return `columns`, and their derivatives (D, ny, nx)."""
 
 
 class ConstantRenderer(Renderer):
-    """The same brightness in all pixels: the sky."""
+    """The sky: the same brightness in all pixels."""
 
     def __init__(self, out_shape):
         self.n_parameters, self.n_columns = 0, 1
@@ -98,14 +98,14 @@ class SkyRenderer(Renderer):
         self.column_of, self._parameter_of = pairs.T
 
     def with_components(self, components: Components) -> SkyRenderer:
-        """Give the same for other Sersics."""
+        """Return a renderer of other Sersics with the same pixels and PSF."""
         other = copy.copy(self)
         other._take(components)
         return other
 
     @classmethod
     def of(cls, observation, components: Components, *, tol: float = 1e-6, fine: bool = True) -> SkyRenderer:
-        """Make it for the pixels and the PSF of an `~lenssuper.Observation`; ``fine`` as in `CuspBlur`."""
+        """Return the renderer for the pixels and PSF of an Observation; ``fine`` as in `CuspBlur`."""
         grid = observation.grid
         blur = CuspBlur(
             observation.psf,
@@ -132,7 +132,7 @@ class SkyRenderer(Renderer):
 
         def on_lattice(first, factor, shape, border=0):
             origin = self._origin + self._matrix @ (np.asarray(first) + 0.5 / factor)
-            # of fine pixels only the difference from coarser ones is used
+            # fine pixels only correct the coarse ones, so that they need less accuracy
             tol = self._tol if factor == 1 else max(self._tol, _FINE_TOL)
             return images(self._matrix / factor, origin, shape, tol, border)
 

@@ -1,4 +1,4 @@
-"""How far the parameters of Sersic profiles may be off, where the data leave it open."""
+"""Uncertainties of the parameters of Sersic profiles that the data hardly constrain."""
 
 from __future__ import annotations
 
@@ -6,27 +6,18 @@ import numpy as np
 
 __all__ = ["confined", "prior_widths"]
 
-# Standard deviations of a prior that is wide: of the centre in half-light radii, of log R_e, log n, and both
-# parts of the shape.
+# Standard deviations of a wide prior: of the centre in half-light radii, of log R_e, log n, and both parts of
+# the shape.
 _CENTER, _LOG_R, _LOG_N, _SHAPE = 0.5, 0.7, 0.7, 0.5
-# Smallest eigenvalue of a matrix of correlations that is more than rounding.
+# Smallest eigenvalue of a correlation matrix that is more than rounding error.
 _LEAST = 1e-13
 
 
 def prior_widths(profiles: np.ndarray, n_amplitudes: int) -> np.ndarray:
     """
-    Give the standard deviations of a prior on what is free in profiles, as `Components` orders it.
+    Return the standard deviations (6 n + n_amplitudes,) of a wide prior on n profiles (n, 6).
 
-    Parameters
-    ----------
-    profiles : ndarray, shape (n, 6)
-        Of all free parameters.
-    n_amplitudes : int
-        Amplitudes that follow them, which have no prior.
-
-    Returns
-    -------
-    ndarray, shape (6 n + n_amplitudes,)
+    All six parameters are free, in the order of `Components`; the amplitudes, which follow, have no prior.
     """
     widths = [(_CENTER * p[2], _CENTER * p[2], _LOG_R, _LOG_N, _SHAPE, _SHAPE) for p in profiles]
     return np.concatenate([*widths, np.full(n_amplitudes, np.inf)])
@@ -34,19 +25,10 @@ def prior_widths(profiles: np.ndarray, n_amplitudes: int) -> np.ndarray:
 
 def confined(covariance: np.ndarray, widths: np.ndarray) -> np.ndarray:
     """
-    Give a covariance once more is known: the standard deviation of each parameter from elsewhere.
+    Combine the covariance (n, n) from the data with a prior of standard deviations ``widths`` (n,).
 
-    Parameters
-    ----------
-    covariance : ndarray, shape (n, n)
-        What the data say.
-    widths : ndarray, shape (n,)
-        Standard deviations; infinite where nothing else is known.
-
-    Returns
-    -------
-    ndarray, shape (n, n)
-        The inverse of the sum of both inverses; zero where the covariance is.
+    The result is the inverse of the sum of both inverses; rows that are zero, of parameters held fixed, stay
+    zero.
     """
     free = np.diag(covariance) > 0
     scale = np.sqrt(np.diag(covariance)[free])

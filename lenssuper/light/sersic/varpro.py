@@ -1,7 +1,7 @@
 """
 Variable projection: least squares where part of the parameters are amplitudes.
 
-For every choice of the other parameters the best amplitudes are those of a linear problem, so that only the
+For given values of the other parameters the best amplitudes follow from a linear problem, so that only the
 others are searched for (Golub & Pereyra 1973, SIAM J. Numer. Anal. 10, 413).
 """
 
@@ -19,29 +19,29 @@ from lenssuper.light.sersic.render import Renderer
 __all__ = ["VarProResult", "fit", "solve_amplitudes"]
 
 
-# Norm of a column, relative to the brightest, up to which there is no light in it.
+# Norm of a column, relative to the brightest, up to which it holds no light but rounding errors
 _DARK = 1e-100
 
 
 @dataclass(frozen=True, eq=False)
 class VarProResult:
     """
-    What a fit found.
+    The best fit.
 
     Attributes
     ----------
     theta : array, shape (P,)
-        The parameters that are not linear, of all renderers one after the other.
+        The nonlinear parameters of all renderers, one renderer after the other.
     amplitudes : array, shape (A,)
         One for each column of each renderer.
     covariance : array, shape (P + A, P + A)
-        Of ``theta`` and ``amplitudes`` together; zero for those that are held, at a bound or at zero.
+        Of ``theta`` and ``amplitudes`` together; zero for those that are fixed, at a bound or at zero.
     model : array, shape (ny, nx)
         The sum of all columns times their amplitudes.
     chi2 : float
         Sum of weights times squared residuals.
     n_evaluations : int
-        How often the model was worked out.
+        Number of evaluations of the model.
     converged : bool
     message : str
         Why the search ended.
@@ -77,17 +77,17 @@ def fit(
     Parameters
     ----------
     renderers : sequence of Renderer
-        The parts of the model; any kinds together.
+        The parts of the model, which may be of different kinds.
     theta0, lower, upper : array, shape (P,)
-        Where the search starts, and its bounds, for the parameters of all renderers one after the other.
+        Start and bounds of the search, for the parameters of all renderers one after the other.
     data, weights : array, shape (ny, nx)
-        The image and one over its variance, 0 where it is not used.
+        The image and one over its variance; 0 for pixels that are not used.
     nonnegative : sequence of bool, shape (A,), optional
         Which amplitudes must not be negative; by default all.
     fixed : sequence of bool, shape (P,), optional
         Which parameters stay as they are.
     tolerance : float, optional
-        The search ends when chi-square, or the parameters, change by less than this share.
+        The search ends when the relative change of chi-square or of the parameters is smaller.
     max_iter : int, optional
         Most evaluations of the model.
     progress : callable, optional
@@ -99,12 +99,12 @@ def fit(
 
     Notes
     -----
-    The Jacobian is that of the residual with the amplitudes eliminated, both of its terms (Golub & Pereyra
-    1973, eq. 4.8; Kaufman 1975, BIT 15, 49, drops the second). The amplitudes that are zero because they must
-    not be negative are left out of it. The search is scipy's trust-region reflective algorithm.
+    The Jacobian is that of the residual with the amplitudes eliminated, with both of its terms (Golub &
+    Pereyra 1973, eq. 4.8; Kaufman 1975, BIT 15, 49, drops the second). Amplitudes that are zero because they
+    must not be negative do not enter. The search is scipy's trust-region reflective algorithm.
     """
     theta0, lower, upper = (np.array(v, dtype=float) for v in (theta0, lower, upper))
-    problem = _Problem(renderers, data, weights, nonnegative)
+    projected = _ProjectedResidual(renderers, data, weights, nonnegative)
     free = np.ones(theta0.size, dtype=bool) if fixed is None else ~np.asarray(fixed, dtype=bool)
     theta, done, message, count = theta0.copy(), True, "nothing to search for", 0
     if free.any():
@@ -117,14 +117,14 @@ def fit(
 
         def compressed(z):
             theta = full(z)
-            residual = problem.residual(theta)
+            residual = projected.residual(theta)
             if progress is not None:
-                progress(problem.count, float(residual @ residual))
-            both = np.concatenate([problem.jacobian(theta)[:, free], residual[:, np.newaxis]], axis=1)
+                progress(projected.count, float(residual @ residual))
+            both = np.concatenate([projected.jacobian(theta)[:, free], residual[:, np.newaxis]], axis=1)
             triangle = np.linalg.qr(both, mode="r")
             return np.pad(triangle, ((0, both.shape[1] - len(triangle)), (0, 0)))
 
-        # the search needs products of residual and Jacobian only, which are those of the triangle
+        # the search needs only products of residual and Jacobian, and those of the triangle are the same
         compressed = _Latest(compressed)
         found = least_squares(
             lambda z: compressed(z)[:, -1],
@@ -138,22 +138,20 @@ def fit(
             gtol=1e-12,
             max_nfev=max_iter,
         )
-        theta, done, message, count = full(found.x), found.status > 0, found.message, problem.count
-        # a parameter at its bound is held there, and has no error
+        theta, done, message, count = full(found.x), found.status > 0, found.message, projected.count
+        # a parameter at its bound has no error
         free[free] &= found.active_mask == 0
-    return problem.result(theta, free, count, bool(done), message)
+    return projected.result(theta, free, count, bool(done), message)
 
 
 def solve_amplitudes(columns: np.ndarray, target: np.ndarray, nonnegative: np.ndarray) -> np.ndarray:
     """
-    Give the amplitudes that bring columns (n, A) closest to a target (n,), those marked not negative.
+    Return the amplitudes (A,) for which columns (n, A) are closest to a target (n,), some not negative.
 
-    The free ones are eliminated first by a QR decomposition; scipy's nnls finds the others (Lawson & Hanson
-    1974, chapter 23).
+    Amplitudes of any sign are eliminated by a QR decomposition; scipy's nnls finds the others (Lawson &
+    Hanson 1974, chapter 23).
     """
-    scale = np.linalg.norm(columns, axis=0)
-    # a profile that is dark in all pixels, but for what is left of it in floating point, gets no amplitude
-    scale[scale <= _DARK * scale.max(initial=0.0)] = np.inf
+    scale = _norms(columns.T)
     r = np.linalg.qr(np.concatenate([columns / scale, target[:, np.newaxis]], axis=1), mode="r")
     a, y = r[:, :-1], r[:, -1]
     amplitudes, *_ = np.linalg.lstsq(a, y, rcond=1e-12)
@@ -168,8 +166,14 @@ def solve_amplitudes(columns: np.ndarray, target: np.ndarray, nonnegative: np.nd
     return amplitudes / scale
 
 
+def _norms(rows):
+    """Return the norms of rows; infinite for one that is dark, which so gets no amplitude."""
+    norms = np.linalg.norm(rows, axis=1)
+    return np.where(norms <= _DARK * norms.max(initial=0.0), np.inf, norms)
+
+
 class _Latest:
-    """A function that keeps what it gave last."""
+    """A function that remembers its latest value."""
 
     def __init__(self, function):
         self._function, self._argument = function, None
@@ -180,8 +184,8 @@ class _Latest:
         return self._value
 
 
-class _Problem:
-    """The residual as a function of theta alone; the last evaluation is kept for the Jacobian."""
+class _ProjectedResidual:
+    """The residual as a function of theta alone; the latest evaluation is kept for the Jacobian."""
 
     def __init__(self, renderers, data, weights, nonnegative):
         self._renderers = list(renderers)
@@ -220,17 +224,17 @@ class _Problem:
         return (images if self._used.all() else images[:, self._used]) * self._root
 
     def residual(self, theta):
-        """(model - data) / sigma with the best amplitudes."""
+        """Return (model - data) / sigma with the best amplitudes."""
         self._evaluate(theta)
         return self._c @ self._a - self._target
 
     def jacobian(self, theta):
-        """Derivatives (pixels, P) of `residual`."""
+        """Return the derivatives (pixels, P) of `residual`."""
         residual = self.residual(theta)
         q, r, order = qr(self._a[self._active()].T, mode="economic", pivoting=True)
         rank = np.count_nonzero(np.abs(np.diag(r)) > 1e-12 * np.abs(r[0, 0])) if r.size else 0
         q, r = q[:, :rank], r[:rank, :rank]
-        # dA c, with the part that the amplitudes take up removed
+        # dA c, without the part that a change of the amplitudes compensates
         moved = self._full_slopes()
         out = moved - (moved @ q) @ q.T
         # the change of the space of the columns: (A^+)^T dA^T (residual)
@@ -243,7 +247,7 @@ class _Problem:
         return ~(self._nonnegative & (self._c == 0))
 
     def _full_slopes(self):
-        """Derivatives (P, pixels) of the model at fixed amplitudes."""
+        """Return the derivatives (P, pixels) of the model at fixed amplitudes."""
         out = np.zeros((sum(p.size for p in self._parts), self._target.size))
         for image, column, parameter in zip(self._d, self._column_of, self._parameter_of, strict=True):
             out[parameter] += image * self._c[column]
@@ -268,10 +272,8 @@ class _Problem:
 
 
 def _inverse_of_square(slopes):
-    """(S S^T)^-1, where directions that the data do not measure are all but infinitely uncertain."""
-    scale = np.linalg.norm(slopes, axis=1)
-    # a profile that is dark in all pixels, but for what is left of it in floating point, gets no amplitude
-    scale[scale <= _DARK * scale.max(initial=0.0)] = np.inf
+    """Return (S S^T)^-1, in which directions that the data do not constrain get a very large variance."""
+    scale = _norms(slopes)
     slopes = slopes / scale[:, np.newaxis]
     values, vectors = np.linalg.eigh(slopes @ slopes.T)
     values = np.maximum(values, 1e-14 * max(values.max(initial=0.0), 1e-300))

@@ -1,0 +1,117 @@
+"""Fits of several Sersics: from the best of several starts, and one profile more while that pays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from lenssuper.light.sersic.components import Components
+from lenssuper.light.sersic.profile import sersic_flux
+from lenssuper.light.sersic.varpro import VarProResult
+
+__all__ = ["ProfileFit", "best_of", "bic_falls", "grow"]
+
+Model = TypeVar("Model")
+
+
+@dataclass(frozen=True, eq=False)
+class ProfileFit:
+    """
+    K Sersics that were fitted.
+
+    Attributes
+    ----------
+    components : Components
+        What is free in them.
+    result : VarProResult
+        Their parameters and amplitudes come first; those of the sky and of other profiles may follow.
+    n_pixels : float
+        Independent pixels.
+    """
+
+    components: Components
+    result: VarProResult
+    n_pixels: float
+
+    @property
+    def profiles(self) -> np.ndarray:
+        """The parameters x, y, R_e, n, q, phi, shape (K, 6)."""
+        return self.components.unpack(self.result.theta[: self.components.n_free])
+
+    @property
+    def start(self) -> np.ndarray:
+        """What another fit starts from."""
+        return self.profiles
+
+    @property
+    def amplitudes(self) -> np.ndarray:
+        """Brightness at R_e, shape (K,)."""
+        return self.result.amplitudes[: self.components.n]
+
+    @property
+    def fluxes(self) -> np.ndarray:
+        """Brightness times arcsec^2, shape (K,)."""
+        return self.amplitudes * sersic_flux(*self.profiles[:, 2:4].T)
+
+    @property
+    def brightest(self) -> np.ndarray:
+        """The parameters of the profile with the most light."""
+        return self.profiles[np.argmax(self.fluxes)]
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of all parameters and amplitudes."""
+        return len(self.result.theta) + len(self.result.amplitudes)
+
+    @property
+    def chi2(self) -> float:
+        """Sum of weights times squared residuals."""
+        return self.result.chi2
+
+    @property
+    def bic(self) -> float:
+        """Bayesian information criterion (Schwarz 1978, Ann. Statist. 6, 461)."""
+        return self.chi2 + self.n_parameters * float(np.log(self.n_pixels))
+
+
+def bic_falls(more: ProfileFit, found: ProfileFit) -> bool:
+    """Whether the Bayesian information criterion prefers the fit with more profiles."""
+    return more.bic < found.bic
+
+
+def best_of(fit: Callable[..., ProfileFit], starts: Sequence, few: int, many: int) -> ProfileFit:
+    """Fit each start with ``few`` steps, and continue from the best of them with ``many``."""
+    tried = [fit(start, few) for start in starts]
+    return fit(min(tried, key=lambda found: found.chi2).start, many)
+
+
+def grow(
+    found: Model,
+    add: Callable[[Model], Model],
+    most: int,
+    pays: Callable[[Model, Model], bool] | None = bic_falls,
+) -> Model:
+    """
+    Add profiles one at a time as long as each improves the model.
+
+    Parameters
+    ----------
+    found : ProfileFit or other model
+        The model to begin with.
+    add : callable
+        Returns the best model with one profile more than the one it is given.
+    most : int
+        How many profiles are added at most.
+    pays : callable or None, optional
+        Whether its first argument, which has one profile more, is to be preferred to its second. None to add
+        ``most`` profiles in any case.
+    """
+    for _ in range(most):
+        more = add(found)
+        if pays is not None and not pays(more, found):
+            break
+        found = more
+    return found

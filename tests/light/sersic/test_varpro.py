@@ -85,7 +85,8 @@ def test_minimum_and_errors_are_those_of_a_fit_of_everything_at_once():
 
 def test_jacobian_is_that_of_the_projected_residual():
     data, weights = noisy()
-    problem = varpro._ProjectedResidual([Blobs(), ConstantRenderer(X.shape)], data, weights, [True, True, False])
+    parts = [Blobs(), ConstantRenderer(X.shape)]
+    problem = varpro._ProjectedResidual(parts, data, weights, [True, True, False])
     jacobian = problem.jacobian(START)
     for k in range(5):
         step = 1e-5 * np.eye(5)[k]

@@ -91,7 +91,7 @@ def test_the_counter_image_is_there():
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
 def test_a_ray_that_goes_nowhere_sees_nothing():
     class Torn(SIS):
-        def _deflection(self, x, y, values=None):
+        def deflection_arcsec(self, x, y, values=None):
             return x / np.hypot(x, y) ** 2, y / np.hypot(x, y) ** 2
 
     grid = PixelGrid(shape=(5, 5), pixel_scale=0.5 * u.arcsec)

@@ -12,8 +12,8 @@ import numpy as np
 from astropy import units as u
 
 from lenssuper import SIE, SIS, ExternalShear, PixelGrid
+from lenssuper._utils import threads as _threads
 from lenssuper.operators import OverlapOperator
-from lenssuper.operators.overlap import assemble as _assemble
 
 LENSES = {
     "SIS": SIS(theta_E=1.5 * u.arcsec),
@@ -36,11 +36,11 @@ class Build:
 
     def setup(self, size, subdivide, threads):
         self.grids = square(size, 5.0), square(size, 5.0)
-        self.threads, _assemble.threads = _assemble.threads, lambda: threads
+        self.count, _threads.thread_count = _threads.thread_count, lambda: threads
         self.time_build(size, subdivide, threads)  # compiled, or read from the cache
 
     def teardown(self, size, subdivide, threads):
-        _assemble.threads = self.threads
+        _threads.thread_count = self.count
 
     def time_build(self, size, subdivide, threads):
         OverlapOperator(LENSES["SIS"], *self.grids, subdivide=subdivide)

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lenssuper._version import version as __version__
+    from lenssuper._utils.version import __version__
     from lenssuper.forward.batch import ForwardModelBatch
     from lenssuper.forward.joint import JointForwardModel
     from lenssuper.forward.model import ForwardModel
@@ -103,10 +103,7 @@ _MODULE_OF = {
 
 def __getattr__(name: str):
     if name == "__version__":
-        try:
-            value = import_module("lenssuper._version").version
-        except ModuleNotFoundError:  # the file is written when the package is built or installed
-            value = "0+unknown"
+        value = import_module("lenssuper._utils.version").__version__
     elif name in _MODULE_OF:
         value = getattr(import_module(f"lenssuper.{_MODULE_OF[name]}"), name)
     else:

@@ -437,17 +437,17 @@ class TestInterrupted:
             super().__init__(n_draws=2, max_evaluations=3, n_probes=1, lanczos_steps=10)
             self.after = after
 
-        def solve(self, model, *, rng=None, progress=None):
+        def solve(self, model, *, rng=None, report=None):
             calls = 0
 
-            def report(share, what):
+            def counted(share, what):
                 nonlocal calls
                 calls += 1
-                progress(share, what)
+                report(share, what)
                 if calls == self.after:
                     raise KeyboardInterrupt
 
-            return super().solve(model, rng=rng, progress=report)
+            return super().solve(model, rng=rng, report=counted)
 
     @pytest.mark.parametrize("after", [1, 3, 4])
     def test_nothing_is_changed_and_a_later_call_works(self, mock, expected, tmp_path, monkeypatch, after):

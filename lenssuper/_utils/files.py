@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files are written whole or not at all, and what fails while one is read names it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,39 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["atomic_write"]
+from astropy.io.fits import VerifyError
+
+from lenssuper.exceptions import FileFormatError
+
+__all__ = ["atomic_write", "reading"]
+
+# What the readers of FITS, JSON and arrays raise where a file is not what they expect.
+_DAMAGE = (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, VerifyError)
+
+
+@contextmanager
+def reading(path: str | os.PathLike, what: str, *more: type[Exception]) -> Iterator[None]:
+    """Raise a FileFormatError that names the file for what fails in the block, unless it cannot be opened.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file that is read.
+    what : str
+        What it is read as, for the message: "a FITS image".
+    *more : type
+        Errors of the library at hand, beyond those of Python and of astropy.
+    """
+    try:
+        yield
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        raise
+    except (*_DAMAGE, *more) as error:
+        if not isinstance(error, FileFormatError):
+            raise FileFormatError(f"{os.fspath(path)} cannot be read as {what}: {error}") from error
+        if os.fspath(path) not in str(error):
+            raise FileFormatError(f"{os.fspath(path)}: {error}") from error
+        raise
 
 
 @contextmanager

@@ -1,20 +1,34 @@
-"""The bar that shows how much of a piece of work is done."""
+"""The bars that show how much of a piece of work is done."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from tqdm.auto import tqdm
 
-__all__ = ["share_bar"]
+__all__ = ["is_shown", "progress_bar", "share_bar"]
 
 
-def share_bar(progress: bool | None) -> tqdm:
-    """Give a bar from 0 to 1; with None it is shown on a terminal, if the work takes over a second."""
-    return tqdm(
-        total=1.0,
-        disable=not (sys.stderr.isatty() if progress is None else progress),
-        delay=0 if progress else 1,
-        leave=False,
-        bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
-    )
+def is_shown(progress: bool | None) -> bool:
+    """Tell whether a bar is shown: as asked for, or else on a terminal."""
+    return sys.stderr.isatty() if progress is None else progress
+
+
+def progress_bar(progress: bool | None, items: Iterable | None = None, **options) -> tqdm:
+    """Return a bar; with None it is shown on a terminal, if the work takes longer than a second."""
+    return tqdm(items, disable=not is_shown(progress), delay=0 if progress else 1, **options)
+
+
+@contextmanager
+def share_bar(progress: bool | None) -> Iterator[Callable[[float, str], None]]:
+    """Show a bar from 0 to 1; yield a function of the share of the work done and a word on what is done."""
+    layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+    with progress_bar(progress, total=1.0, leave=False, bar_format=layout) as bar:
+
+        def report(share, what):
+            bar.set_description_str(what, refresh=False)
+            bar.update(share - bar.n)
+
+        yield report

@@ -9,7 +9,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
 
-from lenssuper.observation.grid import check_count
+from lenssuper._utils.checks import check_count
 
 __all__ = ["Engine", "open_engine"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterable
 from concurrent.futures import Executor
 from pathlib import Path
@@ -13,15 +12,15 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable, Table
 from astropy.utils.masked import Masked
-from tqdm.auto import tqdm
 
+from lenssuper._utils.checks import check_count
 from lenssuper._utils.files import atomic_write
+from lenssuper._utils.progress import progress_bar
 from lenssuper.catalog.engine import open_engine
 from lenssuper.catalog.job import Job, StorageFullError, read_record
 from lenssuper.catalog.queue import Queue
 from lenssuper.catalog.stages import FitLens, Read, Stage, SuperResolve, check_stages
 from lenssuper.catalog.table import read_catalogue
-from lenssuper.observation.grid import check_count
 from lenssuper.plotting.pages import write_index
 from lenssuper.solvers import LogNormal, Solver
 
@@ -115,8 +114,7 @@ def run(
     stages = (*stages, SuperResolve(factor, solver))
     jobs = [Job(entry, os.fspath(output.absolute()), stages, seed, bool(pictures)) for entry in entries]
     todo = [job for job in jobs if not _is_done(job, retry_failed)]
-    show = progress if progress is not None else sys.stderr.isatty()
-    bar = tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="lens", disable=not show)
+    bar = progress_bar(progress, total=len(jobs), initial=len(jobs) - len(todo), unit="lens")
     try:
         if todo:
             with open_engine(executor, workers=workers, scheduler=scheduler) as engine:

@@ -13,6 +13,7 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData
 
+from lenssuper._utils.checks import check_count
 from lenssuper._utils.files import atomic_write
 from lenssuper.catalog.table import Entry
 from lenssuper.lens import LensModel
@@ -21,7 +22,6 @@ from lenssuper.lensfit.words import quoted
 from lenssuper.light import ForegroundFit, ForegroundFitter
 from lenssuper.observation import Observation, read_observation
 from lenssuper.observation.files import observation_as
-from lenssuper.observation.grid import check_count
 from lenssuper.preparation import cut_out, prepare
 from lenssuper.solvers import Solver
 from lenssuper.superres.result import SuperResolution
@@ -179,7 +179,7 @@ class FitLight(Stage):
         ForegroundFitter(self.n_components, modes=self.modes)  # refuses what makes no sense
 
     def __call__(self, work: Work) -> Work:
-        light = ForegroundFitter(self.n_components, modes=self.modes)(work.observation)
+        light = ForegroundFitter(self.n_components, modes=self.modes, progress=False)(work.observation)
         return replace(work, light=light, observation=light.to_observation())
 
     def write(self, work: Work, path: Path) -> None:

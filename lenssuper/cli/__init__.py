@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from lenssuper import __version__
+from lenssuper._utils.version import __version__
 from lenssuper.cli import batch, demo, fit_lens, fit_light, prepare, run, simulate, train, train_light
 from lenssuper.exceptions import LensSuperError
 

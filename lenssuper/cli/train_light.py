@@ -79,13 +79,12 @@ def _train_light(options: argparse.Namespace) -> None:
 
 def _simulated(options):
     import numpy as np
-    from tqdm import tqdm
 
+    from lenssuper._utils.progress import progress_bar
     from lenssuper.simulate.stamps import galaxy_stamp
 
-    numbers = tqdm(
-        range(options.simulated), disable=True if options.quiet else None, unit="galaxy", desc="simulate"
-    )
+    shown, numbers = False if options.quiet else None, range(options.simulated)
+    numbers = progress_bar(shown, numbers, unit="galaxy", desc="simulate")
     return [galaxy_stamp(np.random.default_rng([options.seed, i])) for i in numbers]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import operator
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from lenssuper._utils.warn import warn
 from lenssuper.datasets.fitsfiles import FitsFiles, FitsMember, fits_members
 from lenssuper.datasets.hdf5files import Hdf5Files, Hdf5Member, hdf5_members
 from lenssuper.datasets.items import LensItem
-from lenssuper.exceptions import FileFormatError, LensSuperWarning
+from lenssuper.exceptions import FileFormatError
 
 __all__ = ["LensDataset", "read_dataset"]
 
@@ -202,11 +202,9 @@ def _warn_if_unfinished(path, content, split, found):
     if split is not None:
         expected = Counter(split_of(expected, content["splits"]))[split]
     if found < expected:
-        warnings.warn(
-            f"{path} is not finished: {found} of {expected} lenses are there; the command that began it goes "
-            "on where it stopped",
-            LensSuperWarning,
-            stacklevel=3,
+        warn(
+            f"{path} is not finished: {found} of {expected} lenses are there; run the command that began it "
+            "again to add the rest"
         )
 
 

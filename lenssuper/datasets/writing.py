@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
+from lenssuper._utils.checks import check_count
 from lenssuper._utils.files import atomic_write
-from lenssuper._version import __version__
+from lenssuper._utils.progress import progress_bar
+from lenssuper._utils.version import __version__
 from lenssuper.datasets.lenses import (
     FORMAT,
     LAYOUTS,
@@ -29,7 +29,6 @@ from lenssuper.datasets.lenses import (
 from lenssuper.datasets.processes import share
 from lenssuper.datasets.recipe import Recipe
 from lenssuper.lens import LensModel
-from lenssuper.observation.grid import check_count
 from lenssuper.simulate._checks import positive
 from lenssuper.simulate.instruments import Instrument
 from lenssuper.simulate.random import _BENCHMARK, _interval, random_lens, random_source
@@ -145,7 +144,6 @@ def write_dataset(
     )
     workers = check_count(workers, "workers", 1)
     directory.mkdir(parents=True, exist_ok=True)
-    disable = not (sys.stderr.isatty() if progress is None else progress)
     with _alone(directory):
         _begin(recipe, n, shares, overwrite=overwrite)
         jobs = list(enumerate(split_of(n, shares) if shares else [""] * n))
@@ -153,7 +151,7 @@ def write_dataset(
         for part in parts:
             (directory / part).mkdir(exist_ok=True)
         done = share(recipe.make, jobs, workers)
-        for _ in tqdm(done, total=n, unit="lens", disable=disable):
+        for _ in progress_bar(progress, done, total=n, unit="lens"):
             pass
         for part in parts:
             recipe.files.finish(part)

@@ -13,11 +13,12 @@ from functools import partial
 import numpy as np
 from astropy.nddata import NDData
 
+from lenssuper._utils.checks import check_count
 from lenssuper.forward.measurement import Measurement
 from lenssuper.forward.sourcegrid import default_source_grid
 from lenssuper.lens import LensModel
 from lenssuper.observation import Observation
-from lenssuper.observation.grid import PixelGrid, check_count
+from lenssuper.observation.grid import PixelGrid
 from lenssuper.operators import BlurAndBin, LensingOperator, OverlapOperator
 
 __all__ = ["ForwardModel"]

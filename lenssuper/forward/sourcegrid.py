@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy import fft, ndimage
 
+from lenssuper._utils.checks import check_count
 from lenssuper._utils.units import arcsec
 from lenssuper.exceptions import ObservationError
 from lenssuper.lens import LensModel
 from lenssuper.observation import Observation
-from lenssuper.observation.grid import PixelGrid, check_count
+from lenssuper.observation.grid import PixelGrid
 from lenssuper.observation.noise import lit_pixels
 
 __all__ = ["default_source_grid", "square_source_grid"]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
+from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.lens.lattice import NEAREST, distance_to_center, lattice, square
 from lenssuper.observation.grid import PixelGrid
@@ -189,7 +188,7 @@ def _polish(lens, curve, centers, scale):
     worst = np.max(np.abs(determinant(lens, *points.T)) / terms)
     if not worst < _TOLERANCE:
         message = f"a critical curve is exact to {worst:.1e} of the terms of det A only"
-        warnings.warn(message, ConvergenceWarning, stacklevel=5)
+        warn(message, ConvergenceWarning)
     if np.array_equal(curve[0], curve[-1]):
         points[-1] = points[0]
     return points

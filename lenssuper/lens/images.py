@@ -6,11 +6,9 @@ image may hold the source.
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
-from lenssuper.exceptions import LensSuperWarning
+from lenssuper._utils.warn import warn
 from lenssuper.lens.curves import determinant
 from lenssuper.lens.lattice import NEAREST, distance_to_center, lattice, square
 from lenssuper.observation.grid import PixelGrid
@@ -123,8 +121,4 @@ def _arrival(lens, points, beta):
 
 def _warn_on_caustic(lens, points):
     if len(points) and np.any(np.abs(determinant(lens, points[:, 0], points[:, 1])) < 1e-6):
-        warnings.warn(
-            "the source lies on a caustic, where images merge; their positions are not exact",
-            LensSuperWarning,
-            stacklevel=4,
-        )
+        warn("the source lies on a caustic, where images merge; their positions are not exact")

@@ -14,6 +14,7 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, NDData
 
+from lenssuper._utils.checks import check_count
 from lenssuper._utils.units import arcsec
 from lenssuper.lens import LensModel
 from lenssuper.lensfit.contents import LensCovariance, Offsets
@@ -21,7 +22,7 @@ from lenssuper.lensfit.fitfile import read_fit, write_fit
 from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.lensfit.words import summary
 from lenssuper.observation import Observation
-from lenssuper.observation.grid import PixelGrid, check_count
+from lenssuper.observation.grid import PixelGrid
 from lenssuper.superres.result import SuperResolution
 
 if TYPE_CHECKING:

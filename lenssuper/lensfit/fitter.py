@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
@@ -11,10 +10,12 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 
+from lenssuper._utils.checks import check_count
 from lenssuper._utils.progress import share_bar
 from lenssuper._utils.threads import one_blas_thread
 from lenssuper._utils.units import to_arcsec
-from lenssuper.exceptions import LensSuperWarning, ObservationError
+from lenssuper._utils.warn import warn
+from lenssuper.exceptions import ObservationError
 from lenssuper.forward.whitening import check_correlation
 from lenssuper.lens import LensModel
 from lenssuper.lensfit import concerns
@@ -29,7 +30,7 @@ from lenssuper.lensfit.starts import all_round, around, from_radius
 from lenssuper.light import ForegroundFit, SersicFit
 from lenssuper.observation import Observation
 from lenssuper.observation.alignment import aligned, correlation_of_each, correlation_of_one, one_each, opened
-from lenssuper.observation.grid import PixelGrid, check_count
+from lenssuper.observation.grid import PixelGrid
 from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
 
 __all__ = ["LensFitter"]
@@ -336,18 +337,13 @@ class LensFitter:
             concerns.of_data(each, measured=self.noise_correlation is None, dark=place in dark)
             for place, each in enumerate(exposures)
         ]
-        with one_blas_thread(), share_bar(self.progress) as bar:
-
-            def report(share, what):
-                bar.set_description_str(what, refresh=False)
-                bar.update(share - bar.n)
-
+        with one_blas_thread(), share_bar(self.progress) as report:
             rng = np.random.default_rng(self.rng)
             refined = search(problems, self._starts(self.parameters), rng, report)
         covariance = _CLUMPS**2 * np.linalg.inv(refined.information)
         fit = packed(exposures, registration, refined, covariance, given, messages)
         for message in fit.messages:
-            warnings.warn(message, LensSuperWarning, stacklevel=3)
+            warn(message)
         return fit
 
     @property

@@ -12,6 +12,7 @@ from astropy.modeling.models import Sersic2D
 from astropy.nddata import CCDData, NDData
 from astropy.table import QTable
 
+from lenssuper._utils.checks import check_count
 from lenssuper.light import fitfile as _fitfile
 from lenssuper.light.profiles import (
     astropy_model,
@@ -23,7 +24,6 @@ from lenssuper.light.profiles import (
 )
 from lenssuper.light.sersic.components import NAMES
 from lenssuper.observation import Observation
-from lenssuper.observation.grid import check_count
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

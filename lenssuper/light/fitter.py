@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from astropy.nddata import NDData
 from astropy.table import QTable
-from tqdm.auto import tqdm
 
+from lenssuper._utils.checks import check_count
+from lenssuper._utils.progress import progress_bar
 from lenssuper._utils.threads import one_blas_thread
+from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ConvergenceWarning, LensSuperError, ObservationError
 from lenssuper.light.arguments import per_component, read_bounds, read_start, read_value
 from lenssuper.light.fit import SersicFit
 from lenssuper.light.search import Search
 from lenssuper.observation import Observation
-from lenssuper.observation.grid import check_count
 from lenssuper.observation.noise import noise_correlation
 from lenssuper.observation.objects import find_objects, main_object, neighbor_mask
 
@@ -151,7 +151,7 @@ class SersicFitter:
         self.polish = bool(polish)
         self.weights = weights
         self.rng = rng
-        self.progress = bool(progress)
+        self.progress = progress
 
     def __call__(
         self,
@@ -246,7 +246,7 @@ class SersicFitter:
             raise ObservationError("nothing in the image is brighter than the sky: there is no galaxy to fit")
         if not found.result.converged:
             messages.append("the search ended before it converged; pass the fit as initial to go on")
-            warnings.warn(messages[-1], ConvergenceWarning, stacklevel=5)
+            warn(messages[-1], ConvergenceWarning)
         parameters, sky = search.with_amplitudes(found)
         return SersicFit.from_parameters(
             observation,
@@ -282,7 +282,7 @@ class SersicFitter:
         return found, ["more components than max_components may be worth their parameters"]
 
     def _bar(self, numbers):
-        return tqdm(numbers, desc="components", unit="component", leave=False, disable=not self.progress)
+        return progress_bar(self.progress, numbers, desc="components", unit="component", leave=False)
 
     # Learned methods
 

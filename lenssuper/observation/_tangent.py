@@ -14,7 +14,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.wcs import WCS, FITSFixedWarning
 
-from lenssuper.exceptions import LensSuperWarning
+from lenssuper._utils.warn import warn
 
 __all__ = ["linearise", "make_wcs", "offset_to_sky", "read_own_wcs", "sky_to_offset", "to_icrs"]
 
@@ -180,11 +180,9 @@ def _warn_if_bent(project, matrix, origin, shape):
     misfit = np.linalg.solve(matrix, project(px, py) - (matrix @ np.stack([px, py]) + origin[:, np.newaxis]))
     worst = np.hypot(*misfit).max()
     if not worst < _BENT:
-        warnings.warn(
+        warn(
             f"the wcs is not straight: at a corner of the {ny} x {nx} image it is {worst:.2g} pixels from "
-            "the affine map that touches it at the centre; cut out the lens before its grid is made",
-            LensSuperWarning,
-            stacklevel=4,
+            "the affine map that touches it at the centre; cut out the lens before its grid is made"
         )
 
 

@@ -10,7 +10,8 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 
 from lenssuper._utils.files import atomic_write
-from lenssuper.exceptions import FileFormatError, LensSuperWarning, ObservationError
+from lenssuper._utils.warn import warn
+from lenssuper.exceptions import FileFormatError, ObservationError
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.observation.image import Observation
 
@@ -193,9 +194,5 @@ def fits_header(meta):
             except (ValueError, TypeError, fits.VerifyError):
                 left_out.append(key)
     if left_out:
-        warnings.warn(
-            f"these entries of meta do not fit in a FITS header and are not written: {left_out}",
-            LensSuperWarning,
-            stacklevel=3,
-        )
+        warn(f"these entries of meta do not fit in a FITS header and are not written: {left_out}")
     return header

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -11,8 +10,10 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, NDData, StdDevUncertainty
 
-from lenssuper.exceptions import LensSuperWarning, ObservationError
-from lenssuper.observation.grid import PixelGrid, check_count, cutout_slices
+from lenssuper._utils.checks import check_count
+from lenssuper._utils.warn import warn
+from lenssuper.exceptions import ObservationError
+from lenssuper.observation.grid import PixelGrid, cutout_slices
 
 __all__ = ["Observation"]
 
@@ -255,5 +256,5 @@ def _read_psf(psf):
     if not total > 0:
         raise ObservationError(f"the psf must have a positive sum; got {total:.6g}")
     if abs(total - 1) > _PSF_TOLERANCE:
-        warnings.warn(f"the psf sums to {total:.6g}; it is normalised to one", LensSuperWarning, stacklevel=3)
+        warn(f"the psf sums to {total:.6g}; it is normalised to one")
     return psf / total

@@ -17,7 +17,6 @@ Both end as one kernel of distances between fine and observed pixels, in ``BlurA
 
 from __future__ import annotations
 
-import warnings
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,7 @@ from scipy.interpolate import BSpline, make_interp_spline
 from scipy.ndimage import convolve1d
 from scipy.signal import convolve
 
-from lenssuper.exceptions import LensSuperWarning
+from lenssuper._utils.warn import warn
 from lenssuper.operators.arrays import image_shape
 from lenssuper.operators.binning import positive_integer
 from lenssuper.operators.convolution import StridedConvolution
@@ -292,9 +291,5 @@ def _checked_psf(psf) -> np.ndarray:
     psf /= total
     border = 1 - psf[1:-1, 1:-1].sum()
     if min(psf.shape) > 1 and border > _BORDER_FLUX:
-        warnings.warn(
-            f"the outermost samples of the PSF hold {border:.0%} of its flux: its wings are cut off",
-            LensSuperWarning,
-            stacklevel=3,
-        )
+        warn(f"the outermost samples of the PSF hold {border:.0%} of its flux: its wings are cut off")
     return psf

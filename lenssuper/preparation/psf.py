@@ -10,9 +10,11 @@ from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 from astropy.table import Table
 
+from lenssuper._utils.checks import check_count
+from lenssuper._utils.progress import is_shown
 from lenssuper._utils.units import to_arcsec
-from lenssuper.exceptions import LensSuperWarning, ObservationError
-from lenssuper.observation.grid import check_count
+from lenssuper._utils.warn import warn
+from lenssuper.exceptions import ObservationError
 from lenssuper.preparation.noise import measure_sky
 
 __all__ = ["find_stars", "gaussian_psf", "star_psf"]
@@ -159,7 +161,7 @@ def star_psf(
     *,
     size: int = 25,
     oversampling: int = 1,
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> np.ndarray:
     """
     Build the effective PSF from the stars of an image.
@@ -176,7 +178,7 @@ def star_psf(
         Samples per pixel. More than 1 takes many stars, at different places within their pixels; give the
         same number as ``psf_oversampling`` to `~lenssuper.SuperResolver`.
     progress : bool, optional
-        Whether to show a bar.
+        Whether to show a progress bar; by default on a terminal.
 
     Returns
     -------
@@ -219,13 +221,13 @@ def star_psf(
         )
     if len(cut) < len(places):
         message = f"{len(places) - len(cut)} of {len(places)} stars are too near the edge and are left out"
-        warnings.warn(message, LensSuperWarning, stacklevel=2)
+        warn(message)
     step = -(-_SAMPLES // oversampling)
     builder = EPSFBuilder(
         oversampling=oversampling * step,
         smoothing_kernel="quadratic",
         maxiters=_ITERATIONS,
-        progress_bar=progress,
+        progress_bar=is_shown(progress),
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

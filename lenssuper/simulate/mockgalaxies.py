@@ -8,8 +8,8 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData
 
+from lenssuper._utils.checks import check_count
 from lenssuper.lens import ExternalShear
-from lenssuper.observation.grid import check_count
 from lenssuper.simulate.instruments import EUCLID_VIS, Instrument
 from lenssuper.simulate.mock import mock_lens
 from lenssuper.simulate.sources import GaussianSource, SersicSource, Source

@@ -105,7 +105,7 @@ class Solver(ABC):
         model: ForwardModel,
         *,
         rng: np.random.Generator | int | None = None,
-        progress: Callable[[float, str], None] | None = None,
+        report: Callable[[float, str], None] | None = None,
     ) -> Posterior:
         """
         Find the source.
@@ -116,7 +116,7 @@ class Solver(ABC):
             From a source to the observed image, with the data and their weights.
         rng : `~numpy.random.Generator` or int, optional
             For draws and random probes; the same seed gives the same answer.
-        progress : callable, optional
+        report : callable, optional
             Called now and then with the share of the work done, 0 to 1, and a word on what is being done.
 
         Returns

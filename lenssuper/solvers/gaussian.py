@@ -6,7 +6,6 @@ Warren & Dye 2003, ApJ 590, 673, for the inversion; Suyu et al. 2006, MNRAS 371,
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,10 +14,12 @@ import numpy as np
 from scipy.linalg import lapack
 from scipy.optimize import minimize
 
+from lenssuper._utils.threads import in_threads
+from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.solvers.base import Posterior, Solver
 from lenssuper.solvers.heldout import held_out_chi2, split_pixels
-from lenssuper.solvers.numerics import in_threads, probes
+from lenssuper.solvers.numerics import probes
 from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
 from lenssuper.solvers.whitened import EvidenceCurve, WhitenedProblem
 
@@ -109,10 +110,10 @@ class Gaussian(Solver):
         self.n_draws = n_draws
         self.dense_limit = dense_limit
 
-    def solve(self, model: ForwardModel, *, rng=None, progress: Callable | None = None) -> Posterior:
+    def solve(self, model: ForwardModel, *, rng=None, report: Callable | None = None) -> Posterior:
         """Find the source; see `Solver.solve`."""
         tune_rng, draw_rng, split_rng = np.random.default_rng(rng).spawn(3)
-        report = progress or (lambda share, what: None)
+        report = report or (lambda share, what: None)
         report(0.0, "tuning the prior by its evidence")
         parameters = self._shape(model, tune_rng, report)
         problem = WhitenedProblem(model, self.prior.precision(model.in_shape, *parameters))
@@ -206,7 +207,7 @@ class _GaussianDraws:
         def fluctuation(own):
             return self.problem.fluctuation(self.strength, own, _DRAW_TOL)
 
-        return self.problem.source(self.xi + np.stack(in_threads(fluctuation, rng.spawn(n))))
+        return self.problem.source(self.xi + np.stack(list(in_threads(fluctuation, rng.spawn(n)))))
 
 
 def _matrix_free(problem: WhitenedProblem, curve: EvidenceCurve, strength: float) -> _Solution:
@@ -278,7 +279,7 @@ def _standard_deviation(problem: WhitenedProblem, root: np.ndarray) -> np.ndarra
         return np.sum(problem.source(rows.reshape(-1, *problem.shape)) ** 2, axis=0)
 
     chunks = [root[first : first + 256] for first in range(0, len(root), 256)]
-    return np.sqrt(np.sum(in_threads(squares, chunks), axis=0))
+    return np.sqrt(sum(in_threads(squares, chunks)))
 
 
 def _held_out(model: ForwardModel, problem: WhitenedProblem, strength: float, rng) -> float:
@@ -304,5 +305,5 @@ def _settled(curve: EvidenceCurve, strength: float) -> bool:
             "the evidence grows without end as the strength of the prior falls: the noise is so small that "
             "the prior has no say. Check the uncertainty of the observation"
         )
-    warnings.warn(message, ConvergenceWarning, stacklevel=3)
+    warn(message, ConvergenceWarning)
     return False

@@ -9,7 +9,6 @@ fields: Arras et al. 2022, Nature Astronomy 6, 259; in lens modelling Galan et a
 from __future__ import annotations
 
 import operator
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import minimize
 
+from lenssuper._utils.threads import in_threads
+from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.solvers.base import Posterior, Solver
 from lenssuper.solvers.field import MAX_CG, MAX_NEWTON, UNIFORM, FieldPrior, FieldProblem
@@ -26,7 +27,6 @@ from lenssuper.solvers.numerics import (
     StationaryField,
     brightness_unit,
     conjugate_gradients,
-    in_threads,
     probes,
     spectral_sums,
 )
@@ -111,9 +111,9 @@ class LogNormal(Solver):
         self.n_probes = n_probes
         self.lanczos_steps = lanczos_steps
 
-    def solve(self, model: ForwardModel, *, rng=None, progress: Callable | None = None) -> Posterior:
+    def solve(self, model: ForwardModel, *, rng=None, report: Callable | None = None) -> Posterior:
         """Find the source; see `Solver.solve`."""
-        return self.solve_with(UNIFORM, model, brightness_unit(model), rng=rng, progress=progress)
+        return self.solve_with(UNIFORM, model, brightness_unit(model), rng=rng, report=report)
 
     def solve_with(
         self,
@@ -122,7 +122,7 @@ class LogNormal(Solver):
         scale: float,
         *,
         rng=None,
-        progress: Callable | None = None,
+        report: Callable | None = None,
     ) -> Posterior:
         """
         Find the source with a prior of another shape, which the hyper-parameters stretch.
@@ -133,7 +133,7 @@ class LogNormal(Solver):
         model : ForwardModel
         scale : float
             The brightness whose logarithm is 0.
-        rng, progress : optional
+        rng, report : optional
             As for `solve`.
 
         Returns
@@ -141,17 +141,16 @@ class LogNormal(Solver):
         Posterior
         """
         rng = np.random.default_rng(rng)
-        report = progress or (lambda share, what: None)
+        report = report or (lambda share, what: None)
         problem = FieldProblem(model, scale, self.turnover, prior)
         vectors = probes(self.n_probes, problem.shape, rng)
         best = self._tune(problem, vectors, report)
         mode = problem.mode(best.field, best.xi, tolerance=1e-3)
         if not mode.converged:
-            warnings.warn(
+            warn(
                 f"the source has not settled after {MAX_NEWTON} Newton steps: look at the residuals before "
                 "trusting it; a lens model or a noise map that is far off can cause this",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         # the search compares evidences, which fewer steps and vectors are enough for
         log_evidence, modes = _laplace(problem, best.field, mode, vectors, 2 * self.lanczos_steps)
@@ -258,7 +257,7 @@ def _held_out(problem, field, mode, rng):
 def _draws(problem, field, mode, n, rng):
     """Draw ``n`` sources, in pairs that follow each other."""
     pairs = in_threads(lambda child: _pair(problem, field, mode, child), rng.spawn((n + 1) // 2))
-    return np.concatenate(pairs)[:n] * problem.scale
+    return np.concatenate(list(pairs))[:n] * problem.scale
 
 
 def _pair(problem, field, mode, rng):

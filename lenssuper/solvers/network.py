@@ -156,10 +156,10 @@ class NetworkSolver(Solver):
         """Give a solver of the same settings with another network, e.g. one that has been trained."""
         return NetworkSolver(network, refine=self.refine, n_draws=self.n_draws, device=self.device)
 
-    def solve(self, model: ForwardModel, *, rng=None, progress: Callable | None = None) -> Posterior:
+    def solve(self, model: ForwardModel, *, rng=None, report: Callable | None = None) -> Posterior:
         """Find the source; see `Solver.solve`."""
         rng = np.random.default_rng(rng)
-        report = progress or (lambda share, what: None)
+        report = report or (lambda share, what: None)
         report(0.0, "super-resolving")
         problem = _problem(model, 1, self.device)
         source, scale = _answer(self.network, problem), float(problem.scale)
@@ -189,7 +189,7 @@ class NetworkSolver(Solver):
         """The mode with the network's prior, and its chi-square of the pixels held out."""
         solver = LogNormal(n_draws=self.n_draws)
         found = solver.solve_with(
-            *self._prior(model), rng=rng, progress=lambda share, what: report(0.9 * share, what)
+            *self._prior(model), rng=rng, report=lambda share, what: report(0.9 * share, what)
         )
         # the prior must not have seen what it foretells
         prior, training, scale = self._prior(training)

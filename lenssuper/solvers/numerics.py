@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.fft
 from scipy.linalg import eigh_tridiagonal
+
+from lenssuper._utils.threads import in_threads
 
 if TYPE_CHECKING:
     from lenssuper.forward.model import ForwardModel
@@ -21,24 +21,9 @@ __all__ = [
     "brightness_unit",
     "conjugate_gradients",
     "dot",
-    "in_threads",
     "probes",
     "spectral_sums",
 ]
-
-
-def in_threads(function: Callable, items: Iterable) -> list:
-    """Apply a function to each item, on as many threads as there are processors, results in order."""
-    with ThreadPoolExecutor(max_workers=_processors()) as pool:
-        return list(pool.map(function, items))
-
-
-def _processors() -> int:
-    # a job given one processor of many on a shared machine
-    ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    # what OpenMP, numba and torch heed as well: how many the user, or a pool of workers, leaves to a process
-    allowed = os.environ.get("OMP_NUM_THREADS", "")
-    return min(ours, int(allowed)) if allowed.isdecimal() and int(allowed) > 0 else ours
 
 
 def brightness_unit(model: ForwardModel) -> float:
@@ -125,7 +110,7 @@ def spectral_sums(
         nodes, weights = _lanczos_quadrature(matrix, vector, steps)
         return [vector.size * weights @ function(nodes) for function in functions]
 
-    return np.mean(in_threads(quadrature, vectors), axis=0).tolist()
+    return np.mean(list(in_threads(quadrature, vectors)), axis=0).tolist()
 
 
 def _lanczos_quadrature(matrix, vector, steps):

@@ -8,7 +8,6 @@ penalty is the one that foretells pixels held out best.
 from __future__ import annotations
 
 import operator
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from lenssuper._utils.threads import in_threads
+from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.solvers.base import Posterior, Solver
 from lenssuper.solvers.heldout import held_out_chi2, split_pixels
-from lenssuper.solvers.numerics import brightness_unit, conjugate_gradients, dot, in_threads
+from lenssuper.solvers.numerics import brightness_unit, conjugate_gradients, dot
 
 if TYPE_CHECKING:
     from lenssuper.forward.model import ForwardModel
@@ -222,19 +223,18 @@ class Positive(Solver):
         self.n_draws = n_draws
         self.max_evaluations = max_evaluations
 
-    def solve(self, model: ForwardModel, *, rng=None, progress: Callable | None = None) -> Posterior:
+    def solve(self, model: ForwardModel, *, rng=None, report: Callable | None = None) -> Posterior:
         """Find the source; see `Solver.solve`."""
         split_rng, draw_rng, mode_rng = np.random.default_rng(rng).spawn(3)
-        report = progress or (lambda share, what: None)
+        report = report or (lambda share, what: None)
         problem = _PenalisedProblem.of(model, self.roughness)
         splits = [split_pixels(model, _HELD_OUT, child) for child in split_rng.spawn(_SPLITS)]
         strength, chi2 = self._tune(problem, model, splits, report)
         found = problem.minimise(strength, tolerance=1e-3)
         if not found.converged:
-            warnings.warn(
+            warn(
                 f"the source has not settled after {_MAX_STEPS} Newton steps: look at the residuals",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         report(0.7, "drawing from the posterior")
         draws = _draws(problem, strength, found, self.n_draws, draw_rng)
@@ -264,7 +264,7 @@ class Positive(Solver):
                 found = problem.for_model(training).minimise(10**log_strength, start, tolerance=0.1)
                 return held_out_chi2(model, held_out, found.source * problem.scale), found.source
 
-            fits = in_threads(fit, zip(splits, starts, strict=True))
+            fits = list(in_threads(fit, zip(splits, starts, strict=True)))
             tried[log_strength] = np.mean([chi2 for chi2, _ in fits]), [source for _, source in fits]
             share = min(1.0, len(tried) / self.max_evaluations)
             report(0.65 * share, "tuning the strength on pixels held out")
@@ -370,7 +370,7 @@ def _draws(problem, strength, found, n, rng):
         step, _ = conjugate_gradients(curvature, right, tol=0.01, max_iterations=2 * _MAX_CG)
         return np.stack([found.source + step, found.source - step])
 
-    draws = np.concatenate(in_threads(pair, rng.spawn((n + 1) // 2)))[:n]
+    draws = np.concatenate(list(in_threads(pair, rng.spawn((n + 1) // 2))))[:n]
     return np.maximum(draws, 0.0) * problem.scale
 
 
@@ -388,4 +388,4 @@ def _measured_modes(problem, strength, found, rng, n=8):
         solved, _ = conjugate_gradients(curvature, right, tol=0.01, max_iterations=2 * _MAX_CG)
         return dot(sign, problem.forward(solved))
 
-    return float(np.mean(in_threads(one, rng.spawn(n))))
+    return float(np.mean(list(in_threads(one, rng.spawn(n)))))

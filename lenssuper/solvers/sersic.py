@@ -8,13 +8,13 @@ Argentina de Astronomia 6, 41; Peng et al. 2010, AJ 139, 2097), which have no pi
 from __future__ import annotations
 
 import operator
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.light.sersic.components import Components
 from lenssuper.light.sersic.grow import ProfileFit, best_of, bic_falls, grow
@@ -98,10 +98,10 @@ class Sersics(Solver):
         self.max_components = max_components
         self.n_draws = n_draws
 
-    def solve(self, model: ForwardModel, *, rng=None, progress: Callable | None = None) -> Posterior:
+    def solve(self, model: ForwardModel, *, rng=None, report: Callable | None = None) -> Posterior:
         """Find the source; see `Solver.solve`."""
         draw_rng, split_rng = np.random.default_rng(rng).spawn(2)
-        report = progress or (lambda share, what: None)
+        report = report or (lambda share, what: None)
         report(0.0, "looking for the source")
         # profiles are steeper than pixels that are fine enough for other sources
         finer = int(np.clip(_PIXELS // max(model.in_shape), 1, _FINER))
@@ -109,11 +109,10 @@ class Sersics(Solver):
         fits = _LensedFits(fine, model.source_grid)
         found = self._fit(fits, report)
         if not found.result.converged:
-            warnings.warn(
+            warn(
                 f"the fit of {len(found.profiles)} Sersic profiles has not converged: {found.result.message} "
                 "Fewer profiles may do",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         report(0.8, "drawing from the posterior")
         draw = fits.draw(found)

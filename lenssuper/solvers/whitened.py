@@ -9,12 +9,8 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import minimize_scalar
 
-from lenssuper.solvers.numerics import (
-    LanczosRun,
-    conjugate_gradients,
-    dot,
-    in_threads,
-)
+from lenssuper._utils.threads import in_threads
+from lenssuper.solvers.numerics import LanczosRun, conjugate_gradients, dot
 from lenssuper.solvers.priors import sine_transform
 
 if TYPE_CHECKING:
@@ -82,7 +78,7 @@ class WhitenedProblem:
             rows[...] = (self._amplitude * sine_transform(rows.reshape(-1, *self.shape))).reshape(rows.shape)
 
         for _ in range(2):  # along the rows, and, as they change places, along the columns
-            in_threads(whiten, range(0, size, _CHUNK))
+            list(in_threads(whiten, range(0, size, _CHUNK)))
             normal = np.ascontiguousarray(normal.T)
         return normal
 
@@ -163,7 +159,7 @@ def _normal_matrix_of_one(model: ForwardModel) -> np.ndarray:
         images = columns.reshape(-1, *model.in_shape)
         columns[...] = whitened.adjoint(whitened.forward(images)).reshape(columns.shape)
 
-    in_threads(fill, range(0, size, _CHUNK))
+    list(in_threads(fill, range(0, size, _CHUNK)))
     return normal
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.time import Time
 
-from lenssuper import __version__
 from lenssuper._utils.files import atomic_write
+from lenssuper._utils.version import __version__
 from lenssuper.exceptions import FileFormatError
 from lenssuper.lens import LensModel
 from lenssuper.observation import Observation

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -13,8 +12,9 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 
+from lenssuper._utils.checks import check_count
 from lenssuper._utils.progress import share_bar
-from lenssuper.exceptions import LensSuperWarning
+from lenssuper._utils.warn import warn
 from lenssuper.forward.joint import JointForwardModel
 from lenssuper.forward.model import ForwardModel
 from lenssuper.forward.sourcegrid import default_source_grid
@@ -22,7 +22,7 @@ from lenssuper.forward.whitening import check_correlation
 from lenssuper.lens import LensModel
 from lenssuper.observation import Observation
 from lenssuper.observation.alignment import aligned, correlation_of_each, correlation_of_one, opened
-from lenssuper.observation.grid import PixelGrid, check_count
+from lenssuper.observation.grid import PixelGrid
 from lenssuper.observation.noise import given_or_measured, lit_pixels
 from lenssuper.solvers import LogNormal, Solver
 from lenssuper.superres.result import SuperResolution
@@ -251,11 +251,7 @@ class SuperResolver:
         if offsets is not None:
             observations = self._aligned(observations, offsets)
         correlations = correlation_of_each(self.noise_correlation, len(observations))
-        results = []
-        # no comprehension: a warning names the line three calls up
-        for observation, correlation in zip(observations, correlations, strict=True):
-            results.append(self._resolve(observation, correlation))
-        return results
+        return [self._resolve(*pair) for pair in zip(observations, correlations, strict=True)]
 
     def joint(
         self, observations: Iterable[NDData | Observation], *, offsets: u.Quantity | None = None
@@ -305,7 +301,7 @@ class SuperResolver:
             self._concerns(each, value) for each, value in zip(observations, correlations, strict=True)
         ]
         for message in dict.fromkeys(chain.from_iterable(messages)):
-            warnings.warn(message, LensSuperWarning, stacklevel=2)
+            warn(message)
         source_grid = self.source_grid
         if source_grid is None:
             finest = min(observations, key=lambda each: each.grid.area_arcsec2)
@@ -353,7 +349,7 @@ class SuperResolver:
         correlation = given_or_measured(given, observation)
         messages = self._concerns(observation, correlation)
         for message in messages:
-            warnings.warn(message, LensSuperWarning, stacklevel=3)
+            warn(message)
         model = ForwardModel(observation, self.lens, factor=self.factor, source_grid=self.source_grid)
         posterior = self._solve(model, [correlation])
         return SuperResolution.from_posterior(
@@ -368,14 +364,9 @@ class SuperResolver:
             raised.append(1.0 if covariance else float(np.sum(correlation)))
             part = part.with_weights(part.weights / raised[-1])
             parts.append(part.with_noise_covariance(correlation) if covariance else part)
-        with share_bar(self.progress) as bar:
-
-            def report(share, what):
-                bar.set_description_str(what, refresh=False)
-                bar.update(share - bar.n)
-
+        with share_bar(self.progress) as report:
             fitted = parts[0] if model is model.parts[0] else JointForwardModel(parts)
-            posterior = self.solver.solve(fitted, rng=self.rng, progress=report)
+            posterior = self.solver.solve(fitted, rng=self.rng, report=report)
         # chi-square is counted in the noise as it was given
         mean = np.average(raised, weights=[np.count_nonzero(part.weights) for part in parts])
         return replace(posterior, held_out_chi2=posterior.held_out_chi2 * float(mean))

@@ -15,6 +15,7 @@ import torch
 from astropy.nddata import NDData
 from torch import Tensor
 
+from lenssuper._utils.checks import check_count
 from lenssuper.exceptions import ObservationError
 from lenssuper.forward.batch import ForwardModelBatch
 from lenssuper.forward.model import ForwardModel
@@ -22,7 +23,7 @@ from lenssuper.forward.sourcegrid import square_source_grid
 from lenssuper.lens import LensModel
 from lenssuper.networks.sourceproblem import SourceProblem
 from lenssuper.observation import Observation
-from lenssuper.observation.grid import PixelGrid, check_count
+from lenssuper.observation.grid import PixelGrid
 from lenssuper.observation.noise import noise_correlation
 
 __all__ = ["Batch", "LensProblems", "PreparedLenses", "indices_of_step", "seeded", "split_off"]

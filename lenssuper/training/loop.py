@@ -24,8 +24,8 @@ except ImportError as error:
     ) from error
 
 from torch.utils.data import DataLoader, Dataset, Sampler
-from tqdm.auto import tqdm
 
+from lenssuper._utils.progress import progress_bar
 from lenssuper.exceptions import FileFormatError, LensSuperError
 from lenssuper.training.checkpoint import check_settings, read_state, write_state
 
@@ -303,13 +303,9 @@ class _ShowProgress(Callback):
         self._shown, self._bar = shown, None
 
     def on_train_start(self, trainer, pl_module):
-        hidden = None if self._shown is None else not self._shown
-        self._bar = tqdm(
-            total=pl_module.steps,
-            initial=pl_module.global_step,
-            disable=hidden if trainer.is_global_zero else True,
-            unit="step",
-        )
+        shown = self._shown if trainer.is_global_zero else False
+        steps, done = pl_module.steps, pl_module.global_step
+        self._bar = progress_bar(shown, total=steps, initial=done, unit="step")
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         self._bar.update()

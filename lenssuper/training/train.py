@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from lenssuper._version import __version__
+from lenssuper._utils.checks import check_count
+from lenssuper._utils.version import __version__
 from lenssuper.exceptions import LensSuperError
 from lenssuper.networks.base import SourceNetwork
 from lenssuper.networks.weights import card_path, write_network
-from lenssuper.observation.grid import PixelGrid, check_count
+from lenssuper.observation.grid import PixelGrid
 from lenssuper.training.data import LensProblems, split_off
 from lenssuper.training.losses import Loss, PixelSplitting
 from lenssuper.training.scores import evaluate

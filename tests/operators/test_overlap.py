@@ -8,6 +8,7 @@ import shapely
 from astropy import units as u
 
 from lenssuper import EPL, SIE, SIS, ExternalShear, PixelGrid, PointMass
+from lenssuper._utils import threads
 from lenssuper.operators import OverlapOperator
 from lenssuper.operators.overlap import assemble as _assemble
 
@@ -283,7 +284,7 @@ def test_threads_change_not_a_bit(monkeypatch, how):
     monkeypatch.setattr(_assemble, "_BLOCK", 200)
     results = []
     for workers in (1, 2, 5):
-        monkeypatch.setattr(_assemble, "threads", lambda workers=workers: workers)
+        monkeypatch.setattr(threads, "thread_count", lambda workers=workers: workers)
         op = OverlapOperator(sie(**OFF) + SHEAR, grid(48, 0.1), grid(40, 0.07), **how)
         results.append((op.matrix.data, op.matrix.indices, op.matrix.indptr, op.coverage))
     for other in results[1:]:
@@ -293,7 +294,7 @@ def test_threads_change_not_a_bit(monkeypatch, how):
 
 def test_an_error_in_a_thread_comes_out(monkeypatch):
     monkeypatch.setattr(_assemble, "_BLOCK", 200)
-    monkeypatch.setattr(_assemble, "threads", lambda: 2)
+    monkeypatch.setattr(threads, "thread_count", lambda: 2)
     with pytest.raises(ValueError, match=r"lens must have a deflection everywhere; it is NaN at"):
         OverlapOperator(Broken(theta_E=1 * ARCSEC), grid(48, 0.1), grid(8, 0.1))
 

@@ -100,7 +100,7 @@ def again(solver, model, posterior):
     repeated = solver.solve(
         model,
         rng=np.random.default_rng(3),
-        progress=lambda share, what: reports.append((share, what)),
+        report=lambda share, what: reports.append((share, what)),
     )
     return SimpleNamespace(posterior=repeated, reports=reports, before=before)
 

@@ -56,7 +56,7 @@ def tiny():
 def solved():
     model, truth = simulate(1)
     steps = []
-    posterior = LogNormal().solve(model, rng=5, progress=lambda share, what: steps.append((share, what)))
+    posterior = LogNormal().solve(model, rng=5, report=lambda share, what: steps.append((share, what)))
     return model, truth, posterior, steps
 
 

@@ -35,11 +35,11 @@ class Recorder(Solver):
     def __init__(self):
         self.models, self.rngs = [], []
 
-    def solve(self, model, *, rng=None, progress=None):
+    def solve(self, model, *, rng=None, report=None):
         self.models.append(model)
         self.rngs.append(rng)
-        progress(0.3, "thinking")
-        progress(1.0, "done")
+        report(0.3, "thinking")
+        report(1.0, "done")
         mean = np.full(model.in_shape, 0.1)
         return Posterior(mean=mean, std=mean, draws=np.stack([mean, 2 * mean]), held_out_chi2=1.5)
 

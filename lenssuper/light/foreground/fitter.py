@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, NDData
 
+from lenssuper._utils.checks import check_count, check_kind
+from lenssuper._utils.progress import share_bar
 from lenssuper._utils.threads import one_blas_thread
 from lenssuper._utils.units import to_arcsec
 from lenssuper.exceptions import ObservationError
@@ -17,7 +17,6 @@ from lenssuper.light.foreground.fit import ForegroundFit
 from lenssuper.light.foreground.galaxy import Galaxy
 from lenssuper.light.sersic.lensed import lensed_guesses
 from lenssuper.observation import Observation
-from lenssuper.observation.grid import check_count
 
 __all__ = ["ForegroundFitter", "subtract_foreground"]
 
@@ -52,8 +51,8 @@ class ForegroundFitter:
         Number of PSF samples per pixel of the observation, along each axis.
     psf_includes_pixel : bool, optional
         Whether the PSF is effective (a star as the pixels see it) or optical.
-    progress : callable, optional
-        Called now and then with the share of the work done, 0 to 1, and a word on what is being done.
+    progress : bool, optional
+        Whether to show a progress bar; by default on a terminal, where it takes longer than a second.
 
     Raises
     ------
@@ -89,7 +88,7 @@ class ForegroundFitter:
         modes: int = 4,
         psf_oversampling: int = 1,
         psf_includes_pixel: bool = True,
-        progress: Callable[[float, str], None] | None = None,
+        progress: bool | None = None,
     ) -> None:
         if lens is not None and not isinstance(lens, LensModel):
             raise TypeError(f"lens must be a LensModel; got {lens!r:.80}")
@@ -100,7 +99,7 @@ class ForegroundFitter:
         self.modes = check_count(modes, "modes", 0)
         self.psf_oversampling = check_count(psf_oversampling, "psf_oversampling", 1)
         self.psf_includes_pixel = psf_includes_pixel
-        self.progress = progress
+        self.progress = check_kind(progress, "progress", bool | None)
 
     def __call__(self, observation: NDData | Observation) -> ForegroundFit:
         """
@@ -126,8 +125,8 @@ class ForegroundFitter:
                 psf_oversampling=self.psf_oversampling,
                 psf_includes_pixel=self.psf_includes_pixel,
             )
-        with one_blas_thread():
-            return self._fit(observation, self.progress or (lambda share, what: None))
+        with one_blas_thread(), share_bar(self.progress) as report:
+            return self._fit(observation, report)
 
     def _fit(self, observation, report):
         galaxy = Galaxy(observation)

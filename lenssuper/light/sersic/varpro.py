@@ -69,7 +69,7 @@ def fit(
     fixed: Sequence[bool] | None = None,
     tolerance: float = 1e-8,
     max_iter: int = 100,
-    progress: Callable[[int, float], None] | None = None,
+    report: Callable[[int, float], None] | None = None,
 ) -> VarProResult:
     """
     Fit a sum of images to an image.
@@ -90,7 +90,7 @@ def fit(
         The search ends when the relative change of chi-square or of the parameters is smaller.
     max_iter : int, optional
         Most evaluations of the model.
-    progress : callable, optional
+    report : callable, optional
         Called with the number of evaluations and chi-square.
 
     Returns
@@ -118,8 +118,8 @@ def fit(
         def compressed(z):
             theta = full(z)
             residual = projected.residual(theta)
-            if progress is not None:
-                progress(projected.count, float(residual @ residual))
+            if report is not None:
+                report(projected.count, float(residual @ residual))
             both = np.concatenate([projected.jacobian(theta)[:, free], residual[:, np.newaxis]], axis=1)
             triangle = np.linalg.qr(both, mode="r")
             return np.pad(triangle, ((0, both.shape[1] - len(triangle)), (0, 0)))

@@ -8,24 +8,21 @@ matrix stays the same however large the image is, and the result does not depend
 from __future__ import annotations
 
 import math
-import os
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
-import numba
 import numpy as np
 from scipy import sparse
 
+from lenssuper._utils import threads
 from lenssuper.operators.overlap import clip as _clip
 from lenssuper.operators.overlap import elements as _elements
 from lenssuper.operators.overlap import quads as _quads
 from lenssuper.operators.overlap.refine import ON_BORDER, Elements, open_at_centers, refine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
 
-__all__ = ["OverlapTask", "in_threads", "overlap_matrix", "row_ranges", "straight_matrix", "touched"]
+__all__ = ["OverlapTask", "overlap_matrix", "row_ranges", "straight_matrix", "touched"]
 
 # Image pixels per block: few enough for the arrays of a block to stay in the processor's cache. Which pixels
 # are refined together decides which of them share slots in a table, so this does not depend on the threads.
@@ -98,7 +95,7 @@ def overlap_matrix(task: OverlapTask) -> sparse.csr_array:
     pixels = math.prod(task.image_shape)
     entries = _Entries(5 * pixels + 64)
     blocks = row_ranges(task)
-    if min(threads(), len(blocks)) == 1:
+    if min(threads.thread_count(), len(blocks)) == 1:
         for rows in blocks:
             _fill(task, _cut(task, cores, *rows), entries)
     else:
@@ -107,7 +104,7 @@ def overlap_matrix(task: OverlapTask) -> sparse.csr_array:
             block = _cut(task, cores, *rows)
             return _fill(task, block, _Entries(8 * block.cell.size))
 
-        for piece in in_threads(part, blocks):
+        for piece in threads.in_threads(part, blocks):
             entries.append(piece)
     return entries.matrix((pixels, math.prod(task.source_shape)))
 
@@ -122,33 +119,11 @@ def straight_matrix(u: np.ndarray, v: np.ndarray, k: int, source_shape: tuple[in
     return overlap_matrix(OverlapTask(trace, image_shape, source_shape, [], None, k))
 
 
-def threads() -> int:
-    """How many blocks are worked on at once: NUMBA_NUM_THREADS, within the cores this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(numba.config.NUMBA_NUM_THREADS, cores)
-
-
 def row_ranges(task: OverlapTask) -> list[tuple[int, int]]:
     """First and last image row (excluded) of each block."""
     ny, nx = task.image_shape
     step = max(1, _BLOCK // (nx * (task.subdivide or 1) ** 2))
     return [(first, min(first + step, ny)) for first in range(0, ny, step)]
-
-
-def in_threads(function: Callable, items: Iterable) -> Iterator:
-    """Apply a function in threads; the results come in order, few of them being held at a time."""
-    items = list(items)
-    workers = min(threads(), len(items))
-    if workers == 1:
-        yield from map(function, items)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        waiting = deque(pool.submit(function, item) for item in items[: 2 * workers])
-        for item in items[2 * workers :]:
-            yield waiting.popleft().result()
-            waiting.append(pool.submit(function, item))
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def _cores(task: OverlapTask) -> Elements:

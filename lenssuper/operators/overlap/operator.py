@@ -61,7 +61,7 @@ class OverlapOperator(LensingOperator):
     between source pixels is near. Pixels that contain a centre of the lens are opened there: the deflection
     has a different limit from every side.
 
-    Blocks of image rows are worked on in as many threads as ``NUMBA_NUM_THREADS`` and the cores allow; the
+    Blocks of image rows are worked on in as many threads as the cores and ``OMP_NUM_THREADS`` allow; the
     result does not depend on it.
     """
 

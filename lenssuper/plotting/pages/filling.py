@@ -7,8 +7,8 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from lenssuper import __version__
 from lenssuper._utils.files import atomic_write
+from lenssuper._utils.version import __version__
 
 __all__ = ["write_page"]
 

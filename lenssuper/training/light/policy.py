@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from lenssuper.training.light.environment import BINS, Episodes, action_space, observation_space
 
@@ -31,6 +30,7 @@ except ImportError as error:
         'training the method "ppo" needs stable-baselines3: pip install "lenssuper[rl]"'
     ) from error
 
+from lenssuper._utils.progress import progress_bar
 from lenssuper._utils.weightfile import load_into
 from lenssuper.exceptions import LensSuperError
 from lenssuper.light.learned.actions import SIZE
@@ -257,8 +257,7 @@ def train_policy(
         agent = _agent(environment, discrete)
     at_start = given.scores(network_of(agent, bins))["held_out_error_percent"]
     start = _restore(given, agent.policy) if resume and given.checkpoint.exists() else 0
-    hidden = None if progress is None else not progress
-    bar = tqdm(range(start, updates), initial=start, total=updates, disable=hidden, unit="update")
+    bar = progress_bar(progress, range(start, updates), initial=start, total=updates, unit="update")
     for update in bar:
         environment.draw_from(np.random.default_rng([seed, update]))
         rate = learning_rate * (1 - 0.95 * update / updates)

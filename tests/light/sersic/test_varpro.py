@@ -145,7 +145,7 @@ def test_a_parameter_ends_at_its_bound_and_has_no_error():
 def test_search_that_is_cut_short_says_so():
     data, weights = noisy()
     counts = []
-    found = run(data, weights, max_iter=2, progress=lambda n, chi2: counts.append((n, chi2)))
+    found = run(data, weights, max_iter=2, report=lambda n, chi2: counts.append((n, chi2)))
     assert not found.converged
     assert found.n_evaluations <= 2
     assert counts[-1][1] < counts[0][1]

@@ -172,7 +172,7 @@ def test_steps_are_reported(scene, capsys):
     ForegroundFitter(1, progress=True)(scene[1])
     said = capsys.readouterr().err
     assert "fitting the galaxy:  40%" in said
-    assert "done: 100%" in said
+    assert "correcting the isophotes:  90%" in said
 
 
 class TestBadInput:

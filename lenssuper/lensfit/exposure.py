@@ -94,6 +94,13 @@ class Exposure:
         """Pixels with light of the source."""
         return self.lit[self.cut]
 
+    @cached_property
+    def light(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Positions x and y, in arcsec, and brightness, 0 or more, of the pixels with light of the source."""
+        x, y = np.broadcast_arrays(*self.part.grid.centers_arcsec())
+        lit = self.lit_part
+        return x[lit], y[lit], np.maximum(self.part.data[lit], 0.0)
+
     @property
     def others(self) -> np.ndarray | None:
         """Images that may be added to the arcs."""

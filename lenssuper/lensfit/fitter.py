@@ -21,12 +21,11 @@ from lenssuper.lens import LensModel
 from lenssuper.lensfit import concerns
 from lenssuper.lensfit.exposure import Exposure
 from lenssuper.lensfit.fit import LensFit
+from lenssuper.lensfit.lensedsource import LensedSource
 from lenssuper.lensfit.packing import packed
 from lenssuper.lensfit.parameters import FreeParameters
-from lenssuper.lensfit.problem import Problem
 from lenssuper.lensfit.registration import Registration
-from lenssuper.lensfit.search import search
-from lenssuper.lensfit.starts import all_round, around, from_radius
+from lenssuper.lensfit.search import all_round, around, from_radius, search
 from lenssuper.light import ForegroundFit, SersicFit
 from lenssuper.observation import Observation
 from lenssuper.observation.alignment import aligned, correlation_of_each, correlation_of_one, one_each, opened
@@ -322,14 +321,14 @@ class LensFitter:
         exposures = list(chain.from_iterable(groups))
         registration = Registration(self.parameters, len(exposures), std)
         places = iter(range(len(exposures)))
-        problems, dark = [], []
+        sources, dark = [], []
         for group in groups:
             where = tuple(next(places) for _ in group)
             if any(each.lit.any() for each in group):
-                problems.append(Problem(group, where, self.factor, registration, self.prior))
+                sources.append(LensedSource(group, where, self.factor, registration, self.prior))
             else:
                 dark += where
-        if not problems:
+        if not sources:
             raise ObservationError(
                 "no light stands out of the noise of the observation: there is nothing to fit a lens to"
             )
@@ -339,7 +338,7 @@ class LensFitter:
         ]
         with one_blas_thread(), share_bar(self.progress) as report:
             rng = np.random.default_rng(self.rng)
-            refined = search(problems, self._starts(self.parameters), rng, report)
+            refined = search(sources, self._starts(self.parameters), rng, report)
         covariance = _CLUMPS**2 * np.linalg.inv(refined.information)
         fit = packed(exposures, registration, refined, covariance, given, messages)
         for message in fit.messages:

@@ -9,12 +9,14 @@ import numpy as np
 
 from lenssuper.lensfit import concerns
 from lenssuper.lensfit.contents import FitImages, Numbers, Offsets
+from lenssuper.lensfit.evidence import Inversion
 from lenssuper.lensfit.exposure import Exposure
 from lenssuper.lensfit.fit import LensFit
-from lenssuper.lensfit.refine import Behind, Refined
+from lenssuper.lensfit.refine import Refined
 from lenssuper.lensfit.registration import Registration
-from lenssuper.lensfit.sourceplane import spline_image, upright
+from lenssuper.lensfit.sourceplane import upright
 from lenssuper.observation.grid import PixelGrid
+from lenssuper.operators.splines import spline_image
 
 __all__ = ["packed"]
 
@@ -87,15 +89,15 @@ def _log_evidence(registration, refined):
 def _contents(exposures, refined, shifts):
     """Numbers and images of each observation."""
     found = [None] * len(exposures)
-    for behind in refined.sources:
-        source = _shown(behind)
-        n_pixels = len(behind.inversion.residuals)
-        for exposure, place, modelled, amplitudes in _pieces(behind):
+    for inversion in refined.inversions:
+        source = _shown(inversion)
+        n_pixels = len(inversion.residuals)
+        for exposure, place, modelled, amplitudes in _pieces(inversion):
             numbers = Numbers(
-                log_evidence=-float(behind.inversion.cost),
+                log_evidence=-float(inversion.cost),
                 chi2=0.0,
                 n_pixels=len(modelled),
-                effective_modes=float(behind.inversion.modes) * len(modelled) / n_pixels,
+                effective_modes=float(inversion.modes) * len(modelled) / n_pixels,
                 converged=refined.converged,
             )
             found[place] = _seen(exposure, modelled, amplitudes, numbers, source, shifts[place])
@@ -114,19 +116,24 @@ def _contents(exposures, refined, shifts):
     return found
 
 
-def _shown(behind: Behind) -> tuple[np.ndarray, PixelGrid]:
-    """The source on square pixels, and these."""
-    finer = upright(behind.grid, _SHOWN)
-    return spline_image(behind.inversion.source, behind.grid, finer), finer
+def _shown(inversion: Inversion) -> tuple[np.ndarray, PixelGrid]:
+    """Return the source on square pixels, and these."""
+    finer = upright(inversion.grid, _SHOWN)
+    return spline_image(inversion.source, inversion.grid, finer), finer
 
 
-def _pieces(behind):
-    """Of each observation of a source: which it is, its model over the noise, numbers of the foreground."""
-    problem, inversion = behind.problem, behind.inversion
-    models = inversion.camera.pieces(inversion.camera.data - inversion.residuals)
-    counts = [0 if each.others is None else len(each.others) for each in problem.exposures]
+def _pieces(inversion):
+    """Yield exposure, its position, its model over the noise, and amplitudes of its foreground."""
+    source = inversion.plane.source
+    models = [
+        camera.unwhitened(model)
+        for camera, model in zip(
+            source.cameras, source.of_each(source.data - inversion.residuals), strict=True
+        )
+    ]
+    counts = [camera.others.shape[1] for camera in source.cameras]
     amplitudes = np.split(inversion.others, np.cumsum(counts)[:-1])
-    return zip(problem.exposures, problem.places, models, amplitudes, strict=True)
+    return zip(source.exposures, source.positions, models, amplitudes, strict=True)
 
 
 def _seen(exposure, modelled, amplitudes, numbers, source, shift):

@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lenssuper.lensfit.marginal import Inversion, SourceBasis, SourcePrior, invert
-from lenssuper.lensfit.problem import Problem
+from lenssuper.lensfit.evidence import Inversion, SourceBasis, SourcePrior, invert
+from lenssuper.lensfit.lensedsource import LensedSource, SourcePlane
 from lenssuper.lensfit.sourceplane import envelope, moved_to
-from lenssuper.observation.grid import PixelGrid
 
-__all__ = ["Behind", "Refined", "refine"]
+__all__ = ["Refined", "refine"]
 
 # Source pixels along the side of an observed one in the first round, and in the others
 _COARSE, _FINE = 2.0, 3.0
@@ -31,15 +30,6 @@ _DAMPING, _STUCK = 1e-3, 1e4
 
 
 @dataclass(frozen=True, eq=False)
-class Behind:
-    """A source that was found behind the lens, what it was found from, and its pixels."""
-
-    problem: Problem
-    inversion: Inversion
-    grid: PixelGrid
-
-
-@dataclass(frozen=True, eq=False)
 class Refined:
     """
     A lens at its best.
@@ -48,8 +38,8 @@ class Refined:
     ----------
     vector : ndarray
         Of the parameters.
-    sources : tuple of Behind
-        One for each problem, in their order.
+    inversions : tuple of Inversion
+        One for each source.
     information : ndarray
         Inverse covariance of the vector, priors included.
     cost : float
@@ -60,7 +50,7 @@ class Refined:
     """
 
     vector: np.ndarray
-    sources: tuple[Behind, ...]
+    inversions: tuple[Inversion, ...]
     information: np.ndarray
     cost: float
     converged: bool
@@ -69,13 +59,12 @@ class Refined:
     @property
     def reduced_chi2(self) -> float:
         """Chi-square per degree of freedom."""
-        inversions = [source.inversion for source in self.sources]
-        freedom = sum(len(inversion.residuals) - inversion.modes for inversion in inversions)
-        return sum(inversion.chi2 for inversion in inversions) / max(1.0, freedom)
+        freedom = sum(len(each.residuals) - each.modes for each in self.inversions)
+        return sum(each.chi2 for each in self.inversions) / max(1.0, freedom)
 
 
 def refine(
-    problems: Sequence[Problem],
+    sources: Sequence[LensedSource],
     vector: np.ndarray,
     rng: np.random.Generator,
     report: Callable[[float, str], None],
@@ -90,8 +79,8 @@ def refine(
 
     Parameters
     ----------
-    problems : sequence of Problem
-        One for each source, all with the same registration; their costs add up. The first is the clearest.
+    sources : sequence of LensedSource
+        All with the same registration; their costs add up. The first is the clearest.
     vector : ndarray
         Where to start.
     rng : `~numpy.random.Generator`
@@ -104,14 +93,13 @@ def refine(
     found = None
     for k in range(rounds):
         report(k / rounds, "fitting lens and source")
+        last = found.inversions if found else [None] * len(sources)
         begun = [
-            _begin(problem, vector, source, np.random.default_rng(seed))
-            for problem, source in zip(
-                problems, found.sources if found else [None] * len(problems), strict=True
-            )
+            _begin(source, vector, inversion, np.random.default_rng(seed))
+            for source, inversion in zip(sources, last, strict=True)
         ]
         before = vector
-        found = _climb(problems, vector, begun, seed)
+        found = _climb(vector, begun, seed)
         vector = found.vector
         moved = vector - before
         if k > 0 and moved @ found.information @ moved < _STILL**2 * len(vector):
@@ -119,41 +107,40 @@ def refine(
     return replace(found, converged=False)
 
 
-def _begin(problem, vector, found, rng):
-    """Source grid and modes for a lens, and the source it has with them."""
-    lens = problem.lens(vector)
-    grid = problem.light_grid(lens, _COARSE if found is None else _FINE)
-    camera = problem.camera(lens, grid)
-    matrix = camera.lensing(lens)
-    precision = problem.prior.precision(grid.shape)
-    if found is None:
+def _begin(source, vector, last, rng):
+    """Choose source grid and modes for a lens, and invert; ``last`` is the inversion of the round before."""
+    lenses = source.lenses(vector)
+    grid = source.light_grid(lenses, _COARSE if last is None else _FINE)
+    plane = SourcePlane(source, grid, lenses)
+    lensing = plane.lensing(lenses)
+    precision = source.prior.precision(grid.shape)
+    if last is None:
         # as strong as the data to begin with: of the first guess only its order of magnitude matters
-        basis = SourceBasis.of(SourcePrior(precision), camera, matrix, _FIRST_MODES, rng)
-        flat = invert(camera, basis, lens, 1.0, tune=25)
-        source, strength = flat.source.reshape(grid.shape), flat.strength
-        size = _FEW_PER_MEASURED * flat.modes
+        basis = SourceBasis.of(SourcePrior(precision), plane, lensing, _FIRST_MODES, rng)
+        flat = invert(plane, basis, lenses, 1.0, tune=25)
+        light, strength, size = flat.source, flat.strength, _FEW_PER_MEASURED * flat.modes
     else:
-        old = found.inversion
-        source = moved_to(grid, old.source.reshape(found.grid.shape), found.grid)
-        strength, size = old.strength, _PER_MEASURED * old.modes
-    prior = SourcePrior(precision, envelope(source, grid, problem.side))
+        light, strength = moved_to(grid, last.source, last.grid), last.strength
+        size = _PER_MEASURED * last.modes
+    prior = SourcePrior(precision, envelope(light, grid, source.clearest.part.grid.side_arcsec))
     size = np.clip(size, _LEAST_MODES, _MOST_MODES)
-    basis = SourceBasis.of(prior, camera, matrix, int(size), rng)
-    return invert(camera, basis, lens, strength, tune=25)
+    basis = SourceBasis.of(prior, plane, lensing, int(size), rng)
+    return invert(plane, basis, lenses, strength, tune=25)
 
 
-def _climb(problems, vector, inversions, seed):
-    """Levenberg-Marquardt steps with source grids and modes as they are."""
-    registration, damping = problems[0].registration, _DAMPING
+def _climb(vector, inversions, seed):
+    """Take Levenberg-Marquardt steps with source grids and modes as they are."""
+    sources = [each.plane.source for each in inversions]
+    registration, damping = sources[0].registration, _DAMPING
     cost = _total(registration, vector, inversions)
     for _ in range(_STEPS):
-        gradient, information = _slopes(problems, vector, inversions, seed)
+        gradient, information = _slopes(vector, inversions, seed)
         while True:
             step = np.linalg.solve(information + damping * np.diag(np.diag(information)), -gradient)
             tried = registration.inside(vector + step)
             new = [
-                invert(old.camera, old.basis, problem.lens(tried), old.strength, tune=4)
-                for problem, old in zip(problems, inversions, strict=True)
+                invert(old.plane, old.basis, source.lenses(tried), old.strength, tune=4)
+                for source, old in zip(sources, inversions, strict=True)
             ]
             gain = cost - _total(registration, tried, new)
             promised = -step @ (gradient + 0.5 * information @ step)
@@ -165,11 +152,8 @@ def _climb(problems, vector, inversions, seed):
         if gain < _GAIN:
             break
         damping = max(damping / 10, 1e-6)
-    sources = tuple(
-        Behind(problem, each, each.camera.source_grid(each.lens))
-        for problem, each in zip(problems, inversions, strict=True)
-    )
-    return Refined(vector, sources, information, cost, True, problems[0].gathering(inversions[0].lens))
+    gathering = sources[0].gathering(sources[0].lenses(vector))
+    return Refined(vector, tuple(inversions), information, cost, True, gathering)
 
 
 def _total(registration, vector, inversions):
@@ -177,20 +161,19 @@ def _total(registration, vector, inversions):
     return sum(each.cost for each in inversions) + 0.5 * float(residuals @ residuals)
 
 
-def _slopes(problems, vector, inversions, seed):
-    """Gradient and Gauss-Newton matrix of the total cost."""
-    registration = problems[0].registration
+def _slopes(vector, inversions, seed):
+    """Return gradient and Gauss-Newton matrix of the total cost."""
+    registration = inversions[0].plane.source.registration
     residuals, rows = registration.prior_residuals(vector)
     gradient, information = rows.T @ residuals, rows.T @ rows
-    for problem, inversion in zip(problems, inversions, strict=True):
-        elements = registration.moving(problem.places)
-        lenses = []
-        for k in elements:
-            change = np.zeros(len(vector))
-            change[k] = step = _DELTA * registration.spread[k]
-            lenses.append((problem.lens(vector + change), step))
+    steps = _DELTA * registration.spread
+    steps[registration.inside(vector + steps) < vector + steps] *= -1  # at the end of a range, back into it
+    for inversion in inversions:
+        source = inversion.plane.source
+        elements = registration.moving(source.positions)
+        ends = [(source.lenses(vector + np.diag(steps)[k]), steps[k]) for k in elements]
         # the same draws every time, or the gradient would never vanish
-        of_source = inversion.derivatives(lenses, np.random.default_rng(seed))
+        of_source = inversion.derivatives(ends, np.random.default_rng(seed))
         gradient[elements] += of_source[0]
         information[np.ix_(elements, elements)] += of_source[1]
     return gradient, information

@@ -15,34 +15,34 @@ import numpy as np
 from lenssuper.lens import LensModel
 from lenssuper.lensfit.parameters import FreeParameters
 
-__all__ = ["Displaced", "Registration"]
+__all__ = ["Registration", "TrialLens"]
 
 # Typical misregistration in arcsec: what the steps of derivatives are measured by
 _SPREAD = 0.04
 
 
 @dataclass(frozen=True, eq=False)
-class Displaced:
+class TrialLens:
     """
-    A lens for an observation whose coordinates are off.
-
-    What the observation has at (x, y) is at (x, y) + ``shift``, and so are lens and source.
+    A lens in plain numbers, as an optimiser tries it on one observation.
 
     Attributes
     ----------
-    lens : LensModel
+    template : LensModel
+        The kind of lens.
+    values : dict of str to float
+        Its parameters (arcsec, radian, 1), by the names of ``template.values()``.
     shift : (float, float)
-        In arcsec.
+        Offset, in arcsec, of the observation: what it has at (x, y) lies at (x, y) + ``shift``.
     """
 
-    lens: LensModel
-    shift: tuple[float, float]
+    template: LensModel
+    values: dict[str, float]
+    shift: tuple[float, float] = (0.0, 0.0)
 
-    def deflection_arcsec(self, x, y):
-        """Deflection that takes the observation's coordinates to the place in the source plane."""
-        dx, dy = self.shift
-        alpha_x, alpha_y = self.lens.deflection_arcsec(x + dx, y + dy)
-        return alpha_x - dx, alpha_y - dy
+    def rays_arcsec(self, x, y):
+        """Return the source-plane positions of positions of the observation, all in arcsec."""
+        return self.template.rays_arcsec(x + self.shift[0], y + self.shift[1], self.values)
 
 
 class Registration:
@@ -88,10 +88,10 @@ class Registration:
             offsets[1:] = of_vector[len(self.parameters) :].reshape(-1, 2)
         return offsets
 
-    def seen_by(self, vector: np.ndarray, observation: int) -> LensModel | Displaced:
-        """Give the lens of a vector as one observation has it before its pixels."""
-        lens, shift = self.lens(vector), self.offsets(vector)[observation]
-        return Displaced(lens, tuple(shift.tolist())) if shift.any() else lens
+    def trial(self, vector: np.ndarray, observation: int) -> TrialLens:
+        """Return the lens of a vector as one of the observations sees it."""
+        shift = tuple(self.offsets(vector)[observation].tolist())
+        return TrialLens(self.parameters.template, self.parameters.values(self.of_lens(vector)), shift)
 
     def moving(self, observations: tuple[int, ...]) -> list[int]:
         """Tell which elements of the vector matter to some of the observations."""

@@ -1,62 +1,97 @@
-"""From where a fit begins to the lens that explains the data best."""
+"""From a guess to the lens that explains the data best."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+from astropy import units as u
 
-from lenssuper.lensfit.parametric import Arcs, first_guesses
-from lenssuper.lensfit.problem import Problem
+from lenssuper._utils.units import to_arcsec
+from lenssuper.lens import SIE, ExternalShear, LensModel
+from lenssuper.lensfit.firstguess import Arcs, first_guesses
+from lenssuper.lensfit.lensedsource import LensedSource
+from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.lensfit.refine import Refined, refine
 
-__all__ = ["POOR", "SCATTERED", "search"]
+__all__ = ["POOR", "SCATTERED", "all_round", "around", "from_radius", "search"]
 
 # Chi-square per degree of freedom from which on another first guess is given a try
 POOR = 1.2
-# How near to each other, relative to the image, a lens must take the light of the arcs to be one
+# Size of the light in the source plane, relative to that in the image, up to which it is one source
 SCATTERED = 0.5
 # The cost of a first guess, relative to the best, that is not worth a try, how many are tried in all, and
 # rounds of a try
 _HOPELESS, _TRIED, _TRY = 1.5, 2, 2
+# For fits of which only a radius is known: multiples of it, and ellipticities
+_RADII = (0.8, 0.9, 1.0, 1.12, 1.25)
+_TURNS, _FLATTENING = (0, 60, 120), 0.1
+
+
+def from_radius(theta_E: u.Quantity) -> LensModel:
+    """Return a lens of which no more is known than its Einstein radius."""
+    if not to_arcsec(theta_E, "guess") > 0 or not theta_E.isscalar:
+        raise ValueError(f"an Einstein radius must be one positive angle; got {theta_E}")
+    return SIE(theta_E=theta_E, q=0.9, phi=0 * u.deg) + ExternalShear(gamma1=0.0, gamma2=0.0)
+
+
+def around(parameters: FreeParameters) -> list[np.ndarray]:
+    """Return the vector of the guess, and those of lenses with slightly smaller and larger radii."""
+    start, radii = parameters.start, parameters.is_radius
+    if not radii.any():
+        return [start]
+    return [start, start - parameters.spread * radii, start + parameters.spread * radii]
+
+
+def all_round(parameters: FreeParameters) -> list[np.ndarray]:
+    """Return vectors of lenses with radii in a wide range, flattened in all directions."""
+    starts = []
+    for factor in _RADII:
+        for turn in np.radians(_TURNS):
+            vector = parameters.start.copy()
+            vector[parameters.is_radius] += np.log(factor)
+            vector[parameters.is_ellipse] = np.resize(
+                _FLATTENING * np.array([np.cos(2 * turn), np.sin(2 * turn)]), parameters.is_ellipse.sum()
+            )
+            starts.append(vector)
+    return starts
 
 
 def search(
-    problems: Sequence[Problem],
+    sources: Sequence[LensedSource],
     starts: Iterable[np.ndarray],
     rng: np.random.Generator,
     report: Callable[[float, str], None],
 ) -> Refined:
     """
-    Fit a lens to all problems.
+    Fit a lens to all sources behind it.
 
     Parameters
     ----------
-    problems : sequence of Problem
-        One for each source, with the same registration. The first guess is that of the clearest observation.
+    sources : sequence of LensedSource
+        With the same registration. The first guess is that of the clearest observation.
     starts : iterable of ndarray
         Vectors of lens parameters.
     rng : `~numpy.random.Generator`
     report : callable
-        Gets the share of the work done, and a word.
+        Gets the share of the work done, and what is done next.
     """
-    problems = sorted(problems, key=lambda problem: -problem.clearest.signal)
-    first, registration = problems[0], problems[0].registration
-    clearest = first.clearest
-    arcs = Arcs(clearest.part, clearest.weights, clearest.lit_part, registration.parameters)
+    sources = sorted(sources, key=lambda source: -source.clearest.signal)
+    first, registration = sources[0], sources[0].registration
+    arcs = Arcs(first.clearest, registration.parameters)
     guesses = first_guesses(arcs, starts, lambda share, what: report(0.2 * share, what))
 
     # the others stay in the order of their cost
-    guesses.sort(key=lambda g: first.gathering(first.lens(registration.begin(g.vector))) > SCATTERED)
+    guesses.sort(key=lambda g: first.gathering(first.lenses(registration.begin(g.vector))) > SCATTERED)
     begins = [registration.begin(guess.vector) for guess in guesses]
-    best = refine(problems, begins[0], rng, lambda share, what: report(0.2 + 0.6 * share, what))
+    best = refine(sources, begins[0], rng, lambda share, what: report(0.2 + 0.6 * share, what))
     for guess, begin in list(zip(guesses, begins, strict=True))[1:_TRIED]:
         lost = best.gathering > SCATTERED
         if not lost and (best.reduced_chi2 < POOR or guess.cost > _HOPELESS * guesses[0].cost):
             break
         report(0.8, "trying another lens")
-        other = refine(problems, begin, rng, lambda share, what: None, rounds=_TRY)
+        other = refine(sources, begin, rng, lambda share, what: None, rounds=_TRY)
         if (other.gathering > SCATTERED, other.cost) < (lost, best.cost):
-            best = refine(problems, other.vector, rng, lambda share, what: None)
+            best = refine(sources, other.vector, rng, lambda share, what: None)
     report(1.0, "done")
     return best

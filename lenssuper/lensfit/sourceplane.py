@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import fft, ndimage, sparse
+from scipy import fft, ndimage
 
 from lenssuper._utils.units import arcsec
 from lenssuper.exceptions import ObservationError
-from lenssuper.lens import LensModel
-from lenssuper.lensfit import _splines
-from lenssuper.observation import Observation
+from lenssuper.lensfit.exposure import Exposure
+from lenssuper.lensfit.registration import TrialLens
 from lenssuper.observation.grid import PixelGrid
 
-__all__ = ["envelope", "gathering", "light_grid", "moved_to", "spline_image", "upright"]
+__all__ = ["carried_along", "envelope", "gathering", "light_grid", "moved_to", "upright"]
 
 # Light at the ends of the distribution that does not decide on the size of the grid
 _OUTLIERS = 0.5
@@ -25,16 +24,14 @@ _LARGEST = 9000
 _FLOOR, _AROUND = 0.02, 0.9
 
 
-def light_grid(observation: Observation, lens: LensModel, lit: np.ndarray, finer: float) -> PixelGrid:
+def light_grid(exposure: Exposure, lens: TrialLens, finer: float) -> PixelGrid:
     """
-    Give a grid around the light of the source.
+    Return a grid around the light of the source.
 
     Parameters
     ----------
-    observation : Observation
-    lens : LensModel
-    lit : ndarray of bool, shape (ny, nx)
-        Observed pixels with light of the source.
+    exposure : Exposure
+    lens : TrialLens
     finer : float
         Pixels of the source along the side of an observed one.
 
@@ -43,52 +40,62 @@ def light_grid(observation: Observation, lens: LensModel, lit: np.ndarray, finer
     ObservationError
         If the lens takes the light nowhere.
     """
-    x, y = (v[lit] for v in np.broadcast_arrays(*observation.grid.centers_arcsec()))
-    alpha_x, alpha_y = lens.deflection_arcsec(x, y)
-    places = np.stack([x - alpha_x, y - alpha_y])
-    places = places[:, np.isfinite(places).all(axis=0)]
-    if not places.size:
-        raise ObservationError("the lens deflects no pixel with light to a finite place")
-    low, high = np.percentile(places, [_OUTLIERS, 100 - _OUTLIERS], axis=1)
-    side = observation.grid.side_arcsec
+    x, y, _ = exposure.light
+    beta = np.stack(lens.rays_arcsec(x, y))
+    beta = beta[:, np.isfinite(beta).all(axis=0)]
+    if not beta.size:
+        raise ObservationError("the lens deflects no pixel with light to a finite position")
+    low, high = np.percentile(beta, [_OUTLIERS, 100 - _OUTLIERS], axis=1)
+    side = exposure.part.grid.side_arcsec
     margin = max(_MARGIN * np.max(high - low) / 2, 2 * side)
     low, high = low - margin, high + margin
     scale = max(side / finer, np.sqrt(np.prod(high - low) / _LARGEST))
     nx, ny = (fft.next_fast_len(int(np.ceil(width / scale)), real=True) for width in high - low)
-    return PixelGrid(
-        (ny, nx), arcsec(scale), center=arcsec((low + high) / 2), reference=observation.grid.reference
+    reference = exposure.part.grid.reference
+    return PixelGrid((ny, nx), arcsec(scale), center=arcsec((low + high) / 2), reference=reference)
+
+
+def carried_along(grid: PixelGrid, before: np.ndarray, after: np.ndarray, weights: np.ndarray) -> PixelGrid:
+    """
+    Move, scale and shear a grid by the affine map that takes some positions closest to others.
+
+    Parameters
+    ----------
+    grid : PixelGrid
+    before, after : ndarray, shape (2, n)
+        Positions in arcsec.
+    weights : ndarray, shape (n,)
+        Of their distances in the least squares.
+    """
+    positions = np.column_stack([before.T, np.ones(before.shape[1])])
+    weights = weights[:, None]
+    change, *_ = np.linalg.lstsq(weights * positions, weights * after.T, rcond=1e-10)
+    matrix, shift = change[:2].T, change[2]
+    return PixelGrid.from_affine(
+        grid.shape, matrix @ grid.matrix, matrix @ grid.origin + shift, grid._reference
     )
 
 
-def gathering(observation: Observation, lens: LensModel, lit: np.ndarray) -> float:
+def gathering(exposure: Exposure, lens: TrialLens) -> float:
     """
-    Tell how near to each other a lens takes the light of the arcs.
+    Return the size of the light in the source plane, relative to that in the image.
 
     Images of one source come from one place; behind a lens that hardly magnifies they do not (Maresca, Dye &
     Li 2021, MNRAS 503, 2229, on such unphysical reconstructions).
 
-    Parameters
-    ----------
-    observation : Observation
-    lens : LensModel
-    lit : ndarray of bool, shape (ny, nx)
-        Observed pixels with light of the source.
-
     Returns
     -------
     float
-        Root mean square distance of the light from its centroid in the source plane, relative to that in the
-        image: 1 without a lens, 0.13 to 0.34 for the true lenses of mocks, above 0.5 with half the radius.
+        Ratio of the root mean square distances of the light from its centroids: 1 without a lens, 0.13 to
+        0.34 for the true lenses of mocks, above 0.5 with half the radius.
     """
-    x, y = (v[lit] for v in np.broadcast_arrays(*observation.grid.centers_arcsec()))
-    alpha_x, alpha_y = lens.deflection_arcsec(x, y)
-    brightness = np.maximum(observation.data[lit], 0.0)
+    x, y, brightness = exposure.light
 
-    def size(*places):
-        means = [np.average(v, weights=brightness) for v in places]
-        return np.sqrt(sum(brightness @ (v - mean) ** 2 for v, mean in zip(places, means, strict=True)))
+    def size(*positions):
+        means = [np.average(v, weights=brightness) for v in positions]
+        return np.sqrt(sum(brightness @ (v - mean) ** 2 for v, mean in zip(positions, means, strict=True)))
 
-    return float(size(x - alpha_x, y - alpha_y) / size(x, y))
+    return float(size(*lens.rays_arcsec(x, y)) / size(x, y))
 
 
 def envelope(source: np.ndarray, grid: PixelGrid, side: float) -> np.ndarray:
@@ -124,12 +131,3 @@ def upright(grid: PixelGrid, finer: int) -> PixelGrid:
     side = grid.side_arcsec / finer
     nx, ny = (int(np.ceil(width / side)) for width in high - low)
     return PixelGrid((ny, nx), arcsec(side), center=arcsec((low + high) / 2), reference=grid.reference)
-
-
-def spline_image(coefficients: np.ndarray, grid: PixelGrid, finer: PixelGrid) -> np.ndarray:
-    """Give the light of B-splines, whose nodes are the pixel centres of one grid, at those of another."""
-    places = grid.to_pixel(*np.broadcast_arrays(*finer.centers_arcsec()))
-    columns, rows = (v.reshape(-1, 1) for v in places)
-    data, indices, pointer = _splines.weights(columns, rows, grid.shape)
-    matrix = sparse.csr_array((data, indices, pointer), shape=(columns.size, coefficients.size))
-    return (matrix @ coefficients.ravel()).reshape(finer.shape)

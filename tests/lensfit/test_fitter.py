@@ -7,9 +7,9 @@ from astropy.nddata import CCDData, StdDevUncertainty
 
 from lenssuper import SIE, LensFitter, Observation
 from lenssuper.exceptions import LensSuperWarning, ObservationError
+from lenssuper.lensfit.exposure import Exposure
+from lenssuper.lensfit.firstguess import Arcs, first_guesses
 from lenssuper.lensfit.parameters import FreeParameters
-from lenssuper.lensfit.parametric import Arcs, first_guesses
-from lenssuper.observation.noise import lit_pixels
 
 
 def pulls(fit, truth):
@@ -39,7 +39,7 @@ def test_errors_are_of_the_size_of_the_noise(fit):
 def test_a_rough_radius_will_do(mock, truth):
     observation = Observation.from_nddata(mock.observation)
     fitter = LensFitter.from_einstein_radius(1.08 * u.arcsec)
-    arcs = Arcs(observation, observation.weights, lit_pixels(observation), fitter.parameters)
+    arcs = Arcs(Exposure.of(observation, None, 1.0), fitter.parameters)
     guesses = first_guesses(arcs, fitter._starts(fitter.parameters), lambda share, what: None)
     best = fitter.parameters.lens(guesses[0].vector)
     assert best.parameters["SIE.theta_E"].to_value(u.arcsec) == pytest.approx(0.9, rel=0.03)
@@ -49,7 +49,7 @@ def test_a_rough_radius_will_do(mock, truth):
 def test_gaussians_alone_come_close(mock, guess, truth):
     observation = Observation.from_nddata(mock.observation)
     parameters = FreeParameters(guess)
-    arcs = Arcs(observation, observation.weights, lit_pixels(observation), parameters)
+    arcs = Arcs(Exposure.of(observation, None, 1.0), parameters)
     (best, *others) = first_guesses(arcs, [parameters.start], lambda share, what: None)
     assert parameters.lens(best.vector).parameters["SIE.theta_E"].to_value(u.arcsec) == pytest.approx(
         0.9, rel=0.02

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from lenssuper import Observation
+from lenssuper.lensfit.exposure import Exposure
+from lenssuper.lensfit.firstguess import Arcs
 from lenssuper.lensfit.gaussians import PER_COMPONENT, Gaussians
 from lenssuper.lensfit.parameters import FreeParameters
-from lenssuper.lensfit.parametric import Arcs
-from lenssuper.observation.noise import lit_pixels
 
 
 def central(function, point, step):
@@ -36,7 +36,7 @@ def test_slopes_of_gaussians(shape):
 @pytest.fixture(scope="module")
 def arcs(mock, guess):
     observation = Observation.from_nddata(mock.observation)
-    return Arcs(observation, observation.weights, lit_pixels(observation), FreeParameters(guess))
+    return Arcs(Exposure.of(observation, None, 1.0), FreeParameters(guess))
 
 
 def test_slopes_of_what_is_left_of_the_arcs(arcs, guess):

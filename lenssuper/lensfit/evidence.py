@@ -13,14 +13,17 @@ operator applied to a few sources: the best one (Golub & Pereyra 1973, SIAM J. N
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from scipy import fft, linalg, sparse
+from scipy import fft, linalg
 from scipy.linalg import cho_solve, lapack, solve_triangular
 
-from lenssuper.lens import LensModel
-from lenssuper.lensfit.camera import Camera
+from lenssuper.lensfit.lensedsource import Lenses, SourcePlane
+from lenssuper.observation.grid import PixelGrid
+from lenssuper.operators import SplineSampling
 
 __all__ = ["Inversion", "SourceBasis", "SourcePrior", "invert"]
 
@@ -118,13 +121,20 @@ class SourceBasis:
         return self.shapes.T @ coefficients.astype(np.float32)
 
     @classmethod
-    def of(cls, prior: SourcePrior, camera: Camera, matrix: sparse.csr_array, size: int, rng) -> SourceBasis:
-        """Find as many shapes as asked for, which hold the leading modes for the matrix of one lens."""
+    def of(
+        cls,
+        prior: SourcePrior,
+        plane: SourcePlane,
+        lensing: tuple[SplineSampling, ...],
+        size: int,
+        rng: np.random.Generator,
+    ) -> SourceBasis:
+        """Find ``size`` shapes that hold the leading modes behind one lens."""
         n = prior.amplitude.size
         random = rng.standard_normal((min(size, n), n), dtype=np.float32)
-        images = camera.observe(matrix, prior.source(random))
-        turned = prior.adjoint(camera.adjoint(matrix, images))
-        # any orthonormal vectors will do: which of them are modes makes no difference to what they add up to
+        images = plane.observe(lensing, prior.source(random))
+        turned = prior.adjoint(plane.adjoint(lensing, images))
+        # any orthonormal vectors will do: which of them are modes makes no difference to their span
         found, _ = linalg.qr(turned.T, mode="economic", overwrite_a=True, check_finite=False)
         return cls(prior.source(np.ascontiguousarray(found.T)))
 
@@ -132,16 +142,20 @@ class SourceBasis:
 @dataclass(frozen=True, eq=False)
 class Inversion:
     """
-    The source behind the data for one lens and one prior.
+    The most probable source for one lens and one prior.
 
     Attributes
     ----------
-    lens : LensModel
+    plane : SourcePlane
+    basis : SourceBasis
+    lensing : tuple of SplineSampling
+        From source to lensed image, for each observation.
+    operator : ndarray, shape (data, n + K)
+        From coefficients to data.
+    factor : ndarray, shape (n + K, n + K)
+        Cholesky factor of their inverse covariance.
     coefficients : ndarray, shape (n + K,)
-        Of the shapes of the basis, and of the camera's other images.
-    source : ndarray, shape (pixels,)
-    residuals : ndarray
-        Data less model, in units of the noise.
+        Of the shapes of the basis, and of the other images of the observations.
     cost : float
         Minus the logarithm of the evidence.
     strength : float
@@ -150,47 +164,61 @@ class Inversion:
         Modes of the source that the data measure.
     """
 
-    camera: Camera
+    plane: SourcePlane
     basis: SourceBasis
-    lens: LensModel
+    lensing: tuple[SplineSampling, ...]
     operator: np.ndarray
     factor: np.ndarray
     coefficients: np.ndarray
-    residuals: np.ndarray
     cost: float
     strength: float
     modes: float
 
     @property
     def source(self) -> np.ndarray:
-        return self.basis.combine(self.coefficients[: len(self.basis.shapes)])
+        """Coefficients of the source's B-splines on `grid`, shape (ny, nx)."""
+        flat = self.basis.combine(self.coefficients[: len(self.basis.shapes)])
+        return flat.reshape(self.grid.shape)
+
+    @property
+    def grid(self) -> PixelGrid:
+        """Pixels of the source plane."""
+        return self.lensing[0].source_grid
 
     @property
     def others(self) -> np.ndarray:
-        """The amplitudes of the camera's other images."""
+        """Amplitudes of the other images of the observations, shape (K,)."""
         return self.coefficients[len(self.basis.shapes) :]
+
+    @cached_property
+    def residuals(self) -> np.ndarray:
+        """Data less model, in units of the noise."""
+        return self.plane.source.data - self.operator @ self.coefficients
 
     @property
     def chi2(self) -> float:
+        """Sum of the squared residuals."""
         return float(self.residuals @ self.residuals)
 
-    def derivatives(self, directions, rng) -> tuple[np.ndarray, np.ndarray]:
+    def derivatives(
+        self, directions: Sequence[tuple[Lenses, float]], rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
         """
-        Give gradient and Gauss-Newton matrix of the cost with respect to the lens.
+        Return gradient and Gauss-Newton matrix of the cost with respect to the lens.
 
         Parameters
         ----------
-        directions : list of (LensModel, float)
-            For each direction a lens that is a little further that way, and how far.
+        directions : sequence of (tuple of TrialLens, float)
+            For each direction a lens a small step away, and the length of the step.
         rng : `~numpy.random.Generator`
         """
         white = rng.standard_normal((len(self.coefficients), _DRAWS))
         open_ = solve_triangular(self.factor, white, lower=True, trans="T")
         n = len(self.basis.shapes)
-        sources = self.basis.combine(np.column_stack([self.coefficients, open_])[:n])
+        sources = self.basis.combine(np.column_stack([self.coefficients, open_])[:n]).T
         images = self.operator @ open_
 
-        slopes = list(self.camera.slopes(self.lens, directions, sources))
+        slopes = list(self.plane.derivatives(self.lensing, directions, sources))
         jacobian = np.stack([s[:, 0] for s in slopes], axis=1).astype(np.float64)
         determinant = np.array([np.einsum("ij,ij->", images, s[:, 1:]) / _DRAWS for s in slopes])
         gradient = determinant - self.residuals @ jacobian
@@ -198,13 +226,29 @@ class Inversion:
         return gradient, jacobian.T @ jacobian - half.T @ half
 
 
-def invert(camera, basis, lens, strength, *, tune=0) -> Inversion:
-    """Find the source; with ``tune``, after up to that many steps of the strength to the best evidence."""
-    seen = camera.observe(camera.lensing(lens), basis.shapes)
-    operator = np.concatenate([seen, camera.others], axis=1)
+def invert(
+    plane: SourcePlane, basis: SourceBasis, lenses: Lenses, strength: float, *, tune: int = 0
+) -> Inversion:
+    """
+    Find the most probable source behind a lens, and the evidence.
+
+    Parameters
+    ----------
+    plane : SourcePlane
+    basis : SourceBasis
+    lenses : tuple of TrialLens
+        The lens, as each observation sees it.
+    strength : float
+        The lambda of the prior.
+    tune : int, optional
+        Most steps of ``strength`` towards the largest evidence (MacKay 1992, Neural Comput. 4, 415).
+    """
+    data, constant = plane.source.data, plane.source.constant
+    lensing = plane.lensing(lenses)
+    operator = np.concatenate([plane.observe(lensing, basis.shapes), plane.source.others], axis=1)
     gram = operator.T @ operator
-    right = operator.T @ camera.data
-    n = seen.shape[1]
+    right = operator.T @ data
+    n = len(basis.shapes)
     of_source = np.arange(len(right)) < n
     for step in range(tune + 1):
         system = gram.copy()
@@ -218,17 +262,5 @@ def invert(camera, basis, lens, strength, *, tune=0) -> Inversion:
             break
         strength *= float(np.exp(np.clip(change, -3, 3)))
     log_det = 2 * float(np.sum(np.log(np.diag(factor)))) - n * np.log(strength)
-    power = float(camera.data @ camera.data)
-    cost = 0.5 * (power - float(right @ coefficients) + log_det - camera.constant)
-    return Inversion(
-        camera=camera,
-        basis=basis,
-        lens=lens,
-        operator=operator,
-        factor=factor,
-        coefficients=coefficients,
-        residuals=camera.data - operator @ coefficients,
-        cost=cost,
-        strength=strength,
-        modes=modes,
-    )
+    cost = 0.5 * (float(data @ data) - float(right @ coefficients) + log_det - constant)
+    return Inversion(plane, basis, lensing, operator, factor, coefficients, cost, strength, modes)

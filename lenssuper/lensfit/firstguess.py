@@ -14,9 +14,9 @@ from functools import lru_cache
 import numpy as np
 from scipy.optimize import least_squares, nnls
 
+from lenssuper.lensfit.exposure import Exposure
 from lenssuper.lensfit.gaussians import PER_COMPONENT, Gaussians
 from lenssuper.lensfit.parameters import FreeParameters
-from lenssuper.observation import Observation
 from lenssuper.operators import BlurAndBin
 
 __all__ = ["Arcs", "FirstGuess", "first_guesses"]
@@ -52,17 +52,13 @@ class Arcs:
 
     Parameters
     ----------
-    observation : Observation
-    weights : ndarray, shape (ny, nx)
-        One over the variance.
-    lit : ndarray of bool, shape (ny, nx)
-        Where the arcs are.
+    exposure : Exposure
     parameters : FreeParameters
+        Of the lens.
     """
 
-    def __init__(
-        self, observation: Observation, weights: np.ndarray, lit: np.ndarray, parameters: FreeParameters
-    ) -> None:
+    def __init__(self, exposure: Exposure, parameters: FreeParameters) -> None:
+        observation, weights = exposure.part, exposure.weights
         self._blur = BlurAndBin(
             observation.psf,
             1,
@@ -72,21 +68,21 @@ class Arcs:
         )
         self._parameters = parameters
         self._x, self._y = np.broadcast_arrays(*observation.grid.pad(self._blur.pad).centers_arcsec())
-        self._lit_x, self._lit_y = (v[lit] for v in np.broadcast_arrays(*observation.grid.centers_arcsec()))
-        self._brightness = np.maximum(observation.data[lit], 0.0)
+        self._light = exposure.light
         self._smallest = 0.3 * observation.grid.side_arcsec
         self._used = weights > 0
-        peak = np.quantile(observation.data[lit], 0.98)
+        peak = np.quantile(observation.data[exposure.lit_part], 0.98)
         variance = 1 / weights[self._used] + (_TOLERANCE * peak) ** 2
         self._roots = variance**-0.5
         self._data = self._roots * observation.data[self._used]
 
     def start(self, vector: np.ndarray) -> np.ndarray:
         """Give one component, where the lens takes the light of the arcs."""
-        x, y = self._trace(vector, self._lit_x, self._lit_y)
-        total = self._brightness.sum()
-        x0, y0 = (float(self._brightness @ v / total) for v in (x, y))
-        size = np.sqrt(float(self._brightness @ ((x - x0) ** 2 + (y - y0) ** 2)) / (2 * total))
+        *positions, brightness = self._light
+        x, y = self._trace(vector, *positions)
+        total = brightness.sum()
+        x0, y0 = (float(brightness @ v / total) for v in (x, y))
+        size = np.sqrt(float(brightness @ ((x - x0) ** 2 + (y - y0) ** 2)) / (2 * total))
         return np.array([x0, y0, np.log(max(0.7 * size, self._smallest)), 0.0, 0.0])
 
     def fit(self, vector: np.ndarray, source: np.ndarray, evaluations: int, gain: float) -> FirstGuess:
@@ -179,8 +175,7 @@ class Arcs:
         return basis @ (basis.T @ slopes) - slopes
 
     def _trace(self, vector, x, y):
-        alpha_x, alpha_y = self._parameters.template.deflection_arcsec(x, y, self._parameters.values(vector))
-        return x - alpha_x, y - alpha_y
+        return self._parameters.template.rays_arcsec(x, y, self._parameters.values(vector))
 
 
 @dataclass(frozen=True, eq=False)

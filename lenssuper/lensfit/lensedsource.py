@@ -1,0 +1,184 @@
+"""One source behind the lens, and one or several observations of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import linalg
+
+from lenssuper.lensfit.camera import Camera
+from lenssuper.lensfit.exposure import Exposure
+from lenssuper.lensfit.registration import Registration, TrialLens
+from lenssuper.lensfit.sourceplane import carried_along, gathering, light_grid
+from lenssuper.observation.grid import PixelGrid
+from lenssuper.operators import SplineSampling
+from lenssuper.solvers.priors import QuadraticPrior
+
+__all__ = ["LensedSource", "Lenses", "SourcePlane"]
+
+# A lens as each observation of a source sees it
+Lenses = tuple[TrialLens, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class LensedSource:
+    """
+    A source, and the observations that show it.
+
+    Attributes
+    ----------
+    exposures : tuple of Exposure
+        The observations.
+    positions : tuple of int
+        Their positions among all that ``registration`` knows.
+    factor : int
+        Lensed pixels along the side of an observed one.
+    registration : Registration
+        The parameters of the fit.
+    prior : QuadraticPrior
+        Of the source.
+    """
+
+    exposures: tuple[Exposure, ...]
+    positions: tuple[int, ...]
+    factor: int
+    registration: Registration
+    prior: QuadraticPrior
+
+    def lenses(self, vector: np.ndarray) -> Lenses:
+        """Return the lens of a vector of parameters, as each observation sees it."""
+        return tuple(self.registration.trial(vector, position) for position in self.positions)
+
+    @cached_property
+    def cameras(self) -> tuple[Camera, ...]:
+        """From lensed images to the data, for each observation."""
+        return tuple(Camera(exposure, self.factor) for exposure in self.exposures)
+
+    @cached_property
+    def data(self) -> np.ndarray:
+        """Data of all observations over their noise, one after another, shape (data,)."""
+        return np.concatenate([camera.data for camera in self.cameras])
+
+    @cached_property
+    def others(self) -> np.ndarray:
+        """Other images of each observation, 0 in the data of the rest, shape (data, K)."""
+        return linalg.block_diag(*(camera.others for camera in self.cameras))
+
+    @property
+    def constant(self) -> float:
+        """Twice the logarithm of the density of the noise at its peak."""
+        return sum(camera.constant for camera in self.cameras)
+
+    def of_each(self, data: np.ndarray) -> list[np.ndarray]:
+        """Split data (data, ...) by observation."""
+        return np.split(data, np.cumsum([len(camera.data) for camera in self.cameras])[:-1])
+
+    # The observation that shows the light best tells where the source is
+
+    @property
+    def clearest(self) -> Exposure:
+        """The observation with the largest signal-to-noise ratio."""
+        return self.exposures[self._clearest]
+
+    @cached_property
+    def _clearest(self):
+        return int(np.argmax([exposure.signal for exposure in self.exposures]))
+
+    def light_grid(self, lenses: Lenses, finer: float) -> PixelGrid:
+        """Return a grid around the light in the source plane, see `sourceplane.light_grid`."""
+        return light_grid(self.clearest, lenses[self._clearest], finer)
+
+    def gathering(self, lenses: Lenses) -> float:
+        """Return the relative size of the light in the source plane, see `sourceplane.gathering`."""
+        return gathering(self.clearest, lenses[self._clearest])
+
+
+class SourcePlane:
+    """
+    Pixels of the source plane that move along with the light of the arcs.
+
+    Most of what a small change of the lens does to the source plane is to shift, scale and shear it. The grid
+    is moved likewise, by the affine map that takes the light from where the first lens puts it to where
+    another lens does. What is expected of the source by a first look at it then does not hold the lens in its
+    place.
+
+    Parameters
+    ----------
+    source : LensedSource
+    grid : PixelGrid
+        Nodes of the source's B-splines for the first lens.
+    lenses : tuple of TrialLens
+        The first lens.
+    """
+
+    def __init__(self, source: LensedSource, grid: PixelGrid, lenses: Lenses) -> None:
+        self.source = source
+        self._grid = grid
+        self._at_first = self._light(lenses)
+        self._weights = np.concatenate([np.sqrt(exposure.light[2]) for exposure in source.exposures])
+
+    def _light(self, lenses):
+        """Source-plane positions (2, n) of the pixels with light of all observations."""
+        each = zip(self.source.exposures, lenses, strict=True)
+        rays = [lens.rays_arcsec(*exposure.light[:2]) for exposure, lens in each]
+        return np.concatenate(rays, axis=1)
+
+    def grid(self, lenses: Lenses) -> PixelGrid:
+        """Return the pixels of the source plane behind a lens."""
+        return carried_along(self._grid, self._at_first, self._light(lenses), self._weights)
+
+    def lensing(self, lenses: Lenses) -> tuple[SplineSampling, ...]:
+        """Return the operator from the source to the lensed image of each observation."""
+        grid = self.grid(lenses)
+        return tuple(
+            SplineSampling(lens, camera.image_grid, grid)
+            for lens, camera in zip(lenses, self.source.cameras, strict=True)
+        )
+
+    def observe(self, lensing: tuple[SplineSampling, ...], sources: np.ndarray) -> np.ndarray:
+        """Return the data (data, n) of sources (n, coefficients)."""
+        images = sources.reshape(-1, *self._grid.shape)
+        return np.concatenate([camera.observe(images, each) for camera, each in self._with(lensing)])
+
+    def adjoint(self, lensing: tuple[SplineSampling, ...], data: np.ndarray) -> np.ndarray:
+        """Apply the adjoint of `observe`: sources (n, coefficients) of data (data, n)."""
+        parts = zip(self._with(lensing), self.source.of_each(data), strict=True)
+        found = sum(camera.adjoint(part, each) for (camera, each), part in parts)
+        return found.reshape(len(found), -1)
+
+    def derivatives(
+        self,
+        lensing: tuple[SplineSampling, ...],
+        directions: Iterable[tuple[Lenses, float]],
+        sources: np.ndarray,
+    ) -> Iterator[np.ndarray]:
+        """
+        Differentiate the data of sources with respect to the lens.
+
+        Parameters
+        ----------
+        lensing : tuple of SplineSampling
+            That of the lens.
+        directions : iterable of (tuple of TrialLens, float)
+            For each direction a lens a small step away, and the length of the step.
+        sources : ndarray, shape (n, coefficients)
+
+        Yields
+        ------
+        ndarray, shape (data, n)
+            One direction after another.
+        """
+        ends = [(lenses, self.grid(lenses), step) for lenses, step in directions]
+        images = sources.reshape(-1, *self._grid.shape)
+        each = [
+            map(camera.observe, operator.derivatives(images, [(end[k], *rest) for end, *rest in ends]))
+            for k, (camera, operator) in enumerate(self._with(lensing))
+        ]
+        for parts in zip(*each, strict=True):
+            yield np.concatenate(parts)
+
+    def _with(self, lensing):
+        return zip(self.source.cameras, lensing, strict=True)

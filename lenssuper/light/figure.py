@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from lenssuper.light.fit import SersicFit
 from lenssuper.plotting.images import SIGNED, asinh_norm, label_axes, show_colorbar, show_image
 from lenssuper.plotting.marks import beam, compass, crop, note, unit_label
 from lenssuper.superres.resolution import psf_fwhm
@@ -17,24 +15,24 @@ __all__ = ["plot_light_fit"]
 
 # Residuals beyond this many sigma are saturated.
 _SIGMAS = 4
-# Part of a ring that must be in the image for it to be in the profile.
+# Share of a ring that must be in the image for the ring to be in the profile.
 _LEAST = 0.3
 _MARGINS = {"left": 0.05, "right": 0.945, "bottom": 0.075, "top": 0.955, "wspace": 0.43, "hspace": 0.27}
 _MODEL, _DATA = "#d62728", "0.15"
 
 
-def plot_light_fit(fit: SersicFit, figure: Figure | None = None) -> Figure:
+def plot_light_fit(fit, figure: Figure | None = None) -> Figure:
     """
-    Draw a fit to the light of a galaxy: data, model and residuals above; its profile and numbers below.
+    Draw data, model and residuals of a fit to a galaxy above; its radial profile and numbers below.
 
-    Data and model share one asinh stretch. The profile is the mean over elliptical rings around the component
-    with the most light, in its shape, less the sky; the bars of the data are one standard deviation of that
-    mean, and model and components are averaged over the same pixels, blurred as the data are.
+    Data and model share one asinh stretch. The profile is the mean, without the sky, over elliptical rings
+    in the shape of the component with the most light; the error bars are one standard deviation of that mean,
+    and model and components, blurred by the PSF, are averaged over the same pixels.
 
     Parameters
     ----------
     fit : SersicFit
-        What to draw.
+        The fit.
     figure : `~matplotlib.figure.Figure`, optional
         Where to draw; by default a new one of 14 x 8 inches.
 
@@ -42,8 +40,6 @@ def plot_light_fit(fit: SersicFit, figure: Figure | None = None) -> Figure:
     -------
     `~matplotlib.figure.Figure`
     """
-    if not isinstance(fit, SersicFit):
-        raise TypeError(f"fit must be a SersicFit; got {fit!r:.80}")
     figure = Figure(figsize=(14, 8)) if figure is None else figure
     layout = figure.add_gridspec(2, 3, **_MARGINS)
     _draw_images(fit, [figure.add_subplot(layout[0, i]) for i in range(3)])
@@ -87,7 +83,7 @@ def _draw_profile(fit, ax, below):
     side = fit.observation.grid.side_arcsec
     edges = _edges(radius[used], side)
     ring = np.where(used, np.digitize(radius, edges) - 1, -1)
-    whole = np.pi * np.diff(edges**2) / side**2  # pixels of a ring of which nothing is cut off
+    whole = np.pi * np.diff(edges**2) / side**2  # pixels of a ring that is not cut off by the edge
     filled = [i for i, area in enumerate(whole) if np.sum(ring == i) > _LEAST * area]
 
     def mean(image):
@@ -119,7 +115,7 @@ def _draw_profile(fit, ax, below):
 
 
 def _radius(fit):
-    """Elliptical radius of each pixel, on the intermediate axis, in the shape of what is brightest."""
+    """Return the elliptical radius of each pixel in the shape of the component with the most light."""
     row = fit.table[int(np.argmax(fit.table["flux"]))]
     x, y = fit.observation.grid.centers_arcsec()
     dx, dy = x - row["x"].to_value("arcsec"), y - row["y"].to_value("arcsec")
@@ -129,7 +125,7 @@ def _radius(fit):
 
 
 def _edges(radius, side):
-    """Borders of rings a pixel wide at the centre, and further out in equal steps of the logarithm."""
+    """Return the edges of rings a pixel wide at the centre, and further out in equal steps of log radius."""
     edges, largest = [0.0, 0.7 * side], radius.max() * (1 + 1e-9)
     while edges[-1] < largest:
         edges.append(edges[-1] + max(side, 0.16 * edges[-1]))
@@ -147,28 +143,28 @@ _COLUMNS = (
     ("q", "$q$", "", 3),
     ("phi", "φ (°)", "deg", 1),
 )
-_PLACES = (0.12, 0.36, 0.56, 0.74, 0.94)
+_COLUMN_X = (0.12, 0.36, 0.56, 0.74, 0.94)
 
 
-def _draw_numbers(fit: SersicFit, ax: Axes) -> None:
+def _draw_numbers(fit, ax):
     ax.set_axis_off()
     ax.set(xlim=(0, 1), ylim=(0, 1))
     ax.text(0.0, 1.0, f"χ² {fit.chi2:.0f}    BIC {fit.bic:.0f}    R² {fit.r2:.4f}", va="top")
     ax.text(0.0, 0.91, f"sky {fit.sky:.3g}{unit_label(fit.observation.unit)}", va="top")
-    for place, heading in zip(_PLACES, [*(heading for _, heading, *_ in _COLUMNS), "flux"], strict=True):
-        ax.text(place, 0.8, heading, va="top", color="0.4")
+    for x, heading in zip(_COLUMN_X, [*(heading for _, heading, *_ in _COLUMNS), "flux"], strict=True):
+        ax.text(x, 0.8, heading, va="top", color="0.4")
     flux = np.asarray(fit.table["flux"], dtype=float)
     step = min(0.15, 0.72 / len(flux))
     for i, (row, color) in enumerate(zip(fit.table, _colors(fit), strict=True)):
         top = 0.7 - step * i
         ax.plot([0.0, 0.07], [top - 0.03] * 2, color=color, linewidth=2.5)
-        for place, (name, _, unit, decimals) in zip(_PLACES, _COLUMNS, strict=False):
+        for x, (name, _, unit, decimals) in zip(_COLUMN_X, _COLUMNS, strict=False):
             value, error = (_plain(row[key], unit) for key in (name, f"{name}_err"))
-            ax.text(place, top, f"{value:.{decimals}f}", va="top")
+            ax.text(x, top, f"{value:.{decimals}f}", va="top")
             if np.isfinite(error):
                 text = f"± {error:.{decimals}f}"
-                ax.text(place, top - 0.47 * step, text, va="top", color="0.4", fontsize="small")
-        ax.text(_PLACES[-1], top, f"{100 * flux[i] / flux.sum():.0f}%", va="top")
+                ax.text(x, top - 0.47 * step, text, va="top", color="0.4", fontsize="small")
+        ax.text(_COLUMN_X[-1], top, f"{100 * flux[i] / flux.sum():.0f}%", va="top")
 
 
 def _plain(value, unit):

@@ -1,9 +1,10 @@
-"""What comes out of a fit of Sersics to a galaxy: numbers with errors, images, files and a picture."""
+"""The result of a fit of Sersics to a galaxy: numbers with errors, images, a file and a figure."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from astropy.nddata import CCDData, NDData
 from astropy.table import QTable
 
 from lenssuper._utils.checks import check_count
-from lenssuper.light import fitfile as _fitfile
+from lenssuper.light.fitfile import read_fit, write_fit
 from lenssuper.light.profiles import (
     astropy_model,
     checked,
@@ -31,34 +32,57 @@ if TYPE_CHECKING:
 __all__ = ["SersicFit"]
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class SersicFit:
     """
     Sersic profiles that describe a galaxy.
 
-    Made by `SersicFitter`, `from_parameters` or `read`; it cannot be changed. Brightness is in the unit of
-    the data, per pixel of the data.
+    Made by `SersicFitter`, `from_parameters` or `read`. Brightness is in the unit of the data, per pixel of
+    the data.
 
-    Parameters
+    Attributes
     ----------
-    contents : object
-        What `from_parameters` and `read` put together.
+    observation : Observation
+        The data; pixels that the fit did not use are masked.
+    parameters : ndarray, shape (K, 7), read-only
+        x, y, R_e in arcsec, n, q, phi in radian, and the brightness at R_e, of each profile.
+    sky : float
+        Brightness that is the same everywhere.
+    covariance : ndarray, shape (7 K + 1, 7 K + 1), read-only
+        Of the six parameters x, y, R_e, n, q, phi of each profile, then the amplitudes, then the sky; zero
+        for a parameter that was fixed or ended at a bound, NaN if it is not known.
+    model_image : ndarray, shape (ny, nx), read-only
+        The profiles as observed, with the sky.
+    n_free : int
+        Number of parameters that were fitted.
+    noise_correlation : float
+        Factor by which correlations between pixels raise the variance of structures larger than a pixel;
+        errors and `bic` include it.
+    method : str
+        How the profiles were found.
+    messages : tuple of str
+        Remarks on the fit.
 
     Notes
     -----
-    R_e is on the intermediate axis, the root of the product of the semi-axes; `components` have astropy's
+    R_e is on the intermediate axis, the geometric mean of the semi-axes; `components` have astropy's
     ``r_eff`` on the major axis, R_e / sqrt(q), in pixels. Positions are offsets from the reference point of
     the observation's grid, x to the west and y to the north, and phi is counter-clockwise from +x.
     """
 
-    __slots__ = ("_contents",)
+    observation: Observation
+    parameters: np.ndarray
+    sky: float
+    covariance: np.ndarray
+    model_image: np.ndarray
+    n_free: int
+    noise_correlation: float = 1.0
+    method: str = ""
+    messages: tuple[str, ...] = ()
 
-    def __init__(self, contents: _fitfile.Contents) -> None:
-        if not isinstance(contents, _fitfile.Contents):
-            raise TypeError(
-                "a SersicFit is made by SersicFitter()(galaxy), from_parameters or read; "
-                f"got {contents!r:.80}"
-            )
-        object.__setattr__(self, "_contents", contents)
+    def __post_init__(self) -> None:
+        for values in (self.parameters, self.covariance, self.model_image):
+            values.flags.writeable = False
 
     @classmethod
     def from_parameters(
@@ -74,27 +98,18 @@ class SersicFit:
         messages: Iterable[str] = (),
     ) -> SersicFit:
         """
-        Work out the result from the parameters of the profiles.
+        Compute the model and its quality from the parameters of the profiles.
 
         Parameters
         ----------
         observation : `~astropy.nddata.NDData` or Observation
-            What was fitted; pixels that the fit did not use are masked.
+            The data; pixels that the fit did not use are masked.
         parameters : array, shape (K, 7)
             x, y, R_e in arcsec, n, q, phi in radian, and the brightness at R_e, of each profile.
-        sky : float, optional
-            Brightness that is the same everywhere.
-        covariance : array, shape (7 K + 1, 7 K + 1), optional
-            Of the first six parameters of every profile, then the amplitudes, then the sky; zero for what was
-            not fitted. By default it is not known.
+        sky, covariance, noise_correlation, method, messages : optional
+            See the attributes; by default the covariance is not known.
         n_free : int, optional
             Number of parameters that were fitted; by default all 7 K + 1.
-        noise_correlation : float, optional
-            By how much the noise of what is larger than a pixel is raised by correlations between pixels.
-        method : str, optional
-            How they were found.
-        messages : iterable of str, optional
-            What to know about them.
 
         Returns
         -------
@@ -113,38 +128,18 @@ class SersicFit:
         if covariance.shape != (size, size):
             raise ValueError(f"covariance must have shape {(size, size)}; got {covariance.shape}")
         return cls(
-            _fitfile.Contents(
-                observation=observation,
-                parameters=parameters,
-                sky=float(sky),
-                covariance=covariance,
-                model=component_images_of(observation, parameters).sum(axis=0) + sky,
-                n_free=size if n_free is None else int(n_free),
-                noise_correlation=float(noise_correlation),
-                method=method,
-                messages=tuple(messages),
-            )
+            observation,
+            parameters,
+            float(sky),
+            covariance,
+            component_images_of(observation, parameters).sum(axis=0) + sky,
+            size if n_free is None else int(n_free),
+            float(noise_correlation),
+            method,
+            tuple(messages),
         )
 
-    def __setattr__(self, name, value):
-        raise AttributeError(f"a SersicFit cannot be changed; {name} is what it is")
-
-    def __delattr__(self, name):
-        raise AttributeError("a SersicFit cannot be changed")
-
-    def __reduce__(self):
-        return SersicFit, (self._contents,)
-
     # The profiles
-
-    @property
-    def parameters(self) -> np.ndarray:
-        """
-        Parameters of the profiles, shape (K, 7), read-only.
-
-        x, y, R_e in arcsec, n, q, phi in radian, and the brightness at R_e.
-        """
-        return self._contents.parameters
 
     @property
     def components(self) -> list[Sersic2D]:
@@ -183,31 +178,16 @@ class SersicFit:
         return np.concatenate([error[: 6 * n].reshape(n, 6), error[6 * n : 7 * n, None]], axis=1)
 
     @property
-    def sky(self) -> float:
-        """Brightness of the sky, in the unit of the data."""
-        return self._contents.sky
-
-    @property
     def sky_error(self) -> float:
         """Standard error of `sky`."""
         return float(np.sqrt(self.covariance[-1, -1]))
 
-    @property
-    def covariance(self) -> np.ndarray:
-        """
-        Covariance of all parameters, shape (7 K + 1, 7 K + 1), read-only.
-
-        First the six parameters x, y, R_e, n, q, phi of each profile, then the amplitudes, then the sky; zero
-        where a parameter was fixed or ended at a bound.
-        """
-        return self._contents.covariance
-
     def samples(self, n: int, rng: np.random.Generator | int | None = None) -> np.ndarray:
         """
-        Draw parameters from the normal distribution that the covariance stands for.
+        Draw parameters from the normal distribution with the covariance of the fit.
 
-        R_e and n are drawn as logarithms. An axis ratio above one is that of the same ellipse with the axes
-        exchanged, and is given so.
+        R_e and n are drawn as logarithms. An ellipse drawn with an axis ratio above one is returned with its
+        axes exchanged.
 
         Parameters
         ----------
@@ -227,7 +207,7 @@ class SersicFit:
         """
         n = check_count(n, "n", 1)
         if not np.isfinite(self.covariance).all():
-            raise ValueError("the covariance of this fit is not known, so that nothing can be drawn from it")
+            raise ValueError("the covariance of this fit is not known, so that no samples can be drawn")
         return draw(self.parameters, self.covariance, n, np.random.default_rng(rng))
 
     # Images
@@ -235,19 +215,19 @@ class SersicFit:
     @property
     def model(self) -> CCDData:
         """The profiles as observed, with the sky, in all pixels; it has the PSF and the WCS of the data."""
-        return self._pack(self._contents.model)
+        return self._pack(self.model_image)
 
     @property
     def residual(self) -> CCDData:
-        """Data less model, with the uncertainty of the data; 0 where a pixel is not used."""
+        """Data less model, with the uncertainty of the data; 0 in pixels that are not used."""
         observation = self.observation
-        left = np.where(observation.mask, 0.0, observation.data - self._contents.model)
+        left = np.where(observation.mask, 0.0, observation.data - self.model_image)
         image = self._pack(left)
         image.uncertainty = observation.to_nddata().uncertainty
         return image
 
     def component_images(self) -> np.ndarray:
-        """Each profile as observed, shape (K, ny, nx), without the sky."""
+        """Return each profile as observed, shape (K, ny, nx), without the sky."""
         return component_images_of(self.observation, self.parameters)
 
     def _pack(self, values):
@@ -263,35 +243,20 @@ class SersicFit:
     # How good it is
 
     @property
-    def observation(self) -> Observation:
-        """What was fitted; pixels that were not used are masked."""
-        return self._contents.observation
-
-    @property
     def n_pixels(self) -> int:
         """Number of pixels that are used."""
         return int(np.count_nonzero(~self.observation.mask))
 
     @property
-    def n_free(self) -> int:
-        """Number of parameters that were fitted."""
-        return self._contents.n_free
-
-    @property
     def chi2(self) -> float:
         """Sum of (data - model)^2 / variance over the pixels that are used."""
-        left = self.observation.data - self._contents.model
+        left = self.observation.data - self.model_image
         return float(np.sum(self.observation.weights * left**2))
 
     @property
     def reduced_chi2(self) -> float:
         """`chi2` over the number of pixels less that of parameters."""
         return self.chi2 / max(self.n_pixels - self.n_free, 1)
-
-    @property
-    def noise_correlation(self) -> float:
-        """By how much the noise of what is larger than a pixel is raised; errors and `bic` know of it."""
-        return self._contents.noise_correlation
 
     @property
     def bic(self) -> float:
@@ -306,26 +271,16 @@ class SersicFit:
 
     @property
     def r2(self) -> float:
-        """Share of the data's variance over the pixels that is in the model; 1 for a perfect one."""
+        """Share of the variance of the data over the used pixels that the model explains."""
         used = ~self.observation.mask
         data = self.observation.data[used]
         total = float(np.sum((data - data.mean()) ** 2))
-        return 1 - float(np.sum((data - self._contents.model[used]) ** 2)) / total if total > 0 else np.nan
-
-    @property
-    def method(self) -> str:
-        """How the profiles were found."""
-        return self._contents.method
-
-    @property
-    def messages(self) -> tuple[str, ...]:
-        """What to know about this result."""
-        return self._contents.messages
+        return 1 - float(np.sum((data - self.model_image[used]) ** 2)) / total if total > 0 else np.nan
 
     # Words, files, pictures
 
     def summary(self) -> str:
-        """Tell in a few lines what the profiles are and how well they fit."""
+        """Return a few lines with the profiles and the quality of the fit."""
         return summarise(self)
 
     def __repr__(self) -> str:
@@ -337,11 +292,11 @@ class SersicFit:
 
     def write(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
         """
-        Write the result as one FITS file that `read` gives back.
+        Write the result to one FITS file, for `read`.
 
         It holds the table COMPONENTS, the images MODEL and RESIDUAL with their WCS, the COVARIANCE, the
         observation as DATA, UNCERT, MASK and PSFIMAGE, and the rest in the table INFO. The file is complete
-        under its name or not there, however the writing ends.
+        or not there, even if the writing is interrupted.
 
         Parameters
         ----------
@@ -353,14 +308,14 @@ class SersicFit:
         Raises
         ------
         FileExistsError
-            If the file is there and ``overwrite`` is not set.
+            If the file exists and ``overwrite`` is not set.
         """
-        _fitfile.write_contents(self._contents, self.table, self.residual.data, path, overwrite)
+        write_fit(self, path, overwrite)
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> SersicFit:
         """
-        Read a result that `write` wrote.
+        Read a result that `write` has written.
 
         Parameters
         ----------
@@ -370,14 +325,13 @@ class SersicFit:
         Returns
         -------
         SersicFit
-            The same in all its numbers.
 
         Raises
         ------
         FileFormatError
             If the file is truncated, corrupt or something else.
         """
-        return cls(_fitfile.read_contents(path))
+        return cls(**read_fit(path))
 
     def plot(self, *, figure: Figure | None = None) -> Figure:
         """

@@ -1,9 +1,9 @@
-"""What a fit of Sersics consists of, and how it is laid out in a FITS file."""
+"""The FITS file of a fit of Sersics."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -12,7 +12,6 @@ from astropy.time import Time
 from lenssuper._utils.files import atomic_write
 from lenssuper._utils.version import __version__
 from lenssuper.exceptions import FileFormatError
-from lenssuper.observation import Observation
 from lenssuper.observation.hdus import (
     grid_info,
     image_hdu,
@@ -23,58 +22,32 @@ from lenssuper.observation.hdus import (
     unpack,
 )
 
-__all__ = ["Contents", "read_contents", "write_contents"]
+__all__ = ["read_fit", "write_fit"]
 
 _VERSION = 1
+# Attributes of a fit that JSON holds as they are
+_PLAIN = ("sky", "n_free", "noise_correlation", "method")
 
 
-@dataclass(frozen=True, eq=False)
-class Contents:
-    """
-    All that a fit holds; what else it tells is worked out from these.
-
-    Attributes
-    ----------
-    observation : Observation
-    parameters : array, shape (K, 7)
-    sky : float
-    covariance : array, shape (7 K + 1, 7 K + 1)
-        Of six parameters for each profile, then the amplitudes, then the sky.
-    model : array, shape (ny, nx)
-    n_free : int
-    noise_correlation : float
-    method : str
-    messages : tuple of str
-    """
-
-    observation: Observation
-    parameters: np.ndarray
-    sky: float
-    covariance: np.ndarray
-    model: np.ndarray
-    n_free: int
-    noise_correlation: float
-    method: str
-    messages: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        for values in (self.parameters, self.covariance, self.model):
-            values.flags.writeable = False
-
-
-def write_contents(contents, table, residual, path: str | os.PathLike, overwrite: bool) -> None:
-    """Write a fit, whole or not at all."""
-    observation = contents.observation
-    grid, unit = observation.grid, observation.unit
+def write_fit(fit, path: str | os.PathLike, overwrite: bool) -> None:
+    """Write a SersicFit; the file is complete or not there."""
+    grid, unit = fit.observation.grid, fit.observation.unit
     hdus = [
         fits.PrimaryHDU(),
-        _table(table),
-        image_hdu("MODEL", contents.model, grid, unit, "profiles and sky, as observed"),
-        image_hdu("RESIDUAL", residual, grid, unit, "DATA less MODEL; 0 where not used"),
-        fits.ImageHDU(contents.parameters, name="PARAMS"),
-        fits.ImageHDU(contents.covariance, name="COVARIANCE"),
-        *observation_hdus(observation),
-        info_hdu(_info(contents)),
+        _table(fit.table),
+        image_hdu("MODEL", fit.model_image, grid, unit, "profiles and sky, as observed"),
+        image_hdu("RESIDUAL", fit.residual.data, grid, unit, "DATA less MODEL; 0 where not used"),
+        fits.ImageHDU(fit.parameters, name="PARAMS"),
+        fits.ImageHDU(fit.covariance, name="COVARIANCE"),
+        *observation_hdus(fit.observation),
+        info_hdu(
+            {
+                **{name: getattr(fit, name) for name in _PLAIN},
+                "messages": list(fit.messages),
+                "grid": grid_info(grid),
+                **observation_info(fit.observation),
+            }
+        ),
     ]
     header = hdus[0].header
     header["LSSERSIC"] = (_VERSION, "layout of a lenssuper fit of Sersics")
@@ -99,21 +72,9 @@ def _table(table):
     return fits.BinTableHDU.from_columns(columns, name="COMPONENTS")
 
 
-def _info(contents):
-    return {
-        "sky": contents.sky,
-        "n_free": contents.n_free,
-        "noise_correlation": contents.noise_correlation,
-        "method": contents.method,
-        "messages": list(contents.messages),
-        "grid": grid_info(contents.observation.grid),
-        **observation_info(contents.observation),
-    }
-
-
-def read_contents(path: str | os.PathLike) -> Contents:
+def read_fit(path: str | os.PathLike) -> dict[str, Any]:
     """
-    Read what `write_contents` wrote.
+    Return the attributes of a SersicFit that `write_fit` has written.
 
     Raises
     ------
@@ -122,22 +83,16 @@ def read_contents(path: str | os.PathLike) -> Contents:
     """
     path = os.fspath(path)
     try:
-        return _unpack(*read_hdus(path, "LSSERSIC", _VERSION, "a fit of Sersics"))
+        arrays, info = read_hdus(path, "LSSERSIC", _VERSION, "a fit of Sersics")
+        return {
+            **{name: info[name] for name in _PLAIN},
+            "messages": tuple(info["messages"]),
+            "observation": unpack(arrays, info, info["grid"]),
+            "parameters": arrays["PARAMS"],
+            "covariance": arrays["COVARIANCE"],
+            "model_image": arrays["MODEL"],
+        }
     except (FileFormatError, FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except (OSError, ValueError, TypeError, KeyError, IndexError, fits.VerifyError) as error:
         raise FileFormatError(f"{path} cannot be read as a fit of Sersics: {error}") from error
-
-
-def _unpack(arrays, info):
-    return Contents(
-        observation=unpack(arrays, info, info["grid"]),
-        parameters=arrays["PARAMS"],
-        sky=info["sky"],
-        covariance=arrays["COVARIANCE"],
-        model=arrays["MODEL"],
-        n_free=info["n_free"],
-        noise_correlation=info["noise_correlation"],
-        method=info["method"],
-        messages=tuple(info["messages"]),
-    )

@@ -1,4 +1,4 @@
-"""What follows from the parameters of Sersics: fluxes, draws, images, astropy's models, and words."""
+"""Fluxes, draws, images, astropy's models and a summary from the parameters of Sersics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["astropy_model", "checked", "component_images_of", "draw", "summarise
 
 
 def checked(parameters):
-    """Parameters (K, 7) as an array, if they are those of Sersics."""
+    """Return parameters (K, 7) as an array, if they are those of Sersics."""
     parameters = np.array(parameters, dtype=float)
     if parameters.ndim != 2 or parameters.shape[1] != 7 or not len(parameters):
         raise ValueError(f"parameters must have shape (K, 7), K at least 1; got {parameters.shape}")
@@ -27,7 +27,7 @@ def checked(parameters):
 
 
 def total_fluxes(parameters, covariance, area):
-    """Fluxes, sums over pixels of ``area`` out to infinity, and their errors."""
+    """Return fluxes, sums over pixels of ``area`` out to infinity, and their errors."""
     n = len(parameters)
     _, _, R_e, index, _, _, amplitude = parameters.T
     by_amplitude = sersic_flux(R_e, index) / area
@@ -35,14 +35,14 @@ def total_fluxes(parameters, covariance, area):
     by_n = np.log(sersic_flux(R_e, index * (1 + step)) / sersic_flux(R_e, index * (1 - step)))
     errors = np.empty(n)
     for k in range(n):
-        places = [6 * k + 2, 6 * k + 3, 6 * n + k]
+        indices = [6 * k + 2, 6 * k + 3, 6 * n + k]
         slope = [2 * flux[k] / R_e[k], flux[k] * by_n[k] / (2 * step * index[k]), by_amplitude[k]]
-        errors[k] = np.sqrt(np.maximum(slope @ covariance[np.ix_(places, places)] @ slope, 0.0))
+        errors[k] = np.sqrt(np.maximum(slope @ covariance[np.ix_(indices, indices)] @ slope, 0.0))
     return flux, errors
 
 
 def draw(parameters, covariance, n, rng):
-    """Draws (n, K, 7) from the normal distribution about the parameters; R_e and n as logarithms."""
+    """Draw (n, K, 7) from the normal distribution about the parameters; R_e and n as logarithms."""
     k = len(parameters)
     moves = rng.multivariate_normal(np.zeros(7 * k + 1), covariance, size=n, method="eigh")
     moves = np.concatenate([moves[:, : 6 * k].reshape(n, k, 6), moves[:, 6 * k : 7 * k, None]], axis=2)
@@ -56,7 +56,7 @@ def draw(parameters, covariance, n, rng):
 
 
 def component_images_of(observation, parameters):
-    """Each profile as observed, shape (K, ny, nx)."""
+    """Return each profile as observed, shape (K, ny, nx)."""
     grid = observation.grid
     fixed = [dict(zip(NAMES, row[:6], strict=True)) for row in parameters]
     components = Components(len(parameters), grid.middle_arcsec(), 1.0, grid.side_arcsec, fixed=fixed)
@@ -65,7 +65,7 @@ def component_images_of(observation, parameters):
 
 
 def astropy_model(row, grid):
-    """A profile in pixel coordinates, where a lattice may have turned, flipped or stretched its ellipse."""
+    """Return a profile in pixel coordinates; the lattice may turn, flip or stretch its ellipse."""
     x, y, R_e, n, q, phi, amplitude = row
     form = grid.matrix.T @ quadratic_form(R_e, q, phi)[0] @ grid.matrix
     values, vectors = np.linalg.eigh(form)  # the smaller value is that of the major axis
@@ -82,7 +82,7 @@ def astropy_model(row, grid):
 
 
 def summarise(fit):
-    """Tell in a few lines what the profiles are and how well they fit."""
+    """Return a few lines with the profiles and the quality of the fit."""
     ny, nx = fit.observation.shape
     lines = [
         f"{'method':<9}{fit.method}",

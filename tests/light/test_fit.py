@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -186,12 +187,10 @@ def test_wrong_covariance_is_told():
 
 def test_a_fit_cannot_be_changed():
     result = fit()
-    with pytest.raises(AttributeError, match="cannot be changed"):
+    with pytest.raises(FrozenInstanceError):
         result.sky = 3
     with pytest.raises(ValueError, match="read-only"):
         result.parameters[0, 0] = 1
-    with pytest.raises(TypeError, match="made by SersicFitter"):
-        SersicFit(3)
 
 
 def test_summary_tells_parameters_and_quality(fitted):

@@ -1,4 +1,4 @@
-"""The figure of a galaxy in front that is taken off."""
+"""The figure of a lens galaxy that is subtracted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from lenssuper.light.foreground.fit import ForegroundFit
 from lenssuper.plotting.images import SIGNED, asinh_norm, label_axes, show_colorbar, show_image
 from lenssuper.plotting.marks import unit_label
 
@@ -14,19 +13,19 @@ __all__ = ["plot_foreground"]
 
 # Residuals beyond this many sigma are saturated.
 _SIGMAS = 5
-# Side of the middle that is shown larger, as a share of the image.
+# Side of the enlarged centre, as a share of the image.
 _MIDDLE = 0.3
 _MARGINS = {"left": 0.05, "right": 0.93, "bottom": 0.065, "top": 0.95, "wspace": 0.56, "hspace": 0.25}
 
 
-def plot_foreground(fit: ForegroundFit, figure: Figure | None = None) -> Figure:
+def plot_foreground(fit, figure: Figure | None = None) -> Figure:
     """
-    Draw the image, the galaxy and the image without it above; below, what is left over sigma.
+    Draw the image, the galaxy and the image without it above; the residuals over sigma below.
 
     Parameters
     ----------
     fit : ForegroundFit
-        What to draw.
+        The fit.
     figure : `~matplotlib.figure.Figure`, optional
         Where to draw; by default a new one of 14 x 8 inches.
 
@@ -34,8 +33,6 @@ def plot_foreground(fit: ForegroundFit, figure: Figure | None = None) -> Figure:
     -------
     `~matplotlib.figure.Figure`
     """
-    if not isinstance(fit, ForegroundFit):
-        raise TypeError(f"fit must be a ForegroundFit; got {fit!r:.80}")
     figure = Figure(figsize=(14, 8)) if figure is None else figure
     (data, model, without), (arcs, residual, middle) = figure.subplots(2, 3, gridspec_kw=_MARGINS)
     observation, grid = fit.observation, fit.observation.grid

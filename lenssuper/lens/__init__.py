@@ -1,8 +1,7 @@
 """Lens models and what they do to light: deflection, critical curves, images, and other codes' parameters."""
 
-from lenssuper.lens.base import LensModel
+from lenssuper.lens.base import CompositeLens, LensModel
 from lenssuper.lens.models import EPL, NFW, SIE, SIS, TNFW, ExternalShear, PointMass
-from lenssuper.lens.profile import CompositeLens
 
 __all__ = [
     "EPL",

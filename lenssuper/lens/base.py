@@ -1,21 +1,23 @@
-"""Lens models: what all of them answer."""
+"""Lens models: what all of them answer, the sum of several, and the registry of single profiles."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from astropy import units as u
 
 from lenssuper._utils.units import arcsec, to_arcsec
-from lenssuper.lens import curves, images
+from lenssuper.lens import curves, files, images
+from lenssuper.lens.interop import coolest, lenstronomy, pyautolens
 from lenssuper.observation.grid import PixelGrid
 
-if TYPE_CHECKING:
-    from lenssuper.lens.profile import CompositeLens
+# The single profiles by the names of their classes. A class enters itself when it is defined; files and the
+# conversions from other codes find it here.
+PROFILES: dict[str, type[LensModel]] = {}
 
 
 class LensModel(ABC):
@@ -23,15 +25,9 @@ class LensModel(ABC):
 
     Lens models are immutable, can be compared, hashed, copied and pickled, and add up: ``lens + lens`` is a
     `CompositeLens`. All positions are tangent-plane offsets from the grid's reference point, x to the west
-    and y to the north, as Quantities with an angular unit; x and y broadcast against each other.
-
-    Notes
-    -----
-    At a centre where the deflection has no limit (a singular isothermal or steeper profile, a point mass) it
-    is set to exactly zero.
+    and y to the north, as Quantities with an angular unit; x and y broadcast against each other. At a centre
+    where the deflection has no limit (of an isothermal lens, a point mass) it is set to exactly zero.
     """
-
-    # -- what a subclass gives, in floats without units: arcsec and radian -----------------------------------
 
     @property
     @abstractmethod
@@ -53,7 +49,7 @@ class LensModel(ABC):
 
     @abstractmethod
     def centers_arcsec(self) -> list[tuple[float, float]]:
-        """The points where the deflection may be torn or the convergence infinite, in arcsec."""
+        """The points around which mass is concentrated, often to infinite density, in arcsec."""
 
     # For code that computes: floats in arcsec, numpy or torch; x and y broadcast.
 
@@ -111,8 +107,8 @@ class LensModel(ABC):
     def potential(self, x: u.Quantity, y: u.Quantity) -> u.Quantity:
         """Return the lensing potential psi in arcsec^2, whose gradient is the deflection.
 
-        Parameters and shapes as in `deflection`. The constant is free; here psi = 0 at the centre where that
-        is possible.
+        Its constant is free; here psi = 0 at the centre if it is finite there. Parameters and shapes as in
+        `deflection`.
         """
         return u.Quantity(self.potential_arcsec2(*_positions(x, y)), u.arcsec**2, copy=False)
 
@@ -121,19 +117,15 @@ class LensModel(ABC):
 
         Parameters and shapes as in `deflection`.
         """
-        x, y = _positions(x, y)
-        psi_xx, psi_yy, _ = self.hessian(x, y)
-        kappa = np.where(self._at_center(x, y), np.inf, (psi_xx + psi_yy) / 2)
-        return _dimensionless(kappa)
+        psi_xx, psi_yy, _, centre = self._curvature(x, y)
+        return _dimensionless(np.where(centre, np.inf, (psi_xx + psi_yy) / 2))
 
     def shear(self, x: u.Quantity, y: u.Quantity) -> tuple[u.Quantity, u.Quantity]:
         """Return the shear (gamma_1, gamma_2) = ((psi_xx - psi_yy) / 2, psi_xy).
 
         NaN at a singular centre, where it has no direction. Parameters and shapes as in `deflection`.
         """
-        x, y = _positions(x, y)
-        psi_xx, psi_yy, psi_xy = self.hessian(x, y)
-        centre = self._at_center(x, y)
+        psi_xx, psi_yy, psi_xy, centre = self._curvature(x, y)
         return tuple(_dimensionless(np.where(centre, np.nan, g)) for g in ((psi_xx - psi_yy) / 2, psi_xy))
 
     def jacobian(self, x: u.Quantity, y: u.Quantity) -> u.Quantity:
@@ -141,11 +133,9 @@ class LensModel(ABC):
 
         Parameters as in `deflection`.
         """
-        x, y = _positions(x, y)
-        psi_xx, psi_yy, psi_xy = self.hessian(x, y)
+        psi_xx, psi_yy, psi_xy, centre = self._curvature(x, y)
         rows = [np.stack([1 - psi_xx, -psi_xy], axis=-1), np.stack([-psi_xy, 1 - psi_yy], axis=-1)]
-        matrices = np.stack(rows, axis=-2)
-        return _dimensionless(np.where(self._at_center(x, y)[..., None, None], np.nan, matrices))
+        return _dimensionless(np.where(centre[..., None, None], np.nan, np.stack(rows, axis=-2)))
 
     def magnification(self, x: u.Quantity, y: u.Quantity) -> u.Quantity:
         """Return the signed magnification 1 / det(d beta / d theta) of a point source.
@@ -153,11 +143,10 @@ class LensModel(ABC):
         Negative where the image is mirrored, infinite on a critical curve, zero at a singular centre.
         Parameters and shapes as in `deflection`.
         """
-        x, y = _positions(x, y)
-        psi_xx, psi_yy, psi_xy = self.hessian(x, y)
+        psi_xx, psi_yy, psi_xy, centre = self._curvature(x, y)
         with np.errstate(divide="ignore"):
             mu = 1 / np.asarray((1 - psi_xx) * (1 - psi_yy) - psi_xy**2)
-        return _dimensionless(np.where(self._at_center(x, y), 0.0, mu))
+        return _dimensionless(np.where(centre, 0.0, mu))
 
     def critical_curves(self, grid: PixelGrid) -> list[u.Quantity]:
         """Return the critical curves, where the magnification is infinite, in the field of a grid.
@@ -200,12 +189,8 @@ class LensModel(ABC):
     def einstein_radius(self) -> u.Quantity:
         """Return the effective Einstein radius, sqrt(area / pi) of the largest critical curve, in arcsec.
 
-        For an SIE without shear that is ``theta_E``.
-
-        Raises
-        ------
-        ValueError
-            If there is no closed critical curve.
+        For an SIE without shear that is ``theta_E``. A lens without a closed critical curve has none: a
+        ValueError.
         """
         return arcsec(curves.einstein_radius(self))
 
@@ -233,20 +218,16 @@ class LensModel(ABC):
         points = images.image_positions(self, beta, grid)
         return arcsec(points[:, 0]), arcsec(points[:, 1])
 
-    # -- other codes and files -------------------------------------------------------------------------------
-
     def to_lenstronomy(self, *, x_axis: str = "west") -> tuple[list[str], list[dict[str, float]]]:
         """Return ``lens_model_list`` and ``kwargs_lens`` of lenstronomy, angles in arcsec.
 
         Parameters
         ----------
         x_axis : {"west", "east"}, optional
-            Where lenstronomy's x axis is to point: "west" is along the columns of a north-up image, as here;
-            "east" is along right ascension, which mirrors centres, e2 and gamma2.
+            Where lenstronomy's x axis points: "west", along the columns of a north-up image, as here; or
+            "east", along right ascension, which mirrors centres and orientations.
         """
-        from lenssuper.lens.interop import lenstronomy
-
-        return lenstronomy.to_lenstronomy(self, x_axis)
+        return lenstronomy.to_lenstronomy(self.components, x_axis)
 
     @classmethod
     def from_lenstronomy(
@@ -263,23 +244,19 @@ class LensModel(ABC):
         x_axis : {"west", "east"}, optional
             Where their x axis points; see `to_lenstronomy`.
         """
-        from lenssuper.lens.interop import lenstronomy
-
-        return _of(cls, lenstronomy.from_lenstronomy(names, kwargs, x_axis))
+        return cls._sum_of(lenstronomy.from_lenstronomy(PROFILES, names, kwargs, x_axis))
 
     def to_coolest(self, *, z_lens: float | None = None) -> dict[str, Any]:
         """Return the lens-mass part of a COOLEST template, ready for JSON.
 
-        An SIS becomes an SIE with q = 1, an EPL a PEMD.
+        An SIS becomes an SIE with q = 1, an EPL a PEMD; a shear must have its origin at zero.
 
-        Raises
-        ------
-        ValueError
-            For a profile that COOLEST does not know, and for a shear whose origin is not at zero.
+        Parameters
+        ----------
+        z_lens : float, optional
+            Redshift of the lens, if the template is to have it.
         """
-        from lenssuper.lens.interop import coolest
-
-        return coolest.to_coolest(self, z_lens)
+        return coolest.to_coolest(self.components, z_lens)
 
     @classmethod
     def from_coolest(cls, template: Mapping[str, Any] | str | PathLike) -> LensModel:
@@ -290,9 +267,7 @@ class LensModel(ABC):
         template : mapping, str or path-like
             The content of the JSON file, or its path.
         """
-        from lenssuper.lens.interop import coolest
-
-        return _of(cls, coolest.from_coolest(template))
+        return cls._sum_of(coolest.from_coolest(PROFILES, template))
 
     @classmethod
     def from_pyautolens(
@@ -323,44 +298,37 @@ class LensModel(ABC):
         gamma_1, gamma_2 : float, optional
             External shear.
         """
-        from lenssuper.lens.interop import pyautolens
-
-        return _of(
-            cls, pyautolens.from_pyautolens(einstein_radius, ell_comps, centre, slope, gamma_1, gamma_2)
-        )
+        mass = {"einstein_radius": einstein_radius, "ell_comps": ell_comps, "centre": centre, "slope": slope}
+        return cls._sum_of(pyautolens.from_pyautolens(PROFILES, **mass, shear=(gamma_1, gamma_2)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the lens as plain numbers and strings such as ``"1.2 arcsec"``, ready for JSON."""
-        from lenssuper.lens import files
-
-        return files.to_dict(self)
+        return files.to_dict(self.components)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> LensModel:
         """Return the lens that `to_dict` described."""
-        from lenssuper.lens import files
-
-        return _of(cls, files.from_dict(content))
+        return cls._sum_of(files.from_dict(PROFILES, content))
 
     def write(self, path: str | PathLike, *, overwrite: bool = False) -> None:
         """Write the lens to a JSON file; an existing file is kept unless ``overwrite`` is set."""
-        from lenssuper.lens import files
-
-        files.write(self, path, overwrite)
+        files.write(self.components, path, overwrite)
 
     @classmethod
     def read(cls, path: str | PathLike) -> LensModel:
         """Return the lens in a JSON file, written by `write` or following COOLEST."""
-        from lenssuper.lens import files
+        return cls._sum_of(files.read(PROFILES, path))
 
-        return _of(cls, files.read(path))
+    @classmethod
+    def _sum_of(cls, parts):
+        """Return the sum of profiles if it is of this class: ``SIE.read`` does not return a sum."""
+        lens = parts[0] if len(parts) == 1 else CompositeLens(parts)
+        if not isinstance(lens, cls):
+            raise ValueError(f"expected a lens of type {cls.__name__}; found {lens!r}")
+        return lens
 
     def __add__(self, other: LensModel) -> CompositeLens:
-        if not isinstance(other, LensModel):
-            return NotImplemented
-        from lenssuper.lens.profile import CompositeLens
-
-        return CompositeLens([self, other])
+        return CompositeLens([self, other]) if isinstance(other, LensModel) else NotImplemented
 
     def __radd__(self, other):
         # sum() starts from the number zero
@@ -374,10 +342,88 @@ class LensModel(ABC):
     def __delattr__(self, name):
         raise AttributeError(f"{type(self).__name__} is immutable")
 
-    def _at_center(self, x, y):
-        return np.any(
-            [(x == cx) & (y == cy) for cx, cy in self.centers_arcsec()] or [(x != x) & (y != y)], axis=0
-        )
+    def _curvature(self, x, y):
+        """Return psi_xx, psi_yy and psi_xy at positions with a unit, and where they do not exist."""
+        x, y = _positions(x, y)
+        singular = [c for part in self.components if part.singular for c in part.centers_arcsec()]
+        return *self.hessian(x, y), sum(((x == cx) & (y == cy) for cx, cy in singular), start=x != x)
+
+
+class CompositeLens(LensModel):
+    """A sum of lens profiles in one plane; what ``lens + lens`` returns.
+
+    Parameters
+    ----------
+    lenses : iterable of `LensModel`
+        What to add; of a sum among them the components are taken.
+    """
+
+    def __init__(self, lenses: Iterable[LensModel]):
+        components = []
+        for lens in lenses:
+            if not isinstance(lens, LensModel):
+                raise TypeError(f"lenses must be LensModel instances; got {lens!r}")
+            components.extend(lens.components)
+        if not components:
+            raise ValueError("lenses must hold at least one LensModel; got none")
+        seen: dict[str, int] = {}
+        names = []
+        for lens in components:
+            kind = type(lens).__name__
+            seen[kind] = seen.get(kind, 0) + 1
+            names.append(kind if seen[kind] == 1 else f"{kind}_{seen[kind]}")
+        self.__dict__.update(_parts=tuple(components), _names=tuple(names))
+
+    @property
+    def components(self) -> tuple[LensModel, ...]:
+        return self._parts
+
+    @property
+    def parameters(self) -> dict[str, u.Quantity | float]:
+        return {f"{n}.{key}": v for n, lens in self._named() for key, v in lens.parameters.items()}
+
+    def replace(self, **changes) -> CompositeLens:
+        groups = self._groups(changes)
+        return CompositeLens([lens.replace(**groups[name]) for name, lens in self._named()])
+
+    def values(self):
+        return {f"{n}.{key}": v for n, lens in self._named() for key, v in lens.values().items()}
+
+    def potential_arcsec2(self, x, y, values=None):
+        return sum(self._each("potential_arcsec2", x, y, values))
+
+    def deflection_arcsec(self, x, y, values=None):
+        return tuple(sum(parts) for parts in zip(*self._each("deflection_arcsec", x, y, values), strict=True))
+
+    def hessian(self, x, y, values=None):
+        return tuple(sum(parts) for parts in zip(*self._each("hessian", x, y, values), strict=True))
+
+    def centers_arcsec(self):
+        return [centre for lens in self._parts for centre in lens.centers_arcsec()]
+
+    def _named(self):
+        return zip(self._names, self._parts, strict=True)
+
+    def _each(self, method, x, y, values):
+        groups = self._groups(values or {})
+        return [getattr(lens, method)(x, y, groups[name]) for name, lens in self._named()]
+
+    def _groups(self, flat: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        check_names(self, flat)
+        groups: dict[str, dict[str, Any]] = {name: {} for name in self._names}
+        for key, value in flat.items():
+            name, _, parameter = key.partition(".")
+            groups[name][parameter] = value
+        return groups
+
+    def __eq__(self, other):
+        return self._parts == other._parts if type(other) is type(self) else NotImplemented
+
+    def __hash__(self):
+        return hash(self._parts)
+
+    def __repr__(self):
+        return " + ".join(map(repr, self._parts))
 
 
 def _positions(x, y):
@@ -392,8 +438,11 @@ def _dimensionless(values):
     return u.Quantity(values, u.dimensionless_unscaled, copy=False)
 
 
-def _of(cls, lens):
-    """Return the lens if it is what was asked for: ``SIE.read`` is not to return a sum."""
-    if not isinstance(lens, cls):
-        raise ValueError(f"expected a lens of type {cls.__name__}; found {lens!r}")
-    return lens
+def check_names(lens: LensModel, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a mapping whose keys are parameters of the lens."""
+    unknown = given.keys() - lens.values().keys()
+    if unknown:
+        raise ValueError(
+            f"unknown parameter {sorted(unknown)[0]!r}; this lens has {', '.join(lens.values())}"
+        )
+    return given

@@ -11,38 +11,23 @@ from astropy import units as u
 
 from lenssuper._utils.files import atomic_write
 from lenssuper.exceptions import FileFormatError
-from lenssuper.lens import models
-from lenssuper.lens.base import LensModel
 from lenssuper.lens.interop.coolest import from_coolest
-from lenssuper.lens.profile import CompositeLens
 
 _FORMAT = "lenssuper lens"
 _VERSION = 1
-_CLASSES = {
-    cls.__name__: cls
-    for cls in (
-        models.SIS,
-        models.SIE,
-        models.EPL,
-        models.ExternalShear,
-        models.PointMass,
-        models.NFW,
-        models.TNFW,
-    )
-}
 
 
-def to_dict(lens: LensModel) -> dict[str, Any]:
-    """Return the lens as numbers, strings, lists and dictionaries."""
-    parts = [
+def to_dict(parts) -> dict[str, Any]:
+    """Return some profiles as numbers, strings, lists and dictionaries."""
+    entries = [
         {"type": type(part).__name__, **{name: _as_text(value) for name, value in part.parameters.items()}}
-        for part in lens.components
+        for part in parts
     ]
-    return {"format": _FORMAT, "version": _VERSION, "components": parts}
+    return {"format": _FORMAT, "version": _VERSION, "components": entries}
 
 
-def from_dict(content: Mapping[str, Any]) -> LensModel:
-    """Return the lens of `to_dict`; parameters with a default may be missing."""
+def from_dict(profiles: Mapping[str, type], content: Mapping[str, Any]) -> list:
+    """Return the profiles of `to_dict`; parameters with a default may be missing."""
     if not isinstance(content, Mapping) or content.get("format") != _FORMAT:
         raise FileFormatError(f'a lens must be a dictionary with "format": "{_FORMAT}"; got {content!r:.80}')
     if content.get("version") != _VERSION:
@@ -50,41 +35,40 @@ def from_dict(content: Mapping[str, Any]) -> LensModel:
     entries = content.get("components")
     if not isinstance(entries, list) or not entries:
         raise FileFormatError(f'the lens must have a list "components" of profiles; got {entries!r:.80}')
-    parts = [_component(entry) for entry in entries]
-    return parts[0] if len(parts) == 1 else CompositeLens(parts)
+    return [_component(profiles, entry) for entry in entries]
 
 
-def write(lens: LensModel, path, overwrite: bool) -> None:
-    """Write the lens as JSON, complete or not at all."""
-    text = json.dumps(to_dict(lens), indent=2) + "\n"
+def write(parts, path, overwrite: bool) -> None:
+    """Write some profiles as JSON, complete or not at all."""
+    text = json.dumps(to_dict(parts), indent=2) + "\n"
     with atomic_write(path, overwrite=overwrite) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
-def read(path) -> LensModel:
-    """Return the lens in a JSON file of this package, or in a COOLEST template."""
+def read(profiles: Mapping[str, type], path) -> list:
+    """Return the profiles in a JSON file of this package, or in a COOLEST template."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise FileFormatError(f"{path} is not a JSON file: {error}") from error
     if isinstance(content, Mapping) and content.get("standard") == "COOLEST":
-        return from_coolest(content)
+        return from_coolest(profiles, content)
     if not isinstance(content, Mapping) or content.get("format") != _FORMAT:
         raise FileFormatError(f'{path} has neither "format": "{_FORMAT}" nor "standard": "COOLEST"')
-    return from_dict(content)
+    return from_dict(profiles, content)
 
 
 def _as_text(value):
     return f"{value.value.item()!r} {value.unit.to_string()}" if isinstance(value, u.Quantity) else value
 
 
-def _component(entry):
-    if not isinstance(entry, Mapping) or entry.get("type") not in _CLASSES:
-        known = ", ".join(_CLASSES)
+def _component(profiles, entry):
+    if not isinstance(entry, Mapping) or entry.get("type") not in profiles:
+        known = ", ".join(profiles)
         raise FileFormatError(f'each component must have a "type" among {known}; got {entry!r:.80}')
     given = {name: _as_value(name, value) for name, value in entry.items() if name != "type"}
     try:
-        return _CLASSES[entry["type"]](**given)
+        return profiles[entry["type"]](**given)
     except TypeError as error:
         raise FileFormatError(f"component {entry['type']}: {error}") from error
 

@@ -1,4 +1,4 @@
-"""The lens models: a parameter list and the functions of ``lenssuper.lens.profiles`` each stands on."""
+"""The lens models: for each, its parameters, the functions of its potential, and its names in other codes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from astropy import units as u
 
 from lenssuper.lens import cosmology as cosmo
 from lenssuper.lens import halos, profiles
+from lenssuper.lens.interop.words import Words, polar
 from lenssuper.lens.parameters import AXIS_RATIO, CENTER, POSITION_ANGLE, THETA_E, Parameter
 from lenssuper.lens.profile import ProfileLens
 
@@ -16,11 +17,10 @@ if TYPE_CHECKING:
     from astropy.cosmology import FLRW
 
 _ORIGIN = 0 * u.arcsec
-_NO_TURN = 0 * u.deg
-_HALO = (
-    Parameter("alpha_Rs", "length", "Deflection at the scale radius, without truncation.", lower=0.0),
-    Parameter("Rs", "length", "Scale radius.", lower=0.0, excluded=(0.0,)),
-)
+_ALPHA_RS = Parameter("length", "Deflection at the scale radius, without truncation.", lower=0.0)
+_RS = Parameter("length", "Scale radius.", lower=0.0, excluded=(0.0,))
+# lenstronomy's names for the point that a shear does not deflect
+_ZERO = ("ra_0", "dec_0")
 
 
 class SIS(ProfileLens):
@@ -34,12 +34,11 @@ class SIS(ProfileLens):
         Centre.
     """
 
-    _schema = (THETA_E, *CENTER)
-    _functions = (profiles.sis_potential, profiles.sis_deflection, profiles.sis_hessian)
-    _arguments = ("theta_E",)
+    theta_E: u.Quantity = THETA_E
 
-    def __init__(self, *, theta_E: u.Quantity, x: u.Quantity = _ORIGIN, y: u.Quantity = _ORIGIN):
-        super().__init__(theta_E=theta_E, x=x, y=y)
+    _functions = (profiles.sis_potential, profiles.sis_deflection, profiles.sis_hessian)
+    _lenstronomy = (Words("SIS"),)
+    _coolest = (Words("SIE", write=lambda values: values | {"q": 1.0, "phi": 0.0}, read=None),)
 
     @property
     def torn(self):
@@ -92,20 +91,13 @@ class SIE(ProfileLens):
         Centre.
     """
 
-    _schema = (THETA_E, AXIS_RATIO, POSITION_ANGLE, *CENTER)
-    _functions = (profiles.sie_potential, profiles.sie_deflection, profiles.sie_hessian)
-    _arguments = ("theta_E", "q")
+    theta_E: u.Quantity = THETA_E
+    q: float = AXIS_RATIO
+    phi: u.Quantity = POSITION_ANGLE
 
-    def __init__(
-        self,
-        *,
-        theta_E: u.Quantity,
-        q: float,
-        phi: u.Quantity = _NO_TURN,
-        x: u.Quantity = _ORIGIN,
-        y: u.Quantity = _ORIGIN,
-    ):
-        super().__init__(theta_E=theta_E, q=q, phi=phi, x=x, y=y)
+    _functions = (profiles.sie_potential, profiles.sie_deflection, profiles.sie_hessian)
+    _lenstronomy = (Words("SIE"),)
+    _coolest = (Words("SIE"),)
 
     @property
     def torn(self):
@@ -129,29 +121,16 @@ class EPL(ProfileLens):
         Centre.
     """
 
-    _schema = (
-        THETA_E,
-        Parameter(
-            "gamma", "number", "Slope of the density in 3-D.", lower=1.0, upper=3.0, excluded=(1.0, 3.0)
-        ),
-        replace(AXIS_RATIO, lower=profiles.EPL_LOWEST_Q, excluded=()),
-        POSITION_ANGLE,
-        *CENTER,
+    theta_E: u.Quantity = THETA_E
+    gamma: float = Parameter(
+        "number", "Slope of the density in 3-D.", lower=1.0, upper=3.0, excluded=(1.0, 3.0)
     )
-    _functions = (profiles.epl_potential, profiles.epl_deflection, profiles.epl_hessian)
-    _arguments = ("theta_E", "q", "gamma")
+    q: float = Parameter("number", AXIS_RATIO.description, lower=profiles.EPL_LOWEST_Q, upper=1.0)
+    phi: u.Quantity = POSITION_ANGLE
 
-    def __init__(
-        self,
-        *,
-        theta_E: u.Quantity,
-        gamma: float,
-        q: float,
-        phi: u.Quantity = _NO_TURN,
-        x: u.Quantity = _ORIGIN,
-        y: u.Quantity = _ORIGIN,
-    ):
-        super().__init__(theta_E=theta_E, gamma=gamma, q=q, phi=phi, x=x, y=y)
+    _functions = (profiles.epl_potential, profiles.epl_deflection, profiles.epl_hessian)
+    _lenstronomy = (Words("EPL"), Words("EPL_NUMBA"), Words("PEMD"))
+    _coolest = (Words("PEMD"),)
 
     @property
     def torn(self):
@@ -169,12 +148,10 @@ class PointMass(ProfileLens):
         Position.
     """
 
-    _schema = (THETA_E, *CENTER)
-    _functions = (profiles.point_potential, profiles.point_deflection, profiles.point_hessian)
-    _arguments = ("theta_E",)
+    theta_E: u.Quantity = THETA_E
 
-    def __init__(self, *, theta_E: u.Quantity, x: u.Quantity = _ORIGIN, y: u.Quantity = _ORIGIN):
-        super().__init__(theta_E=theta_E, x=x, y=y)
+    _functions = (profiles.point_potential, profiles.point_deflection, profiles.point_hessian)
+    _lenstronomy = (Words("POINT_MASS"),)
 
 
 class ExternalShear(ProfileLens):
@@ -188,17 +165,20 @@ class ExternalShear(ProfileLens):
         The point that is not deflected.
     """
 
-    _schema = (
-        Parameter("gamma1", "number", "Component along the axes."),
-        Parameter("gamma2", "number", "Component along the diagonals."),
-        *CENTER,
-    )
-    _functions = (profiles.shear_potential, profiles.shear_deflection, profiles.shear_hessian)
-    _arguments = ("gamma1", "gamma2")
-    _singular = False
+    gamma1: float = Parameter("number", "Component along the axes.")
+    gamma2: float = Parameter("number", "Component along the diagonals.")
+    x: u.Quantity = replace(CENTER[0], observable=False)
+    y: u.Quantity = replace(CENTER[1], observable=False)
 
-    def __init__(self, *, gamma1: float, gamma2: float, x: u.Quantity = _ORIGIN, y: u.Quantity = _ORIGIN):
-        super().__init__(gamma1=gamma1, gamma2=gamma2, x=x, y=y)
+    _functions = (profiles.shear_potential, profiles.shear_deflection, profiles.shear_hessian)
+    _lenstronomy = (
+        Words("SHEAR", center=_ZERO),
+        Words("SHEAR_GAMMA_PSI", *polar("gamma1", "gamma2", "gamma_ext", "psi_ext", 2), center=_ZERO),
+    )
+    _coolest = (Words("ExternalShear", *polar("gamma1", "gamma2", "gamma_ext", "phi_ext", 2), center=None),)
+
+    def centers_arcsec(self):
+        return []
 
 
 class NFW(ProfileLens):
@@ -214,14 +194,11 @@ class NFW(ProfileLens):
         Centre.
     """
 
-    _schema = (*_HALO, *CENTER)
-    _functions = (halos.nfw_potential, halos.nfw_deflection, halos.nfw_hessian)
-    _arguments = ("alpha_Rs", "Rs")
+    alpha_Rs: u.Quantity = _ALPHA_RS
+    Rs: u.Quantity = _RS
 
-    def __init__(
-        self, *, alpha_Rs: u.Quantity, Rs: u.Quantity, x: u.Quantity = _ORIGIN, y: u.Quantity = _ORIGIN
-    ):
-        super().__init__(alpha_Rs=alpha_Rs, Rs=Rs, x=x, y=y)
+    _functions = (halos.nfw_potential, halos.nfw_deflection, halos.nfw_hessian)
+    _lenstronomy = (Words("NFW"),)
 
     @classmethod
     def from_mass_concentration(
@@ -275,21 +252,9 @@ class TNFW(ProfileLens):
         Centre.
     """
 
-    _schema = (
-        *_HALO,
-        Parameter("r_trunc", "length", "Truncation radius.", lower=0.0, excluded=(0.0,)),
-        *CENTER,
-    )
-    _functions = (halos.tnfw_potential, halos.tnfw_deflection, halos.tnfw_hessian)
-    _arguments = ("alpha_Rs", "Rs", "r_trunc")
+    alpha_Rs: u.Quantity = _ALPHA_RS
+    Rs: u.Quantity = _RS
+    r_trunc: u.Quantity = Parameter("length", "Truncation radius.", lower=0.0, excluded=(0.0,))
 
-    def __init__(
-        self,
-        *,
-        alpha_Rs: u.Quantity,
-        Rs: u.Quantity,
-        r_trunc: u.Quantity,
-        x: u.Quantity = _ORIGIN,
-        y: u.Quantity = _ORIGIN,
-    ):
-        super().__init__(alpha_Rs=alpha_Rs, Rs=Rs, r_trunc=r_trunc, x=x, y=y)
+    _functions = (halos.tnfw_potential, halos.tnfw_deflection, halos.tnfw_hessian)
+    _lenstronomy = (Words("TNFW"),)

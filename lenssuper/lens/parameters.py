@@ -1,4 +1,4 @@
-"""What the parameters of a lens are: their kind, their range, and the error when a value does not fit."""
+"""Parameters of lens profiles: their kinds, ranges and defaults."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from math import inf
 
 from astropy import units as u
 
-from lenssuper._utils.units import to_arcsec, to_number, to_radian
+from lenssuper._utils.checks import check_angle, check_length, check_number
+from lenssuper._utils.units import to_number
 
-_CONVERTERS = {"length": to_arcsec, "angle": to_radian, "number": to_number}
+_CHECKS = {"length": check_length, "angle": check_angle, "number": check_number}
 _UNITS = {"length": u.arcsec, "angle": u.rad, "number": None}
 
 
@@ -19,8 +20,6 @@ class Parameter:
 
     Parameters
     ----------
-    name : str
-        Name of the argument and of the attribute.
     kind : {"length", "angle", "number"}
         A distance on the sky (kept in arcsec), a direction (kept in radian), or a number.
     description : str
@@ -29,23 +28,28 @@ class Parameter:
         Range, in the unit the parameter is kept in.
     excluded : tuple of float, optional
         The ends of the range that do not belong to it.
+    default : `~astropy.units.Quantity` or float, optional
+        Value if it is not given; without one it must be given.
+    observable : bool, optional
+        Whether the parameter changes more than the position of the source, which nobody knows.
+    name : str, optional
+        Set by the class that has the parameter: the name of the attribute.
     """
 
-    name: str
     kind: str
     description: str
     lower: float = -inf
     upper: float = inf
     excluded: tuple[float, ...] = ()
+    default: u.Quantity | float | None = None
+    observable: bool = True
+    name: str = ""
 
     def to_float(self, value) -> float:
         """Return the value in arcsec, radian or 1, or raise an error that names the parameter."""
-        number = _CONVERTERS[self.kind](value, self.name)
-        if not isinstance(number, float):
-            raise ValueError(f"{self.name} must be a scalar; got an array of shape {number.shape}")
-        if not self.lower <= number <= self.upper or number in self.excluded:
-            raise ValueError(f"{self.name} must {self._rule}; got {value!s}")
-        return number
+        lower = {"above" if self.lower in self.excluded else "least": self.lower}
+        upper = {"below" if self.upper in self.excluded else "most": self.upper}
+        return _CHECKS[self.kind](value, self.name, **lower, **upper)
 
     def keep(self, value) -> u.Quantity | float:
         """Return the value as the lens keeps it: a Quantity in the unit it was given, or a float."""
@@ -58,22 +62,15 @@ class Parameter:
         unit = _UNITS[self.kind]
         return number if unit is None else number * unit
 
-    @property
-    def _rule(self) -> str:
-        unit = " arcsec" if self.kind == "length" else ""
-        if self.upper == inf:
-            return f"be {'above' if self.lower in self.excluded else 'at least'} {self.lower:g}{unit}"
-        opening = "(" if self.lower in self.excluded else "["
-        closing = ")" if self.upper in self.excluded else "]"
-        return f"lie in {opening}{self.lower:g}, {self.upper:g}{closing}{unit}"
 
-
-CENTER = (
-    Parameter("x", "length", "Offset of the centre along x (west)."),
-    Parameter("y", "length", "Offset of the centre along y (north)."),
-)
-THETA_E = Parameter("theta_E", "length", "Einstein radius, on the intermediate axis.", lower=0.0)
+THETA_E = Parameter("length", "Einstein radius, on the intermediate axis.", lower=0.0)
 AXIS_RATIO = Parameter(
-    "q", "number", "Axis ratio b / a of the convergence.", lower=0.0, upper=1.0, excluded=(0.0,)
+    "number", "Axis ratio b / a of the convergence.", lower=0.0, upper=1.0, excluded=(0.0,)
 )
-POSITION_ANGLE = Parameter("phi", "angle", "Direction of the major axis, counter-clockwise from +x.")
+POSITION_ANGLE = Parameter(
+    "angle", "Direction of the major axis, counter-clockwise from +x.", default=0 * u.deg
+)
+CENTER = (
+    Parameter("length", "Offset of the centre along x (west).", default=0 * u.arcsec, name="x"),
+    Parameter("length", "Offset of the centre along y (north).", default=0 * u.arcsec, name="y"),
+)

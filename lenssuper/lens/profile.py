@@ -1,36 +1,59 @@
-"""A single lens profile, and a sum of them."""
+"""A single lens profile: declared parameters, and the functions of its potential."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from typing import ClassVar, dataclass_transform
 
 from astropy import units as u
 
 from lenssuper.lens.arrays import as_arrays
-from lenssuper.lens.base import LensModel
-from lenssuper.lens.parameters import Parameter
+from lenssuper.lens.base import PROFILES, LensModel, check_names
+from lenssuper.lens.interop.words import Words
+from lenssuper.lens.parameters import CENTER, Parameter
 
 
+@dataclass_transform(kw_only_default=True, field_specifiers=(Parameter,))
 class ProfileLens(LensModel):
-    """A single lens profile: parameters checked at the door, and the functions that bend the light.
+    """A single lens profile, as its subclasses declare it.
 
-    A subclass names its parameters (``_schema``), the functions of ``lenssuper.lens.profiles`` it stands on
-    (potential, deflection, Hessian) and which parameters they take (``_arguments``); where one of the
-    parameters is ``phi`` the positions are turned into the frame of the axes and the results back.
+    The class attributes of a subclass that are a `Parameter` are its keyword arguments and its parameters;
+    the centre, ``x`` and ``y``, comes by itself. ``_functions`` are the potential, the deflection and the
+    Hessian: of positions relative to the centre, in the frame of the axes where there is a parameter ``phi``,
+    and of all other parameters by their names. ``_lenstronomy`` and ``_coolest`` are the names in other
+    codes: the first that fits is written, and all are read.
     """
 
-    _schema: ClassVar[tuple[Parameter, ...]]
-    _functions: ClassVar[tuple]
-    _arguments: ClassVar[tuple[str, ...]]
-    _singular: ClassVar[bool] = True
+    x: u.Quantity = CENTER[0]
+    y: u.Quantity = CENTER[1]
+
+    _schema: ClassVar[tuple[Parameter, ...]] = CENTER
+    _functions: ClassVar[tuple[Callable, ...]]
+    _lenstronomy: ClassVar[tuple[Words, ...]] = ()
+    _coolest: ClassVar[tuple[Words, ...]] = ()
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
+        own = {name: replace(p, name=name) for name, p in vars(cls).items() if isinstance(p, Parameter)}
+        schema = {p.name: p for p in cls._schema} | own
+        cls._schema = tuple(sorted(schema.values(), key=lambda p: p.name in ("x", "y")))  # the centre is last
         for parameter in cls._schema:
             setattr(cls, parameter.name, property(_getter(parameter.name), doc=parameter.description))
+        cls.__signature__ = inspect.Signature([_argument(p) for p in cls._schema])
+        if "_functions" in vars(cls):
+            PROFILES[cls.__name__] = cls
 
     def __init__(self, **given):
+        names = [p.name for p in self._schema]
+        for name in given:
+            if name not in names:
+                raise TypeError(f"{type(self).__name__} has no parameter {name!r}; it has {', '.join(names)}")
+        given = {p.name: given.get(p.name, p.default) for p in self._schema}
+        for name, value in given.items():
+            if value is None:
+                raise TypeError(f"{type(self).__name__} needs the parameter {name!r}")
         floats = {p.name: p.to_float(given[p.name]) for p in self._schema}
         kept = {p.name: p.keep(given[p.name]) for p in self._schema}
         # past the immutability of the class, once
@@ -48,7 +71,7 @@ class ProfileLens(LensModel):
         }
 
     def replace(self, **changes) -> ProfileLens:
-        _check_names(self, changes)
+        check_names(self, changes)
         return type(self)(**{**self._kept, **changes})
 
     def values(self):
@@ -56,11 +79,11 @@ class ProfileLens(LensModel):
 
     def potential_arcsec2(self, x, y, values=None):
         x, y, arguments, _ = self._local(x, y, values)
-        return self._functions[0](x, y, *arguments)
+        return self._functions[0](x, y, **arguments)
 
     def deflection_arcsec(self, x, y, values=None):
         x, y, arguments, turn = self._local(x, y, values)
-        alpha_x, alpha_y = self._functions[1](x, y, *arguments)
+        alpha_x, alpha_y = self._functions[1](x, y, **arguments)
         if turn is None:
             return alpha_x, alpha_y
         c, s = turn
@@ -68,7 +91,7 @@ class ProfileLens(LensModel):
 
     def hessian(self, x, y, values=None):
         x, y, arguments, turn = self._local(x, y, values)
-        xx, yy, xy = self._functions[2](x, y, *arguments)
+        xx, yy, xy = self._functions[2](x, y, **arguments)
         if turn is None:
             return xx, yy, xy
         c, s = turn
@@ -81,23 +104,27 @@ class ProfileLens(LensModel):
 
     @property
     def torn(self) -> bool:
-        """Whether the deflection tends to different finite values on different ways into the centre."""
+        """Whether the deflection near the centre depends on the direction alone, as of an isothermal lens."""
         return False
+
+    @property
+    def singular(self) -> bool:
+        """Whether the convergence is infinite at the centre."""
+        return True
 
     def centers_arcsec(self):
         strength = self._floats[self._schema[0].name]
-        return [(self._floats["x"], self._floats["y"])] if self._singular and strength != 0 else []
+        return [(self._floats["x"], self._floats["y"])] if strength != 0 else []
 
     def _local(self, x, y, values):
         """Return x, y in the frame of the lens, its functions' arguments, and (cos, sin) of its angle."""
-        v = self._floats if values is None else {**self._floats, **_check_names(self, values)}
-        arguments = [v[name] for name in self._arguments]
-        xp, x, y, *centre = as_arrays(x, y, v["x"], v["y"], v.get("phi", 0.0))
-        x, y = x - centre[0], y - centre[1]
-        if "phi" not in v:
-            return x, y, arguments, None
-        c, s = xp.cos(centre[2]), xp.sin(centre[2])
-        return c * x + s * y, c * y - s * x, arguments, (c, s)
+        v = dict(self._floats) if values is None else {**self._floats, **check_names(self, values)}
+        xp, x, y, x0, y0, phi = as_arrays(x, y, v.pop("x"), v.pop("y"), v.pop("phi", 0.0))
+        x, y = x - x0, y - y0
+        if "phi" not in self._floats:
+            return x, y, v, None
+        c, s = xp.cos(phi), xp.sin(phi)
+        return c * x + s * y, c * y - s * x, v, (c, s)
 
     def __eq__(self, other):
         return self._floats == other._floats if type(other) is type(self) else NotImplemented
@@ -109,91 +136,11 @@ class ProfileLens(LensModel):
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self._kept.items())})"
 
 
-class CompositeLens(LensModel):
-    """A sum of lens profiles in one plane; what ``lens + lens`` returns.
-
-    Parameters
-    ----------
-    lenses : iterable of `LensModel`
-        What to add; sums among them are taken apart, so there is one level.
-    """
-
-    def __init__(self, lenses: Iterable[LensModel]):
-        components = []
-        for lens in lenses:
-            if not isinstance(lens, LensModel):
-                raise TypeError(f"lenses must be LensModel instances; got {lens!r}")
-            components.extend(lens.components)
-        if not components:
-            raise ValueError("lenses must hold at least one LensModel; got none")
-        seen: dict[str, int] = {}
-        names = []
-        for lens in components:
-            kind = type(lens).__name__
-            seen[kind] = seen.get(kind, 0) + 1
-            names.append(kind if seen[kind] == 1 else f"{kind}_{seen[kind]}")
-        self.__dict__.update(_parts=tuple(components), _names=tuple(names))
-
-    @property
-    def components(self) -> tuple[LensModel, ...]:
-        return self._parts
-
-    @property
-    def parameters(self) -> dict[str, u.Quantity | float]:
-        return {f"{n}.{key}": v for n, lens in self._named() for key, v in lens.parameters.items()}
-
-    def replace(self, **changes) -> CompositeLens:
-        groups = self._groups(changes)
-        return CompositeLens([lens.replace(**groups[name]) for name, lens in self._named()])
-
-    def values(self):
-        return {f"{n}.{key}": v for n, lens in self._named() for key, v in lens.values().items()}
-
-    def potential_arcsec2(self, x, y, values=None):
-        return sum(self._each("potential_arcsec2", x, y, values))
-
-    def deflection_arcsec(self, x, y, values=None):
-        return tuple(sum(parts) for parts in zip(*self._each("deflection_arcsec", x, y, values), strict=True))
-
-    def hessian(self, x, y, values=None):
-        return tuple(sum(parts) for parts in zip(*self._each("hessian", x, y, values), strict=True))
-
-    def centers_arcsec(self):
-        return [centre for lens in self._parts for centre in lens.centers_arcsec()]
-
-    def _named(self):
-        return zip(self._names, self._parts, strict=True)
-
-    def _each(self, method, x, y, values):
-        groups = self._groups(values or {})
-        return [getattr(lens, method)(x, y, groups[name]) for name, lens in self._named()]
-
-    def _groups(self, flat: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        _check_names(self, flat)
-        groups: dict[str, dict[str, Any]] = {name: {} for name in self._names}
-        for key, value in flat.items():
-            name, _, parameter = key.partition(".")
-            groups[name][parameter] = value
-        return groups
-
-    def __eq__(self, other):
-        return self._parts == other._parts if type(other) is type(self) else NotImplemented
-
-    def __hash__(self):
-        return hash(self._parts)
-
-    def __repr__(self):
-        return " + ".join(map(repr, self._parts))
-
-
 def _getter(name):
     return lambda self: self.parameters[name]
 
 
-def _check_names(lens, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    unknown = given.keys() - lens.values().keys()
-    if unknown:
-        raise ValueError(
-            f"unknown parameter {sorted(unknown)[0]!r}; this lens has {', '.join(lens.values())}"
-        )
-    return given
+def _argument(parameter):
+    default = inspect.Parameter.empty if parameter.default is None else parameter.default
+    kind = "float" if parameter.kind == "number" else "u.Quantity"
+    return inspect.Parameter(parameter.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)

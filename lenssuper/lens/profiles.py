@@ -95,7 +95,7 @@ def epl_deflection(x, y, theta_E, q, gamma):
     y:
     alpha = 2 b / (1 + q) (b / R)^(t - 1) Omega(phi).
     """
-    terms = _epl_terms(q)
+    terms = epl_terms(q)
     xp, x, y, theta_E, q, gamma = as_arrays(x, y, theta_E, q, gamma)
     x, y, centre = off_centre(xp, x, y)
     return plug(xp, centre, *_epl_deflection(xp, x, y, theta_E, q, gamma - 1, terms))
@@ -106,7 +106,7 @@ def epl_hessian(x, y, theta_E, q, gamma):
 
     gamma_1 + i gamma_2 = (1 - t) e^(i phi) alpha / r - e^(2 i phi) kappa, phi the polar angle.
     """
-    terms = _epl_terms(q)
+    terms = epl_terms(q)
     xp, x, y, theta_E, q, gamma = as_arrays(x, y, theta_E, q, gamma)
     x, y, centre = off_centre(xp, x, y)
     t = gamma - 1
@@ -192,7 +192,7 @@ def _epl_angular(xp, cos, sin, q, t, terms):
     return cos * sum_x - sin * sum_y, cos * sum_y + sin * sum_x
 
 
-def _epl_terms(q):
+def epl_terms(q):
     """Return how many terms leave a remainder below 1e-16: term n is at most f^n in absolute value."""
     try:
         lowest = q if isinstance(q, int | float) else float((q.detach() if hasattr(q, "detach") else q).min())

@@ -158,7 +158,7 @@ def _entity(kind="SIE", redshift=0.5, **values):
 @pytest.mark.parametrize(
     ("entities", "message"),
     [
-        ([_entity("NFW", rho_c=1)], "COOLEST profiles must be SIE, PEMD or ExternalShear; got 'NFW'"),
+        ([_entity("NFW", rho_c=1)], "COOLEST profiles must be among SIE, PEMD, ExternalShear; got 'NFW'"),
         ([_entity(theta_E=1.0, q=None)], "the COOLEST profile SIE has no point estimate of q"),
         ([{"type": "Galaxy", "mass_model": []}], "no lensing entity of the COOLEST template has a mass"),
         ([_entity(), _entity(redshift=1.0)], r"one lens plane; got redshifts \[0.5, 1.0\]"),
@@ -171,7 +171,7 @@ def test_bad_coolest_templates(entities, message):
 
 
 def test_coolest_shear_has_its_origin_at_zero():
-    with pytest.raises(ValueError, match=r"origin of a shear at \(0, 0\)"):
+    with pytest.raises(ValueError, match=r"COOLEST's ExternalShear has its centre at \(0, 0\)"):
         ExternalShear(gamma1=0.1, gamma2=0, x=0.1 * A).to_coolest()
 
 

@@ -13,24 +13,22 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from astropy import units as u
-
 from lenssuper._utils.units import to_number
 from lenssuper.exceptions import FileFormatError
-from lenssuper.lens.base import LensModel
-from lenssuper.lens.models import EPL, SIE, SIS, ExternalShear
-from lenssuper.lens.profile import CompositeLens
+from lenssuper.lens.interop.words import build, find, written
 
 
-def to_coolest(lens: LensModel, z_lens: float | None) -> dict[str, Any]:
-    """Return a template with the lens in it; what is not the lens is left to the one who completes it."""
+def to_coolest(parts, z_lens: float | None) -> dict[str, Any]:
+    """Return a template with some profiles in it; all but the lens is left to the caller to add."""
     entities = []
-    for is_field, parts in groupby(lens.components, key=lambda part: isinstance(part, ExternalShear)):
+    chosen = [(*written(part, "_coolest", "COOLEST"), part.values()) for part in parts]
+    # a profile without a centre is a field, not a galaxy
+    for is_field, group in groupby(chosen, key=lambda found: found[0].center is None):
         entity: dict[str, Any] = {
             "type": "MassField" if is_field else "Galaxy",
             "name": "external shear" if is_field else "lens galaxy",
             "redshift": None if z_lens is None else to_number(z_lens, "z_lens"),
-            "mass_model": [_write_profile(part) for part in parts],
+            "mass_model": [_write_profile(*found) for found in group],
         }
         if not is_field:
             entity["light_model"] = []
@@ -38,8 +36,8 @@ def to_coolest(lens: LensModel, z_lens: float | None) -> dict[str, Any]:
     return {"standard": "COOLEST", "mode": "MAP", "lensing_entities": entities, "meta": {}}
 
 
-def from_coolest(template: Mapping[str, Any] | str | Path) -> LensModel:
-    """Return the sum of all mass profiles of a template, given by its content or its path."""
+def from_coolest(profiles: Mapping[str, type], template: Mapping[str, Any] | str | Path) -> list:
+    """Return all mass profiles of a template, given by its content or its path."""
     if not isinstance(template, Mapping):
         template = _load(template)
     entities = template.get("lensing_entities")
@@ -49,67 +47,44 @@ def from_coolest(template: Mapping[str, Any] | str | Path) -> LensModel:
     planes = {entity["redshift"] for entity in massive if entity.get("redshift") is not None}
     if len(planes) > 1:
         raise ValueError(f"the mass profiles must lie in one lens plane; got redshifts {sorted(planes)}")
-    parts = [_read_profile(profile) for entity in massive for profile in entity["mass_model"]]
+    parts = [_read_profile(profiles, profile) for entity in massive for profile in entity["mass_model"]]
     if not parts:
         raise FileFormatError("no lensing entity of the COOLEST template has a mass profile")
-    return parts[0] if len(parts) == 1 else CompositeLens(parts)
+    return parts
 
 
-def _write_profile(part):
-    v = part.values()
-    if isinstance(part, ExternalShear):
-        if v["x"] or v["y"]:
-            raise ValueError(f"COOLEST puts the origin of a shear at (0, 0); got {part!r}")
-        strength, angle = math.hypot(v["gamma1"], v["gamma2"]), math.atan2(v["gamma2"], v["gamma1"]) / 2
-        return _profile("ExternalShear", gamma_ext=strength, phi_ext=_from_north(angle))
-    centre = {"center_x": v["x"], "center_y": v["y"]}
-    if isinstance(part, SIS):
-        return _profile("SIE", theta_E=v["theta_E"], q=1.0, phi=0.0, **centre)
-    if isinstance(part, SIE | EPL):
-        slope = {"gamma": v["gamma"]} if isinstance(part, EPL) else {}
-        kind = "PEMD" if slope else "SIE"
-        return _profile(kind, **slope, theta_E=v["theta_E"], q=v["q"], phi=_from_north(v["phi"]), **centre)
-    raise ValueError(f"COOLEST has no profile for {type(part).__name__}; it has SIE, PEMD and ExternalShear")
+def _write_profile(words, given, values):
+    if words.center:
+        given |= {words.center[0]: values["x"], words.center[1]: values["y"]}
+    given = {k: _from_north(v) if k.startswith("phi") else v for k, v in given.items()}
+    parameters = {k: {"point_estimate": {"value": v}} for k, v in given.items()}
+    return {"type": words.name, "parameters": parameters}
 
 
-def _profile(kind, **values):
-    return {"type": kind, "parameters": {k: {"point_estimate": {"value": v}} for k, v in values.items()}}
-
-
-def _read_profile(profile):
+def _read_profile(profiles, profile):
     kind = profile.get("type")
-    if kind == "ExternalShear":
-        strength, angle = _values(profile, ("gamma_ext", "phi_ext"))
-        turn = 2 * _from_x(angle).to_value(u.rad)
-        return ExternalShear(gamma1=strength * math.cos(turn), gamma2=strength * math.sin(turn))
-    if kind not in ("SIE", "PEMD"):
-        raise ValueError(f"COOLEST profiles must be SIE, PEMD or ExternalShear; got {kind!r}")
-    theta_E, q, phi, x, y = _values(profile, ("theta_E", "q", "phi", "center_x", "center_y"))
-    shape = {"theta_E": theta_E * u.arcsec, "q": q, "phi": _from_x(phi), "x": x * u.arcsec, "y": y * u.arcsec}
-    return SIE(**shape) if kind == "SIE" else EPL(gamma=_values(profile, ("gamma",))[0], **shape)
+    cls, words = find(profiles, "_coolest", kind, {}, "COOLEST profiles")
 
-
-def _values(profile, names):
-    values = []
-    for name in names:
+    def take(key):
         try:
-            value = profile["parameters"][name]["point_estimate"]["value"]
+            value = profile["parameters"][key]["point_estimate"]["value"]
         except (KeyError, TypeError):
             value = None
         if value is None:
-            raise FileFormatError(f"the COOLEST profile {profile['type']} has no point estimate of {name}")
-        values.append(to_number(value, f"{name} of {profile['type']}"))
-    return values
+            raise FileFormatError(f"the COOLEST profile {kind} has no point estimate of {key}")
+        value = to_number(value, f"{key} of {kind}")
+        return math.radians((value + 90) % 180) if key.startswith("phi") else value
+
+    own = words.read(take, [p.name for p in cls._schema if p.name not in "xy"])
+    if words.center:
+        own["x"], own["y"] = map(take, words.center)
+    return build(cls, own)
 
 
 def _from_north(angle):
     """Degrees from +y, in (-90, 90], of radians from +x."""
     degrees = (math.degrees(angle) - 90) % 180
     return degrees - 180 if degrees > 90 else degrees
-
-
-def _from_x(degrees):
-    return (degrees + 90) % 180 * u.deg
 
 
 def _load(path):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lenssuper.lens import CompositeLens, ExternalShear, LensModel
+from lenssuper.lens import CompositeLens, LensModel
 from lenssuper.lens.interop import ellipticity
 from lenssuper.lens.parameters import Parameter
 
@@ -40,12 +40,9 @@ def parameter_table(lens: LensModel) -> dict[str, Parameter]:
     return {p.name: p for p in lens._schema}
 
 
-def _unobservable(lens: LensModel) -> set[str]:
-    """The parameters that move nothing but the source: the point that a shear leaves where it is."""
-    if isinstance(lens, CompositeLens):
-        shears = (name for name, part in lens._named() if isinstance(part, ExternalShear))
-        return {f"{name}.{axis}" for name in shears for axis in "xy"}
-    return {"x", "y"} if isinstance(lens, ExternalShear) else set()
+def _unobservable(table):
+    """Return the parameters that move nothing but the source: the origin of a shear, for example."""
+    return {name for name, parameter in table.items() if not parameter.observable}
 
 
 @dataclass(frozen=True)
@@ -119,8 +116,8 @@ class FreeParameters:
     lens : LensModel
         Gives the parameters that are not fitted, and the start of those that are.
     free : iterable of str, optional
-        What to fit, by the names of ``lens.parameters``; by default all but the origin of an external shear,
-        which moves nothing but the source.
+        What to fit, by the names of ``lens.parameters``; by default all but those that move
+        nothing but the source, as the origin of an external shear does.
     fixed : iterable of str, optional
         What not to fit; the name of a component stands for all its parameters.
     priors : mapping of str to (mean, standard deviation), optional
@@ -265,13 +262,11 @@ def _chosen(lens, table, free, fixed):
         both = free & fixed
         if both:
             raise ValueError(f"{sorted(both)[0]!r} is both in free and in fixed")
-        lost = free & _unobservable(lens)
+        lost = free & _unobservable(table)
         if lost:
-            raise ValueError(
-                f"free must not hold {sorted(lost)[0]!r}: the origin of a shear moves nothing but the source"
-            )
+            raise ValueError(f"free must not hold {sorted(lost)[0]!r}: it moves nothing but the source")
     else:
-        free = set(table) - fixed - _unobservable(lens)
+        free = set(table) - fixed - _unobservable(table)
     if not free:
         raise ValueError("no parameter of the lens is left to fit: all are fixed")
     return [name for name in table if name in free]

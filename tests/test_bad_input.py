@@ -172,12 +172,12 @@ class TestPixels:
     def test_not_an_image(self, data, message):
         image = NDData(data, uncertainty=StdDevUncertainty(np.ones(data.shape)))
         with pytest.raises(ObservationError, match=message):
-            resolve(image, grid=PixelGrid(SHAPE, 0.08 * arcsec))
+            resolve(Observation.from_nddata(image, grid=PixelGrid(SHAPE, 0.08 * arcsec)))
 
     def test_magnitudes(self, mock):
         image = NDData(mock.observation.data, unit=u.mag, uncertainty=StdDevUncertainty(np.ones(SHAPE)))
         with pytest.raises(ObservationError, match="linear in the flux; got the unit 'mag'"):
-            resolve(image, grid=mock.grid)
+            resolve(Observation.from_nddata(image, grid=mock.grid))
 
 
 class TestNoise:
@@ -242,9 +242,13 @@ class TestNoise:
 class TestGeometry:
     def test_missing_wcs(self, changed, expected):
         image = changed(wcs=None)
-        with pytest.raises(ObservationError, match=r"no WCS .* pass grid=PixelGrid\(shape, pixel_scale\)"):
+        with pytest.raises(
+            ObservationError, match=r"no WCS .* Observation\.from_nddata\(nddata, grid=PixelGrid\(\(24, 28\)"
+        ):
             resolve(image)
-        assert_same_image(resolve(image, grid=PixelGrid(SHAPE, 0.08 * arcsec)), expected)
+        assert_same_image(
+            resolve(Observation.from_nddata(image, grid=PixelGrid(SHAPE, 0.08 * arcsec))), expected
+        )
 
     @pytest.mark.parametrize("source_grid", [None, SOURCES])
     def test_degrees_instead_of_arcsec(self, mock, source_grid):

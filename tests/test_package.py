@@ -364,6 +364,7 @@ def test_public_name_is_documented(name):
         parameter.name
         for parameter in inspect.signature(thing).parameters.values()
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        and not parameter.name.startswith("_")
     ]
     if not parameters:
         return

@@ -15,6 +15,7 @@ from lenssuper import (
     ExternalShear,
     ForwardModel,
     LensModel,
+    Observation,
     OverlapOperator,
     PixelGrid,
     SersicFitter,
@@ -62,6 +63,16 @@ def test_super_resolve_a_file(ring, result):
     assert result.coverage.shape == result.magnification.shape == result.source.shape
     assert result.coverage.max() > 1.9
     assert result.samples(16).shape == (16, *result.source.shape)
+
+
+def test_what_an_image_cannot_say(ring):
+    obs = CCDData.read(ring[0])
+    obs = Observation.from_nddata(
+        obs, psf_oversampling=4, psf_includes_pixel=False, noise_correlation=None, grid=None, reference=None
+    )
+    assert (obs.psf_oversampling, obs.psf_includes_pixel) == (4, False)
+    solved = SuperResolver(LENS, factor=2, rng=1)(obs).observation
+    assert solved is obs
 
 
 def test_super_resolved_image_lies_where_the_data_lie(ring, result):

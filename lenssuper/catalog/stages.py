@@ -109,9 +109,7 @@ class Read(Stage):
         else:
             observation = Observation.from_nddata(cut_out(entry.file, entry.center, entry.size))
         if entry.psf:
-            nddata = observation.to_nddata()
-            nddata.psf = _psf(entry)
-            observation = Observation.from_nddata(nddata, grid=observation.grid)
+            observation = observation.with_psf(_psf(entry))
         return replace(work, observation=observation)
 
 

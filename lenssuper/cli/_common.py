@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
-    from astropy.nddata import NDData
 
     from lenssuper.lens import LensModel
     from lenssuper.lensfit import LensFit
@@ -123,31 +122,27 @@ def check_writable(paths: Iterable[Path], *, overwrite: bool) -> None:
 
 def read_inputs(options: argparse.Namespace) -> Observation:
     """Read the observation, with the PSF and the mask of the options."""
+    import numpy as np
+
     from lenssuper.observation import read_observation
 
     observation = read_observation(
         options.observation,
         psf_oversampling=options.psf_oversampling,
         psf_includes_pixel=False if options.optical_psf else None,
+        noise_correlation=getattr(options, "noise_correlation", None),
     )
-    nddata = observation.to_nddata()
     if options.psf is not None:
-        nddata.psf = read_image(options.psf)
+        observation = observation.with_psf(
+            read_image(options.psf),
+            oversampling=observation.psf_oversampling,
+            includes_pixel=observation.psf_includes_pixel,
+        )
     if options.mask is not None:
-        nddata.mask |= like(read_image(options.mask), observation, "--mask") != 0
-    return repacked(nddata, observation)
-
-
-def repacked(nddata: NDData, observation: Observation) -> Observation:
-    """Make an observation of a changed image; grid and kind of the PSF are those it had."""
-    from lenssuper.observation import Observation
-
-    return Observation.from_nddata(
-        nddata,
-        grid=observation.grid,
-        psf_oversampling=observation.psf_oversampling,
-        psf_includes_pixel=observation.psf_includes_pixel,
-    )
+        # without weight rather than masked: bad pixels are not to be measured as sky either
+        bad = like(read_image(options.mask), observation, "--mask") != 0
+        observation = observation.with_weights(np.where(bad, 0.0, observation.weights))
+    return observation
 
 
 def read_image(path: Path, extension: str | None = None) -> np.ndarray:
@@ -251,7 +246,6 @@ def resolver_of(options: argparse.Namespace, lens: LensModel) -> SuperResolver:
         lens,
         options.factor,
         solver=solver_of(options),
-        noise_correlation=getattr(options, "noise_correlation", None),
         rng=options.seed,
         progress=progress,
     )

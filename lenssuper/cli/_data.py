@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from lenssuper.cli._common import add_mask, changed, like, read_inputs, read_lens_light, repacked, say
+from lenssuper.cli._common import add_mask, changed, like, read_inputs, read_lens_light
 
 if TYPE_CHECKING:
     import numpy as np
-    from astropy.coordinates import SkyCoord
 
     from lenssuper.lens import LensModel
     from lenssuper.observation import Observation
 
-__all__ = ["add_data", "correlations", "prepared", "prepared_together"]
+__all__ = ["add_data", "prepared"]
 
 
 def add_data(group) -> None:
@@ -37,61 +36,24 @@ def add_data(group) -> None:
     )
 
 
-def prepared_together(options: argparse.Namespace, lens: LensModel | None) -> list[Observation]:
-    """Read all observations and do to them what the options ask for, offsets counted as in the first."""
-    first, *others = options.observations
-    together = [prepared(changed(options, observation=first), lens)]
-    reference = together[0].grid.reference
-    return together + [prepared(changed(options, observation=other), lens, reference) for other in others]
-
-
-def prepared(
-    options: argparse.Namespace, lens: LensModel | None, reference: SkyCoord | None = None
-) -> Observation:
-    """Read the observation and do to it what the options ask for."""
-    observation = read_inputs(options)
-    if reference is not None and observation.grid.reference is not None:
-        observation = _counted_from(reference, observation)
-    nddata = observation.to_nddata()
-    if options.lens_light is not None:
-        nddata.data -= like(
-            read_lens_light(options.lens_light, options.observation), observation, "--lens-light"
-        )
-    if options.annulus is not None:
-        nddata.mask |= ~_in_annulus(observation, lens, *options.annulus)
-    if options.noise_scale is not None:
-        if not 0 < options.noise_scale < float("inf"):
-            raise ValueError(f"--noise-scale must be positive; got {options.noise_scale}")
-        nddata.uncertainty.array *= options.noise_scale
-    return repacked(nddata, observation)
-
-
-def correlations(options: argparse.Namespace, lens: LensModel | None) -> list[np.ndarray | float] | None:
-    """How noise is correlated: in all of an image, as an annulus leaves little sky to tell."""
-    if options.annulus is None:
-        return None
-    from lenssuper.observation.noise import given_or_measured
-
-    wholes = prepared_together(changed(options, annulus=None), lens)
-    found = [given_or_measured(None, whole) for whole in wholes]
-    for path, covariance in zip(options.observations, found, strict=True):
-        if not isinstance(covariance, float):
-            where = f" in {path.name}" if len(options.observations) > 1 else ""
-            say(
-                options,
-                f"noise    correlated between neighbours{where}: {covariance.sum():.2f} times the "
-                "variance for what is larger than pixels",
-            )
-    return found
-
-
-def _counted_from(reference: SkyCoord, observation: Observation) -> Observation:
-    from dataclasses import replace
-
-    from lenssuper.observation.grid import PixelGrid
-
-    grid = PixelGrid.from_wcs(observation.grid.wcs, observation.shape, reference=reference)
-    return replace(observation, grid=grid)
+def prepared(options: argparse.Namespace, lens: LensModel | None) -> list[Observation]:
+    """Read the observations, each once, and apply what the options ask for."""
+    together = []
+    for path in options.observations:
+        observation = read_inputs(changed(options, observation=path))
+        if together and observation.grid.reference is not None and together[0].grid.reference is not None:
+            observation = observation.recentred(together[0].grid.reference)
+        if options.lens_light is not None:
+            light = read_lens_light(options.lens_light, path)
+            observation = observation.without(like(light, observation, "--lens-light"))
+        if options.noise_scale is not None:
+            if not 0 < options.noise_scale < float("inf"):
+                raise ValueError(f"--noise-scale must be positive; got {options.noise_scale}")
+            observation = observation.with_weights(observation.weights / options.noise_scale**2)
+        if options.annulus is not None:
+            observation = observation.masked(~_in_annulus(observation, lens, *options.annulus))
+        together.append(observation)
+    return together
 
 
 def _in_annulus(observation: Observation, lens: LensModel | None, inner: float, outer: float) -> np.ndarray:

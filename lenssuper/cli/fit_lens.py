@@ -21,7 +21,7 @@ from lenssuper.cli._common import (
     say,
     write_png,
 )
-from lenssuper.cli._data import add_data, correlations, prepared_together
+from lenssuper.cli._data import add_data, prepared
 
 if TYPE_CHECKING:
     from astropy.units import Quantity
@@ -85,11 +85,10 @@ def _run(options: argparse.Namespace) -> None:
     picture = picture_beside(options, output, "JSON")
     check_writable([output, picture], overwrite=options.overwrite)
     lens, guess = _guess(options)
-    observations = prepared_together(options, lens)
-    foregrounds = None
     if options.fit_lens_light:
         foregrounds, observations = _with_lens_light(options, lens)
-    measured = correlations(options, lens)
+    else:
+        foregrounds, observations = None, prepared(options, lens)
     several = len(observations) > 1
     from lenssuper.lensfit import LensFitter
 
@@ -98,7 +97,6 @@ def _run(options: argparse.Namespace) -> None:
         fixed=options.fix,
         factor=options.factor,
         foreground=foregrounds if several or foregrounds is None else foregrounds[0],
-        noise_correlation=measured if several or measured is None else measured[0],
         rng=options.seed,
         progress=False if options.quiet else None,  # None shows a bar on a terminal
     )
@@ -118,7 +116,7 @@ def _with_lens_light(options, lens) -> tuple[list, list[Observation]]:
     """The light of the lens galaxy in each observation, and the observations with it."""
     if options.lens_light is None:
         raise ValueError("--fit-lens-light needs --lens-light, the light whose brightness it fits")
-    observations = prepared_together(changed(options, lens_light=None), lens)
+    observations = prepared(changed(options, lens_light=None), lens)
     lights = [
         like(read_lens_light(options.lens_light, path), observation, "--lens-light")
         for path, observation in zip(options.observations, observations, strict=True)

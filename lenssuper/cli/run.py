@@ -12,7 +12,6 @@ from lenssuper.cli._common import (
     add_observations,
     add_overwrite,
     add_psf,
-    changed,
     check_writable,
     natural,
     new_command,
@@ -22,7 +21,7 @@ from lenssuper.cli._common import (
     super_resolve,
     write_png,
 )
-from lenssuper.cli._data import add_data, correlations, prepared_together
+from lenssuper.cli._data import add_data, prepared
 
 if TYPE_CHECKING:
     from astropy.units import Quantity
@@ -85,10 +84,7 @@ def _run(options: argparse.Namespace) -> None:
 
     lens = LensModel.read(options.lens)
     _fitted_offsets(options.lens, 1)
-    if options.noise_correlation is None:
-        measured = correlations(options, lens)
-        options = changed(options, noise_correlation=measured and measured[0])
-    result = super_resolve(options, lens, prepared_together(options, lens)[0])
+    result = super_resolve(options, lens, prepared(options, lens)[0])
     result.write(output, overwrite=options.overwrite)
     write_png(result, picture, overwrite=options.overwrite)
     for page in pages:
@@ -111,9 +107,7 @@ def _run_several(options):
 
     lens = LensModel.read(options.lens)
     offsets = _fitted_offsets(options.lens, len(outputs))
-    if options.noise_correlation is None:
-        options = changed(options, noise_correlation=correlations(options, lens))
-    resolver, observations = resolver_of(options, lens), prepared_together(options, lens)
+    resolver, observations = resolver_of(options, lens), prepared(options, lens)
     results = (resolver.joint if options.exposures else resolver)(observations, offsets=offsets)
     for result, output, picture in zip(results, outputs, pictures, strict=True):
         result.write(output, overwrite=options.overwrite)

@@ -9,7 +9,6 @@ from lenssuper.exceptions import ObservationError
 from lenssuper.forward.sourcegrid import default_source_grid
 from lenssuper.lens import LensModel
 from lenssuper.observation import Observation
-from lenssuper.observation.noise import lit_pixels
 from lenssuper.operators import OverlapOperator
 
 __all__ = ["arc_region"]
@@ -52,7 +51,7 @@ def arc_region(observation: Observation, lens: LensModel, *, light: np.ndarray |
     """
     if not isinstance(lens, LensModel):
         raise TypeError(f"lens must be a LensModel; got {lens!r:.80}")
-    light = lit_pixels(observation) if light is None else np.asarray(light, dtype=bool)
+    light = observation.bright if light is None else np.asarray(light, dtype=bool)
     if light.shape != observation.shape:
         raise ValueError(f"light must have the shape of the data, {observation.shape}; got {light.shape}")
     if not light.any():

@@ -9,7 +9,8 @@ from typing import Self
 
 import numpy as np
 
-from lenssuper.forward.whitening import Whitener, check_covariance
+from lenssuper.forward.whitening import Whitener
+from lenssuper.observation.noise import check_covariance
 from lenssuper.operators import LinearOperator
 
 __all__ = ["Measurement"]
@@ -78,7 +79,7 @@ class Measurement(LinearOperator):
         ----------
         covariance : array, shape (odd, odd), or None
             By the distance between two pixels, in units of their standard deviations, as
-            `~lenssuper.observation.noise.noise_covariance` measures it; None for none.
+            `~lenssuper.Observation.noise_covariance` measures it; None for none.
 
         Returns
         -------

@@ -21,7 +21,7 @@ from lenssuper.observation import Observation
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.operators import BlurAndBin, LensingOperator, OverlapOperator
 
-__all__ = ["ForwardModel"]
+__all__ = ["ForwardModel", "blur_of"]
 
 # Places that differ by less, in pixels, are the same one.
 _SAME_PLACE = 1e-6
@@ -90,8 +90,7 @@ class ForwardModel(Measurement):
         tol: float = 1e-3,
         lensing: Callable[[LensModel, PixelGrid, PixelGrid], LensingOperator] | None = None,
     ) -> None:
-        if not isinstance(observation, Observation):
-            observation = Observation.from_nddata(observation)
+        observation = Observation.of(observation)
         if not isinstance(lens, LensModel):
             raise TypeError(f"lens must be a LensModel; got {type(lens).__name__}")
         factor = check_count(factor, "factor", 1)
@@ -101,13 +100,7 @@ class ForwardModel(Measurement):
             raise TypeError(f"source_grid must be a PixelGrid; got {type(source_grid).__name__}")
         self._observation = observation
         self._factor = factor
-        self._blur = BlurAndBin(
-            observation.psf,
-            factor,
-            observation.shape,
-            oversampling=observation.psf_oversampling,
-            includes_pixel=observation.psf_includes_pixel,
-        )
+        self._blur = blur_of(observation, factor)
         padded = observation.grid.pad(self._blur.pad).refine(factor)
         self._make_lensing = partial(OverlapOperator, tol=tol) if lensing is None else lensing
         self._lensing = self._make_lensing(lens, padded, source_grid)
@@ -265,6 +258,22 @@ class ForwardModel(Measurement):
 
     def __repr__(self) -> str:
         return f"<ForwardModel: source {self._in_shape} -> image {self._out_shape}, factor {self._factor}>"
+
+
+def blur_of(observation: Observation, factor: int) -> BlurAndBin:
+    """
+    Return D P of an observation: the PSF, and the mean over factor x factor fine pixels.
+
+    It is no method of `~lenssuper.Observation` only because operators come after observations in the order of
+    the rooms.
+    """
+    return BlurAndBin(
+        observation.psf,
+        factor,
+        observation.shape,
+        oversampling=observation.psf_oversampling,
+        includes_pixel=observation.psf_includes_pixel,
+    )
 
 
 def same_optics(first: Observation, second: Observation) -> bool:

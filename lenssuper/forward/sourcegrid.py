@@ -11,7 +11,6 @@ from lenssuper.exceptions import ObservationError
 from lenssuper.lens import LensModel
 from lenssuper.observation import Observation
 from lenssuper.observation.grid import PixelGrid
-from lenssuper.observation.noise import lit_pixels
 
 __all__ = ["default_source_grid", "square_source_grid"]
 
@@ -57,7 +56,7 @@ def default_source_grid(observation: Observation, lens: LensModel, factor: int) 
     used = ndimage.binary_dilation(~observation.mask, np.ones((3, 3)), iterations=2)
     x, y = observation.grid.centers_arcsec()
     beta = _source_positions(lens, x, y)
-    lit = lit_pixels(observation)
+    lit = observation.bright
     seen = _box(beta, used)
     field = _reach(lens, np.stack(np.broadcast_arrays(x, y)))
     low, high = np.maximum(seen[0], field[0]), np.minimum(seen[1], field[1])

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import numbers
-from collections.abc import Sequence
-
 import numpy as np
 from scipy import sparse
 
+from lenssuper.observation.noise import check_covariance
 from lenssuper.operators import SparseOperator
 
-__all__ = ["Whitener", "check_correlation", "check_covariance"]
+__all__ = ["Whitener"]
 
 # How far back, in pixels, a pixel is foretold from: what lies further tells next to nothing more.
 _REACH = 3.2
@@ -32,7 +30,7 @@ class Whitener(SparseOperator):
     covariance : array, shape (odd, odd)
         Of the noise in units of the standard deviations, by distance: in its middle that of a pixel with
         itself, above it that with the pixel one row below, and so on. Symmetric about the middle; see
-        `~lenssuper.observation.noise.noise_covariance`.
+        `~lenssuper.Observation.noise_covariance`.
 
     Raises
     ------
@@ -61,60 +59,6 @@ class Whitener(SparseOperator):
         matrix = _triangular(used, _positive(check_covariance(covariance)))
         super().__init__(matrix, used.shape, used.shape)
         self.log_det = float(np.sum(np.log(matrix.diagonal()[used.ravel()])))
-
-
-def check_covariance(covariance) -> np.ndarray:
-    """
-    Check a covariance by distance.
-
-    Raises
-    ------
-    ValueError
-        If it has no middle, is not symmetric about it or largest there, or not finite.
-    """
-    covariance = np.asarray(covariance, dtype=np.float64)
-    if (
-        covariance.ndim != 2
-        or not all(n % 2 for n in covariance.shape)
-        or max(covariance.shape) > _FIELD // 2
-    ):
-        raise ValueError(
-            f"a noise covariance must have two odd sides of up to {_FIELD // 2 - 1} pixels; "
-            f"got {covariance.shape}"
-        )
-    ny, nx = covariance.shape
-    middle = covariance[ny // 2, nx // 2]
-    symmetric = np.allclose(covariance, covariance[::-1, ::-1], rtol=0, atol=1e-9 * abs(middle))
-    if not (
-        np.isfinite(covariance).all() and symmetric and middle > 0 and np.abs(covariance).max() <= middle
-    ):
-        raise ValueError(
-            "a noise covariance must be finite, symmetric about its middle, and largest there; "
-            f"got {np.array2string(covariance, precision=2, threshold=30)}"
-        )
-    return covariance
-
-
-def check_correlation(value: float | np.ndarray | Sequence | None) -> float | np.ndarray | list | None:
-    """
-    Check what a user says of noise that neighbours share: covariance, number, nothing, or a list of these.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is none of them, a number less than 1, or an array that is not a covariance by distance.
-    """
-    if value is None:
-        return None
-    if isinstance(value, (list, tuple)):
-        return [check_correlation(each) for each in value]
-    if isinstance(value, np.ndarray) and value.ndim:
-        return check_covariance(value)
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        raise TypeError(f"noise_correlation must be a number or an array; got {value!r:.80}")
-    if not (np.isfinite(value) and value >= 1):
-        raise ValueError(f"noise_correlation must be 1 or more; got {value}")
-    return float(value)
 
 
 def _positive(covariance):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse.linalg
 
+from lenssuper.forward.model import blur_of
 from lenssuper.lensfit.exposure import Exposure
-from lenssuper.operators import BlurAndBin, LensingOperator
+from lenssuper.operators import LensingOperator
 
 __all__ = ["Camera"]
 
@@ -38,13 +39,7 @@ class Camera:
 
     def __init__(self, exposure: Exposure, factor: int) -> None:
         observation, weights = exposure.part, exposure.pixel_weights
-        self._blur = BlurAndBin(
-            observation.psf,
-            factor,
-            observation.shape,
-            oversampling=observation.psf_oversampling,
-            includes_pixel=observation.psf_includes_pixel,
-        )
+        self._blur = blur_of(observation, factor)
         self.image_grid = observation.grid.pad(self._blur.pad).refine(factor)
         self._used = weights > 0
         roots = np.sqrt(weights[self._used])

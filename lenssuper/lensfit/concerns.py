@@ -14,26 +14,24 @@ __all__ = ["of_data", "of_lens", "of_residuals"]
 _FLAT, _SHEARED = 0.35, 0.25
 
 
-def of_data(exposure: Exposure, *, measured: bool, dark: bool) -> list[str]:
+def of_data(exposure: Exposure, *, dark: bool) -> list[str]:
     """
     Tell what is not as it should be before the fit.
 
     Parameters
     ----------
     exposure : Exposure
-    measured : bool
-        Whether the correlation of the noise was measured, and not given.
     dark : bool
         Whether it has no part in the fit, as there is no light.
     """
     messages = []
     if dark:
         messages.append("no light stands out of the noise, and it has no part in the fit")
-    if measured and exposure.covariance is not None:
+    if exposure.observation.noise_given is None and exposure.covariance is not None:
         messages.append(
             "the noise of neighbouring pixels is correlated, as in drizzled images: the lens is fitted with "
             f"their covariance, {exposure.raised:.2f} times the variance for what is larger than pixels; "
-            "noise_correlation=1 would take it as it is given"
+            "Observation.from_nddata(..., noise_correlation=1) takes it as it is given"
         )
     if exposure.observation.psf is None:
         messages.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -10,7 +10,6 @@ import numpy as np
 from lenssuper.forward.whitening import Whitener
 from lenssuper.lensfit.foreground import Foreground
 from lenssuper.observation import Observation
-from lenssuper.observation.noise import given_or_measured, lit_pixels
 
 __all__ = ["Exposure"]
 
@@ -26,39 +25,29 @@ class Exposure:
         As it came.
     arcs : Observation
         The same without the foreground that is expected.
-    lit : ndarray of bool, shape (ny, nx)
-        Pixels with light of the source.
-    correlation : float or ndarray, shape (odd, odd)
-        By how much correlations between pixels raise the variance, or their covariance by distance.
     foreground : Foreground or None
     """
 
     observation: Observation
     arcs: Observation
-    lit: np.ndarray
-    correlation: float | np.ndarray
     foreground: Foreground | None
 
     @classmethod
-    def of(cls, observation: Observation, foreground, correlation: float | np.ndarray | None) -> Exposure:
-        """Look at an observation; what is given of the foreground is read, the correlation measured."""
+    def of(cls, observation: Observation, foreground) -> Exposure:
+        """Return an observation with its foreground, which is read from what a user gives."""
         foreground = Foreground.of(foreground, observation)
-        arcs = observation
-        if foreground is not None:
-            arcs = replace(
-                observation, data=np.where(observation.mask, 0, observation.data - foreground.expected)
-            )
-        return cls(observation, arcs, lit_pixels(arcs), given_or_measured(correlation, arcs), foreground)
+        arcs = observation if foreground is None else observation.without(foreground.expected)
+        return cls(observation, arcs, foreground)
 
     @property
     def covariance(self) -> np.ndarray | None:
-        """Covariance of the noise of neighbours; None if their correlation is but a number."""
-        return self.correlation if isinstance(self.correlation, np.ndarray) else None
+        """Covariance of the noise of neighbours; None if there is none, or only a number."""
+        return self.arcs.noise_covariance
 
     @property
     def raised(self) -> float:
-        """By how much correlations raise the variance of what is larger than pixels."""
-        return float(np.sum(self.correlation))
+        """Factor by which correlations raise the variance of what is larger than pixels."""
+        return self.arcs.noise_correlation
 
     @cached_property
     def cut(self) -> tuple[slice, slice]:
@@ -92,7 +81,7 @@ class Exposure:
     @property
     def lit_part(self) -> np.ndarray:
         """Pixels with light of the source."""
-        return self.lit[self.cut]
+        return self.part.bright
 
     @cached_property
     def light(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -14,10 +14,10 @@ from functools import lru_cache
 import numpy as np
 from scipy.optimize import least_squares, nnls
 
+from lenssuper.forward.model import blur_of
 from lenssuper.lensfit.exposure import Exposure
 from lenssuper.lensfit.gaussians import PER_COMPONENT, Gaussians
 from lenssuper.lensfit.parameters import FreeParameters
-from lenssuper.operators import BlurAndBin
 
 __all__ = ["Arcs", "FirstGuess", "first_guesses"]
 
@@ -59,13 +59,7 @@ class Arcs:
 
     def __init__(self, exposure: Exposure, parameters: FreeParameters) -> None:
         observation, weights = exposure.part, exposure.weights
-        self._blur = BlurAndBin(
-            observation.psf,
-            1,
-            observation.shape,
-            oversampling=observation.psf_oversampling,
-            includes_pixel=observation.psf_includes_pixel,
-        )
+        self._blur = blur_of(observation, 1)
         self._parameters = parameters
         self._x, self._y = np.broadcast_arrays(*observation.grid.pad(self._blur.pad).centers_arcsec())
         self._light = exposure.light

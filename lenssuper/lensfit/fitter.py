@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import chain
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 
 from lenssuper._utils.checks import check_count
@@ -16,7 +15,6 @@ from lenssuper._utils.threads import one_blas_thread
 from lenssuper._utils.units import to_arcsec
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ObservationError
-from lenssuper.forward.whitening import check_correlation
 from lenssuper.lens import LensModel
 from lenssuper.lensfit import concerns
 from lenssuper.lensfit.exposure import Exposure
@@ -28,8 +26,7 @@ from lenssuper.lensfit.registration import Registration
 from lenssuper.lensfit.search import all_round, around, from_radius, search
 from lenssuper.light import ForegroundFit, SersicFit
 from lenssuper.observation import Observation
-from lenssuper.observation.alignment import aligned, correlation_of_each, correlation_of_one, one_each, opened
-from lenssuper.observation.grid import PixelGrid
+from lenssuper.observation.alignment import aligned, one_each
 from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
 
 __all__ = ["LensFitter"]
@@ -71,17 +68,6 @@ class LensFitter:
         each profile, or image) and a sky are fitted with the lens and integrated out, each brightness with a
         prior as wide as itself and the sky with one as wide as the noise of a pixel. For several observations
         a list, with one for each.
-    grid : PixelGrid, optional
-        Where the pixels of the observation are, instead of what its WCS says.
-    reference : `~astropy.coordinates.SkyCoord`, optional
-        Where the coordinates of the lens are counted from; by default the centre of the observation, or of
-        the first of several.
-    psf_oversampling : int, optional
-        Number of PSF samples per pixel of the observation, along each axis.
-    psf_includes_pixel : bool, optional
-        Whether the PSF is effective (contains the pixel) or optical.
-    noise_correlation : array of shape (odd, odd) or float, optional
-        As in `~lenssuper.SuperResolver`; for several observations also a list, with one for each.
     rng : `~numpy.random.Generator` or int, optional
         For random vectors in the linear algebra; a seed gives the same result every time.
     progress : bool, optional
@@ -126,11 +112,6 @@ class LensFitter:
         factor: int = 2,
         prior: QuadraticPrior | None = None,
         foreground: SersicFit | ForegroundFit | NDData | np.ndarray | None = None,
-        grid: PixelGrid | None = None,
-        reference: SkyCoord | None = None,
-        psf_oversampling: int = 1,
-        psf_includes_pixel: bool = True,
-        noise_correlation: float | np.ndarray | Sequence[float | np.ndarray | None] | None = None,
         rng: np.random.Generator | int | None = None,
         progress: bool | None = None,
     ) -> None:
@@ -141,9 +122,6 @@ class LensFitter:
         for name, value, kind in (
             ("guess", guess, LensModel),
             ("prior", prior, QuadraticPrior),
-            ("grid", grid, PixelGrid | None),
-            ("reference", reference, SkyCoord | None),
-            ("psf_includes_pixel", psf_includes_pixel, bool | np.bool_),
             ("progress", progress, bool | None),
         ):
             if not isinstance(value, kind):
@@ -156,11 +134,6 @@ class LensFitter:
         self.factor = check_count(factor, "factor", 1)
         self.prior = prior
         self.foreground = foreground
-        self.grid = grid
-        self.reference = reference
-        self.psf_oversampling = check_count(psf_oversampling, "psf_oversampling", 1)
-        self.psf_includes_pixel = psf_includes_pixel
-        self.noise_correlation = check_correlation(noise_correlation)
         self.rng = rng
         self.progress = progress
 
@@ -205,9 +178,7 @@ class LensFitter:
         LensSuperWarning
             If the noise is correlated, there is no PSF, or the fit is not what one expects of a lens.
         """
-        correlation = correlation_of_one(self.noise_correlation)
-        observation = opened(observation, self.reference, grid=self.grid, **self._of_psf)
-        exposure = Exposure.of(observation, self.foreground, correlation)
+        exposure = Exposure.of(Observation.of(observation), self.foreground)
         return self._fit([(exposure,)], np.zeros((1, 2)), None)
 
     def bands(
@@ -224,7 +195,7 @@ class LensFitter:
         ----------
         observations : iterable of `~astropy.nddata.NDData` or Observation
             Images of any size, pixels, orientation, PSF and unit, each with a celestial WCS. The coordinates
-            of the lens are offsets from ``reference``, or else from the centre of the first.
+            of the lens are offsets from the reference point of the first, by default its centre.
         offsets : `~astropy.units.Quantity`, shape (n, 2), optional
             By how much each observation has to be moved (x, y) to lie where the first one is. By default this
             is fitted together with the lens, as WCS of two cameras may disagree by a part of a pixel.
@@ -242,7 +213,7 @@ class LensFitter:
         ObservationError
             If an observation cannot be used, its place on the sky is not known, or none shows light.
         TypeError, ValueError
-            If there are none, offsets are not angles, or a ``grid`` was given.
+            If there are none, or offsets are not angles.
 
         Warns
         -----
@@ -297,10 +268,6 @@ class LensFitter:
 
     def _several(self, observations, offsets, offset_std):
         """Exposures in one frame, their offsets as given and the width of the prior on what is fitted."""
-        if self.grid is not None:
-            raise ValueError(
-                "grid says where one observation is; leave it out, the WCS tell, and see offsets="
-            )
         if isinstance(observations, (NDData, Observation, str)) or not isinstance(observations, Iterable):
             raise TypeError(
                 f"observations must be a list of NDData, such as CCDData; got {observations!r:.80}"
@@ -308,11 +275,9 @@ class LensFitter:
         if offsets is not None and offset_std is not None:
             raise ValueError("offset_std is for offsets that are fitted; leave it out, or offsets")
         std = None if offsets is not None else _OFFSET_STD if offset_std is None else _positive(offset_std)
-        observations = aligned(list(observations), offsets, self.reference, **self._of_psf)
-        n = len(observations)
-        foregrounds = one_each("foreground", self.foreground, n)
-        correlations = correlation_of_each(self.noise_correlation, n)
-        exposures = [Exposure.of(*each) for each in zip(observations, foregrounds, correlations, strict=True)]
+        observations = aligned(list(observations), offsets)
+        foregrounds = one_each("foreground", self.foreground, len(observations))
+        exposures = [Exposure.of(*each) for each in zip(observations, foregrounds, strict=True)]
         given = np.zeros((len(exposures), 2)) if offsets is None else to_arcsec(offsets, "offsets")
         return exposures, given, std
 
@@ -324,7 +289,7 @@ class LensFitter:
         sources, dark = [], []
         for group in groups:
             where = tuple(next(places) for _ in group)
-            if any(each.lit.any() for each in group):
+            if any(each.lit_part.any() for each in group):
                 sources.append(LensedSource(group, where, self.factor, registration, self.prior))
             else:
                 dark += where
@@ -332,10 +297,7 @@ class LensFitter:
             raise ObservationError(
                 "no light stands out of the noise of the observation: there is nothing to fit a lens to"
             )
-        messages = [
-            concerns.of_data(each, measured=self.noise_correlation is None, dark=place in dark)
-            for place, each in enumerate(exposures)
-        ]
+        messages = [concerns.of_data(each, dark=place in dark) for place, each in enumerate(exposures)]
         with one_blas_thread(), share_bar(self.progress) as report:
             rng = np.random.default_rng(self.rng)
             refined = search(sources, self._starts(self.parameters), rng, report)
@@ -344,10 +306,6 @@ class LensFitter:
         for message in fit.messages:
             warn(message)
         return fit
-
-    @property
-    def _of_psf(self):
-        return {"psf_oversampling": self.psf_oversampling, "psf_includes_pixel": self.psf_includes_pixel}
 
     def __repr__(self) -> str:
         return f"LensFitter({self.guess!r}, free={list(self.parameters.names)})"

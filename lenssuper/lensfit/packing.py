@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from lenssuper._utils.units import arcsec
 from lenssuper.lensfit import concerns
 from lenssuper.lensfit.contents import FitImages, Numbers, Offsets
 from lenssuper.lensfit.evidence import Inversion
@@ -149,6 +150,6 @@ def _seen(exposure, modelled, amplitudes, numbers, source, shift):
         model = np.where(observation.mask, front, model + foreground.expected)
     residuals = np.where(observation.mask, np.nan, (observation.data - model) * np.sqrt(observation.weights))
     if shift.any():
-        observation = replace(observation, grid=observation.grid.moved_by(shift))
+        observation = observation.moved_by(arcsec(shift))
     images = FitImages(observation, model, residuals, *source, front)
     return replace(numbers, chi2=float(np.nansum(residuals**2))), images

@@ -9,7 +9,6 @@ from matplotlib.ticker import FuncFormatter
 
 from lenssuper.plotting.images import SIGNED, asinh_norm, label_axes, show_colorbar, show_image
 from lenssuper.plotting.marks import beam, compass, crop, note, unit_label
-from lenssuper.superres.resolution import psf_fwhm
 
 __all__ = ["plot_light_fit"]
 
@@ -74,7 +73,7 @@ def _draw_images(fit, axes):
     if grid.reference is not None:
         compass(data)
     if observation.psf is not None:
-        beam(data, psf_fwhm(observation) * grid.side_arcsec)
+        beam(data, observation.psf_fwhm_arcsec)
 
 
 def _draw_profile(fit, ax, below):
@@ -103,7 +102,7 @@ def _draw_profile(fit, ax, below):
     ax.tick_params(labelbottom=False, which="both")
     ax.legend(loc="upper right", frameon=False)
     if fit.observation.psf is not None:
-        half = psf_fwhm(fit.observation) * side / 2
+        half = fit.observation.psf_fwhm_arcsec / 2
         ax.axvline(half, color="0.6", linestyle=":", linewidth=1)
         ax.text(half, 0.04, " PSF", color="0.5", transform=ax.get_xaxis_transform())
     below.axhline(0, color=_MODEL, linewidth=1.2)

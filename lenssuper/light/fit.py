@@ -120,8 +120,7 @@ class SersicFit:
         ValueError
             If the parameters are not those of Sersics, or the covariance has another shape.
         """
-        if not isinstance(observation, Observation):
-            observation = Observation.from_nddata(observation)
+        observation = Observation.of(observation)
         parameters = checked(parameters)
         size = 7 * len(parameters) + 1
         covariance = np.full((size, size), np.nan) if covariance is None else np.array(covariance, float)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 from astropy.nddata import NDData
@@ -19,7 +18,6 @@ from lenssuper.light.arguments import per_component, read_bounds, read_start, re
 from lenssuper.light.fit import SersicFit
 from lenssuper.light.search import Search
 from lenssuper.observation import Observation
-from lenssuper.observation.noise import noise_correlation
 from lenssuper.observation.objects import find_objects, main_object, neighbor_mask
 
 __all__ = ["SersicFitter"]
@@ -41,11 +39,6 @@ class SersicFitter:
         to what the residual image looks like.
     sky : bool, optional
         Whether a constant brightness is fitted, too.
-    psf_oversampling : int, optional
-        Number of PSF samples per pixel of the galaxy's image, along each axis.
-    psf_includes_pixel : bool, optional
-        Whether the PSF is effective (a star as the pixels see it) or optical (the pixel is still to be
-        applied).
     link_centers : bool, optional
         Whether all profiles have the same centre.
     fixed : mapping or sequence of mappings, optional
@@ -80,7 +73,7 @@ class SersicFitter:
     Profiles are averaged over pixels exactly and blurred by the PSF of the observation. Errors are those of
     the normal approximation at the best fit. Where the noise of neighbouring pixels is found to be
     correlated, errors and the Bayesian information criterion take account of it
-    (`~lenssuper.observation.noise.noise_correlation`). They do not tell what a galaxy that is no Sersic does.
+    (`~lenssuper.Observation.noise_correlation`). They do not tell what a galaxy that is no Sersic does.
 
     Examples
     --------
@@ -107,8 +100,6 @@ class SersicFitter:
         *,
         method: str = "least_squares",
         sky: bool = True,
-        psf_oversampling: int = 1,
-        psf_includes_pixel: bool = True,
         link_centers: bool = False,
         fixed: Mapping | Sequence[Mapping] | None = None,
         bounds: Mapping | Sequence[Mapping] | None = None,
@@ -125,7 +116,6 @@ class SersicFitter:
             raise ValueError(f"method must be one of {', '.join(map(repr, _METHODS))}; got {method!r}")
         for name, value in (
             ("sky", sky),
-            ("psf_includes_pixel", psf_includes_pixel),
             ("link_centers", link_centers),
             ("mask_neighbors", mask_neighbors),
             ("polish", polish),
@@ -141,8 +131,6 @@ class SersicFitter:
         self.n_components = n_components
         self.method = method
         self.sky = bool(sky)
-        self.psf_oversampling = check_count(psf_oversampling, "psf_oversampling", 1)
-        self.psf_includes_pixel = bool(psf_includes_pixel)
         self.link_centers = bool(link_centers)
         self.fixed = per_component(fixed, "fixed", n_components, read_value)
         self.bounds = per_component(bounds, "bounds", n_components, read_bounds)
@@ -189,15 +177,18 @@ class SersicFitter:
 
     def _fit(self, galaxy, initial):
         observation = self._read(galaxy)
-        correlation = noise_correlation(observation)
+        correlation = observation.noise_correlation
         start = None if initial is None else read_start(_rows_of(initial), self.n_components)
         objects = None
         if self.mask_neighbors:
             at = None if start is None else tuple(start[0, :2])
             objects = find_objects(observation)
             neighbors = neighbor_mask(observation, at, objects=objects)
-            if neighbors.any():
-                observation = _without(observation, neighbors)
+            if (neighbors | observation.mask).all():
+                raise ObservationError(
+                    "no pixel is left that does not belong to a neighbour; pass mask_neighbors=False"
+                )
+            observation = observation.masked(neighbors)
         if self.method == "least_squares":
             return self._least_squares(observation, correlation, start, objects=objects)
         if start is not None:
@@ -205,10 +196,7 @@ class SersicFitter:
         return self._learned(observation, correlation)
 
     def _read(self, galaxy):
-        if not isinstance(galaxy, Observation):
-            galaxy = Observation.from_nddata(
-                galaxy, psf_oversampling=self.psf_oversampling, psf_includes_pixel=self.psf_includes_pixel
-            )
+        galaxy = Observation.of(galaxy)
         values = galaxy.data[~galaxy.mask]
         if np.ptp(values) == 0:
             raise ObservationError(
@@ -310,21 +298,6 @@ class SersicFitter:
             noise_correlation=correlation,
             method=self.method,
         )
-
-
-def _without(observation, mask):
-    """The observation less some more pixels."""
-    mask = mask | observation.mask
-    if mask.all():
-        raise ObservationError(
-            "no pixel is left that does not belong to a neighbour; pass mask_neighbors=False"
-        )
-    return replace(
-        observation,
-        data=np.where(mask, 0.0, observation.data),
-        weights=np.where(mask, 0.0, observation.weights),
-        mask=mask,
-    )
 
 
 def _notes(found, correlation):

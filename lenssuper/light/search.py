@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from scipy.signal import convolve
 
 from lenssuper.light.sersic.components import Components
 from lenssuper.light.sersic.render import ConstantRenderer, SkyRenderer
 from lenssuper.light.sersic.varpro import VarProResult, fit, solve_amplitudes
 from lenssuper.observation import Observation
-from lenssuper.observation.grid import PixelGrid
 
-__all__ = ["Found", "Search", "put_together"]
+__all__ = ["Found", "Search"]
 
 # Starts are tried on pixels that are put together, down to so many along a side, or to so many in the
 # standard deviation of the galaxy.
@@ -86,17 +84,14 @@ class Search:
     def __init__(self, observation: Observation, correlation, moments, sky, options):
         # brightness in units of the noise: numbers near one, whatever the unit
         self._unit = float(np.median(observation.weights[observation.weights > 0])) ** -0.5
-        scaled = replace(
-            observation,
-            data=observation.data / self._unit,
-            weights=observation.weights * self._unit**2 / correlation,
-        )
+        scaled = observation.with_data(observation.data / self._unit)
+        scaled = scaled.with_weights(observation.weights * self._unit**2 / correlation)
         self._observation, self._correlation = scaled, correlation
         self._moments, self._sky, self._options = moments, sky, options
         side = min(scaled.shape)
         sigma = np.sqrt(moments["a"] * moments["b"]) / scaled.grid.side_arcsec
-        self._coarse = put_together(scaled, max(1, min(side // _SIDE, int(sigma / _PIXELS_IN_SIGMA))))
-        self._medium = put_together(scaled, max(1, side // _SIDE_OF_MORE))
+        self._coarse = scaled.binned(max(1, min(side // _SIDE, int(sigma / _PIXELS_IN_SIGMA))))
+        self._medium = scaled.binned(max(1, side // _SIDE_OF_MORE))
         self._renderers = {}
 
     # One number of components
@@ -248,43 +243,3 @@ def _different(starts):
         if distance > first[2] or abs(np.log(other[-1, 2] / first[2])) > 1.2:
             return [starts[0], other]
     return starts[:1]
-
-
-def put_together(observation: Observation, factor: int) -> Observation:
-    """The observation on pixels ``factor`` times as large, its PSF roughly that of such pixels."""
-    if factor == 1:
-        return observation
-    ny, nx = (n // factor for n in observation.shape)
-
-    def blocks(image):
-        return image[: ny * factor, : nx * factor].reshape(ny, factor, nx, factor).sum((1, 3))
-
-    weights = blocks(observation.weights)
-    data = blocks(observation.weights * observation.data) / np.where(weights > 0, weights, 1)
-    grid = observation.grid
-    matrix = grid.matrix * factor
-    origin = grid.to_offset((factor - 1) / 2, (factor - 1) / 2)
-    return replace(
-        observation,
-        data=data,
-        weights=weights,
-        mask=weights == 0,
-        psf=_psf_of_larger_pixels(observation, factor),
-        psf_oversampling=1,
-        psf_includes_pixel=True,
-        grid=PixelGrid.from_affine((ny, nx), matrix, origin, grid._reference),
-    )
-
-
-def _psf_of_larger_pixels(observation, factor):
-    if observation.psf is None:
-        return None
-    step = factor * observation.psf_oversampling
-    # a mean over ``step`` samples, centred on one of them
-    box = np.ones(step + 1 - step % 2)
-    if step % 2 == 0:
-        box[[0, -1]] = 0.5
-    blurred = convolve(observation.psf, np.outer(box, box) / box.sum() ** 2)
-    sides = [n // 2 % step for n in blurred.shape]
-    psf = np.maximum(blurred[sides[0] :: step, sides[1] :: step], 0)
-    return psf / psf.sum()

@@ -156,7 +156,7 @@ def _world(wcs, px, py):
         units = " and ".join(repr(str(getattr(axis, "unit", type(axis).__name__))) for axis in world)
         raise ValueError(
             f"wcs must be celestial or have two axes in angular units; got units {units}: "
-            "pass grid=PixelGrid(shape, pixel_scale) instead"
+            "say where the pixels are with Observation.from_nddata(nddata, grid=PixelGrid(shape, scale))"
         ) from None
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import warnings
 
+import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import CCDData
 
@@ -76,8 +78,10 @@ def read_observation(
     *,
     unit: u.UnitBase | None = None,
     grid: PixelGrid | None = None,
+    reference: SkyCoord | None = None,
     psf_oversampling: int | None = None,
     psf_includes_pixel: bool | None = None,
+    noise_correlation: float | np.ndarray | None = None,
 ) -> Observation:
     """Read an observation from a FITS file in the layout of `~astropy.nddata.CCDData`.
 
@@ -91,6 +95,8 @@ def read_observation(
         Where the pixels are, instead of what the WCS of the file says.
     psf_oversampling, psf_includes_pixel : optional
         As in `Observation.from_nddata`; by default what the file says, else 1 and True.
+    reference, noise_correlation : optional
+        As in `Observation.from_nddata`.
 
     Returns
     -------
@@ -106,7 +112,13 @@ def read_observation(
     path = os.fspath(path)
     nddata, cards = read_ccddata(path, unit)
     try:
-        given = {"psf_oversampling": psf_oversampling, "psf_includes_pixel": psf_includes_pixel, "grid": grid}
+        given = {
+            "psf_oversampling": psf_oversampling,
+            "psf_includes_pixel": psf_includes_pixel,
+            "noise_correlation": noise_correlation,
+            "grid": grid,
+            "reference": reference,
+        }
         return observation_as(
             nddata, cards, **{name: value for name, value in given.items() if value is not None}
         )
@@ -124,7 +136,7 @@ def observation_as(nddata, cards, **given):
         "psf_oversampling": cards.get("PSFOVERS", 1),
         "psf_includes_pixel": cards.get("PSFPIXEL", True),
     }
-    if "grid" not in given and cards.get("LSGRID") and nddata.wcs is not None:
+    if not given.keys() & {"grid", "reference"} and cards.get("LSGRID") and nddata.wcs is not None:
         said["grid"] = PixelGrid.from_own_wcs(nddata.wcs, nddata.shape)
     return Observation.from_nddata(nddata, **(said | given))
 

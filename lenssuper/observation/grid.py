@@ -154,9 +154,8 @@ class PixelGrid:
             raise ObservationError(f"nddata must be a two-dimensional image; got shape {got}")
         if nddata.wcs is None:
             raise ObservationError(
-                "the observation has no WCS to tell where its pixels are: "
-                "pass grid=PixelGrid(shape, pixel_scale), e.g. "
-                f"grid=PixelGrid({np.shape(nddata.data)}, 0.05 * u.arcsec)"
+                "the observation has no WCS to say where its pixels are: say it with "
+                f"Observation.from_nddata(nddata, grid=PixelGrid({np.shape(nddata.data)}, 0.05 * u.arcsec))"
             )
         return cls.from_wcs(nddata.wcs, np.shape(nddata.data), reference=reference)
 
@@ -321,6 +320,12 @@ class PixelGrid:
         first = -0.5 + 0.5 / factor
         return self._moved(tuple(n * factor for n in self._shape), self.matrix / factor, (first, first))
 
+    def binned(self, factor: int) -> PixelGrid:
+        """Put ``factor`` x ``factor`` pixels together; rows and columns that do not fill one are left out."""
+        factor = check_count(factor, "factor")
+        shape = tuple(n // factor for n in self._shape)
+        return self._moved(shape, self.matrix * factor, ((factor - 1) / 2, (factor - 1) / 2))
+
     def pad(self, n: int | tuple[int, int]) -> PixelGrid:
         """Add ``n`` pixels on each side, or (rows, columns) below and above, left and right."""
         rows, columns = (check_count(k, "n", 0) for k in (n if isinstance(n, (tuple, list)) else (n, n)))
@@ -373,25 +378,28 @@ class PixelGrid:
 
     @property
     def area_arcsec2(self):
+        """Area of a pixel."""
         (a, b), (c, d) = self.matrix.tolist()
         return abs(a * d - b * c)
 
     @property
     def side_arcsec(self):
+        """Side of a square of the area of a pixel."""
         return math.sqrt(self.area_arcsec2)
 
     def middle_arcsec(self):
+        """Return the offset (x, y) of the centre of the grid, shape (2,)."""
         ny, nx = self._shape
         return np.array(self.to_offset((nx - 1) / 2, (ny - 1) / 2))
 
     def to_offset(self, px, py):
-        """(x, y) in arcsec of pixel coordinates; any shapes that broadcast."""
+        """Return offsets (x, y) in arcsec of pixel coordinates (column, row); any shapes that broadcast."""
         (a, b), (c, d) = self.matrix.tolist()  # Python floats, so that torch tensors keep their kind
         x0, y0 = self.origin.tolist()
         return a * px + b * py + x0, c * px + d * py + y0
 
     def to_pixel(self, x, y):
-        """Pixel coordinates (column, row) of offsets in arcsec; any shapes that broadcast."""
+        """Return pixel coordinates (column, row) of offsets in arcsec; any shapes that broadcast."""
         (a, b), (c, d) = self.matrix.tolist()
         determinant = a * d - b * c
         x0, y0 = self.origin.tolist()
@@ -399,10 +407,12 @@ class PixelGrid:
         return (d * x - b * y) / determinant, (a * y - c * x) / determinant
 
     def centers_arcsec(self):
+        """Return offsets x and y of the pixel centres, in shapes that broadcast to (ny, nx)."""
         ny, nx = self._shape
         return self.to_offset(np.arange(nx, dtype=float), np.arange(ny, dtype=float)[:, np.newaxis])
 
     def vertices_arcsec(self):
+        """Return offsets x and y of the pixel corners, in shapes that broadcast to (ny + 1, nx + 1)."""
         ny, nx = self._shape
         return self.to_offset(np.arange(nx + 1) - 0.5, np.arange(ny + 1)[:, np.newaxis] - 0.5)
 

@@ -12,9 +12,9 @@ from astropy import units as u
 from astropy.io import fits
 
 from lenssuper.exceptions import FileFormatError
-from lenssuper.observation import Observation
 from lenssuper.observation.files import DAMAGE, fits_header, sums_agree
 from lenssuper.observation.grid import PixelGrid
+from lenssuper.observation.image import Observation
 
 __all__ = [
     "grid_info",
@@ -56,9 +56,11 @@ def grid_info(grid: PixelGrid) -> list:
 
 def observation_info(observation: Observation) -> dict[str, Any]:
     """Give what is not an image of an observation, but for its grid, ready for JSON."""
+    noise = observation.noise_covariance if observation.noise_given is None else observation.noise_given
     return {
         "unit": observation.unit.to_string(),
         "psf": [observation.psf_oversampling, observation.psf_includes_pixel],
+        "noise": np.asarray(1.0 if noise is None else noise).tolist(),
         "header": fits_header(observation.meta).tostring(sep="\n", endcard=False, padding=False),
     }
 
@@ -68,6 +70,7 @@ def unpack(arrays: Mapping[str, np.ndarray], info: Mapping[str, Any], grid: list
     with np.errstate(divide="ignore"):
         weights = np.where(arrays["MASK"], 0.0, arrays["UNCERT"] ** -2.0)
     psf_oversampling, psf_includes_pixel = info["psf"]
+    noise = info.get("noise")  # None in files of earlier versions: it is measured
     return Observation(
         data=arrays["DATA"],
         weights=weights,
@@ -78,6 +81,7 @@ def unpack(arrays: Mapping[str, np.ndarray], info: Mapping[str, Any], grid: list
         grid=PixelGrid.from_affine(*grid),
         unit=u.Unit(info["unit"]),
         meta=fits.Header.fromstring(info["header"], sep="\n"),
+        noise_given=np.array(noise) if isinstance(noise, list) else noise,
     )
 
 

@@ -1,32 +1,40 @@
-"""An observed image, checked and unpacked once."""
+"""An observed image, checked and unpacked once, which knows its noise and where it has light."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.nddata import CCDData, NDData, StdDevUncertainty
 
-from lenssuper._utils.checks import check_count
-from lenssuper._utils.warn import warn
+from lenssuper._utils.checks import check_count, check_kind
+from lenssuper._utils.units import to_arcsec
 from lenssuper.exceptions import ObservationError
 from lenssuper.observation.grid import PixelGrid, cutout_slices
+from lenssuper.observation.noise import (
+    binned_covariance,
+    bright_pixels,
+    check_correlation,
+    measure_covariance,
+)
+from lenssuper.observation.psf import check_psf, fwhm_in_pixels, psf_of_larger_pixels
 
 __all__ = ["Observation"]
-
-# A PSF whose sum is this close to one is taken as normalised: float32 sums are good to about 1e-6.
-_PSF_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Observation:
-    """An observed image with the weight of every pixel, its PSF and its place on the sky.
+    """An observed image with the weight of every pixel, its PSF, its noise and its position on the sky.
 
     Made by `from_nddata`, which checks it, or `read_observation`. A pixel that is masked, not finite or
-    without weight has data 0, weight 0 and mask True, so that it drops out of every sum.
+    without weight has data 0, weight 0 and mask True, so that it drops out of every sum. The covariance of
+    the noise and the pixels with light are found when they are first needed, and kept; what is masked in an
+    observation or cut out of it keeps what was found in the whole image, where there is more sky.
 
     Attributes
     ----------
@@ -48,6 +56,8 @@ class Observation:
         Unit of the data.
     meta : mapping
         Metadata of the input.
+    noise_given : float, ndarray or None
+        What was given as ``noise_correlation``; None if the correlation is measured.
     """
 
     data: np.ndarray
@@ -59,15 +69,23 @@ class Observation:
     grid: PixelGrid
     unit: u.UnitBase = u.dimensionless_unscaled
     meta: Mapping = field(default_factory=dict)
+    noise_given: float | np.ndarray | None = None
+    # The observation whose noise this one has, in pixels of which so many are along the side of one of these
+    _noise_of: Observation | None = None
+    _bins: int = 1
+    # The observation whose light this one shows, and the part of it that this is
+    _light_of: tuple[Observation, tuple[slice, slice]] | None = None
 
     @classmethod
     def from_nddata(
         cls,
         nddata: NDData,
         *,
-        grid: PixelGrid | None = None,
         psf_oversampling: int = 1,
         psf_includes_pixel: bool = True,
+        noise_correlation: float | np.ndarray | None = None,
+        grid: PixelGrid | None = None,
+        reference: SkyCoord | u.Quantity | None = None,
     ) -> Observation:
         """Check an image and unpack it.
 
@@ -76,12 +94,20 @@ class Observation:
         nddata : `~astropy.nddata.NDData`
             Two-dimensional image with an uncertainty of any kind (standard deviation, variance or inverse
             variance), and where there is one a mask (True = do not use), a PSF and a WCS. It is not changed.
-        grid : PixelGrid, optional
-            Where the pixels are, instead of what the WCS of ``nddata`` says.
         psf_oversampling : int, optional
             Number of PSF samples per pixel of the image, along each axis.
         psf_includes_pixel : bool, optional
             Whether the PSF is effective (contains the pixel) or optical.
+        noise_correlation : array of shape (odd, odd) or float, optional
+            Covariance of the noise of neighbouring pixels by their distance, in units of their standard
+            deviations; by default it is measured in the sky, see `noise_covariance`. A number, at least 1, is
+            the factor by which correlations raise the variance of what is larger than a pixel; 1 takes the
+            noise of the pixels as independent.
+        grid : PixelGrid, optional
+            Where the pixels are, instead of what the WCS of ``nddata`` says.
+        reference : `~astropy.coordinates.SkyCoord`, optional
+            Zero of the offsets, see `PixelGrid.from_wcs`; by default the centre of the image. Images of one
+            lens with the same reference share one frame.
 
         Returns
         -------
@@ -91,6 +117,8 @@ class Observation:
         ------
         ObservationError
             If the image cannot be used; the message says what to do.
+        TypeError, ValueError
+            If an argument is of the wrong kind or range, or ``grid`` and ``reference`` are both given.
 
         Warns
         -----
@@ -101,9 +129,10 @@ class Observation:
             raise TypeError(f"an observation must be an astropy NDData, e.g. a CCDData; got {nddata!r:.80}")
         data, unit = _read_data(nddata)
         if grid is None:
-            grid = PixelGrid.from_nddata(nddata)
-        elif not isinstance(grid, PixelGrid):
-            raise TypeError(f"grid must be a PixelGrid; got {grid!r:.80}")
+            grid = PixelGrid.from_nddata(nddata, reference=reference)
+        elif reference is not None:
+            raise ValueError("grid has a reference of its own; give grid or reference, not both")
+        check_kind(grid, "grid", PixelGrid)
         if grid.shape != data.shape:
             raise ObservationError(f"grid must have the shape of the data, {data.shape}; got {grid.shape}")
         masked = _read_mask(nddata.mask, data.shape)
@@ -114,19 +143,23 @@ class Observation:
                 f"no pixel of the observation can be used: of {data.size}, {masked.sum()} are masked, "
                 f"{(~np.isfinite(data)).sum()} are not finite, and the rest have no weight"
             )
-        if not isinstance(psf_includes_pixel, (bool, np.bool_)):
-            raise TypeError(f"psf_includes_pixel must be True or False; got {psf_includes_pixel!r}")
         return cls(
             data=np.where(used, data, 0.0),
             weights=weights,
             mask=~used,
-            psf=None if nddata.psf is None else _read_psf(nddata.psf),
-            psf_oversampling=check_count(psf_oversampling, "psf_oversampling", 1),
-            psf_includes_pixel=bool(psf_includes_pixel),
+            psf=None if nddata.psf is None else check_psf(nddata.psf),
+            psf_oversampling=check_count(psf_oversampling, "psf_oversampling"),
+            psf_includes_pixel=bool(check_kind(psf_includes_pixel, "psf_includes_pixel", bool)),
             grid=grid,
             unit=unit,
             meta=copy.deepcopy(nddata.meta),
+            noise_given=check_correlation(noise_correlation),
         )
+
+    @classmethod
+    def of(cls, image: NDData | Observation, *, reference: SkyCoord | None = None) -> Observation:
+        """Return an observation as it is; check and unpack an NDData, with offsets from ``reference``."""
+        return image if isinstance(image, cls) else cls.from_nddata(image, reference=reference)
 
     def __repr__(self):
         psf = "none" if self.psf is None else f"{self.psf.shape}"
@@ -147,13 +180,151 @@ class Observation:
         with np.errstate(divide="ignore"):
             return 1 / np.sqrt(self.weights)
 
+    @cached_property
+    def noise_covariance(self) -> np.ndarray | None:
+        """
+        Covariance of the noise of neighbouring pixels by their distance, in units of their scatter.
+
+        Shape (odd, odd), with the variance of a pixel in the middle; as given, or measured in the sky, see
+        `~lenssuper.observation.noise.measure_covariance`. None if a number was given, or if the noise is not
+        significantly correlated.
+        """
+        if self.noise_given is not None:
+            return self.noise_given if isinstance(self.noise_given, np.ndarray) else None
+        if self._noise_of is None:
+            return measure_covariance(self.data, self.weights, self.mask)
+        covariance = self._noise_of.noise_covariance
+        return (
+            covariance if covariance is None or self._bins == 1 else binned_covariance(covariance, self._bins)
+        )
+
+    @property
+    def noise_correlation(self) -> float:
+        """Factor by which correlations raise the variance of what is larger than a pixel; 1 without any."""
+        if self.noise_covariance is not None:
+            return float(self.noise_covariance.sum())
+        return 1.0 if self.noise_given is None else self.noise_given
+
+    @cached_property
+    def bright(self) -> np.ndarray:
+        """Pixels with light, (ny, nx) of bool, see `~lenssuper.observation.noise.bright_pixels`."""
+        if self._light_of is None:
+            return bright_pixels(self.data, self.weights, self.mask, self.noise_correlation)
+        whole, part = self._light_of
+        return whole.bright[part] & ~self.mask
+
+    @cached_property
+    def psf_fwhm_arcsec(self) -> float:
+        """Full width at half maximum of the PSF as the pixels see it, not less than a pixel."""
+        pixels = fwhm_in_pixels(self.psf, self.psf_oversampling, self.psf_includes_pixel)
+        return pixels * self.grid.side_arcsec
+
+    # The same image in another way
+
+    def _changed(self, part=np.s_[:, :], **changes) -> Observation:
+        """Return a copy with the noise of this one and the light in a part of it."""
+        return replace(self, _noise_of=self, _bins=1, _light_of=(self, part), **changes)
+
     def __getitem__(self, item) -> Observation:
         """Cut out part of the image, ``observation[10:40, 5:50]``; PSF and reference point stay."""
         item = cutout_slices(item, self.shape)
         if self.mask[item].all():
             raise ObservationError("no pixel of the cutout can be used: all are masked")
         parts = {name: getattr(self, name)[item].copy() for name in ("data", "weights", "mask")}
-        return replace(self, grid=self.grid[item], meta=copy.deepcopy(self.meta), **parts)
+        return self._changed(item, grid=self.grid[item], meta=copy.deepcopy(self.meta), **parts)
+
+    def masked(self, where: np.ndarray) -> Observation:
+        """
+        Mask more pixels: those where an array of bool (ny, nx) is True.
+
+        Raises
+        ------
+        ObservationError
+            If no pixel is left.
+        """
+        where = np.asarray(where)
+        if where.dtype != bool:
+            raise TypeError(f"where must be an array of bool; got {where.dtype}")
+        return self._changed(**_pixels(self.data, self.weights, self.mask | _like(where, self, "where")))
+
+    def with_data(self, data: np.ndarray) -> Observation:
+        """Replace the surface brightness, (ny, nx) in `unit`; the noise stays."""
+        pixels = _pixels(_like(data, self, "data"), self.weights, self.mask)
+        return replace(self, **pixels, _noise_of=self, _bins=1, _light_of=None)
+
+    def with_weights(self, weights: np.ndarray) -> Observation:
+        """Replace the weights, (ny, nx); the correlation of the noise is measured again, in the new units."""
+        pixels = _pixels(self.data, _like(weights, self, "weights"), self.mask)
+        return replace(self, **pixels, _noise_of=None, _bins=1, _light_of=None)
+
+    def without(self, light: np.ndarray, variance: np.ndarray | float = 0.0) -> Observation:
+        """
+        Subtract the light of what is in front.
+
+        The noise is measured in what is left, where there is more sky, unless pixels were masked or cut off
+        before.
+
+        Parameters
+        ----------
+        light : array, shape (ny, nx)
+            In `unit`; pixels where it is not finite are masked.
+        variance : array, shape (ny, nx), or float, optional
+            Of ``light``; it is added to that of the data.
+        """
+        data = self.data - _like(light, self, "light")
+        pixels = _pixels(data, self.weights / (1 + self.weights * variance), self.mask)
+        whole = self
+        while whole._noise_of is not None:
+            whole = whole._noise_of
+        source = None if np.array_equal(whole.mask, self.mask) else self
+        return replace(self, **pixels, _noise_of=source, _bins=1, _light_of=None)
+
+    def binned(self, factor: int) -> Observation:
+        """
+        Average ``factor`` x ``factor`` pixels into one, weighted by their noise.
+
+        Rows and columns that do not fill a pixel are left out. The PSF is roughly that of the larger pixels,
+        and contains them.
+        """
+        factor = check_count(factor, "factor")
+        if factor == 1:
+            return self
+        grid = self.grid.binned(factor)
+        ny, nx = grid.shape
+
+        def summed(image):
+            return image[: ny * factor, : nx * factor].reshape(ny, factor, nx, factor).sum((1, 3))
+
+        weights = summed(self.weights)
+        data = summed(self.weights * self.data) / np.where(weights > 0, weights, 1)
+        return replace(
+            self,
+            **_pixels(data, weights, weights == 0),
+            psf=psf_of_larger_pixels(self.psf, factor * self.psf_oversampling),
+            psf_oversampling=1,
+            psf_includes_pixel=True,
+            grid=grid,
+            noise_given=None if isinstance(self.noise_given, np.ndarray) else self.noise_given,
+            _noise_of=self,
+            _bins=factor,
+            _light_of=None,
+        )
+
+    def with_psf(self, psf: np.ndarray, *, oversampling: int = 1, includes_pixel: bool = True) -> Observation:
+        """Replace the PSF; parameters as in `from_nddata`."""
+        return self._changed(
+            psf=check_psf(psf),
+            psf_oversampling=check_count(oversampling, "oversampling"),
+            psf_includes_pixel=bool(check_kind(includes_pixel, "includes_pixel", bool)),
+        )
+
+    def recentred(self, reference: SkyCoord) -> Observation:
+        """Count offsets from another position on the sky; the pixels stay where they are."""
+        return self._changed(grid=PixelGrid.from_wcs(self.grid.wcs, self.shape, reference=reference))
+
+    def moved_by(self, offset: u.Quantity) -> Observation:
+        """Move the pixels by an offset (x, y), which corrects the WCS of one of several images."""
+        return self._changed(grid=self.grid.moved_by(to_arcsec(offset, "offset")))
 
     def to_nddata(self) -> CCDData:
         """Pack the observation as an astropy image with standard deviation, mask, PSF and WCS."""
@@ -166,6 +337,21 @@ class Observation:
             wcs=self.grid.wcs,
             meta=copy.deepcopy(self.meta),
         )
+
+
+def _like(values, observation, name):
+    values = np.asarray(values)
+    if values.shape != observation.shape:
+        raise ValueError(f"{name} must have the shape of the data, {observation.shape}; got {values.shape}")
+    return values
+
+
+def _pixels(data, weights, mask):
+    """Return the arrays of an observation, with 0 in pixels that are masked, not finite or without weight."""
+    mask = mask | ~np.isfinite(data) | ~(weights > 0)
+    if mask.all():
+        raise ObservationError("no pixel is left to use: all are masked")
+    return {"data": np.where(mask, 0.0, data), "weights": np.where(mask, 0.0, weights), "mask": mask}
 
 
 def _read_data(nddata):
@@ -213,7 +399,7 @@ def _read_weights(uncertainty, unit, shape, unused):
             f"the uncertainty must have the shape of the data, {shape}; got {values.shape}"
         )
     if uncertainty.unit is not None:
-        values = values * uncertainty.unit.to(unit**power)  # astropy has seen to it that they agree
+        values = values * uncertainty.unit.to(unit**power)  # astropy has checked that they agree
     values = np.broadcast_to(values, shape)
     unused = unused | np.isnan(values)
     _refuse_values(values < 0, unused, "negative", "<= 0")
@@ -235,26 +421,3 @@ def _refuse_values(bad, unused, what, condition):
             f"bad = nddata.uncertainty.array {condition}; "
             "nddata.mask = bad if nddata.mask is None else nddata.mask | bad"
         )
-
-
-def _read_psf(psf):
-    psf = np.asarray(psf)
-    if psf.ndim != 2 or psf.dtype.kind not in "iuf":
-        raise ObservationError(f"the psf must be a two-dimensional array; got shape {psf.shape}, {psf.dtype}")
-    if psf.shape[0] % 2 == 0 or psf.shape[1] % 2 == 0:
-        raise ObservationError(
-            "the psf must have an odd number of rows and of columns, so that its centre is a pixel; "
-            f"got {psf.shape}. If its peak is on pixel (n // 2, n // 2) of an even axis drop the first one, "
-            "psf[1:, 1:]; if it is centred between pixels move it, "
-            "scipy.ndimage.shift(numpy.pad(psf, ((0, 1), (0, 1))), 0.5)"
-        )
-    psf = psf.astype(np.float64)
-    bad = np.count_nonzero(~np.isfinite(psf))
-    if bad:
-        raise ObservationError(f"the psf must be finite; got {bad} pixels that are NaN or infinite")
-    total = psf.sum()
-    if not total > 0:
-        raise ObservationError(f"the psf must have a positive sum; got {total:.6g}")
-    if abs(total - 1) > _PSF_TOLERANCE:
-        warn(f"the psf sums to {total:.6g}; it is normalised to one")
-    return psf / total

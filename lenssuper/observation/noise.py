@@ -1,67 +1,49 @@
-"""What the sky of an observation says of its noise, and where there is light."""
+"""The noise of an image, measured in its sky, and the pixels that hold light: arrays in, arrays out."""
 
 from __future__ import annotations
 
+import numbers
 from functools import cache
 
 import numpy as np
 from scipy import ndimage
 
-from lenssuper.observation import Observation
-
 __all__ = [
-    "given_or_measured",
-    "lit_pixels",
-    "noise_correlation",
-    "noise_covariance",
+    "binned_covariance",
+    "bright_pixels",
+    "check_correlation",
+    "check_covariance",
+    "measure_covariance",
     "sky_pixels",
     "white_scatter",
 ]
 
-# Largest distance, in pixels along each axis, at which noise is looked for to agree. Drizzling with usual
-# kernels reaches no further (Fruchter & Hook 2002, PASP 114, 144, section 7).
+# Largest distance, in pixels along each axis, over which noise is taken to be correlated. Drizzling with the
+# usual kernels reaches no further (Fruchter & Hook 2002, PASP 114, 144, section 7).
 _REACH = 2
 # Side, in pixels, of the square whose mean is subtracted from each pixel.
 _LOCAL = 7
-# Pixels of empty sky from which the correlation can be measured to a fifth.
+# Pixels of empty sky needed to measure the correlation to a fifth.
 _SKY = 500
-# Mean of 5 x 5 pixels, in units of its own scatter, above which there may be light, and how far from there
-# the sky begins.
+# Mean of 5 x 5 pixels, in units of its own scatter, above which there may be light, and how many pixels from
+# there the sky begins.
 _BRIGHT, _APART = 4.0, 4
 # S/N of the mean of 3 x 3 pixels from which there is light, and how many such pixels must touch.
-_LIT, _GROUP = 4.0, 6
+_SIGNIFICANT, _GROUP = 4.0, 6
+# Longest side of a covariance, in pixels.
+_LONGEST = 15
 
 
-def noise_correlation(observation: Observation) -> float:
+def measure_covariance(data: np.ndarray, weights: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
     """
-    Measure by how much correlations raise the noise of what is larger than a pixel.
+    Measure the covariance of the noise of neighbouring pixels, in the sky of an image.
 
     Parameters
     ----------
-    observation : Observation
-
-    Returns
-    -------
-    float
-        Variance of a sum over many pixels of sky, relative to what the variances of the single pixels add up
-        to: the sum of `noise_covariance`; 1 where there is none.
-
-    Notes
-    -----
-    What is wider than a few pixels has the variance of a pixel times the sum of the noise's autocorrelation
-    over all distances (Casertano et al. 2000, AJ 120, 2747, appendix A): its power spectrum at long waves.
-    """
-    covariance = noise_covariance(observation)
-    return 1.0 if covariance is None else float(covariance.sum())
-
-
-def noise_covariance(observation: Observation) -> np.ndarray | None:
-    """
-    Measure how the noise of a pixel goes along with that of its neighbours.
-
-    Parameters
-    ----------
-    observation : Observation
+    data, weights : ndarray, shape (ny, nx)
+        Surface brightness, and one over its variance.
+    mask : ndarray of bool, shape (ny, nx)
+        Pixels that are not used.
 
     Returns
     -------
@@ -73,13 +55,17 @@ def noise_covariance(observation: Observation) -> np.ndarray | None:
     Notes
     -----
     Drizzled images share the light, and so the noise, of an exposure's pixel among several pixels (Fruchter &
-    Hook 2002, PASP 114, 144, section 7). The covariance of data over sigma is measured in the sky, so that it
-    makes up for a noise map that is too large or too small. Gradients, faint outskirts of galaxies and the
-    like are taken out first with the mean b of 7 x 7 pixels around each, which turns the covariance c into
+    Hook 2002, PASP 114, 144, section 7). The covariance is that of the data over sigma, so that it corrects a
+    noise map that is too large or too small. Gradients and the faint outskirts of galaxies are removed first,
+    with the mean b of 7 x 7 pixels around each, which turns the covariance c into
     c - 2 c * b + c * b * b; that is solved for c.
+
+    The sum of the covariance is the variance of a sum over many pixels, relative to what the variances of the
+    single pixels add up to: the power of the noise at long waves (Casertano et al. 2000, AJ 120, 2747,
+    appendix A).
     """
-    used = ~observation.mask
-    scaled = observation.data * np.sqrt(observation.weights)
+    used = ~mask
+    scaled = data * np.sqrt(weights)
     sky = sky_pixels(scaled, used)
     n = np.count_nonzero(sky)
     if n < _SKY:
@@ -87,19 +73,19 @@ def noise_covariance(observation: Observation) -> np.ndarray | None:
     spread = white_scatter(scaled, sky)
     scaled = np.clip(scaled - _local_mean(scaled, sky, _LOCAL), -4 * spread, 4 * spread) * sky
     side = 2 * _REACH + 1
-    # row by row, from a pixel with itself onwards; what lies before is the same
+    # row by row, from a pixel with itself onwards; the other half is its mirror image
     later = [divmod(k, side) for k in range(side**2 // 2, side**2)]
     half = [_covariance(scaled, sky, j - _REACH, i - _REACH) for j, i in later]
     solve = _of_less_local_mean()
     covariance = (solve @ np.array(half[:0:-1] + half)).reshape(side, side)
-    # of white noise the covariance at each distance, and its opposite, scatters by variance / sqrt(n)
+    # the covariance of white noise scatters by variance / sqrt(n), alike at opposite distances
     scatter = np.sqrt(2 / n) * np.linalg.norm(solve.sum(axis=0)) * spread**2
     return covariance if covariance.sum() > 1 + 3 * scatter else None
 
 
 @cache
 def _of_less_local_mean():
-    """The matrix to a covariance by distance from that of noise less its local mean."""
+    """Return the matrix that turns the covariance of noise less its local mean into that of the noise."""
     side = 2 * _REACH + 1
     reach = _REACH + _LOCAL - 1
     mean, delta = np.zeros((2, 2 * reach + 1, 2 * reach + 1))
@@ -112,17 +98,74 @@ def _of_less_local_mean():
     return np.linalg.inv(kernel[apart[..., 0], apart[..., 1]])
 
 
-def given_or_measured(given: float | np.ndarray | None, observation: Observation) -> float | np.ndarray:
-    """Give how neighbours share their noise: as given, else what `noise_covariance` finds; 1 for nothing."""
-    if given is not None:
-        return given
-    covariance = noise_covariance(observation)
-    return 1.0 if covariance is None else covariance
+def binned_covariance(covariance: np.ndarray, factor: int) -> np.ndarray:
+    """
+    Return the covariance by distance of pixels ``factor`` times as large.
+
+    It is that of the means of ``factor`` x ``factor`` pixels of equal weight, in units of what their standard
+    deviations would be without correlations. Its sum is the same.
+    """
+    reach = max(covariance.shape) // 2 + factor
+    side = reach // factor
+    triangle = np.maximum(factor - np.abs(np.arange(-factor, factor + 1)), 0) / factor
+    far = [max(0, (side + 1) * factor - n // 2) for n in covariance.shape]
+    padded = np.pad(covariance, [(n, n) for n in far])
+    summed = ndimage.convolve(padded, np.outer(triangle, triangle), mode="constant")
+    ny, nx = (n // 2 for n in padded.shape)
+    at = factor * np.arange(-side, side + 1)
+    return summed[np.ix_(ny + at, nx + at)]
+
+
+def check_covariance(covariance) -> np.ndarray:
+    """
+    Return a covariance of noise by distance as an array of floats, checked.
+
+    Raises
+    ------
+    ValueError
+        If it has no middle, is not symmetric about it or largest there, or not finite.
+    """
+    covariance = np.array(covariance, dtype=np.float64)
+    if covariance.ndim != 2 or not all(n % 2 for n in covariance.shape) or max(covariance.shape) > _LONGEST:
+        raise ValueError(
+            f"a noise covariance must have two odd sides of up to {_LONGEST} pixels; got {covariance.shape}"
+        )
+    ny, nx = covariance.shape
+    middle = covariance[ny // 2, nx // 2]
+    symmetric = np.allclose(covariance, covariance[::-1, ::-1], rtol=0, atol=1e-9 * abs(middle))
+    if not (
+        np.isfinite(covariance).all() and symmetric and middle > 0 and np.abs(covariance).max() <= middle
+    ):
+        raise ValueError(
+            "a noise covariance must be finite, symmetric about its middle, and largest there; "
+            f"got {np.array2string(covariance, precision=2, threshold=30)}"
+        )
+    return covariance
+
+
+def check_correlation(value: float | np.ndarray | None) -> float | np.ndarray | None:
+    """
+    Return what a user says about correlated noise, checked: a covariance by distance, a number, or None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of them, a number less than 1, or an array that is not a covariance by distance.
+    """
+    if value is None:
+        return None
+    if isinstance(value, np.ndarray) and value.ndim:
+        return check_covariance(value)
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise TypeError(f"noise_correlation must be a number or an array; got {value!r:.80}")
+    if not (np.isfinite(value) and value >= 1):
+        raise ValueError(f"noise_correlation must be 1 or more; got {value}")
+    return float(value)
 
 
 def white_scatter(scaled: np.ndarray, used: np.ndarray) -> float:
     """
-    Give the standard deviation of a pixel, from the differences of pixels two apart.
+    Measure the standard deviation of a pixel from the differences of pixels two apart.
 
     Light hardly changes over that distance.
 
@@ -146,7 +189,7 @@ def _local_mean(values, where, side):
 
 def sky_pixels(scaled: np.ndarray, used: np.ndarray) -> np.ndarray:
     """
-    Find the pixels away from all light.
+    Find the pixels far from all light.
 
     Parameters
     ----------
@@ -160,7 +203,7 @@ def sky_pixels(scaled: np.ndarray, used: np.ndarray) -> np.ndarray:
     ndarray of bool, shape (ny, nx)
     """
     smooth = np.where(used, _local_mean(scaled, used, 5), 0.0)
-    # light makes nothing darker: what is below zero is noise, and so are as many pixels above
+    # light only adds, so the negative pixels give the scatter of the noise
     scatter = np.sqrt(np.mean(smooth[smooth < 0] ** 2)) if np.any(smooth < 0) else 0.0
     return used & ~ndimage.binary_dilation(smooth > _BRIGHT * scatter, iterations=_APART)
 
@@ -173,25 +216,30 @@ def _covariance(values, where, rows, columns):
     return np.sum(values[first] * values[second]) / max(1, np.count_nonzero(where[first] & where[second]))
 
 
-def lit_pixels(observation: Observation) -> np.ndarray:
+def bright_pixels(data: np.ndarray, weights: np.ndarray, mask: np.ndarray, correlation: float) -> np.ndarray:
     """
-    Find the pixels around which there is light.
+    Find the pixels with light.
 
     Parameters
     ----------
-    observation : Observation
+    data, weights : ndarray, shape (ny, nx)
+        Surface brightness, and one over its variance.
+    mask : ndarray of bool, shape (ny, nx)
+        Pixels that are not used.
+    correlation : float
+        Factor by which correlations between pixels raise the variance of a sum over many.
 
     Returns
     -------
     ndarray of bool, shape (ny, nx)
-        Where the weighted mean of 3 x 3 pixels is four times its standard deviation or more, and so are its
-        neighbours', as a star would make them.
+        Where the weighted mean of 3 x 3 pixels is four times its standard deviation or more, and so are those
+        of its neighbours, as for a star.
     """
-    largest = observation.weights.max()
-    relative = observation.weights / largest  # of order one, whatever the unit
+    largest = weights.max()
+    relative = weights / largest  # of order one, whatever the unit
     box = np.ones((3, 3))
     total = ndimage.convolve(relative, box, mode="constant")
-    signal = ndimage.convolve(relative * observation.data, box, mode="constant")
-    noise = np.sqrt(total * noise_correlation(observation) / largest)
-    groups, _ = ndimage.label((signal > _LIT * noise) & ~observation.mask, box)
+    signal = ndimage.convolve(relative * data, box, mode="constant")
+    noise = np.sqrt(total * correlation / largest)
+    groups, _ = ndimage.label((signal > _SIGNIFICANT * noise) & ~mask, box)
     return (np.bincount(groups.ravel()) >= _GROUP)[groups] & (groups > 0)

@@ -10,8 +10,7 @@ from astropy.stats import sigma_clip
 from scipy import ndimage
 
 from lenssuper.exceptions import ObservationError
-from lenssuper.observation import Observation
-from lenssuper.observation.noise import noise_correlation
+from lenssuper.observation.image import Observation
 
 __all__ = ["find_objects", "main_object", "neighbor_mask", "smoothed"]
 
@@ -177,7 +176,7 @@ def smoothed(observation: Observation) -> tuple[np.ndarray, np.ndarray]:
     )
     # the square of a Gaussian is one narrower by sqrt(2), and its integral 1 / (4 pi sigma^2)
     squared = ndimage.gaussian_filter(variance, _SMOOTHING / np.sqrt(2), mode="constant")
-    squared *= noise_correlation(observation) / (4 * np.pi * _SMOOTHING**2) / safe**2
+    squared *= observation.noise_correlation / (4 * np.pi * _SMOOTHING**2) / safe**2
     noise = np.sqrt(np.maximum(squared, 1e-12 * squared.max()) / largest)
     return smooth, np.where(known, noise, np.inf)
 

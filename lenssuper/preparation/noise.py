@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
@@ -13,7 +13,7 @@ from scipy.ndimage import uniform_filter
 
 from lenssuper.exceptions import ObservationError
 from lenssuper.observation import Observation
-from lenssuper.observation.noise import noise_correlation, sky_pixels
+from lenssuper.observation.noise import sky_pixels
 
 __all__ = ["Sky", "measure_sky", "noise_map", "rescale_noise"]
 
@@ -232,7 +232,7 @@ def rescale_noise(observation: Observation) -> tuple[Observation, str]:
     Notes
     -----
     Drizzled images have less scatter from pixel to pixel than their noise maps say, as the noise is spread
-    over neighbours (`~lenssuper.observation.noise.noise_correlation`); then all standard deviations are
+    over neighbours (`~lenssuper.Observation.noise_correlation`); then all standard deviations are
     multiplied by the same number. Other maps have a floor: pixels share the smallest value though they hold
     so much light that their photon noise could not be overlooked. There the variance is that of the sky plus
     k times the light,
@@ -255,9 +255,9 @@ def rescale_noise(observation: Observation) -> tuple[Observation, str]:
     if not _has_floor(sigma, light, used, bright):
         weights = observation.weights / sky.rms**2
         finding = f"the noise map is multiplied by {sky.rms:.3f}, the scatter of the sky in units of it"
-        return replace(observation, weights=weights), finding
+        return observation.with_weights(weights), finding
     flat = np.where(used, rms**-2.0, 0.0)
-    correlation = noise_correlation(replace(observation, weights=flat))
+    correlation = observation.with_weights(flat).noise_correlation
     slope = max(0.0, float(np.median((sigma[bright] ** 2 / correlation - rms**2) / light[bright])))
     weights = np.where(used, 1 / (rms**2 + slope * light), 0.0)
     finding = (
@@ -266,7 +266,7 @@ def rescale_noise(observation: Observation) -> tuple[Observation, str]:
     )
     if correlation > 1:
         finding += f" (their variance over {correlation:.2f}, the correlation of the noise)"
-    return replace(observation, weights=weights), finding
+    return observation.with_weights(weights), finding
 
 
 def _has_floor(sigma, light, used, bright):

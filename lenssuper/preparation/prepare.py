@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 from astropy import units as u
@@ -18,7 +17,6 @@ from lenssuper.exceptions import ObservationError
 from lenssuper.forward.arcs import arc_region
 from lenssuper.lens import LensModel
 from lenssuper.observation.files import observation_as
-from lenssuper.observation.noise import lit_pixels, noise_correlation
 from lenssuper.observation.objects import find_objects, neighbor_mask
 from lenssuper.preparation.cutout import cut_out
 from lenssuper.preparation.noise import measure_sky, noise_map, rescale_noise
@@ -136,7 +134,7 @@ def prepare(
         ccd = _without_foreground(ccd, foreground, done)
     observation = observation_as(ccd, cards)
     observation = _masked(observation, lens, arc_radius, arcs_only, done)
-    correlation = noise_correlation(observation)
+    correlation = observation.noise_correlation
     if correlation > 1:
         done.append(f"the noise is correlated: sums of many pixels have {correlation:.2f} times the variance")
     ready = observation.to_nddata()
@@ -240,20 +238,12 @@ def _masked(observation, lens, arc_radius, arcs_only, done):
     x, y = observation.grid.centers_arcsec()
     outside = np.hypot(x - x0, y - y0) > radius
     if arcs_only:
-        unused = ~arc_region(observation, lens, light=lit_pixels(observation) & ~outside)
+        unused = ~arc_region(observation, lens, light=observation.bright & ~outside)
         done.append("masked all but the arcs and their counter-images")
     else:
         unused = _beyond(observation, (x0, y0), outside)
         done.append(f"masked {np.count_nonzero(unused)} pixels of other objects")
-    mask = observation.mask | unused
-    if mask.all():
-        raise ObservationError("no pixel is left to use: all are masked")
-    return replace(
-        observation,
-        mask=mask,
-        weights=np.where(mask, 0.0, observation.weights),
-        data=np.where(mask, 0.0, observation.data),
-    )
+    return observation.masked(unused)
 
 
 def _beyond(observation, at, outside):

@@ -176,7 +176,7 @@ def star_psf(
         Side of the PSF in pixels of the image, odd.
     oversampling : int, optional
         Samples per pixel. More than 1 takes many stars, at different places within their pixels; give the
-        same number as ``psf_oversampling`` to `~lenssuper.SuperResolver`.
+        same number as ``psf_oversampling`` to `~lenssuper.Observation.from_nddata`.
     progress : bool, optional
         Whether to show a progress bar; by default on a terminal.
 

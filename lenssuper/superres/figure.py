@@ -17,7 +17,6 @@ from lenssuper.plotting.images import (
     show_image,
 )
 from lenssuper.plotting.marks import beam, compass, crop, note, unit_label
-from lenssuper.superres.resolution import psf_fwhm
 from lenssuper.superres.result import SuperResolution
 
 __all__ = ["plot_result"]
@@ -94,7 +93,7 @@ def plot_result(result: SuperResolution, figure: Figure | None = None) -> Figure
     note(residual, _quality(result))
     if grid.reference is not None:
         compass(data)
-    beam(data, psf_fwhm(observation) * grid.side_arcsec)
+    beam(data, observation.psf_fwhm_arcsec)
     return figure
 
 

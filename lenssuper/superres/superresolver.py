@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 
 from lenssuper._utils.checks import check_count
@@ -18,12 +17,10 @@ from lenssuper._utils.warn import warn
 from lenssuper.forward.joint import JointForwardModel
 from lenssuper.forward.model import ForwardModel
 from lenssuper.forward.sourcegrid import default_source_grid
-from lenssuper.forward.whitening import check_correlation
 from lenssuper.lens import LensModel
 from lenssuper.observation import Observation
-from lenssuper.observation.alignment import aligned, correlation_of_each, correlation_of_one, opened
+from lenssuper.observation.alignment import aligned
 from lenssuper.observation.grid import PixelGrid
-from lenssuper.observation.noise import given_or_measured, lit_pixels
 from lenssuper.solvers import LogNormal, Solver
 from lenssuper.superres.result import SuperResolution
 
@@ -37,33 +34,15 @@ class SuperResolver:
     Parameters
     ----------
     lens : LensModel
-        The deflector; its coordinates are offsets from the centre of the image (or from ``reference``, or the
-        reference point of ``grid``), x to the west and y to the north.
+        The deflector; its coordinates are offsets from the centre of the image, or from the reference point
+        of its `~lenssuper.Observation`, x to the west and y to the north.
     factor : int, optional
         How many pixels the super-resolved image has to an observed one, along each axis.
     solver : Solver, optional
         How the source is found; by default `~lenssuper.solvers.LogNormal`.
-    grid : PixelGrid, optional
-        Where the pixels of the observations are, instead of what their WCS says.
-    reference : `~astropy.coordinates.SkyCoord`, optional
-        Where the coordinates of the lens are counted from; by default the centre of each observation. With
-        it, bands of different size or orientation share one lens.
     source_grid : PixelGrid, optional
         Pixels in the source plane; by default chosen from lens and observation, see
         `~lenssuper.forward.sourcegrid.default_source_grid`.
-    psf_oversampling : int, optional
-        Number of PSF samples per pixel of the observation, along each axis.
-    psf_includes_pixel : bool, optional
-        Whether the PSF is effective (a star as the pixels see it) or optical (the pixel is still to be
-        applied).
-    noise_correlation : array of shape (odd, odd) or float, optional
-        Covariance of the noise of neighbouring pixels by their distance, in units of their standard
-        deviations. By default it is measured in the sky, see
-        `~lenssuper.observation.noise.noise_covariance`. A number,
-        at least 1, is by how much correlations raise the noise of what is larger than a pixel: the source is
-        fitted with that many times the variance, and 1 takes the noise of pixels as independent. Chi-square
-        is that of the pixels' noise as given in any case. For several observations also a list, with one for
-        each.
     rng : `~numpy.random.Generator` or int, optional
         For the solver; a seed gives the same result every time.
     progress : bool, optional
@@ -74,7 +53,14 @@ class SuperResolver:
     TypeError
         If an argument is of the wrong kind.
     ValueError
-        If ``factor`` is not positive, or ``noise_correlation`` less than one, or not the covariance of noise.
+        If ``factor`` is not positive.
+
+    Notes
+    -----
+    What an NDData cannot say, such as where its pixels are without a WCS or how its PSF is sampled, an
+    `~lenssuper.Observation` does. Where the noise of neighbouring pixels is correlated, the source is fitted
+    with their covariance, or with a larger variance if the solver cannot use it or only a number was given;
+    chi-square is that of the noise of single pixels in any case.
 
     Examples
     --------
@@ -94,12 +80,7 @@ class SuperResolver:
         factor: int = 2,
         *,
         solver: Solver | None = None,
-        grid: PixelGrid | None = None,
-        reference: SkyCoord | None = None,
         source_grid: PixelGrid | None = None,
-        psf_oversampling: int = 1,
-        psf_includes_pixel: bool = True,
-        noise_correlation: float | np.ndarray | Sequence[float | np.ndarray | None] | None = None,
         rng: np.random.Generator | int | None = None,
         progress: bool | None = None,
     ) -> None:
@@ -107,10 +88,7 @@ class SuperResolver:
         for name, value, kind in (
             ("lens", lens, LensModel),
             ("solver", solver, Solver),
-            ("grid", grid, PixelGrid | None),
-            ("reference", reference, SkyCoord | None),
             ("source_grid", source_grid, PixelGrid | None),
-            ("psf_includes_pixel", psf_includes_pixel, bool | np.bool_),
             ("progress", progress, bool | None),
         ):
             if not isinstance(value, kind):
@@ -119,12 +97,7 @@ class SuperResolver:
         self.lens = lens
         self.factor = check_count(factor, "factor", 1)
         self.solver = solver
-        self.grid = grid
-        self.reference = reference
         self.source_grid = source_grid
-        self.psf_oversampling = check_count(psf_oversampling, "psf_oversampling", 1)
-        self.psf_includes_pixel = psf_includes_pixel
-        self.noise_correlation = check_correlation(noise_correlation)
         self.rng = rng
         self.progress = progress
 
@@ -195,7 +168,7 @@ class SuperResolver:
         from lenssuper.training.train import train
 
         pairs = [each if isinstance(each, tuple) else (each, self.lens) for each in observations]
-        pairs = [(self._opened(observation, self.reference), lens) for observation, lens in pairs]
+        pairs = [(Observation.of(observation), lens) for observation, lens in pairs]
         given = {"factor": self.factor, "source_grid": self.source_grid, "progress": self.progress} | options
         network = train(self.solver.network, pairs, **given).network
         other = copy.copy(self)
@@ -218,7 +191,7 @@ class SuperResolver:
         offsets : `~astropy.units.Quantity`, shape (n, 2), optional
             For bands of one lens, each with a source of its own: by how much each has to be moved (x, y) to
             lie where the first one is, where the WCS do not agree well enough. The coordinates of the lens
-            are then offsets from ``reference``, or else from the centre of the first.
+            are then offsets from the reference point of the first, by default its centre.
 
         Returns
         -------
@@ -241,7 +214,7 @@ class SuperResolver:
         if isinstance(observations, (NDData, Observation)):
             if offsets is not None:
                 raise TypeError("offsets are those of several observations; observations must be a list")
-            return self._resolve(observations, correlation_of_one(self.noise_correlation))
+            return self._resolve(observations)
         if isinstance(observations, (str, bytes)) or not isinstance(observations, Iterable):
             raise TypeError(
                 "observations must be an NDData, such as a CCDData, or a list of them; "
@@ -249,9 +222,8 @@ class SuperResolver:
             )
         observations = list(observations)
         if offsets is not None:
-            observations = self._aligned(observations, offsets)
-        correlations = correlation_of_each(self.noise_correlation, len(observations))
-        return [self._resolve(*pair) for pair in zip(observations, correlations, strict=True)]
+            observations = aligned(observations, offsets)
+        return [self._resolve(observation) for observation in observations]
 
     def joint(
         self, observations: Iterable[NDData | Observation], *, offsets: u.Quantity | None = None
@@ -263,8 +235,8 @@ class SuperResolver:
         ----------
         observations : iterable of `~astropy.nddata.NDData` or Observation
             Exposures in one band: dithered, rotated, with other pixels or PSFs, in the same unit of surface
-            brightness. The coordinates of the lens are offsets from ``reference``, or else from the centre of
-            the first; the WCS of the others say where they are.
+            brightness. The coordinates of the lens are offsets from the reference point of the first, by
+            default its centre; the WCS of the others say where they are.
         offsets : `~astropy.units.Quantity`, shape (n, 2), optional
             By how much each observation has to be moved (x, y) to lie where the first one is, where the WCS
             do not agree well enough.
@@ -277,29 +249,17 @@ class SuperResolver:
         Raises
         ------
         ObservationError
-            If an observation cannot be used, or its place on the sky is not known.
+            If an observation cannot be used, or its position on the sky is not known.
         ValueError
-            If there are none, their units differ, or a ``grid`` was given.
+            If there are none, or their units differ.
 
         Notes
         -----
         ``effective_modes`` of the source are divided among the observations in proportion to their pixels, so
         that `~SuperResolution.reduced_chi2` is expected to be one for each; ``log_evidence`` is that of all.
         """
-        if self.grid is not None:
-            raise ValueError(
-                "grid says where one observation is; leave it out, the WCS tell, and see offsets="
-            )
-        observations = self._aligned(list(observations), offsets)
-        correlations = [
-            given_or_measured(given, each)
-            for each, given in zip(
-                observations, correlation_of_each(self.noise_correlation, len(observations)), strict=True
-            )
-        ]
-        messages = [
-            self._concerns(each, value) for each, value in zip(observations, correlations, strict=True)
-        ]
+        observations = aligned(list(observations), offsets)
+        messages = [self._concerns(each) for each in observations]
         for message in dict.fromkeys(chain.from_iterable(messages)):
             warn(message)
         source_grid = self.source_grid
@@ -312,7 +272,7 @@ class SuperResolver:
                 for each in observations
             ]
         )
-        posterior = self._solve(model, correlations)
+        posterior = self._solve(model)
         n_pixels = np.count_nonzero(model.weights)
         return [
             SuperResolution.from_posterior(
@@ -328,42 +288,24 @@ class SuperResolver:
             for part, said in zip(model.parts, messages, strict=True)
         ]
 
-    def _aligned(self, observations, offsets):
-        """Observations whose offsets are counted from one point of the sky."""
-        return aligned(observations, offsets, self.reference, **self._how_to_open)
-
-    def _opened(self, observation, reference):
-        """An observation checked and unpacked."""
-        return opened(observation, reference, **self._how_to_open)
-
-    @property
-    def _how_to_open(self):
-        return {
-            "grid": self.grid,
-            "psf_oversampling": self.psf_oversampling,
-            "psf_includes_pixel": self.psf_includes_pixel,
-        }
-
-    def _resolve(self, observation, given):
-        observation = self._opened(observation, self.reference)
-        correlation = given_or_measured(given, observation)
-        messages = self._concerns(observation, correlation)
+    def _resolve(self, observation):
+        observation = Observation.of(observation)
+        messages = self._concerns(observation)
         for message in messages:
             warn(message)
         model = ForwardModel(observation, self.lens, factor=self.factor, source_grid=self.source_grid)
-        posterior = self._solve(model, [correlation])
+        posterior = self._solve(model)
         return SuperResolution.from_posterior(
             model, posterior, solver=type(self.solver).__name__, messages=messages
         )
 
-    def _solve(self, model, correlations):
-        """What the solver finds, the noise of each observation being correlated like that."""
+    def _solve(self, model):
+        """What the solver finds, with the noise of each observation as correlated as it is."""
         parts, raised = [], []
-        for part, correlation in zip(model.parts, correlations, strict=True):
-            covariance = isinstance(correlation, np.ndarray) and self.solver.takes_covariance
-            raised.append(1.0 if covariance else float(np.sum(correlation)))
-            part = part.with_weights(part.weights / raised[-1])
-            parts.append(part.with_noise_covariance(correlation) if covariance else part)
+        for part in model.parts:
+            covariance = part.observation.noise_covariance if self.solver.takes_covariance else None
+            raised.append(part.observation.noise_correlation if covariance is None else 1.0)
+            parts.append(part.with_weights(part.weights / raised[-1]).with_noise_covariance(covariance))
         with share_bar(self.progress) as report:
             fitted = parts[0] if model is model.parts[0] else JointForwardModel(parts)
             posterior = self.solver.solve(fitted, rng=self.rng, report=report)
@@ -371,21 +313,21 @@ class SuperResolver:
         mean = np.average(raised, weights=[np.count_nonzero(part.weights) for part in parts])
         return replace(posterior, held_out_chi2=posterior.held_out_chi2 * float(mean))
 
-    def _concerns(self, observation, correlation):
+    def _concerns(self, observation):
         """What a person should look at before trusting the result."""
         concerns = []
-        if self.noise_correlation is None and isinstance(correlation, np.ndarray):
+        if observation.noise_given is None and observation.noise_covariance is not None:
             concerns.append(
                 "the noise of neighbouring pixels is correlated, as in drizzled images: the source is fitted "
-                f"with {self._treatment(np.sum(correlation))}, so that lumps of noise are not taken for "
-                "stars; noise_correlation=1 would take the noise as it is given"
+                f"with {self._treatment(observation.noise_correlation)}, so that lumps of noise are not "
+                "taken for stars; Observation.from_nddata(..., noise_correlation=1) takes it as it is given"
             )
         if observation.psf is None:
             concerns.append(
                 "the observation has no psf and is taken as not blurred: "
                 "add one with nddata.psf = array (odd sides, its centre in the middle)"
             )
-        if not lit_pixels(observation).any():
+        if not observation.bright.any():
             concerns.append(
                 "no light stands out of the noise: what the source shows is what the prior makes of noise"
             )

@@ -24,7 +24,6 @@ from lenssuper.lens import LensModel
 from lenssuper.networks.sourceproblem import SourceProblem
 from lenssuper.observation import Observation
 from lenssuper.observation.grid import PixelGrid
-from lenssuper.observation.noise import noise_correlation
 
 __all__ = ["Batch", "LensProblems", "PreparedLenses", "indices_of_step", "seeded", "split_off"]
 
@@ -40,7 +39,7 @@ class PreparedLenses:
     truth : ndarray, shape (n, factor ny, factor nx), or None
         The lensed images without PSF and noise, if all are known.
     correlation : ndarray, shape (n,)
-        By how much the variance was raised, see `~lenssuper.observation.noise.noise_correlation`.
+        By how much the variance was raised, see `~lenssuper.Observation.noise_correlation`.
     """
 
     models: ForwardModelBatch
@@ -231,7 +230,7 @@ class LensProblems:
             model, optics = self._made(observation, lens)
         except (ObservationError, ValueError) as error:
             raise ObservationError(f"{name}: {error}") from error
-        correlation = noise_correlation(observation)
+        correlation = observation.noise_correlation
         model = model.with_weights(model.weights / correlation)
         self._by_optics[optics] = model
         ready = self._kept[i] = _Kept(model, correlation)

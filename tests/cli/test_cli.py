@@ -289,16 +289,41 @@ def test_run_uses_an_annulus(run, inputs, tmp_path):
     assert 0 < solved.mask.sum() < solved.mask.size
 
 
+@pytest.mark.parametrize(
+    "options", [(), ("--annulus", "0.2", "0.7"), ("--annulus", "0.2", "0.7", "--exposures")]
+)
+def test_run_reads_once_and_measures_the_noise_once_in_all_of_the_image(run, stand_in, monkeypatch, options):
+    from lenssuper import observation
+
+    pixels, paths = [], []
+    measure, read = observation.image.measure_covariance, observation.read_observation
+
+    def counted(data, weights, mask):
+        pixels.append(np.count_nonzero(~mask))
+        return measure(data, weights, mask)
+
+    def noted(path, **given):
+        paths.append(path)
+        return read(path, **given)
+
+    monkeypatch.setattr(observation.image, "measure_covariance", counted)
+    monkeypatch.setattr(observation, "read_observation", noted)
+    status, _ = run(*options)
+    assert status == 0
+    assert len(paths) == 1
+    assert pixels == [480]
+
+
 def test_run_scales_the_noise(run, inputs):
     _, solved = run("--noise-scale", "0.5")
     np.testing.assert_allclose(solved.sigma, 0.5 * read_observation(inputs / "ring.fits").sigma)
 
 
 def test_run_passes_on_how_the_noise_is_correlated(run, stand_in):
-    run()
-    assert stand_in.calls[-1][0].options["noise_correlation"] is None
-    run("--noise-correlation", "1.5", "--overwrite")
-    assert stand_in.calls[-1][0].options["noise_correlation"] == 1.5
+    _, solved = run()
+    assert solved.noise_given is None
+    _, solved = run("--noise-correlation", "1.5", "--overwrite")
+    assert solved.noise_given == 1.5
 
 
 def test_run_reads_coolest(run, tmp_path, stand_in):
@@ -320,7 +345,7 @@ def test_run_reads_coolest(run, tmp_path, stand_in):
         (["--lens-light", "LENSLIGHT"], "'LENSLIGHT' is neither a file nor an image in"),
         (["--lens-light", "even.fits"], "--lens-light must have the shape"),
         (["--annulus", "2", "1"], "--annulus must be two distances, the smaller first; got 2.0 and 1.0"),
-        (["--annulus", "50", "60"], "no pixel of the observation can be used"),
+        (["--annulus", "50", "60"], "no pixel is left to use: all are masked"),
         (["--noise-scale", "0"], "--noise-scale must be positive; got 0.0"),
         (["--output", "no/where.fits"], "the directory no does not exist"),
         (["--output", "."], ". is a directory"),

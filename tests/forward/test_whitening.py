@@ -13,7 +13,6 @@ from scipy.stats import multivariate_normal
 
 from lenssuper import SIE, ForwardModel, JointForwardModel, Observation, PixelGrid
 from lenssuper.forward.whitening import Whitener
-from lenssuper.observation.noise import noise_correlation, noise_covariance
 from lenssuper.solvers import Gaussian, GradientPrior
 
 # what the noise of a pixel is made of, about as in drizzled images of JWST
@@ -96,12 +95,12 @@ class TestMeasured:
         rng = np.random.default_rng(2)
         noise = convolve(rng.normal(size=(160, 160)), KERNEL, mode="wrap")
         sky = observe(noise + 0.02 * np.arange(160.0) - 1.6)  # with a gradient
-        found = noise_covariance(sky)
+        found = sky.noise_covariance
         np.testing.assert_allclose(found, COVARIANCE, rtol=0, atol=0.05)
-        assert noise_correlation(sky) == pytest.approx(found.sum())
+        assert sky.noise_correlation == pytest.approx(found.sum())
 
     def test_there_is_none(self):
-        assert noise_covariance(observe(np.random.default_rng(3).normal(size=(64, 64)))) is None
+        assert observe(np.random.default_rng(3).normal(size=(64, 64))).noise_covariance is None
 
 
 def observe(data, sigma=1.0, mask=None, grid=None):

@@ -9,7 +9,7 @@ from astropy.coordinates import SkyCoord
 from astropy.nddata import CCDData, StdDevUncertainty
 from scipy.ndimage import gaussian_filter
 
-from lenssuper import LensFit, LensFitter, LensModel, PixelGrid, SuperResolver
+from lenssuper import LensFit, LensFitter, LensModel, Observation, PixelGrid, SuperResolver
 from lenssuper.exceptions import FileFormatError, LensSuperWarning, ObservationError
 from lenssuper.preparation import gaussian_psf
 from lenssuper.simulate import SersicSource
@@ -35,13 +35,14 @@ def expose(lens, source, n, scale, fwhm, snr, *, offset=(0, 0), rng=1, **placed)
     fine = gaussian_filter(fine, fwhm / 2.3548 / scale * k)
     image = fine.reshape(n + 2 * edge, k, n + 2 * edge, k).mean(axis=(1, 3))[edge:-edge, edge:-edge]
     sigma = np.full(image.shape, image.max() / snr)
-    return CCDData(
+    nddata = CCDData(
         image + sigma * np.random.default_rng(rng).standard_normal(image.shape),
         unit="adu",
         uncertainty=StdDevUncertainty(sigma),
         wcs=grid.wcs,
         psf=gaussian_psf(fwhm * u.arcsec, scale / 4 * u.arcsec),
     )
+    return Observation.from_nddata(nddata, reference=PLACE, **OPTICS)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def blue(truth):
 @pytest.fixture(scope="module")
 def fitter(guess):
     def with_options(start=None, **options):
-        given = {"reference": PLACE, "rng": 1, **OPTICS, **options}
+        given = {"rng": 1, **options}
         return LensFitter(guess if start is None else start, **given)
 
     return with_options
@@ -119,8 +120,8 @@ def test_information_of_bands_adds_up(bands, fitter, red, blue):
 
 def test_offsets_go_on_to_the_super_resolver(bands, red, blue):
     source_grid = PixelGrid((30, 30), 0.04 * u.arcsec, center=[0.05, 0.1] * u.arcsec, reference=PLACE)
-    options = {"solver": Gaussian(n_draws=2), "source_grid": source_grid, "reference": PLACE, "rng": 1}
-    resolver = SuperResolver(bands.lens, **options, **OPTICS)
+    options = {"solver": Gaussian(n_draws=2), "source_grid": source_grid, "rng": 1}
+    resolver = SuperResolver(bands.lens, **options)
     right = resolver([red, blue], offsets=bands.offsets)
     wrong = resolver([red, blue])
     assert right[1].log_evidence > wrong[1].log_evidence + 10
@@ -178,7 +179,7 @@ def test_a_band_without_light_constrains_nothing(fitter, red, truth):
     nothing = fit.parts[1]
     assert not nothing.model.data.any()
     assert not nothing.source.data.any()
-    assert nothing.chi2 == pytest.approx(np.sum((dark.data / dark.uncertainty.array) ** 2))
+    assert nothing.chi2 == pytest.approx(np.sum((dark.data / dark.sigma) ** 2))
     with pytest.raises(ObservationError, match="no light stands out"):
         fitter().bands([dark, dark])
 
@@ -196,14 +197,19 @@ def test_an_exposure_that_shows_nothing_does_no_harm(fitter, red, truth):
     np.testing.assert_allclose(fit.covariance.matrix, alone.covariance.matrix, rtol=0.02)
 
 
+def with_noise(observation, correlation):
+    return Observation.from_nddata(
+        observation.to_nddata(), grid=observation.grid, noise_correlation=correlation, **OPTICS
+    )
+
+
 def test_foreground_and_noise_of_each(fitter, red, blue, truth):
     start = truth.replace(**{"SIE.theta_E": 0.94 * u.arcsec})
-    x, y = PixelGrid.from_nddata(blue, reference=PLACE).centers_arcsec()
+    x, y = blue.grid.centers_arcsec()
     light = 0.5 * blue.data.max() * np.exp(-np.hypot(x, y) / 0.2)
-    bright = blue.copy()
-    bright.data = bright.data + light
-    options = {"foreground": [None, 0.7 * light], "noise_correlation": [1, 1.5]}
-    fit = fitter(start, fixed=FIXED, **options).bands([red, bright], offsets=[(0, 0), OFFSET] * u.arcsec)
+    bright = with_noise(blue.with_data(blue.data + light), 1.5)
+    fitter = fitter(start, fixed=FIXED, foreground=[None, 0.7 * light])
+    fit = fitter.bands([with_noise(red, 1), bright], offsets=[(0, 0), OFFSET] * u.arcsec)
     assert fit.lens.parameters["SIE.theta_E"].to_value(u.arcsec) == pytest.approx(0.9, rel=0.01)
     assert not fit.parts[0].foreground.data.any()
     np.testing.assert_allclose(fit.parts[1].foreground.data, light, atol=0.1 * light.max())
@@ -246,12 +252,13 @@ def test_words_and_pictures_of_each(bands):
 
 
 def other_unit(image):
-    sigma = StdDevUncertainty(image.uncertainty.array)
+    sigma = StdDevUncertainty(image.sigma)
+    image = image.to_nddata()
     return CCDData(image.data, unit="Jy", uncertainty=sigma, wcs=image.wcs, psf=image.psf)
 
 
 def no_sky(image):
-    grid = PixelGrid(image.shape, 0.1 * u.arcsec)
+    grid, image = PixelGrid(image.shape, 0.1 * u.arcsec), image.to_nddata()
     return CCDData(image.data, unit="adu", uncertainty=image.uncertainty, wcs=grid.wcs, psf=image.psf)
 
 
@@ -283,15 +290,5 @@ def test_bad_observations(fitter, red, change, options, error, message):
 
 
 def test_bad_settings(fitter, red, truth):
-    with pytest.raises(ValueError, match="grid says where one observation is"):
-        fitter(grid=PixelGrid((28, 28), 0.12 * u.arcsec)).bands([red, red])
     with pytest.raises(TypeError, match="foreground must be a list with one for each of 2"):
         fitter(foreground=red.data).bands([red, red])
-    with pytest.raises(ValueError, match="noise_correlation must hold one for each of 2 observations; got 1"):
-        fitter(noise_correlation=[1.2]).bands([red, red])
-    with pytest.raises(ValueError, match="noise_correlation must be a number or an array for one"):
-        fitter(noise_correlation=[1.2])(red)
-    with pytest.raises(ValueError, match="noise_correlation must be 1 or more"):
-        fitter(noise_correlation=[1.2, 0.5])
-    with pytest.raises(TypeError, match=r"reference must be a .*SkyCoord"):
-        fitter(reference=(150, 2))

@@ -36,7 +36,8 @@ def covariance(request):
 
 
 def exposure_of(observation, covariance=None):
-    return Exposure.of(observation, None, 1.0 if covariance is None else covariance)
+    noise = 1.0 if covariance is None else covariance
+    return Exposure.of(replace(observation, noise_given=noise), None)
 
 
 def plane_of(exposure, lens, finer):

@@ -36,7 +36,7 @@ def test_slopes_of_gaussians(shape):
 @pytest.fixture(scope="module")
 def arcs(mock, guess):
     observation = Observation.from_nddata(mock.observation)
-    return Arcs(Exposure.of(observation, None, 1.0), FreeParameters(guess))
+    return Arcs(Exposure.of(observation, None), FreeParameters(guess))
 
 
 def test_slopes_of_what_is_left_of_the_arcs(arcs, guess):

@@ -1,7 +1,6 @@
 """Observations whose coordinates are off, and several of them behind one lens: against brute force."""
 
-from dataclasses import replace
-
+import astropy.units as u
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -22,14 +21,14 @@ SHIFT = (0.04, -0.03)
 
 @pytest.fixture(scope="module")
 def small(mock):
-    return Observation.from_nddata(mock.observation)[5:23, 6:23]
+    return Observation.from_nddata(mock.observation, noise_correlation=1)[5:23, 6:23]
 
 
 @pytest.fixture(scope="module")
 def exposures(small):
     """The same data on two sets of pixels, the second with coordinates that are off."""
-    moved = replace(small, grid=small.grid.moved_by(-np.array(SHIFT)))
-    return tuple(Exposure.of(each, None, 1.0) for each in (small, moved[1:, 2:]))
+    moved = small.moved_by(-np.array(SHIFT) * u.arcsec)
+    return tuple(Exposure.of(each, None) for each in (small, moved[1:, 2:]))
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +44,9 @@ def vector(registration):
 
 
 def test_a_displaced_lens_is_that_of_moved_pixels(small, truth):
-    off = replace(small, grid=small.grid.moved_by(-np.array(SHIFT)))
+    off = small.moved_by(-np.array(SHIFT) * u.arcsec)
     seen = TrialLens(truth, truth.values(), SHIFT)
-    straight, moved = (Exposure.of(each, None, 1.0) for each in (small, off))
+    straight, moved = (Exposure.of(each, None) for each in (small, off))
     grid = light_grid(straight, truth, 1.3)
     source = ndimage.gaussian_filter(np.random.default_rng(2).uniform(0, 1, grid.shape), 1.5).reshape(1, -1)
     images = []
@@ -155,7 +154,7 @@ def test_cost_of_one_source_is_its_marginal_likelihood(exposures, registration, 
 
 def test_foreground_of_each_stays_with_it(small, registration, vector):
     parts = np.random.default_rng(0).uniform(0, 1, (2, *small.shape))
-    exposures = (Exposure.of(small, parts, 1.0), Exposure.of(small, None, 1.0))
+    exposures = (Exposure.of(small, parts), Exposure.of(small, None))
     (source,) = sources_of(exposures, registration, one_source=True)
     n = small.data.size
     assert source.others.shape == (2 * n, 3)  # with the sky
@@ -164,8 +163,9 @@ def test_foreground_of_each_stays_with_it(small, registration, vector):
 
 
 def test_the_clearest_says_where_the_light_is(exposures, registration, vector):
-    faint = replace(exposures[0].observation, weights=0.01 * exposures[0].observation.weights)
-    both = (Exposure.of(faint, None, 1.0), exposures[1])
+    faint = exposures[0].observation
+    faint = faint.with_weights(0.01 * faint.weights)
+    both = (Exposure.of(faint, None), exposures[1])
     (source,) = sources_of(both, registration, one_source=True)
     assert source.clearest is exposures[1]
     assert source.gathering(source.lenses(vector)) < 0.5

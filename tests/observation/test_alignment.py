@@ -8,7 +8,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 
 from lenssuper import Observation, PixelGrid
 from lenssuper.exceptions import ObservationError
-from lenssuper.observation.alignment import aligned, opened
+from lenssuper.observation.alignment import aligned
 
 PLACE = SkyCoord(150 * u.deg, 2 * u.deg)
 NEARBY = PLACE.spherical_offsets_by(-0.5 * u.arcsec, 0.2 * u.arcsec)
@@ -28,7 +28,9 @@ def test_the_first_one_gives_the_zero():
 
 
 def test_a_reference_is_the_zero_of_all():
-    first, second = aligned([image(PLACE), image(NEARBY)], None, NEARBY)
+    observations = [Observation.from_nddata(image(place), reference=NEARBY) for place in (PLACE, NEARBY)]
+    first, second = aligned(observations)
+    assert first is observations[0]
     np.testing.assert_allclose(first.grid.center.value, [-0.5, -0.2], atol=1e-6)
     np.testing.assert_allclose(second.grid.center.value, 0, atol=1e-6)
 
@@ -42,15 +44,20 @@ def test_offsets_move_pixels():
 
 def test_what_is_open_stays_as_it_is():
     observation = Observation.from_nddata(image())
-    assert opened(observation, PLACE) is observation
-    assert opened(image(), psf_oversampling=3).psf_oversampling == 3
+    assert Observation.of(observation, reference=PLACE) is observation
+    assert Observation.of(image(PLACE), reference=NEARBY).grid.reference.separation(NEARBY) < 1e-6 * u.arcsec
 
 
 @pytest.mark.parametrize(
     ("images", "offsets", "error", "message"),
     [
         ([], None, ValueError, "at least one"),
-        ([image(), image(PLACE)], None, ObservationError, "place of an observation on the sky is not known"),
+        (
+            [image(), image(PLACE)],
+            None,
+            ObservationError,
+            "position of an observation on the sky",
+        ),
         ([image(PLACE), image()], None, ValueError, "the wcs is not celestial"),
         ([image(PLACE)], [[0, 0]], TypeError, "offsets must be a Quantity"),
         ([image(PLACE)], [[0, 0]] * u.kg, ValueError, "offsets"),
@@ -63,6 +70,8 @@ def test_what_cannot_be_aligned(images, offsets, error, message):
         aligned(images, offsets)
 
 
-def test_other_zeros_are_refused():
-    with pytest.raises(ObservationError, match="counted from"):
-        aligned([Observation.from_nddata(image(place)) for place in (PLACE, NEARBY)])
+def test_others_are_counted_from_the_reference_of_the_first():
+    observations = [Observation.from_nddata(image(place)) for place in (PLACE, NEARBY)]
+    first, second = aligned(observations)
+    assert first is observations[0]
+    np.testing.assert_allclose(second.grid.center.value, [0.5, 0.2], atol=1e-6)

@@ -243,9 +243,7 @@ def test_linear_wcs_rotated_with_its_own_zero():
 
 
 def test_wcs_that_will_not_do():
-    with pytest.raises(
-        ValueError, match=r"two axes in angular units; got units '' and '': pass grid=PixelGrid"
-    ):
+    with pytest.raises(ValueError, match=r"two axes in angular units; got units '' and '': .*grid=PixelGrid"):
         PixelGrid.from_wcs(WCS(naxis=2), (4, 4))
     with pytest.raises(ValueError, match="two axes in angular units; got units 'm' and 'm'"):
         PixelGrid.from_wcs(linear(np.eye(2), "m"), (4, 4))
@@ -283,9 +281,7 @@ def test_from_nddata_and_its_slices():
 
 
 def test_from_nddata_errors():
-    with pytest.raises(
-        ObservationError, match=r"has no WCS .* pass grid=PixelGrid\(.* grid=PixelGrid\(\(4, 5\)"
-    ):
+    with pytest.raises(ObservationError, match=r"has no WCS .* grid=PixelGrid\(\(4, 5\)"):
         PixelGrid.from_nddata(NDData(np.zeros((4, 5))))
     with pytest.raises(ObservationError, match=r"must be a two-dimensional image; got shape \(2, 4, 5\)"):
         PixelGrid.from_nddata(NDData(np.zeros((2, 4, 5)), wcs=WCS(naxis=3)))

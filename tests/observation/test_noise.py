@@ -9,7 +9,6 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from scipy.ndimage import convolve, gaussian_filter
 
 from lenssuper import Observation, PixelGrid
-from lenssuper.observation.noise import lit_pixels, noise_correlation
 from lenssuper.simulate import benchmark_set
 
 
@@ -27,7 +26,7 @@ def correlated(shape, kernel, rng):
 @pytest.mark.parametrize("seed", range(5))
 def test_white_noise_is_not_correlated(seed):
     noise = np.random.default_rng(seed).normal(size=(64, 64))
-    assert noise_correlation(observe(noise)) == 1.0
+    assert observe(noise).noise_correlation == 1.0
 
 
 @pytest.mark.parametrize(
@@ -40,38 +39,38 @@ def test_white_noise_is_not_correlated(seed):
 )
 def test_sum_of_the_autocorrelation(kernel):
     noise, truth = correlated((200, 200), kernel.astype(float), np.random.default_rng(1))
-    assert noise_correlation(observe(noise)) == pytest.approx(truth, rel=0.12)
+    assert observe(noise).noise_correlation == pytest.approx(truth, rel=0.12)
 
 
 def test_noise_map_that_is_too_large_makes_up_for_correlations():
     noise, truth = correlated((200, 200), np.ones((2, 2)), np.random.default_rng(2))
-    assert noise_correlation(observe(noise, sigma=1.4)) == pytest.approx(truth / 1.4**2, rel=0.12)
-    assert noise_correlation(observe(noise, sigma=2.5)) == 1.0
+    assert observe(noise, sigma=1.4).noise_correlation == pytest.approx(truth / 1.4**2, rel=0.12)
+    assert observe(noise, sigma=2.5).noise_correlation == 1.0
 
 
 def test_unit_does_not_matter():
     noise, _ = correlated((100, 100), np.ones((2, 2)), np.random.default_rng(3))
-    expected = noise_correlation(observe(noise))
+    expected = observe(noise).noise_correlation
     assert expected > 3
-    assert noise_correlation(observe(1e-20 * noise, sigma=1e-20)) == pytest.approx(expected)
+    assert observe(1e-20 * noise, sigma=1e-20).noise_correlation == pytest.approx(expected)
 
 
 def test_light_is_not_taken_for_noise():
     for mock in benchmark_set(6, seed=5):
-        assert noise_correlation(Observation.from_nddata(mock.observation)) == 1.0
+        assert Observation.from_nddata(mock.observation).noise_correlation == 1.0
 
 
 def test_gradient_is_not_taken_for_noise():
     rng = np.random.default_rng(4)
     background = 0.02 * np.add.outer(np.arange(120.0), -np.arange(120.0))
-    assert noise_correlation(observe(rng.normal(size=(120, 120)) + background - background.mean())) == 1.0
+    assert observe(rng.normal(size=(120, 120)) + background - background.mean()).noise_correlation == 1.0
 
 
 def test_too_little_sky_to_tell():
     noise, _ = correlated((64, 64), np.ones((2, 2)), np.random.default_rng(5))
     mask = np.ones((64, 64), dtype=bool)
     mask[:20, :20] = False
-    assert noise_correlation(observe(noise, mask=mask)) == 1.0
+    assert observe(noise, mask=mask).noise_correlation == 1.0
 
 
 def test_masked_pixels_do_not_count():
@@ -80,8 +79,8 @@ def test_masked_pixels_do_not_count():
     mask = np.zeros((80, 80), dtype=bool)
     mask[20:60, 30:50] = True
     data[mask] = 1e6
-    assert noise_correlation(observe(data, mask=mask)) == 1.0
-    assert not lit_pixels(observe(data, mask=mask)).any()
+    assert observe(data, mask=mask).noise_correlation == 1.0
+    assert not observe(data, mask=mask).bright.any()
 
 
 def test_lit_pixels_find_a_star_and_no_noise():
@@ -89,13 +88,13 @@ def test_lit_pixels_find_a_star_and_no_noise():
     star = np.zeros((64, 64))
     star[40, 20] = 1
     star = 60 * gaussian_filter(star, 1.2)
-    lit = lit_pixels(observe(star + rng.normal(size=(64, 64))))
+    lit = observe(star + rng.normal(size=(64, 64))).bright
     assert lit[40, 20]
     rows, columns = np.nonzero(lit)
     assert max(abs(rows - 40).max(), abs(columns - 20).max()) <= 5
-    assert not lit_pixels(observe(rng.normal(size=(64, 64)))).any()
+    assert not observe(rng.normal(size=(64, 64))).bright.any()
 
 
 def test_lit_pixels_know_of_correlations():
     noise, _ = correlated((200, 200), np.ones((2, 2)), np.random.default_rng(8))
-    assert np.count_nonzero(lit_pixels(observe(noise))) < 20
+    assert np.count_nonzero(observe(noise).bright) < 20

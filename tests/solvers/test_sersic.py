@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 
-from lenssuper import SIE, ExternalShear, ForwardModel, SuperResolution, SuperResolver
+from lenssuper import SIE, ExternalShear, ForwardModel, Observation, SuperResolution, SuperResolver
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.simulate import EUCLID_VIS, SersicSource, mock_lens
 from lenssuper.solvers import Gaussian, Sersics
@@ -31,6 +31,11 @@ def observe(source, *, seed=1, peak_snr=40):
     return mock_lens(LENS, source, EUCLID_VIS, shape=(44, 44), peak_snr=peak_snr, rng=seed)
 
 
+def independent(mock):
+    """The observation, with noise that is known to be independent from pixel to pixel."""
+    return Observation.from_nddata(mock.observation, noise_correlation=1)
+
+
 @pytest.fixture(scope="module")
 def mock():
     return observe(source())
@@ -38,7 +43,7 @@ def mock():
 
 @pytest.fixture(scope="module")
 def result(mock):
-    return SuperResolver(LENS, solver=Sersics(), noise_correlation=1, rng=1)(mock.observation)
+    return SuperResolver(LENS, solver=Sersics(), rng=1)(independent(mock))
 
 
 def test_recovers_the_profile_within_its_errors(result):
@@ -61,7 +66,7 @@ def test_errors_are_of_the_size_of_the_errors():
 
 
 def test_is_better_than_pixels_for_a_smooth_source(mock, result):
-    pixels = SuperResolver(LENS, solver=Gaussian(), noise_correlation=1, rng=1)(mock.observation)
+    pixels = SuperResolver(LENS, solver=Gaussian(), rng=1)(independent(mock))
     truth = mock.source_image(result.source_grid)
     errors = [np.sqrt(np.mean((r.source.data - truth) ** 2)) for r in (result, pixels)]
     assert errors[0] < 0.3 * errors[1]

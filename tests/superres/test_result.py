@@ -18,7 +18,6 @@ from lenssuper import SIS, ExternalShear, ForwardModel, Observation, PixelGrid, 
 from lenssuper.exceptions import FileFormatError
 from lenssuper.simulate import HST_ACS_F814W, GaussianPSF, random_mock
 from lenssuper.solvers import Posterior
-from lenssuper.superres.resolution import psf_fwhm
 
 
 def posterior_of(mean, n=5, **given):
@@ -167,6 +166,11 @@ def gaussian(fwhm, oversampling=1, half=12):
 def blank(lens_psf=None, shape=(24, 24), **options):
     image = CCDData(np.ones(shape), unit="adu", uncertainty=StdDevUncertainty(np.ones(shape)), psf=lens_psf)
     return Observation.from_nddata(image, grid=PixelGrid(shape, 0.1 * u.arcsec), **options)
+
+
+def psf_fwhm(observation):
+    """In pixels."""
+    return observation.psf_fwhm_arcsec / 0.1
 
 
 @pytest.mark.parametrize("fwhm", [1.8, 2.5, 5.0])

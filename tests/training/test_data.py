@@ -13,7 +13,6 @@ import torch
 from lenssuper import SIE, ForwardModel, Observation
 from lenssuper.exceptions import ObservationError
 from lenssuper.forward.sourcegrid import square_source_grid
-from lenssuper.observation.noise import noise_correlation
 from lenssuper.simulate import random_mock
 from lenssuper.training.data import LensProblems, indices_of_step, seeded, split_off
 
@@ -35,7 +34,7 @@ def test_the_problem_is_that_of_the_forward_models(lenses, problems):
         model = ForwardModel(
             observation, lenses[i][1], source_grid=square_source_grid(observation, lenses[i][1], 2, 32)
         )
-        raised = noise_correlation(observation) ** -0.5
+        raised = observation.noise_correlation**-0.5
         expected = raised * model.whiten(model.forward(sources[place]))
         np.testing.assert_allclose(images[place], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
         np.testing.assert_allclose(batch.problem.white[place], raised * model.whiten(model.data), rtol=1e-5)
@@ -55,7 +54,7 @@ def test_the_variance_is_raised_where_noise_is_correlated():
     sigma = mock.observation.uncertainty.array
     drizzled = copy.copy(mock.observation)
     drizzled.data = mock.noiseless + smooth * sigma
-    expected = noise_correlation(Observation.from_nddata(drizzled))
+    expected = Observation.from_nddata(drizzled).noise_correlation
     assert expected > 2
     problems = LensProblems([(drizzled, mock.lens)], **SMALL)
     np.testing.assert_allclose(problems.model(0).weights, sigma**-2.0 / expected)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from scipy import ndimage
 
@@ -57,7 +55,7 @@ def find_arcs(
     ndarray of bool, shape (ny, nx)
         True on arcs: groups of pixels that are significantly brighter than the galaxy, and pixels around.
     """
-    excess, noise = smoothed(replace(observation, data=observation.data - model))
+    excess, noise = smoothed(observation.with_data(observation.data - model))
     light = np.maximum(model - sky, 0.0)
     wrong_by = _wrong_by(excess, noise, light, core | observation.mask)
     share = np.clip(wrong_by, min(least, share), share)

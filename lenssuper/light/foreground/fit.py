@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,15 +75,7 @@ class ForegroundFit:
         The variance of the model is added to that of the data. Mask, PSF and WCS are those of the image; its
         meta says what was taken off.
         """
-        image = self.observation.to_nddata()
-        image.data = np.where(self.observation.mask, 0.0, self.observation.data - self.light - self.sky)
-        image.uncertainty = StdDevUncertainty(np.sqrt(self.observation.sigma**2 + self.variance))
-        order = 0 if self.isophotes is None else self.isophotes.order
-        image.meta["FGSERSIC"] = len(self.fit.components)
-        image.meta["FGMODES"] = order
-        image.meta["FGSKY"] = self.sky
-        image.meta["FGARCPIX"] = int(np.count_nonzero(self.arcs))
-        return image
+        return self.to_observation().to_nddata()
 
     @property
     def reduced_chi2(self) -> float:
@@ -146,13 +139,13 @@ class ForegroundFit:
         write_observation(self.to_observation(), path, overwrite=overwrite)
 
     def to_observation(self) -> Observation:
-        """Give `subtracted` as an Observation, with the grid and the kind of PSF of the image."""
-        return Observation.from_nddata(
-            self.subtracted,
-            grid=self.observation.grid,
-            psf_oversampling=self.observation.psf_oversampling,
-            psf_includes_pixel=self.observation.psf_includes_pixel,
-        )
+        """Return `subtracted` as an Observation, with the grid and the kind of PSF of the image."""
+        meta = copy.deepcopy(self.observation.meta)
+        meta["FGSERSIC"] = len(self.fit.components)
+        meta["FGMODES"] = 0 if self.isophotes is None else self.isophotes.order
+        meta["FGSKY"] = self.sky
+        meta["FGARCPIX"] = int(np.count_nonzero(self.arcs))
+        return replace(self.observation.without(self.light + self.sky, self.variance), meta=meta)
 
 
 def _line(row) -> str:

@@ -47,10 +47,6 @@ class ForegroundFitter:
         array; an annulus (inner, outer radius) around the galaxy; or nothing.
     modes : int, optional
         Corrections to the isophotes: Fourier modes up to this one. 0 for none.
-    psf_oversampling : int, optional
-        Number of PSF samples per pixel of the observation, along each axis.
-    psf_includes_pixel : bool, optional
-        Whether the PSF is effective (a star as the pixels see it) or optical.
     progress : bool, optional
         Whether to show a progress bar; by default on a terminal, where it takes longer than a second.
 
@@ -86,8 +82,6 @@ class ForegroundFitter:
         n_source: int = 1,
         arcs: str | np.ndarray | u.Quantity | None = "mask",
         modes: int = 4,
-        psf_oversampling: int = 1,
-        psf_includes_pixel: bool = True,
         progress: bool | None = None,
     ) -> None:
         if lens is not None and not isinstance(lens, LensModel):
@@ -97,8 +91,6 @@ class ForegroundFitter:
         self.n_source = check_count(n_source, "n_source", 1)
         self.arcs = _check_arcs(arcs)
         self.modes = check_count(modes, "modes", 0)
-        self.psf_oversampling = check_count(psf_oversampling, "psf_oversampling", 1)
-        self.psf_includes_pixel = psf_includes_pixel
         self.progress = check_kind(progress, "progress", bool | None)
 
     def __call__(self, observation: NDData | Observation) -> ForegroundFit:
@@ -119,12 +111,7 @@ class ForegroundFitter:
         ObservationError
             If the image cannot be used, or no galaxy stands out in it; the message says what to do.
         """
-        if not isinstance(observation, Observation):
-            observation = Observation.from_nddata(
-                observation,
-                psf_oversampling=self.psf_oversampling,
-                psf_includes_pixel=self.psf_includes_pixel,
-            )
+        observation = Observation.of(observation)
         with one_blas_thread(), share_bar(self.progress) as report:
             return self._fit(observation, report)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
@@ -14,7 +14,6 @@ from lenssuper.light.fit import SersicFit
 from lenssuper.light.foreground.arcs import find_arcs, first_arcs
 from lenssuper.light.foreground.fit import ForegroundFit
 from lenssuper.light.foreground.isophotes import fit_isophotes
-from lenssuper.light.search import put_together
 from lenssuper.light.sersic.components import Components
 from lenssuper.light.sersic.lensed import LensedRenderer, lensed_components
 from lenssuper.light.sersic.profile import sersic_flux
@@ -22,7 +21,6 @@ from lenssuper.light.sersic.render import ConstantRenderer, SkyRenderer
 from lenssuper.light.sersic.spread import confined, prior_widths
 from lenssuper.light.sersic.varpro import VarProResult, fit
 from lenssuper.observation import Observation
-from lenssuper.observation.noise import noise_correlation
 from lenssuper.observation.objects import find_objects, main_object, smoothed
 
 __all__ = ["Fitted", "Galaxy"]
@@ -107,7 +105,7 @@ class Galaxy:
     def __init__(self, observation: Observation, *, rough: bool = False, factor: int = 1) -> None:
         self.observation, self._rough = observation, rough
         self._reach = _REACH / factor
-        self.correlation = noise_correlation(observation)
+        self.correlation = observation.noise_correlation
         self.weights = observation.weights / self.correlation
         self.unit = float(1 / np.sqrt(np.median(self.weights[self.weights > 0])))
         objects = find_objects(observation)
@@ -118,7 +116,7 @@ class Galaxy:
         bright, _ = smoothed(observation)
         peak = np.argmax(np.where(self.mask, bright, -np.inf))
         self.center = float(x.flat[peak]), float(y.flat[peak])
-        self.width = _psf_width(observation) * grid.side_arcsec
+        self.width = max(observation.psf_fwhm_arcsec, 1.5 * grid.side_arcsec)
         self.distance = np.hypot(x - self.center[0], y - self.center[1])
         self.core = self.distance < _CORE * self.width
         size = 2 * float(self.distance.max())
@@ -140,7 +138,7 @@ class Galaxy:
         """Give the same galaxy for a rough search, on larger pixels if there are many."""
         sigma = self.moments["b"] / self.observation.grid.side_arcsec
         factor = max(1, min(min(self.observation.shape) // _SIDE, int(sigma / _PIXELS_IN_SIGMA)))
-        return Galaxy(put_together(self.observation, factor), rough=True, factor=factor)
+        return Galaxy(self.observation.binned(factor), rough=True, factor=factor)
 
     def from_coarse(self, mask: np.ndarray) -> np.ndarray:
         """Give a mask of the pixels of `coarse` for those of this one."""
@@ -332,17 +330,8 @@ class Galaxy:
         full = np.zeros((slopes.shape[0] + len(covariance) - free, len(covariance)))
         full[: slopes.shape[0], :free] = slopes
         full[slopes.shape[0] :, free:] = np.eye(len(covariance) - free)
-        unused = self.observation.mask if fitted.model is not None else self.observation.mask | arcs
-        observation = self.observation
-        if fitted.model is None:
-            observation = replace(
-                observation,
-                mask=unused,
-                data=np.where(unused, 0.0, observation.data),
-                weights=np.where(unused, 0.0, observation.weights),
-            )
         return SersicFit.from_parameters(
-            observation,
+            self.observation if fitted.model is not None else self.observation.masked(arcs),
             np.column_stack([fitted.profiles, self.unit * fitted.amplitudes]),
             self.unit * fitted.sky,
             full @ covariance @ full.T,
@@ -359,11 +348,3 @@ class Galaxy:
         across = (y - y0) * np.cos(phi) - (x - x0) * np.sin(phi)
         along, across = along * np.sqrt(q), across / np.sqrt(q)
         return np.hypot(along, across), np.arctan2(across, along)
-
-
-def _psf_width(observation):
-    """FWHM in pixels of a circle with the area of the PSF above half of its peak."""
-    if observation.psf is None:
-        return 1.5
-    area = np.count_nonzero(observation.psf > observation.psf.max() / 2) / observation.psf_oversampling**2
-    return max(1.5, 2 * float(np.sqrt(area / np.pi)))

@@ -1,4 +1,4 @@
-"""Where in an image light of the source can be: the arcs, and the counter-image that is too faint to see."""
+"""The pixels that can show light of the source: the arcs, and counter-images that are too faint to see."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lenssuper.operators import OverlapOperator
 
 __all__ = ["arc_region"]
 
-# A piece of the source plane shines if so large a share of its images does, by area.
+# Share, by area, of the images of a position that must have light for it to belong to the source.
 _SHARE = 0.35
 # Share of a star's light within the distance by which the region is grown.
 _ENCLOSED = 0.8
@@ -29,7 +29,7 @@ def arc_region(observation: Observation, lens: LensModel, *, light: np.ndarray |
         Of the arcs, without the light of the lens.
     lens : LensModel
     light : array of bool, shape (ny, nx), optional
-        Pixels in which arcs are seen; by default those that stand out of the noise.
+        Pixels in which arcs are seen; by default `~lenssuper.Observation.bright`.
 
     Returns
     -------
@@ -39,14 +39,14 @@ def arc_region(observation: Observation, lens: LensModel, *, light: np.ndarray |
     Raises
     ------
     ObservationError
-        If there is no light, or none that the lens brings together in the source plane.
+        If there is no light, or none that the lens maps to one source.
 
     Notes
     -----
-    The pixels with light are taken back to the source plane. A place there belongs to the source if a third
-    or more of what the observation shows of it, by area, has light. The source so found is lensed forward
-    again: it appears in all its images, however faint, while light that lacks a counterpart it should have (a
-    star near the ring, what is left of the lens galaxy) is dropped. The region is grown by the radius that
+    The pixels with light are mapped to the source plane. A position there belongs to the source if a third
+    or more of its images, by area, have light. The source found in this way is lensed forward again: it
+    appears in all its images, however faint, while light without the counter-images that it should have (a
+    star near the ring, residuals of the lens galaxy) is dropped. The region is grown by the radius that
     encloses 80 per cent of a star.
     """
     if not isinstance(lens, LensModel):
@@ -55,7 +55,9 @@ def arc_region(observation: Observation, lens: LensModel, *, light: np.ndarray |
     if light.shape != observation.shape:
         raise ValueError(f"light must have the shape of the data, {observation.shape}; got {light.shape}")
     if not light.any():
-        raise ObservationError("no light stands out of the noise of the observation: there is no arc to find")
+        raise ObservationError(
+            "no pixel of the observation is significantly above the noise: there is no arc to find"
+        )
     op = OverlapOperator(lens, observation.grid, default_source_grid(observation, lens, 1))
     seen = op.adjoint((~observation.mask).astype(float))
     shining = op.adjoint((light & ~observation.mask).astype(float))
@@ -63,14 +65,14 @@ def arc_region(observation: Observation, lens: LensModel, *, light: np.ndarray |
     source = ndimage.binary_dilation(ndimage.binary_opening(source), iterations=2)
     region = op.forward(source.astype(float)) > 0.01
     if not region.any():
-        raise ObservationError(f"{lens!r} brings no light of the observation together in the source plane")
+        raise ObservationError(f"{lens!r} maps no light of the observation to one part of the source plane")
     reach = _radius(observation)
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     return ndimage.binary_dilation(region, x**2 + y**2 <= reach**2)
 
 
 def _radius(observation):
-    """Radius, in whole pixels, that encloses most of a star."""
+    """Return the radius, in whole pixels, that encloses most of a star."""
     if observation.psf is None:
         return 1
     ny, nx = observation.psf.shape

@@ -1,4 +1,4 @@
-"""Many observations as one operator: each has its own lens, PSF and noise, and all are done together."""
+"""Many observations as one operator: each has its own lens, PSF and noise, and all are computed together."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ class ForwardModelBatch:
     """
     The linear map from a stack of sources to the images of as many observations.
 
-    Source i goes through the lens, the PSF and the pixels of model i. All are done in one sparse product and
-    one batched FFT, which keeps a GPU busy with images that are each too small for it. numpy arrays and torch
-    tensors on any device are taken, gradients flow, and float32 stays float32.
+    Source i goes through the lens, the PSF and the pixels of model i. All are computed in one sparse product
+    and one batched FFT, which keeps a GPU busy with images that are each too small for it. Works on numpy
+    arrays and torch tensors on any device, with gradients; float32 stays float32.
 
     Parameters
     ----------
     models : iterable of ForwardModel
-        With observations of one shape, source grids of one shape (but of any place and scale) and one factor.
+        With observations of one shape, source grids of one shape (at any position and scale) and one factor.
         Lenses, PSFs, their sizes and the noise are free.
 
     Raises
     ------
     TypeError
-        If something else than forward models is given.
+        If an item is not a ForwardModel.
     ValueError
         If there are none, or their shapes or factors differ.
 
     Notes
     -----
-    The matrices of the models are copied into one, as blocks on its diagonal (12 bytes a nonzero, and
-    as much again for the transpose).
+    The matrices of the models are copied into one, as blocks on its diagonal (12 bytes for a nonzero, and the
+    same again for the transpose).
 
     Examples
     --------
@@ -108,7 +108,7 @@ class ForwardModelBatch:
 
     def forward(self, sources):
         """
-        Give the images of the sources as they would be observed.
+        Return the images of the sources as they would be observed.
 
         Parameters
         ----------
@@ -148,7 +148,7 @@ class ForwardModelBatch:
 
     def lensed_image(self, sources):
         """
-        Lens the sources onto the fine grids: what the telescope would see without PSF.
+        Lens the sources onto the fine grids, without PSF.
 
         Parameters
         ----------
@@ -169,7 +169,7 @@ class ForwardModelBatch:
         return images * self._like(images, "root")
 
     def residuals(self, sources):
-        """Give (y - A s) / sigma for every source, shaped like the images; 0 where a pixel is not used."""
+        """Return (y - A s) / sigma for every source, shaped like the images; 0 where a pixel is not used."""
         images = self.forward(sources)
         return self._like(images, "data") - self.whiten(images)
 
@@ -179,11 +179,11 @@ class ForwardModelBatch:
         return _stacked(self._lensing.forward(_tall(sources)), len(self._models))
 
     def _like(self, images, name):
-        """One over sigma ("root") or the data over sigma ("data"), of the kind of ``images``."""
+        """Return one over sigma ("root") or the data over sigma ("data"), of the kind of ``images``."""
         if not is_tensor(images):
             return self._white[name].astype(images.dtype, copy=False)
         key = name, images.dtype, images.device
-        if key not in self._white:  # kept: bringing it to a GPU takes longer than using it
+        if key not in self._white:  # kept, as copying it to a GPU takes longer than using it
             self._white[key] = images.new_tensor(self._white[name])
         return self._white[key]
 
@@ -191,7 +191,7 @@ class ForwardModelBatch:
         return len(self._models)
 
     def __getstate__(self) -> dict:
-        # tensors can be made again, and the device they are on may not be where this is going
+        # tensors are made again where they are needed, as their device may not exist there
         return self.__dict__ | {"_white": {name: self._white[name] for name in ("root", "data")}}
 
     def __repr__(self) -> str:
@@ -227,7 +227,7 @@ def _checked(models) -> tuple[ForwardModel, ...]:
 
 
 def _padded_matrix(model: ForwardModel, pad: int) -> sparse.csr_array:
-    """Give the lensing matrix for a fine image with a wider border, left dark: no PSF reaches there."""
+    """Return the lensing matrix with empty rows for a wider border, which no PSF of the model reaches."""
     matrix = model.lensing.matrix
     more = (pad - model.blur.pad) * model.factor
     if not more:
@@ -241,7 +241,7 @@ def _padded_matrix(model: ForwardModel, pad: int) -> sparse.csr_array:
 
 
 def _stacked_blurs(models, pad: int) -> StridedConvolution:
-    """Give the PSFs and pixels of all models, with kernels made as large as the largest by zeros."""
+    """Return the PSFs and pixels of all models as one operator, with kernels padded to the largest."""
     factor = models[0].factor
     more = [(pad - model.blur.pad) * factor for model in models]
     kernels = [np.pad(model.blur.kernel, m) for model, m in zip(models, more, strict=True)]
@@ -255,12 +255,12 @@ def _read_only(images) -> np.ndarray:
 
 
 def _tall(stack):
-    """From n images (..., n, ny, nx) to one tall image (..., n ny, nx)."""
+    """Stack n images (..., n, ny, nx) on top of each other, (..., n ny, nx)."""
     *batch, n, ny, nx = stack.shape
     return stack.reshape(*batch, n * ny, nx)
 
 
 def _stacked(tall, n: int):
-    """From one tall image (..., n ny, nx) to n images (..., n, ny, nx)."""
+    """Split a tall image (..., n ny, nx) into n images (..., n, ny, nx)."""
     *batch, rows, nx = tall.shape
     return tall.reshape(*batch, n, rows // n, nx)

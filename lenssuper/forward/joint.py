@@ -17,8 +17,8 @@ class JointForwardModel(Measurement):
     """
     The linear map from one source to all pixels of several observations.
 
-    What comes out is an image of one row, with the pixels of the first observation, row by row, followed by
-    those of the second, and so on.
+    Its images have one row, with the pixels of the first observation, row by row, followed by those of the
+    second, and so on.
 
     Parameters
     ----------
@@ -79,14 +79,14 @@ class JointForwardModel(Measurement):
         return self._row([part.weights for part in self._parts])
 
     def with_weights(self, weights: np.ndarray) -> JointForwardModel:
-        """Give the same model with other weights (1, N); see `ForwardModel.with_weights`."""
+        """Return the same model with other weights (1, N); see `ForwardModel.with_weights`."""
         pieces = self.split(self._checked_weights(weights))
         other = self._copy()
         other._parts = tuple(part.with_weights(w) for part, w in zip(self._parts, pieces, strict=True))
         return other
 
     def with_noise_covariance(self, covariance: np.ndarray | None) -> JointForwardModel:
-        """Give the same model with that noise covariance in each of the `parts`, which may have others."""
+        """Return the same model with this noise covariance in all of the `parts`."""
         return JointForwardModel([part.with_noise_covariance(covariance) for part in self._parts])
 
     def whiten(self, image):
@@ -94,7 +94,7 @@ class JointForwardModel(Measurement):
         return self._each("whiten", image)
 
     def whiten_adjoint(self, image):
-        """Give the adjoint of `whiten`."""
+        """Apply the adjoint of `whiten`."""
         return self._each("whiten_adjoint", image)
 
     @property
@@ -103,11 +103,11 @@ class JointForwardModel(Measurement):
         return sum(part.log_norm for part in self._parts)
 
     def with_source_grid(self, source_grid: PixelGrid) -> JointForwardModel:
-        """Give the same model for other pixels in the source plane."""
+        """Return the same model for other pixels in the source plane."""
         return JointForwardModel([part.with_source_grid(source_grid) for part in self._parts])
 
     def split(self, row):
-        """Give the images (..., ny, nx) of the observations of which a row (..., 1, N) consists."""
+        """Split a row (..., 1, N) into the images (..., ny, nx) of the observations."""
         ends = [0, *self._ends, self._out_shape[1]]
         return [
             row[..., 0, first:last].reshape(*row.shape[:-2], *part.out_shape)

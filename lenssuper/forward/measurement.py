@@ -1,4 +1,4 @@
-"""Comparing a model with what was observed: each pixel weighted by its noise, written down in one place."""
+"""Comparison of a model with what was observed, in units of the noise."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["Measurement"]
 
 class Measurement(LinearOperator):
     """
-    A linear operator from a source to something observed, which it knows together with its noise.
+    A linear operator from a source to something observed, with the data and their noise.
 
     Notes
     -----
     Chi-square is the sum of w (y - A s)^2 over the pixels, with weight w = 1 / variance, and 0 for pixels
-    that are not used (Warren & Dye 2003, ApJ 590, 673, eq. 3). Where neighbouring pixels share noise (see
-    `with_noise_covariance`) the likelihood takes the covariance in its place, but `residuals` and `chi2` stay
-    those of single pixels, which a person can look at.
+    that are not used (Warren & Dye 2003, ApJ 590, 673, eq. 3). Where the noise of neighbouring pixels is
+    correlated (see `with_noise_covariance`) the likelihood uses the covariance instead, but `residuals` and
+    `chi2` stay those of single pixels, as in the images that people look at.
     """
 
     _covariance: np.ndarray | None = None
@@ -45,7 +45,7 @@ class Measurement(LinearOperator):
         return np.sqrt(self.weights)
 
     def _checked_weights(self, weights):
-        """Weights that may take the place of these."""
+        """Return weights as an array of floats, checked."""
         weights = np.asarray(weights, dtype=np.float64)
         if weights.shape != self._out_shape:
             raise ValueError(
@@ -60,7 +60,7 @@ class Measurement(LinearOperator):
         return None if self._covariance is None else Whitener(self.weights > 0, self._covariance)
 
     def _copy(self) -> Self:
-        """A copy whose noise may be another."""
+        """Return a copy to which other noise can be given."""
         other = copy.copy(self)
         for name in ("_root_weights", "_whitener"):
             other.__dict__.pop(name, None)
@@ -73,7 +73,7 @@ class Measurement(LinearOperator):
 
     def with_noise_covariance(self, covariance: np.ndarray | None) -> Self:
         """
-        Give the same model for noise that neighbouring pixels share.
+        Return the same model for noise that is correlated between neighbouring pixels.
 
         Parameters
         ----------
@@ -84,12 +84,12 @@ class Measurement(LinearOperator):
         Returns
         -------
         Measurement
-            It shares the operators of this one.
+            With the operators of this one.
 
         Raises
         ------
         ValueError
-            If it is not the covariance of any noise.
+            If it cannot be the covariance of noise.
         """
         other = self._copy()
         other._covariance = None if covariance is None else check_covariance(covariance)
@@ -106,13 +106,13 @@ class Measurement(LinearOperator):
         return image if self._whitener is None else self._whitener._forward(image)
 
     def whiten_adjoint(self, image):
-        """Give the adjoint of `whiten`."""
+        """Apply the adjoint of `whiten`."""
         image = image if self._whitener is None else self._whitener._adjoint(image)
         return self.over_sigma(image)
 
     @property
     def whitened(self) -> LinearOperator:
-        """The operator from a source to the image that `whiten` makes of it."""
+        """The operator followed by `whiten`."""
         return _Whitened(self)
 
     @property
@@ -123,11 +123,11 @@ class Measurement(LinearOperator):
         return 0.5 * float(np.sum(np.log(weights / (2 * np.pi)))) + shared
 
     def residuals(self, source) -> np.ndarray:
-        """Give (y - A s) / sigma, of the observation's shape; 0 where a pixel is not used."""
+        """Return (y - A s) / sigma, of the observation's shape; 0 where a pixel is not used."""
         return self.over_sigma(self.data - self.forward(source))
 
     def chi2(self, source) -> float:
-        """Give the sum of the squared `residuals`."""
+        """Return the sum of the squared `residuals`."""
         return float((self.residuals(source) ** 2).sum())
 
 

@@ -1,5 +1,5 @@
 """
-The forward model A = D P L: what a source would look like in an observation.
+The forward model A = D P L, from a source to its image in an observation.
 
 L lenses the source onto an image finer than the observed one, P blurs it by the PSF, and D averages it over
 the observed pixels.
@@ -23,8 +23,8 @@ from lenssuper.operators import BlurAndBin, LensingOperator, OverlapOperator
 
 __all__ = ["ForwardModel", "blur_of"]
 
-# Places that differ by less, in pixels, are the same one.
-_SAME_PLACE = 1e-6
+# Pixels whose positions differ by less, in units of a pixel, are the same.
+_SAME = 1e-6
 
 
 class ForwardModel(Measurement):
@@ -42,7 +42,7 @@ class ForwardModel(Measurement):
     lens : LensModel
         The deflector; its coordinates are offsets from the reference point of the observation's grid.
     factor : int, optional
-        How many pixels the lensed image has to an observed one, along each axis.
+        Number of pixels of the lensed image along the side of an observed one.
     source_grid : PixelGrid, optional
         Pixels in the source plane; by default `~lenssuper.forward.sourcegrid.default_source_grid`.
     tol : float, optional
@@ -64,8 +64,7 @@ class ForwardModel(Measurement):
     Notes
     -----
     The lensed image extends beyond the observed one as far as the PSF reaches, so that light from outside the
-    field is scattered in and nothing wraps round. Chi-square is the sum of w (y - A s)^2 over the pixels,
-    with weight w = 1 / variance, and 0 for pixels that are not used (Warren & Dye 2003, ApJ 590, 673, eq. 3).
+    field is scattered in and nothing wraps round.
 
     Examples
     --------
@@ -149,7 +148,7 @@ class ForwardModel(Measurement):
 
     @property
     def parts(self) -> tuple[ForwardModel, ...]:
-        """The observations of one source that this is of, one by one: this one."""
+        """The models of single observations that this one consists of: only itself."""
         return (self,)
 
     @property
@@ -164,7 +163,7 @@ class ForwardModel(Measurement):
 
     def with_weights(self, weights: np.ndarray) -> ForwardModel:
         """
-        Give the same model with other weights, e.g. with some pixels held out.
+        Return the same model with other weights, e.g. with some pixels held out.
 
         Parameters
         ----------
@@ -174,7 +173,7 @@ class ForwardModel(Measurement):
         Returns
         -------
         ForwardModel
-            It shares the operators of this one.
+            With the operators of this one.
         """
         weights = self._checked_weights(weights)
         other = self._copy()
@@ -183,23 +182,22 @@ class ForwardModel(Measurement):
 
     def with_observation(self, observation: Observation) -> ForwardModel:
         """
-        Give the same model for another image through the same lens, pixels and PSF.
+        Return the same model for another image with the same lens, pixels and PSF.
 
         Parameters
         ----------
         observation : Observation
-            With the grid and the PSF of this one; data, mask and noise are free, and so is the point of the
-            sky that offsets are counted from.
+            With the grid and the PSF of this one; data, mask, noise and reference point may be others.
 
         Returns
         -------
         ForwardModel
-            It shares the operators of this one.
+            With the operators of this one.
 
         Raises
         ------
         ValueError
-            If its pixels or its PSF are others.
+            If its pixels or its PSF differ.
         """
         if not same_optics(self._observation, observation):
             raise ValueError(
@@ -213,7 +211,7 @@ class ForwardModel(Measurement):
 
     def with_source_grid(self, source_grid: PixelGrid) -> ForwardModel:
         """
-        Give the same model for other pixels in the source plane.
+        Return the same model for other pixels in the source plane.
 
         Parameters
         ----------
@@ -235,7 +233,7 @@ class ForwardModel(Measurement):
 
     def lensed_image(self, source):
         """
-        Lens a source onto the fine grid: what the telescope would see without PSF.
+        Lens a source onto the fine grid, without PSF.
 
         Parameters
         ----------
@@ -264,8 +262,8 @@ def blur_of(observation: Observation, factor: int) -> BlurAndBin:
     """
     Return D P of an observation: the PSF, and the mean over factor x factor fine pixels.
 
-    It is no method of `~lenssuper.Observation` only because operators come after observations in the order of
-    the rooms.
+    It is a function, and not a method of `~lenssuper.Observation`, because operators come after observations
+    in the order of the package.
     """
     return BlurAndBin(
         observation.psf,
@@ -277,15 +275,15 @@ def blur_of(observation: Observation, factor: int) -> BlurAndBin:
 
 
 def same_optics(first: Observation, second: Observation) -> bool:
-    """Whether two observations have the same pixels and the same PSF."""
+    """Check whether two observations have the same pixels and the same PSF."""
     if first.psf_oversampling != second.psf_oversampling or (first.psf is None) != (second.psf is None):
         return False
     if first.psf_includes_pixel != second.psf_includes_pixel or first.shape != second.shape:
         return False
-    # a WCS gives the same offsets elsewhere on the sky but for rounding
+    # images elsewhere on the sky have the same offsets only up to rounding
     corners = [
         np.stack([axis[:: axis.shape[0] - 1] for axis in each.grid.vertices_arcsec()])
         for each in (first, second)
     ]
-    same_pixels = np.allclose(*corners, rtol=0, atol=_SAME_PLACE * first.grid.side_arcsec)
+    same_pixels = np.allclose(*corners, rtol=0, atol=_SAME * first.grid.side_arcsec)
     return same_pixels and (first.psf is None or np.array_equal(first.psf, second.psf))

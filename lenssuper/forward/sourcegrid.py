@@ -1,4 +1,4 @@
-"""The grid of the source plane that an observation and its lens ask for."""
+"""The default grid of the source plane, for an observation and a lens."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["default_source_grid", "square_source_grid"]
 _COMFORTABLE = 128
 # The most pixels along a side, however large the field.
 _LARGEST = 256
-# Free space around the light, as a share of its size; the faint outskirts of a galaxy reach beyond what is
-# seen of them.
+# Free space around the light, as a share of its size: the faint outskirts of a galaxy reach beyond its bright
+# pixels.
 _MARGIN = 0.4
 
 
 def default_source_grid(observation: Observation, lens: LensModel, factor: int) -> PixelGrid:
     """
-    Give a grid that covers what the observation shows of the source plane, as finely as the lens resolves it.
+    Choose a grid that covers the part of the source plane seen in an observation, as fine as it resolves.
 
     Parameters
     ----------
@@ -42,21 +42,20 @@ def default_source_grid(observation: Observation, lens: LensModel, factor: int) 
     Raises
     ------
     ObservationError
-        If the lens sends no pixel that is used to a finite place in the source plane.
+        If the lens maps no pixel that is used to a finite position in the source plane.
 
     Notes
     -----
     The pixels are as large as those of the fine image divided by the square root of the magnification, the
     median over the pixels with light: lensing conserves surface brightness, so that is the scale at which a
     pixel of the source fills one of the image (Schneider, Ehlers & Falco 1992, section 5.2). The grid covers
-    all that the unmasked pixels are mapped to. Where that takes more than 128 pixels a side, it covers the
-    light, with a margin; what has no light is dark anyway, and costs time. Where that takes more than 256,
-    the pixels are larger.
+    all positions that unmasked pixels are mapped to. If that takes more than 128 pixels a side, it covers the
+    light with a margin, as dark parts only cost time. If that takes more than 256, the pixels are larger.
     """
     used = ndimage.binary_dilation(~observation.mask, np.ones((3, 3)), iterations=2)
     x, y = observation.grid.centers_arcsec()
     beta = _source_positions(lens, x, y)
-    lit = observation.bright
+    bright = observation.bright
     seen = _box(beta, used)
     field = _reach(lens, np.stack(np.broadcast_arrays(x, y)))
     low, high = np.maximum(seen[0], field[0]), np.minimum(seen[1], field[1])
@@ -67,13 +66,13 @@ def default_source_grid(observation: Observation, lens: LensModel, factor: int) 
             f"{lens!r}"
         )
     fine = observation.grid.side_arcsec / factor
-    scale = fine / np.sqrt(_magnification(lens, x, y, lit if lit.any() else used))
-    if np.max(high - low) > _COMFORTABLE * scale and lit.any():
-        lit_low, lit_high = _box(beta, lit)
-        margin = np.maximum(_MARGIN * (lit_high - lit_low), 8 * fine)
-        # a stripe would be hard to look at, and leaves no space for what continues on its sides
-        margin = np.maximum(margin, 0.3 * np.max(lit_high - lit_low + 2 * margin) - (lit_high - lit_low) / 2)
-        low, high = np.maximum(low, lit_low - margin), np.minimum(high, lit_high + margin)
+    scale = fine / np.sqrt(_magnification(lens, x, y, bright if bright.any() else used))
+    if np.max(high - low) > _COMFORTABLE * scale and bright.any():
+        least, most = _box(beta, bright)
+        margin = np.maximum(_MARGIN * (most - least), 8 * fine)
+        # a narrow stripe would be hard to look at, and would cut off light on its sides
+        margin = np.maximum(margin, 0.3 * np.max(most - least + 2 * margin) - (most - least) / 2)
+        low, high = np.maximum(low, least - margin), np.minimum(high, most + margin)
     scale = max(scale, np.max(high - low) / _LARGEST)
     # the priors of the solvers work by FFT
     nx, ny = (fft.next_fast_len(int(np.ceil(side / scale)) + 2, real=True) for side in high - low)
@@ -84,10 +83,10 @@ def default_source_grid(observation: Observation, lens: LensModel, factor: int) 
 
 def square_source_grid(observation: Observation, lens: LensModel, factor: int, n: int) -> PixelGrid:
     """
-    Give a grid of a fixed number of pixels over what `default_source_grid` covers.
+    Choose a grid with a fixed number of pixels that covers that of `default_source_grid`.
 
-    Grids of one shape are what many lenses can be done with at once, as `~lenssuper.ForwardModelBatch` does
-    and a network is trained.
+    Many lenses can be computed together, as in `~lenssuper.ForwardModelBatch` and to train a network, only on
+    grids of one shape.
 
     Parameters
     ----------
@@ -106,7 +105,7 @@ def square_source_grid(observation: Observation, lens: LensModel, factor: int, n
     Raises
     ------
     ObservationError
-        If the lens sends no pixel that is used to a finite place in the source plane.
+        If the lens maps no pixel that is used to a finite position in the source plane.
     """
     grid = default_source_grid(observation, lens, factor)
     n = check_count(n, "n", 1)
@@ -121,18 +120,18 @@ def _source_positions(lens, x, y):
 
 
 def _box(positions, where):
-    """Lower and upper corner of the finite positions (2, ny, nx) where a mask says so."""
+    """Return the lower and the upper corner of the finite positions (2, ny, nx) within a mask."""
     points = positions[:, where & np.isfinite(positions).all(axis=0)]
     if not points.size:
-        raise ObservationError("the lens deflects no pixel of the observation to a finite place")
+        raise ObservationError("the lens maps no pixel that is used to a finite position in the source plane")
     return points.min(axis=1), points.max(axis=1)
 
 
 def _reach(lens, positions):
     """
-    Box of where light of the field may come from: no further from a centre of the lens than the field is.
+    Return the box that light of the field may come from, no further from a centre of the lens than the field.
 
-    What a point mass or a steep core throws further out carries no light.
+    Pixels that a point mass or a steep core maps to positions further out carry no light.
     """
     corners = np.stack([positions.min(axis=(1, 2)), positions.max(axis=(1, 2))])
     points = np.concatenate([corners, *(2 * np.array(center) - corners for center in lens.centers_arcsec())])
@@ -140,7 +139,7 @@ def _reach(lens, positions):
 
 
 def _magnification(lens, x, y, where):
-    """Median magnification over some pixels, from 1 to 25."""
+    """Return the median magnification over the pixels of a mask, from 1 to 25."""
     x, y = (values[where] for values in np.broadcast_arrays(x, y))
     xx, yy, xy = lens.hessian(x, y)
     with np.errstate(divide="ignore"):

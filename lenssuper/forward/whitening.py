@@ -10,10 +10,10 @@ from lenssuper.operators import SparseOperator
 
 __all__ = ["Whitener"]
 
-# How far back, in pixels, a pixel is foretold from: what lies further tells next to nothing more.
+# Distance, in pixels, within which earlier pixels are used to predict one; those further away add little.
 _REACH = 3.2
-# Least power of the noise at any wavelength, relative to its mean. Drizzled noise has next to none at the
-# shortest, where PSFs are known least: believed, it would make their errors count for more than the noise.
+# Least power of the noise at any wavelength, relative to its mean. Drizzled noise has almost no power at the
+# shortest wavelengths, where PSFs are known least: without a floor, errors of the PSF would dominate there.
 _LEAST_POWER = 0.1
 # Side of the field in which the spectrum of the noise is looked at, in pixels.
 _FIELD = 32
@@ -21,12 +21,12 @@ _FIELD = 32
 
 class Whitener(SparseOperator):
     """
-    Turns an image in units of each pixel's noise, which neighbours share, into one whose noise is white.
+    Operator that makes correlated noise white, for images in units of the standard deviation of each pixel.
 
     Parameters
     ----------
     used : array of bool, shape (ny, nx)
-        Pixels that are used; what comes out is 0 in all others, and depends on none of them.
+        Pixels that are used; the output is 0 in all others and does not depend on them.
     covariance : array, shape (odd, odd)
         Of the noise in units of the standard deviations, by distance: in its middle that of a pixel with
         itself, above it that with the pixel one row below, and so on. Symmetric about the middle; see
@@ -39,18 +39,18 @@ class Whitener(SparseOperator):
 
     Notes
     -----
-    With noise n of covariance C, W n is white if W C W' = 1. Each pixel is foretold from the used ones before
-    it within three pixels, in the order of rows, and what is left over is divided by its own standard
-    deviation (Vecchia 1988, J. R. Stat. Soc. B 50, 297): W is sparse and triangular, its determinant the
-    product of its diagonal, and masks, which a Fourier transform would not get around, leave no trace. For
-    the noise of drizzled images of JWST, W C W' is one to within 0.02.
+    With noise n of covariance C, W n is white if W C W' = 1. Each pixel is predicted from the used ones
+    before it within three pixels, in the order of rows, and the remainder is divided by its scatter
+    (Vecchia 1988, J. R. Stat. Soc. B 50, 297): W is sparse and triangular, its determinant is the product of
+    its diagonal, and masks, which a Fourier transform cannot handle, are exact. For the noise of drizzled
+    images of JWST, W C W' is one to within 0.02.
 
     Examples
     --------
     >>> import numpy as np
     >>> from lenssuper.forward.whitening import Whitener
     >>> shared = Whitener(np.ones((1, 2), dtype=bool), [[0.4, 1, 0.4]])
-    >>> shared.forward(np.array([[1.0, 0.4]]))  # the second is what the first foretells
+    >>> shared.forward(np.array([[1.0, 0.4]]))  # the second is as the first predicts
     array([[1., 0.]])
     """
 
@@ -62,7 +62,7 @@ class Whitener(SparseOperator):
 
 
 def _positive(covariance):
-    """The covariance (n, n) by distance, periodic, of the noise whose spectrum is nowhere too small."""
+    """Return the covariance (n, n) by distance, periodic, with at least the least power everywhere."""
     ny, nx = covariance.shape
     field = np.zeros((_FIELD, _FIELD))
     field[:ny, :nx] = covariance
@@ -72,7 +72,7 @@ def _positive(covariance):
 
 
 def _triangular(used, covariance):
-    """The matrix W: a row a pixel, with the weights of those before it, and its own."""
+    """Return the matrix W: a row for each pixel, with the weights of those before it and its own."""
     reach = int(_REACH)
     back = [
         (j, i)
@@ -85,7 +85,7 @@ def _triangular(used, covariance):
     known = np.stack([around[reach + j :, reach + i :][:ny, :nx] for j, i in back], axis=-1)[used]
     # many pixels have the same neighbours
     patterns, which = np.unique(known, axis=0, return_inverse=True)
-    weights, scatter = _foretelling(patterns, np.array(back), covariance)
+    weights, scatter = _prediction(patterns, np.array(back), covariance)
     own = np.flatnonzero(used)
     rows, columns, values = [own], [own], [1 / scatter[which]]
     for k, (j, i) in enumerate(back):
@@ -97,8 +97,8 @@ def _triangular(used, covariance):
     return sparse.csr_array(entries, shape=(used.size, used.size))
 
 
-def _foretelling(patterns, back, covariance):
-    """For each set of known neighbours their weights, 0 for the others, and the scatter that is left."""
+def _prediction(patterns, back, covariance):
+    """Return the weights of each set of known neighbours, 0 for the others, and the remaining scatter."""
     between = back[:, None] - back[None]
     matrices = np.where(
         patterns[:, :, None] & patterns[:, None], covariance[between[..., 0], between[..., 1]], 0.0

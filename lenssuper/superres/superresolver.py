@@ -329,7 +329,8 @@ class SuperResolver:
             )
         if not observation.bright.any():
             concerns.append(
-                "no light stands out of the noise: what the source shows is what the prior makes of noise"
+                "no pixel is significantly above the noise: "
+                "the reconstructed source is dominated by the prior"
             )
         for x, y in self.lens.centers_arcsec():
             px, py = observation.grid.to_pixel(x, y)

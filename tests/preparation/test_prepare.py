@@ -200,7 +200,7 @@ def test_arc_region_refuses(mock):
     rng = np.random.default_rng(1)
     empty = CCDData(rng.normal(size=(64, 64)), unit="adu", uncertainty=StdDevUncertainty(np.ones((64, 64))))
     empty = Observation.from_nddata(empty, grid=PixelGrid((64, 64), 0.1 * u.arcsec))
-    with pytest.raises(ObservationError, match="no light stands out"):
+    with pytest.raises(ObservationError, match="no pixel of the observation is significantly above"):
         arc_region(empty, mock.lens)
     with pytest.raises(ValueError, match="light must have the shape"):
         arc_region(empty, mock.lens, light=np.ones((3, 3), dtype=bool))

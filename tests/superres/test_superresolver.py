@@ -165,7 +165,7 @@ class TestWarnings:
 
     def test_no_light(self, mock, recorder):
         noise = mock.observation.uncertainty.array * np.random.default_rng(1).normal(size=(24, 26))
-        with pytest.warns(LensSuperWarning, match="no light stands out of the noise"):
+        with pytest.warns(LensSuperWarning, match="no pixel is significantly above the noise"):
             SuperResolver(mock.lens, solver=recorder)(self.blank(mock, data=noise))
 
     def test_lens_outside_of_the_field(self, mock, recorder):

@@ -168,11 +168,11 @@ class TestModels:
     @pytest.mark.parametrize("most_weights", [None, 0])
     def test_evidence_is_that_of_the_dense_covariance(self, model, used, monkeypatch, most_weights):
         """The marginal likelihood of the data with the covariance that the whitener stands for."""
-        from lenssuper.solvers import _whitened
+        from lenssuper.solvers import whitened
         from lenssuper.solvers.priors import sine_transform
 
         if most_weights is not None:
-            monkeypatch.setattr(_whitened, "_MOST_WEIGHTS", most_weights)
+            monkeypatch.setattr(whitened, "_MOST_WEIGHTS", most_weights)
         prior, strength = GradientPrior(), 0.3
         posterior = Gaussian(prior, strength=strength).solve(model.with_noise_covariance(COVARIANCE), rng=1)
         sources = np.eye(90).reshape(-1, 9, 10)

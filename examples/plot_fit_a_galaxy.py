@@ -64,8 +64,8 @@ fig = one.plot(figure=plt.figure(figsize=(14, 8)))
 # chi-square plus the number of parameters times the logarithm of the number of pixels: it falls as long as a
 # profile explains more than noise would let it. ``n_components=None`` adds profiles until it does not.
 
-fits = {k: SersicFitter(n_components=k, rng=1)(galaxy) for k in range(1, 5)}
-best = SersicFitter(n_components=None, rng=1)(galaxy)
+fits = {k: SersicFitter(n_components=k)(galaxy) for k in range(1, 5)}
+best = SersicFitter(n_components=None)(galaxy)
 print(f"{len(best.components)} profiles, reduced chi2 {best.reduced_chi2:.3f}")
 
 fig, axes = plt.subplots(1, 4, figsize=(10.5, 2.9), layout="constrained")
@@ -122,7 +122,7 @@ for name, image in [("with the PSF", small), ("without", blind)]:
 def timed(**options):
     """A fit and the seconds of processor time that it took."""
     start = time.process_time()
-    fit = SersicFitter(rng=1, mask_neighbors=False, **options)(galaxy)
+    fit = SersicFitter(mask_neighbors=False, **options)(galaxy)
     return fit, time.process_time() - start
 
 
@@ -180,8 +180,8 @@ show_colorbar(axes[1, -1], drawn, "residual / σ", extend="both")
 # profiles, on the right, shows the arms better than the image does.
 
 spiral = mock_galaxies(6, 1)[5]
-smooth = SersicFitter(n_components=2, mask_neighbors=False, rng=1)(spiral)
-many = SersicFitter(n_components=4, mask_neighbors=False, rng=1)(spiral)
+smooth = SersicFitter(n_components=2, mask_neighbors=False)(spiral)
+many = SersicFitter(n_components=4, mask_neighbors=False)(spiral)
 
 fig, axes = plt.subplots(1, 4, figsize=(10.5, 3.0), layout="constrained")
 norm = asinh_norm(spiral.data, sigma=float(np.median(spiral.uncertainty.array)))

@@ -172,7 +172,7 @@ def test_prepare(ring):
 @pytest.mark.parametrize("method", ["least_squares", "cnn", "ppo"])
 def test_fit_a_galaxy(method):
     (galaxy,) = mock_galaxies(1, rng=2)
-    fit = SersicFitter(n_components=3, method=method, rng=1)(galaxy)
+    fit = SersicFitter(n_components=3, method=method)(galaxy)
     assert 1 <= len(fit.components) <= 3
     column, row = np.meshgrid(np.arange(galaxy.shape[1]), np.arange(galaxy.shape[0]))
     assert all(np.isfinite(component(column, row)).all() for component in fit.components)

@@ -54,8 +54,6 @@ class SersicFitter:
         Whether least squares goes on from what a learned method found.
     weights : str or path-like, optional
         File of weights for a learned method; by default those that come with the package.
-    rng : `~numpy.random.Generator` or int, optional
-        For methods that draw; least squares do not.
     progress : bool, optional
         Whether to show a progress bar.
 
@@ -107,7 +105,6 @@ class SersicFitter:
         max_components: int = 6,
         polish: bool = False,
         weights: str | os.PathLike | None = None,
-        rng: np.random.Generator | int | None = None,
         progress: bool | None = None,
     ) -> None:
         if n_components is not None:
@@ -138,7 +135,6 @@ class SersicFitter:
         self.max_components = check_count(max_components, "max_components", 1)
         self.polish = bool(polish)
         self.weights = weights
-        self.rng = rng
         self.progress = progress
 
     def __call__(
@@ -282,7 +278,7 @@ class SersicFitter:
                 f"the method {self.method!r} needs {error.name}, which is not installed"
             ) from error
         n = self.max_components if self.n_components is None else self.n_components
-        rows = np.array(add_components(observation, n, self.method, self.weights, self.rng))
+        rows = np.array(add_components(observation, n, self.method, self.weights))
         if not len(rows):
             raise ObservationError(f"the method {self.method!r} found nothing to add to an empty model")
         if self.polish:

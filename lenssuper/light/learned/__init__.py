@@ -1,1 +1,1 @@
-"""Sersics added to images by trained networks and policies, and how those are trained. Needs torch."""
+"""Sersics added to images by trained networks and policies. Needs torch."""

@@ -1,4 +1,4 @@
-"""Images as networks see them: square, of 64 x 64 pixels, without sky, their brightest part at 1."""
+"""Images as networks take them: 64 x 64 pixels, without sky, the brightest part scaled to 1."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Frame", "sky_level"]
 @dataclass(frozen=True, eq=False)
 class Frame:
     """
-    An image in the form that networks see, and the way back.
+    An image in the form that networks take, and how to convert back.
 
     Attributes
     ----------
@@ -39,18 +39,12 @@ class Frame:
     @classmethod
     def of(cls, data: np.ndarray, mask: np.ndarray | None = None) -> Frame:
         """
-        Bring an image into the form that networks see.
-
-        Parameters
-        ----------
-        data : array_like, shape (ny, nx)
-        mask : array_like of bool, optional
-            True where not to use the data. Pixels that are not finite are not used either.
+        Convert an image (ny, nx); pixels that are masked or not finite are not used.
 
         Raises
         ------
         ObservationError
-            If no pixel is left, or none is brighter than the sky.
+            If no pixel can be used, or none is brighter than the sky.
         """
         data = np.asarray(data, dtype=np.float64)
         if data.ndim != 2 or data.size == 0:
@@ -71,18 +65,9 @@ class Frame:
 
 def sky_level(data: np.ndarray, use: np.ndarray | None = None) -> float:
     """
-    Brightness of the sky: the second lowest median of eight pieces along the border of an image.
+    Return the brightness of the sky: the second lowest median of eight pieces along the border of an image.
 
-    Parameters
-    ----------
-    data : ndarray, shape (ny, nx)
-    use : ndarray of bool, optional
-        Which pixels to use.
-
-    Returns
-    -------
-    float
-        If no pixel of the border can be used, the smallest value of the image.
+    If no pixel of the border can be used, it is the smallest value of the image.
     """
     use = np.isfinite(data) if use is None else use
     ny, nx = data.shape
@@ -99,18 +84,18 @@ def sky_level(data: np.ndarray, use: np.ndarray | None = None) -> float:
 
 
 def _resampled(data, use, side):
-    """Averages over the used part of every new pixel, and how large a part that is."""
+    """Return the means over the used part of every new pixel, and the size of that part."""
     rows, columns = (_overlaps(n, side) for n in data.shape)
     share = rows @ use @ columns.T
     with np.errstate(invalid="ignore"):
         image = (rows @ data @ columns.T) / share
-    # What lies beside the image has no light, rather than being unknown.
+    # Pixels outside of the image are dark, not unknown.
     beside = (rows.sum(1)[:, None] * columns.sum(1)) < 0.5
     return np.where(beside, 0.0, image), np.where(beside, 1.0, share)
 
 
 def _overlaps(count, side):
-    """Fraction of each of the 64 new pixels that each of the ``count`` old ones in the middle covers."""
+    """Return the fraction of each of the 64 new pixels that each of the ``count`` central old ones covers."""
     start = np.arange(count) + (side - count) / 2
     edges = np.arange(SIZE + 1) * side / SIZE
     low = np.maximum(edges[:-1, None], start)

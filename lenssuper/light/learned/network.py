@@ -1,4 +1,4 @@
-"""The networks that answer a residual image with the next Sersic, and the sum of their answers."""
+"""Networks that predict the next Sersic from a residual image, and the sum of their predictions."""
 
 from __future__ import annotations
 
@@ -16,17 +16,10 @@ _STRETCH = 0.1  # of the brightest part of the image: where the stretch turns fr
 
 class ResidualFeatures(nn.Module):
     """
-    Convolutions from images to a vector of features.
+    Convolutions from images (batch, images, 64, 64) to vectors of features (batch, hidden).
 
-    Parameters
-    ----------
-    images : int
-        How many images, of 64 x 64 pixels, go in at a time.
-    widths : sequence of int
-        Channels of the convolutions: the first on 16 x 16 blocks of pixels, each further one on a quarter of
-        the pixels of the one before.
-    hidden : int
-        Length of the vector.
+    ``widths`` are the channels of the convolutions: the first on 16 x 16 blocks of pixels, each further one
+    on a quarter of the pixels of the one before.
     """
 
     def __init__(self, images: int, widths: tuple[int, ...], hidden: int) -> None:
@@ -42,14 +35,14 @@ class ResidualFeatures(nn.Module):
         self.between = nn.Linear(widths[-1] * side**2, hidden)
         blocks = SIZE // _BLOCK
         ramp = torch.linspace(-1, 1, blocks)
-        places = torch.stack([ramp.expand(blocks, blocks), ramp[:, None].expand(blocks, blocks)])
-        self.register_buffer("places", places, persistent=False)
-        self.to(memory_format=torch.channels_last)  # what convolutions on a CPU are fastest with
+        positions = torch.stack([ramp.expand(blocks, blocks), ramp[:, None].expand(blocks, blocks)])
+        self.register_buffer("positions", positions, persistent=False)
+        self.to(memory_format=torch.channels_last)  # fastest for convolutions on a CPU
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Vectors of features (batch, hidden) of images (batch, images, 64, 64)."""
+        """Return the features of images."""
         features = self.unshuffle(torch.asinh(images / _STRETCH))
-        features = torch.cat([features, self.places.expand(len(images), -1, -1, -1)], dim=1)
+        features = torch.cat([features, self.positions.expand(len(images), -1, -1, -1)], dim=1)
         features = features.contiguous(memory_format=torch.channels_last)
         for convolution in self.convolutions:
             features = nn.functional.leaky_relu(convolution(features), 0.1)
@@ -68,25 +61,13 @@ class SersicNetwork(ResidualFeatures):
         nn.init.normal_(self.last.weight, std=0.01)
 
     def forward(self, residual: torch.Tensor, model: torch.Tensor) -> torch.Tensor:
-        """
-        Answer with the next Sersic.
-
-        Parameters
-        ----------
-        residual, model : Tensor, shape (batch, 64, 64)
-            What is left of the image, and what was taken away.
-
-        Returns
-        -------
-        Tensor, shape (batch, 7)
-            Actions, between -1 and 1.
-        """
+        """Return the actions (batch, 7) for the next Sersic, from residuals and models (batch, 64, 64)."""
         return torch.tanh(self.last(self.features(torch.stack([residual, model], dim=1))))
 
 
 class PolicyNetwork(ResidualFeatures):
     """
-    What an agent does at its best: the residual image in, the next Sersic as seven actions out.
+    The most probable choice of an agent: the residual image in, the next Sersic as seven actions out.
 
     Parameters
     ----------
@@ -105,24 +86,14 @@ class PolicyNetwork(ResidualFeatures):
 
     @property
     def architecture(self) -> str:
-        """What its weights are for."""
+        """Name of the architecture in files of weights."""
         return policy_architecture(self.bins)
 
     def forward(self, residual: torch.Tensor, model: torch.Tensor | None = None) -> torch.Tensor:
         """
-        Answer with the next Sersic: the mean of a continuous action, the most probable discrete one.
+        Return the actions (batch, 7) for the next Sersic, from residuals (batch, 64, 64).
 
-        Parameters
-        ----------
-        residual : Tensor, shape (batch, 64, 64)
-            What is left of the image.
-        model : Tensor, optional
-            Not looked at.
-
-        Returns
-        -------
-        Tensor, shape (batch, 7)
-            Actions, between -1 and 1.
+        They are the mean of a continuous action, the most probable discrete one. ``model`` is not used.
         """
         answer = self.last(self.features(residual[:, None]))
         if self.bins is None:
@@ -133,17 +104,17 @@ class PolicyNetwork(ResidualFeatures):
 
 
 def policy_architecture(bins: int | None) -> str:
-    """What the weights of a `PolicyNetwork` are for."""
+    """Return the name of the architecture of a `PolicyNetwork`."""
     return "ppo-beta-1" if bins is None else f"ppo-discrete-{bins}-1"
 
 
 def beta_of(answer: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The two parameters of the beta distributions, both above 1 so that each has one peak inside."""
+    """Return the parameters of the beta distributions, both above 1 so that each has one peak inside."""
     return (1 + nn.functional.softplus(answer)).chunk(2, dim=-1)
 
 
 def action_of_bin(number: torch.Tensor, bins: int) -> torch.Tensor:
-    """Middle of one of ``bins`` equal parts of the range from -1 to 1."""
+    """Return the centre of one of ``bins`` equal parts of the range from -1 to 1."""
     return (2 * number + 1) / bins - 1
 
 
@@ -151,23 +122,10 @@ def roll_out(
     network: nn.Module, images: torch.Tensor, components: int, *, oversampling: int = 1
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Add Sersics one after another, each in answer to what those before have left.
+    Add Sersics to images (batch, 64, 64) one after another, each predicted from the residual of those before.
 
-    Parameters
-    ----------
-    network : SersicNetwork or PolicyNetwork
-    images : Tensor, shape (batch, 64, 64)
-        Without sky, their brightest part about 1.
-    components : int
-        How many to add.
-    oversampling : int, optional
-        Of the rendering.
-
-    Returns
-    -------
-    actions : Tensor, shape (batch, components, 7)
-    residuals : Tensor, shape (batch, components, 64, 64)
-        What is left after each. Gradients flow to all components before, not through what the network saw.
+    Returns the actions (batch, components, 7) and the residuals (batch, components, 64, 64) after each.
+    Gradients flow to all components before, but not through the input of the network.
     """
     model = torch.zeros_like(images)
     actions, residuals = [], []

@@ -1,5 +1,5 @@
 """
-Sersic profiles for torch: pixel averages of many at once, with gradients with respect to all parameters.
+Sersic profiles in torch: means over pixels of many at once, with gradients by all parameters.
 
 Coordinates are in units of the longer side of the image, from the corner of its first pixel: x along columns,
 y along rows. A square image is the unit square.
@@ -16,18 +16,18 @@ import torch
 
 __all__ = ["render", "render_shapes", "sersic_b"]
 
-_FINE = 3  # pixels on each side of the central one that get more points
-_CORE = 1  # pixels on each side of it that are cut into triangles
+_FINE = 3  # pixels on each side of the central one that are integrated with more points
+_CORE = 1  # pixels on each side of it that are divided into triangles
 _TINY = 1e-12
 _B = (4 / 405, 46 / 25515, 131 / 1148175, -2194697 / 30690717750, -7.883e-5, 5.5656e-5, -1.0110e-5)
 
 
 def sersic_b(n: torch.Tensor) -> torch.Tensor:
     """
-    b_n, with half of the light inside R_e.
+    Return b_n, for which half of the light is inside R_e.
 
-    The expansion of Ciotti & Bertin (1999, A&A 352, 447, eq. 18) and three terms more, fitted to the exact
-    values: within 2e-5 for n from 0.4 to 10.
+    The expansion of Ciotti & Bertin (1999, A&A 352, 447, eq. 18) and three more terms, fitted to the exact
+    values: accurate to 2e-5 for n from 0.4 to 10.
     """
     inverse, series = 1 / n, torch.zeros_like(n)
     for coefficient in reversed(_B):
@@ -37,7 +37,7 @@ def sersic_b(n: torch.Tensor) -> torch.Tensor:
 
 def render(parameters: torch.Tensor, shape: tuple[int, int], *, oversampling: int = 2) -> torch.Tensor:
     """
-    Average Sersic profiles over pixels.
+    Return the means (..., ny, nx) of Sersic profiles over pixels.
 
     Parameters
     ----------
@@ -46,11 +46,7 @@ def render(parameters: torch.Tensor, shape: tuple[int, int], *, oversampling: in
     shape : (int, int)
         Rows and columns of the image.
     oversampling : int, optional
-        Points per pixel and direction away from the centre of a profile; there it takes as many as needed.
-
-    Returns
-    -------
-    Tensor, shape (..., ny, nx)
+        Points per pixel and direction; near the centre of a profile there are as many as needed.
     """
     x, y, R_e, n, q, phi, amplitude = parameters.unbind(-1)
     e = (1 - q) / (1 + q)
@@ -59,20 +55,7 @@ def render(parameters: torch.Tensor, shape: tuple[int, int], *, oversampling: in
 
 
 def render_shapes(shapes: torch.Tensor, shape: tuple[int, int], *, oversampling: int = 2) -> torch.Tensor:
-    """
-    Average Sersic profiles over pixels; as `render`, of parameters that are smooth where an ellipse is round.
-
-    Parameters
-    ----------
-    shapes : Tensor, shape (..., 7)
-        x, y, R_e, n, e1, e2, amplitude.
-    shape, oversampling
-        As in `render`.
-
-    Returns
-    -------
-    Tensor, shape (..., ny, nx)
-    """
+    """Return the same as `render` of x, y, R_e, n, e1, e2, amplitude (..., 7), smooth at q = 1."""
     ny, nx = shape
     flat = shapes.reshape(-1, 7)
     profile = _Profile(flat, max(ny, nx))
@@ -85,7 +68,7 @@ def render_shapes(shapes: torch.Tensor, shape: tuple[int, int], *, oversampling:
 
 
 class _Profile:
-    """Profiles of brightness 1 at R_e, in units of a pixel; tensors of one axis, one entry a profile."""
+    """Profiles of brightness 1 at R_e, lengths in pixels; all tensors have shape (profiles,)."""
 
     def __init__(self, shapes, side):
         x, y, R_e, n, e1, e2, _ = shapes.unbind(-1)
@@ -97,13 +80,13 @@ class _Profile:
         self.area = (R_e * side) ** 2
 
     def brightness(self, r2):
-        """Brightness at the square of the radius, of shape (profiles, ...)."""
+        """Return the brightness (profiles, ...) at the square of the radius."""
         extra = (-1,) + (1,) * (r2.ndim - 1)
         n, b = self.n.view(extra), self.b.view(extra)
         return torch.exp(b - b * torch.exp(torch.log(r2.clamp_min(_TINY)) * (0.5 / n)))
 
     def lattice(self, ny, nx, points):
-        """Average over every pixel of the image with points x points nodes of Gauss and Legendre."""
+        """Return the means over the pixels of the image by a Gauss-Legendre rule."""
         nodes, weights = _gauss(points, self.x)
         columns, rows = (torch.arange(m, dtype=self.x.dtype, device=self.x.device) for m in (nx, ny))
         total = 0
@@ -120,7 +103,7 @@ class _Profile:
         return (xx * dx + xy * dy) ** 2 + (xy * dx + yy * dy) ** 2
 
     def squares(self, rows, columns):
-        """Average over pixels (profiles, m) with 3 x 3 points."""
+        """Return the means over pixels (profiles, m) with 3 x 3 points."""
         nodes, weights = _gauss(3, self.x)
         dx = (columns - self.x[:, None])[:, :, None, None] + nodes[None, :]
         dy = (rows - self.y[:, None])[:, :, None, None] + nodes[:, None]
@@ -128,11 +111,11 @@ class _Profile:
 
     def triangles(self, rows, columns):
         """
-        Average over pixels (profiles, m) that are near the centre or contain it.
+        Return the means over pixels (profiles, m) at the centre.
 
-        A pixel is the signed sum of the triangles between the centre of the profile and its four sides. Along
-        a side at the distance d from the centre the variable is asinh(t/d), along the radius a power that
-        makes the cusp of the profile smooth.
+        A pixel is the signed sum of the triangles between the centre of the profile and its four sides. The
+        variable along a side at distance d from the centre is asinh(t/d), and along the radius a power that
+        removes the cusp.
         """
         corner_x = torch.tensor([0, 1, 1, 0, 0], dtype=self.x.dtype, device=self.x.device)
         corner_y = torch.tensor([0, 0, 1, 1, 0], dtype=self.x.dtype, device=self.x.device)
@@ -163,13 +146,13 @@ class _Profile:
 
 
 def _replace(image, profile, rows, columns, reach, average):
-    """Put the averages of the pixels around the centres in the place of those that are in the image."""
+    """Replace the means of the pixels around the centres."""
     ny, nx = image.shape[-2:]
     offset = torch.arange(-reach, reach + 1, device=image.device)
     rows = (rows[:, None, None] + offset[:, None]).expand(-1, len(offset), len(offset)).flatten(1)
     columns = (columns[:, None, None] + offset).expand(-1, len(offset), len(offset)).flatten(1)
     inside = (rows >= 0) & (rows < ny) & (columns >= 0) & (columns < nx)
-    # A pixel beyond the border is worked out as the nearest one inside, and given no weight.
+    # A pixel outside of the image is replaced by the nearest one inside, with no weight.
     rows, columns = rows.clamp(0, ny - 1), columns.clamp(0, nx - 1)
     flat, index = image.flatten(1), rows * nx + columns
     better = average(rows.to(image.dtype), columns.to(image.dtype))
@@ -184,5 +167,5 @@ def _gauss_legendre(points):
 
 
 def _gauss(points, like):
-    """Nodes and weights of Gauss and Legendre on (0, 1)."""
+    """Return the Gauss-Legendre nodes and weights on (0, 1)."""
     return tuple(torch.as_tensor(a, dtype=like.dtype, device=like.device) for a in _gauss_legendre(points))

@@ -193,7 +193,7 @@ class TestFrame:
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ((0,), ValueError, "n_components must be 1 or more; got 0"),
+        ((0,), ValueError, "n_components must be at least 1; got 0"),
         ((1.5,), TypeError, r"n_components must be an integer; got 1\.5"),
         ((True,), TypeError, "n_components must be an integer; got True"),
         ((1, "magic"), ValueError, "method must be one of 'cnn', 'ppo'; got 'magic'"),

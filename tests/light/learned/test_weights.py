@@ -10,9 +10,8 @@ import torch
 
 from lenssuper._utils.weightfile import read_weights
 from lenssuper.cli import _parser
-from lenssuper.light.learned.additions import SHIPPED, load_network
+from lenssuper.light.learned.additions import SHIPPED, load_network, shipped
 from lenssuper.light.learned.network import roll_out
-from lenssuper.light.learned.weightfile import shipped
 from lenssuper.simulate import galaxy_stamp
 from lenssuper.training.light.images import error_of, prepare_images
 

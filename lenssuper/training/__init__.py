@@ -1,4 +1,4 @@
-"""Training of networks on observed lenses: losses without truth, data, and a trainer that can be killed."""
+"""Training of networks on observed lenses: losses without truth, data, and a loop that can be resumed."""
 
 from lenssuper.training.adversarial import Adversarial
 from lenssuper.training.data import Batch, LensProblems

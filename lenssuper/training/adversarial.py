@@ -1,4 +1,4 @@
-"""A loss that is learned: what the network says must look, observed again, like what is observed."""
+"""A learned loss: a discriminator compares new observations of the network's sources with the data."""
 
 from __future__ import annotations
 
@@ -16,27 +16,26 @@ from lenssuper.training.losses import Answers, Loss
 
 __all__ = ["Adversarial"]
 
-# Steady while both sides learn (Radford, Metz & Chintala 2016, ICLR, arXiv:1511.06434, section 4)
+# Stable while both sides learn (Radford, Metz & Chintala 2016, ICLR, arXiv:1511.06434, section 4)
 _BETAS = (0.5, 0.99)
 
 
 @dataclass(frozen=True)
 class Adversarial(Loss):
     """
-    A discriminator must not tell the network's answers, observed anew, from the observations.
+    Make new observations of the network's sources indistinguishable from the data for a discriminator.
 
-    The network's sources are turned and moved, and each is sent through the lens, the PSF and the noise of
-    another lens of the batch: there its mistakes show that its own lens hides. To be used with a small weight
-    beside a loss that looks at the data, such as `PixelSplitting`, as it does not know which source is
-    behind which image.
+    The sources are turned and moved, and each is observed with the lens, the PSF and the noise of another
+    lens of the batch, which reveals errors that its own lens hides. Use it with a small weight beside a loss
+    of the data like `PixelSplitting`, as it does not know which source is behind which image.
 
-    The discriminator learns in the same steps, with an optimiser of its own, and is in the checkpoints.
+    The discriminator learns in the same steps, with its own optimiser, and is part of the checkpoints.
 
     Parameters
     ----------
     weight : float, optional
     shift : float, optional
-        The farthest that sources are moved along each axis, in source pixels.
+        Largest shift of the sources along each axis, in source pixels.
     learning_rate : float, optional
         Of the discriminator.
 
@@ -57,30 +56,30 @@ class Adversarial(Loss):
     def __post_init__(self) -> None:
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive; got {self.learning_rate}")
-        # it checks the shift; a discriminator is there even if nobody begins a training
+        # it checks the shift; there is a discriminator even before a training begins
         object.__setattr__(self, "_placement", Equivariance(shift=self.shift))
         self.begin(0)
 
     @property
     def config(self) -> dict[str, Any]:
-        """The settings, of what JSON can hold."""
+        """The settings, as JSON can hold them."""
         return {"weight": self.weight, "shift": self.shift, "learning_rate": self.learning_rate}
 
     def begin(self, seed: int) -> None:
-        """Forget all that the discriminator has learned."""
+        """Begin with a new discriminator."""
         object.__setattr__(self, "_player", _Player(seed, self.learning_rate))
 
     def state(self) -> dict[str, Any]:
-        """Give what the discriminator and its optimiser know."""
+        """Return the state of the discriminator and its optimiser."""
         return self._player.state()
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take it back."""
+        """Restore it."""
         self._player.restore(state)
 
     def __call__(self, network: Answers, batch: Batch, generator: torch.Generator) -> Tensor:
         problem = batch.problem
-        # the other losses' draws do not depend on whether this one is there: it comes last
+        # this loss comes last, so that the random numbers of the others do not depend on it
         sources = self._placement.transformed(network.any(problem)[-1], generator)
         noise = torch.randn(problem.white.shape, generator=generator).to(sources)
         imitated = torch.where(problem.used, problem.forward(sources) + noise, 0.0)
@@ -100,13 +99,13 @@ class _Player:
         self._optimiser = torch.optim.Adam(self._network.parameters(), learning_rate, betas=_BETAS)
 
     def on(self, device: torch.device) -> _Player:
-        """Move to a device, if it is not there."""
+        """Return this on a device."""
         if next(self._network.parameters()).device != device:
             self.restore(self.state(), device)
         return self
 
     def learn(self, observed: Tensor, imitated: Tensor) -> None:
-        """Take a step towards telling these apart."""
+        """Take a step towards distinguishing the two kinds of images."""
         self._network.requires_grad_(True)
         self._optimiser.zero_grad()
         loss = softplus(-self._network(observed)).mean() + softplus(self._network(imitated)).mean()
@@ -117,16 +116,16 @@ class _Player:
             self._optimiser.step()
 
     def judge(self, images: Tensor) -> Tensor:
-        """Give the odds of images (n, ny, nx); gradients go to the images alone."""
+        """Return the log odds of images (n, ny, nx); gradients flow to the images only."""
         self._network.requires_grad_(False)
         return self._network(images)
 
     def state(self) -> dict[str, Any]:
-        """Give all that is to be kept."""
+        """Return the state for a checkpoint."""
         return {"network": self._network.state_dict(), "optimiser": self._optimiser.state_dict()}
 
     def restore(self, state: dict[str, Any], device: torch.device | str = "cpu") -> None:
-        """Go back to a state."""
+        """Restore a state."""
         rate = self._optimiser.param_groups[0]["lr"]
         fresh = PatchDiscriminator().to(device)
         fresh.load_state_dict(state["network"])
@@ -136,7 +135,7 @@ class _Player:
 
 
 def _average(tensors: list[Tensor]) -> None:
-    """Make them the mean over all processes, where there are several."""
+    """Replace tensors by their mean over all processes."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         for tensor in tensors:
             torch.distributed.all_reduce(tensor)

@@ -1,4 +1,4 @@
-"""From observed lenses to what a network is trained on: stacks of problems, the same for the same seed."""
+"""Observed lenses as batches of problems to train on, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["Batch", "LensProblems", "PreparedLenses", "indices_of_step", "seeded
 @dataclass(frozen=True)
 class PreparedLenses:
     """
-    Some lenses of a data set, made ready on the CPU; what a worker sends.
+    Some lenses of a data set, prepared on the CPU by a worker.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class PreparedLenses:
     truth : ndarray, shape (n, factor ny, factor nx), or None
         The lensed images without PSF and noise, if all are known.
     correlation : ndarray, shape (n,)
-        By how much the variance was raised, see `~lenssuper.Observation.noise_correlation`.
+        Factor by which the variance was raised, see `~lenssuper.Observation.noise_correlation`.
     """
 
     models: ForwardModelBatch
@@ -49,7 +49,7 @@ class PreparedLenses:
 
 class Batch:
     """
-    What the losses get: a problem, and what belongs to it.
+    A problem with its data, noise and truth, for the losses.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Batch:
     truth : Tensor, shape (n, factor ny, factor nx), or None
         The lensed images without PSF and noise, in units of the problem's scale.
     correlation : Tensor, shape (n,)
-        By how much the variance was raised.
+        Factor by which the variance was raised.
     """
 
     def __init__(self, lenses: PreparedLenses, *, device: torch.device | str = "cpu") -> None:
@@ -79,18 +79,18 @@ class Batch:
         self._turn = (0, False)
 
     def turned(self, quarters: int, mirrored: bool = False) -> Batch:
-        """Give the same batch with its sources looked at from another side, see `SourceProblem.turned`."""
+        """Return the same batch with turned and mirrored sources, see `SourceProblem.turned`."""
         other = copy.copy(self)
         other.problem = self.problem.turned(quarters, mirrored)
         other._turn = (quarters, mirrored)
         return other
 
     def coverage(self) -> Tensor:
-        """Give C(beta) (n, ny, nx): how many images of each source pixel the field shows."""
+        """Return C(beta) (n, ny, nx): the number of images of each source pixel in the field."""
         return self._maps("coverage")
 
     def magnification(self) -> Tensor:
-        """Give mu(beta) (n, ny, nx): how much larger each source pixel appears, summed over its images."""
+        """Return mu(beta) (n, ny, nx): the magnification of each source pixel, summed over its images."""
         return self._maps("magnification")
 
     def _maps(self, name):
@@ -105,7 +105,7 @@ class Batch:
 
 @dataclass
 class _Kept:
-    """A lens that has been made ready."""
+    """A prepared lens."""
 
     model: ForwardModel
     correlation: float
@@ -115,10 +115,10 @@ class _Kept:
 
 class LensProblems:
     """
-    Observed lenses as a network is trained on them, each on a source grid of the same number of pixels.
+    Observed lenses to train a network on, all with the same number of source pixels.
 
-    Forward models are made when they are asked for and kept, those used last, as far as memory allows. Where
-    lens, pixels, PSF and source grid of two observations are the same, their operator is made once.
+    Forward models are made when they are needed, and the most recently used ones are kept as far as memory
+    allows. Observations with the same lens, pixels, PSF and source grid share one operator.
 
     Parameters
     ----------
@@ -129,22 +129,22 @@ class LensProblems:
     factor : int, optional
         Number of fine image pixels along the side of an observed one.
     source_pixels : int, optional
-        Number of source pixels along each side, see `~lenssuper.forward.sourcegrid.square_source_grid`.
+        Number of source pixels along a side, see `~lenssuper.forward.sourcegrid.square_source_grid`.
     source_grid : PixelGrid, optional
-        One source grid for all, instead.
+        One source grid for all lenses instead.
     psf_required : bool, optional
-        Whether an observation without PSF is an error; otherwise it is taken as not blurred.
+        Whether an observation without PSF is an error; otherwise it is treated as not blurred.
     memory : int, optional
-        The most bytes of operators that are kept.
+        Largest size in bytes of the operators that are kept.
 
     Raises
     ------
     TypeError
-        If one of them is something else.
+        If a lens is of another kind.
     ValueError
-        If there are none, their shapes differ, or one has no lens.
+        If there is no lens, image shapes differ, or a lens model is missing.
     ObservationError
-        If an observation has no PSF. Lenses that are in files are looked at when they are read.
+        If an observation has no PSF. Lenses in files are checked when they are read.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class LensProblems:
         return len(self.lenses)
 
     def __getstate__(self) -> dict:
-        # a worker makes its own
+        # a worker makes its own operators
         empty = {"_kept": OrderedDict(), "_by_optics": None}
         return self.__dict__ | empty
 
@@ -184,7 +184,7 @@ class LensProblems:
 
     @property
     def fingerprint(self) -> str:
-        """Digits that change with the data: with their names and shapes if they are in files."""
+        """Hash of the data; of their names and shapes if they are in files."""
         digest = hashlib.sha256()
         if hasattr(self.lenses, "names"):
             digest.update(json.dumps([list(self.lenses.names), self.shape]).encode())
@@ -201,11 +201,11 @@ class LensProblems:
         return self._truth(0) is not None
 
     def model(self, i: int) -> ForwardModel:
-        """Give the forward model of a lens, with the variance raised where noise is correlated."""
+        """Return the forward model of a lens, with the variance raised where noise is correlated."""
         return self._ready(i).model
 
     def prepared(self, indices: Sequence[int], *, truth: bool = False) -> PreparedLenses:
-        """Put some lenses together, with what is behind them if that is asked for and known."""
+        """Prepare some lenses, with the true images if they are requested and known."""
         ready = [self._ready(i) for i in indices]
         truths = [self._truth(i, each) for i, each in zip(indices, ready, strict=True)] if truth else [None]
         known = all(each is not None for each in truths)
@@ -218,7 +218,7 @@ class LensProblems:
     def batch(
         self, indices: Sequence[int], *, truth: bool = False, device: torch.device | str = "cpu"
     ) -> Batch:
-        """Put some lenses together, ready for the losses."""
+        """Return some lenses as a batch for the losses."""
         return Batch(self.prepared(indices, truth=truth), device=device)
 
     def _ready(self, i):
@@ -244,8 +244,8 @@ class LensProblems:
             grid = square_source_grid(observation, lens, self.factor, self.source_pixels)
         psf = None if observation.psf is None else observation.psf.tobytes()
         kind = (observation.psf_oversampling, observation.psf_includes_pixel)
-        places = (_offsets(grid), _offsets(observation.grid))
-        optics = (json.dumps(lens.to_dict(), sort_keys=True), places, psf, kind)
+        offsets = (_offsets(grid), _offsets(observation.grid))
+        optics = (json.dumps(lens.to_dict(), sort_keys=True), offsets, psf, kind)
         found = self._by_optics.get(optics)
         if found is not None:
             return found.with_observation(observation), optics
@@ -257,7 +257,7 @@ class LensProblems:
         return images + sum(m.data.nbytes + m.indices.nbytes + m.indptr.nbytes for m in matrices.values())
 
     def _opened(self, i):
-        """Name, observation, lens and truth of a lens, checked."""
+        """Return name, observation, lens and truth, checked."""
         item = self.lenses[i]
         name, observation, lens, truth = _parts(item, i)
         if not isinstance(lens, LensModel):
@@ -270,8 +270,8 @@ class LensProblems:
             raise TypeError(f"{name} must have an NDData as its observation; got {observation!r:.80}")
         if observation.psf is None and self.psf_required:
             raise ObservationError(
-                f"{name} has no psf: add one with nddata.psf = array, or pass psf_required=False to take "
-                "such images as not blurred"
+                f"{name} has no psf: add one with nddata.psf = array, or pass psf_required=False to "
+                "treat such images as not blurred"
             )
         return name, observation, lens, truth
 
@@ -282,7 +282,7 @@ class LensProblems:
         truth = getattr(truth, "image", truth)
         if truth is not None:
             truth = np.asarray(truth, dtype=np.float32)
-            # of another factor, it says nothing
+            # the truth for another factor is of no use
             truth = truth if truth.shape == tuple(self.factor * n for n in self.shape) else None
         if ready is not None:
             ready.truth, ready.truth_known = truth, True
@@ -305,12 +305,12 @@ class LensProblems:
 
 
 class _FullPrecision:
-    """The operators of a batch in float32, whatever the precision of the layers around them."""
+    """The operators of a batch in float32, whatever the precision of the network."""
 
     def __init__(self, models: ForwardModelBatch) -> None:
         self._models = models
         self.in_shape, self.out_shape = models.in_shape, models.out_shape
-        # tensors cannot be of arrays that are read-only
+        # copies, since tensors cannot share read-only arrays
         self.data, self.weights = torch.tensor(models.data), torch.tensor(models.weights)
 
     def forward(self, sources: Tensor) -> Tensor:
@@ -329,33 +329,32 @@ class _FullPrecision:
 
 
 def _offsets(grid):
-    """Where the pixels of a grid are, wherever it is on the sky, without the last digits."""
+    """Return the offsets of the pixels of a grid, rounded, independent of its position on the sky."""
     return grid.shape, *np.round([*grid.matrix.ravel(), *grid.origin], 9)
 
 
 def seeded(*numbers: int) -> torch.Generator:
-    """Give a generator that is the same for the same numbers, e.g. a seed and a step; it is on the CPU."""
+    """Return a generator on the CPU that is the same for the same numbers, e.g. a seed and a step."""
     state = np.random.SeedSequence(numbers).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
 
 
 def indices_of_step(n: int, step: int, size: int, seed: int, rank: int = 0, ranks: int = 1) -> list[int]:
     """
-    Give the lenses of a step: all n in a new random order, again and again, so many at a time.
+    Return the lenses of a step: all n in a new random order again and again, ``size`` at a time.
 
-    With several processes each takes its part of ``size * ranks`` lenses. Nothing has to be remembered from
-    step to step.
+    Each of several processes takes its part of ``size * ranks`` lenses. No state is carried between steps.
     """
     first = (step * ranks + rank) * size
     found: list[int] = []
-    for place in range(first, first + size):
-        turn, within = divmod(place, n)
+    for number in range(first, first + size):
+        turn, within = divmod(number, n)
         found.append(int(np.random.default_rng([seed, turn, n]).permutation(n)[within]))
     return found
 
 
 def split_off(n: int, share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Divide n lenses at random in those to train on and a share for validation; one lens is for both."""
+    """Divide n lenses at random into those to train on and a share for validation; one serves for both."""
     if n == 1:
         return [0], [0]
     order = np.random.default_rng([seed, n]).permutation(n)

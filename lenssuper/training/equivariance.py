@@ -1,4 +1,4 @@
-"""Equivariance: turned, moved or behind another lens, a source is as likely as before."""
+"""Equivariance: a source that is turned, moved or behind another lens is as probable as before."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["Equivariance", "moved"]
 @dataclass(frozen=True)
 class Equivariance(Loss):
     """
-    Observe the network's own answer again, otherwise placed and through another lens: it must be found again.
+    Observe the network's own source again, moved and through another lens, and require the same source.
 
-    What a lens hides of one source it shows of the next, and so teaches about what is not measured.
+    What a lens hides of one source it shows of the next, which constrains what is not measured.
 
     Parameters
     ----------
@@ -26,9 +26,9 @@ class Equivariance(Loss):
     turns : bool, optional
         Whether sources are turned by quarters and mirrored.
     shift : float, optional
-        The farthest that they are moved along each axis, in source pixels.
+        Largest shift along each axis, in source pixels.
     other_lens : bool, optional
-        Whether each goes through the lens, the PSF and the noise of another of the batch.
+        Whether each is observed with the lens, the PSF and the noise of another one of the batch.
     noise : float, optional
         Noise of the new observation, in units of that of the old one.
 
@@ -64,14 +64,14 @@ class Equivariance(Loss):
         return over_stages([torch.log1p(error) for error in errors])
 
     def transformed(self, sources: Tensor, generator: torch.Generator) -> Tensor:
-        """Turn, mirror and move sources (n, ny, nx), and pass each on to another place of the batch."""
+        """Turn, mirror and move sources (n, ny, nx), and exchange them between the lenses of the batch."""
         n, ny, nx = sources.shape
         quarters, mirrored, roll = (
             int(torch.randint(k, (), generator=generator)) for k in (4, 2, max(n - 1, 1))
         )
         shift = (2 * torch.rand(2, generator=generator) - 1) * self.shift
         if self.turns:
-            # what is not square stays as it lies
+            # only square images can be turned by 90 degrees
             sources = torch.rot90(sources, quarters if ny == nx else 2 * (quarters % 2), (-2, -1))
             sources = sources.flip(-1) if mirrored else sources
         if self.shift:
@@ -83,11 +83,9 @@ class Equivariance(Loss):
 
 def moved(sources: Tensor, rows: float, columns: float) -> Tensor:
     """
-    Move sources (n, ny, nx) by a number of pixels; what comes in is dark, and nothing is negative.
+    Move sources (n, ny, nx) by a number of pixels; pixels moved in are dark, and none is negative.
 
-    Notes
-    -----
-    By whole pixels, and by phases in Fourier space for the rest, which keeps all detail.
+    Whole pixels are moved as they are, fractions by phases in Fourier space, which keeps all detail.
     """
     for axis, by in ((-2, rows), (-1, columns)):
         whole = round(by)
@@ -95,7 +93,7 @@ def moved(sources: Tensor, rows: float, columns: float) -> Tensor:
         size = sources.shape[axis]
         phase = -2j * torch.pi * torch.fft.rfftfreq(size, device=sources.device) * (by - whole)
         if size % 2 == 0:
-            phase[-1] = 0  # the fastest wave of an even number of pixels has no other phase
+            phase[-1] = 0  # the Nyquist frequency of an even number of pixels has no other phase
         phase = phase.exp() if axis == -1 else phase.exp()[:, None]
         sources = torch.fft.irfft(torch.fft.rfft(sources, dim=axis) * phase, n=size, dim=axis)
     return sources.clamp(min=0)

@@ -1,8 +1,8 @@
 """
-What a network can learn from observed lenses alone: losses that need no high-resolution image.
+Losses for networks, most of which need observed lenses only and no high-resolution image.
 
-Each is a small object with a weight; any of them go together. All see data in units of their noise, so that
-a chi-square per pixel of one is as good as it gets.
+Each is a small object with a weight; any of them can be combined. Data are in units of their noise: the best
+possible chi-square per pixel is one.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ __all__ = [
     "weighted_sum",
 ]
 
-# Each stage of a network counts half as much as the one after it.
+# Each stage of a network has half the weight of the next one.
 _FADING = 0.5
 
 
 class Answers:
-    """A network that remembers, within one step, what it has answered: losses share its passes."""
+    """A network that remembers its results within one step, so that losses share its passes."""
 
     def __init__(self, network: SourceNetwork) -> None:
         self._network = network
         self._given: list[tuple[SourceProblem, list[Tensor]]] = []
 
     def stages(self, problem: SourceProblem) -> list[Tensor]:
-        """Give the sources after each stage, see `SourceNetwork.stages`."""
+        """Return the sources after each stage, see `SourceNetwork.stages`."""
         for known, sources in self._given:
             if known is problem:
                 return sources
@@ -54,7 +54,7 @@ class Answers:
         return sources
 
     def final(self, problem: SourceProblem) -> Tensor:
-        """Give the sources (n, ny, nx) of the last stage without a gradient."""
+        """Return the sources (n, ny, nx) of the last stage without a gradient."""
         for known, sources in self._given:
             if known is problem:
                 return sources[-1].detach()
@@ -62,53 +62,53 @@ class Answers:
             return self._network.stages(problem)[-1]
 
     def any(self, problem: SourceProblem) -> list[Tensor]:
-        """Give what has been answered first in this step, or else the answer to this problem."""
+        """Return the first result of this step, or else that of this problem."""
         return self._given[0][1] if self._given else self.stages(problem)
 
 
 @dataclass(frozen=True)
 class Loss(ABC):
     """
-    A number that says how good the answers of a network are.
+    A number that a network is trained to minimise.
 
     Parameters
     ----------
     weight : float, optional
-        By how much it is multiplied in a sum of losses.
+        Its factor in a sum of losses.
     """
 
     weight: float = 1.0
 
     name: ClassVar[str]
     regularises: ClassVar[bool] = False
-    """Whether it judges sources by themselves; it then takes those that were found for other losses."""
+    """Whether it looks at the sources only; it then uses those that other losses have computed."""
 
     @abstractmethod
     def __call__(self, network: Answers, batch: Batch, generator: torch.Generator) -> Tensor:
         """
-        Give the loss, without its weight.
+        Return the loss, without its weight.
 
         Parameters
         ----------
         network : Answers
         batch : Batch
         generator : torch.Generator
-            Of the CPU; all that is random is drawn from it.
+            On the CPU; the source of all random numbers.
         """
 
     def begin(self, seed: int) -> None:  # noqa: B027 - most losses learn nothing
-        """Get ready for a new training: a loss that learns forgets what it has learned."""
+        """Reset what the loss has learned, before a new training."""
 
     def state(self) -> dict[str, Any]:
-        """Give what it has learned in this training, for a checkpoint."""
+        """Return what it has learned in this training, for a checkpoint."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:  # noqa: B027
-        """Take back what `state` gave."""
+        """Restore what `state` returned."""
 
     @property
     def config(self) -> dict[str, Any]:
-        """The settings, of what JSON can hold."""
+        """The settings, as JSON can hold them."""
         return {
             name: value.__name__ if callable(value) else value
             for name, value in asdict(self).items()
@@ -119,15 +119,7 @@ class Loss(ABC):
 def weighted_sum(
     losses: Sequence[Loss], network: SourceNetwork, batch: Batch, generator: torch.Generator
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """
-    Add up losses, each multiplied by its weight.
-
-    Returns
-    -------
-    total : Tensor
-    values : dict
-        Of each loss by its name, without weight and gradient.
-    """
+    """Return the weighted sum of losses, and the values by name without weight and gradient."""
     answers, total, values = Answers(network), 0.0, {}
     for loss in sorted(losses, key=lambda each: each.regularises):
         value = loss(answers, batch, generator)
@@ -137,13 +129,7 @@ def weighted_sum(
 
 
 def over_stages(values: Sequence[Tensor]) -> Tensor:
-    """
-    Add up the errors (n,) of the stages of a network: mean over lenses, the last stage counting most.
-
-    Notes
-    -----
-    sum_k 2^(k + 1 - K) mean(v_k): intermediate stages are taught too, the more the later they are.
-    """
+    """Return sum_k 2^(k + 1 - K) mean(v_k) of the errors v_k (n,) of the K stages of a network."""
     last = len(values) - 1
     return sum(_FADING ** (last - k) * value.mean() for k, value in enumerate(values))
 
@@ -154,17 +140,17 @@ SourceWeight = Callable[[Batch], Tensor]
 
 
 def by_coverage(batch: Batch) -> Tensor:
-    """Weigh by C(beta), the number of images in which a source pixel is seen: 0 where it is not."""
+    """Return C(beta), the number of images of each source pixel, as a weight."""
     return batch.coverage()
 
 
 def by_magnification(batch: Batch) -> Tensor:
-    """Weigh by mu(beta), the total magnification: by how many pixels of the image there are of the source."""
+    """Return mu(beta), the total magnification of each source pixel, as a weight."""
     return batch.magnification()
 
 
 def _lensed_weight(problem: SourceProblem, weight: Tensor) -> Tensor:
-    """A weight over the source as the observed pixels see it: the mean of what each is a sum of."""
+    """Return the mean of a weight over the source pixels that each observed pixel sees."""
     seen = problem.forward(torch.ones_like(weight))
     return torch.where(seen > 0, problem.forward(weight) / seen.clamp(min=1e-12), 0.0)
 
@@ -175,21 +161,21 @@ def _lensed_weight(problem: SourceProblem, weight: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class DataFidelity(Loss):
     """
-    Chi-square of all pixels: the answer, lensed, blurred and binned, against what was observed.
+    Chi-square of all pixels: the source, lensed, blurred and binned, against the observation.
 
-    By itself it teaches to fit the noise too, and says nothing where lens and PSF hide the source.
+    Alone it also fits the noise, and does not constrain what lens and PSF hide.
 
     Parameters
     ----------
     weight : float, optional
     by : callable, optional
-        Of a batch gives weights over the source (n, ny, nx), which count for the pixels that see them:
-        `by_coverage`, `by_magnification`.
+        Returns weights over the source (n, ny, nx) of a batch, which are averaged over the source pixels that
+        each observed pixel sees: `by_coverage`, `by_magnification`.
 
     Notes
     -----
     mean over lenses of log(1 + chi2 / N), chi2 = sum_i m_i w_i (y_i - (A s)_i)^2 with w = 1 / variance, m = 1
-    or the weights. The logarithm keeps bad answers, early on, from drowning the others.
+    or the weights. The logarithm keeps a few bad fits, early on, from dominating.
     """
 
     by: SourceWeight | None = None
@@ -217,7 +203,7 @@ class TotalVariation(Loss):
     ----------
     weight : float, optional
     by : callable, optional
-        Of a batch gives weights over the source (n, ny, nx): `by_coverage`, `by_magnification`.
+        Returns weights over the source (n, ny, nx) of a batch: `by_coverage`, `by_magnification`.
 
     Notes
     -----
@@ -247,16 +233,15 @@ def _variation(sources, weight, edge=1e-3):
 @dataclass(frozen=True)
 class PixelSplitting(Loss):
     """
-    Predict pixels that the network has not seen from those that it has.
+    Predict held-out pixels from the others.
 
-    Their noise is of no use to it, so that fitting noise does not pay, and what it makes of the others must
-    be right about the sky.
+    The held-out noise is independent, so only the true signal predicts it.
 
     Parameters
     ----------
     weight : float, optional
     share : float, optional
-        Share of the pixels that are held out, others in each step.
+        Share of the pixels that are held out, different ones in each step.
 
     Notes
     -----
@@ -292,9 +277,9 @@ def _check_share(share):
 @dataclass(frozen=True)
 class Recorrupted(Loss):
     """
-    Add noise to the data for the network, and subtract it, scaled, from what it is compared with.
+    Add noise to the input of the network, and subtract it, scaled, from the data it is compared with.
 
-    The noise of the two is independent, so that there is no use in fitting it.
+    The noise of the two is independent, so that fitting it does not lower the loss.
 
     Parameters
     ----------
@@ -321,20 +306,20 @@ class Recorrupted(Loss):
         return over_stages([torch.log1p(self.error(target, s).clamp(min=-0.5)) for s in stages])
 
     def recorrupted(self, network, problem, generator):
-        """Give the answers to the data with more noise, and the problem with the independent data."""
+        """Return the sources from the data with more noise, and the problem with the independent data."""
         noise = torch.randn(problem.white.shape, generator=generator).to(problem.white.device)
         stages = network.stages(problem.with_white(problem.white + self.alpha * noise))
         return stages, problem.with_white(problem.white - noise / self.alpha)
 
     def error(self, target, source):
-        """Estimate the squared error per pixel (n,) in units of the noise's variance, plus one."""
+        """Return an estimate of one plus the squared error per pixel (n,) in units of the noise variance."""
         return target.chi2(source) - self.alpha**-2
 
 
 @dataclass(frozen=True)
 class Supervised(Loss):
     """
-    Compare with the truth: the ceiling of what can be learned without it.
+    Compare with the truth: an upper limit for what can be learned without it.
 
     Notes
     -----
@@ -346,7 +331,7 @@ class Supervised(Loss):
 
     def __call__(self, network, batch, generator):
         if batch.truth is None:
-            raise ValueError("the loss Supervised needs true images; the data have none")
+            raise ValueError("the loss Supervised needs true images, which the data do not have")
         truth = batch.truth
         peak = truth.amax((-2, -1)) ** 2
         errors = [

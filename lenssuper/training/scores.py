@@ -1,4 +1,4 @@
-"""How good a network is: at pixels that it is not shown, and beside the truth where that is known."""
+"""Scores of a network: on held-out pixels, and against the truth if that is known."""
 
 from __future__ import annotations
 
@@ -14,21 +14,12 @@ from lenssuper.training.losses import hold_out
 
 __all__ = ["evaluate", "held_out_chi2"]
 
-# Share of the pixels that are held out, and what tells their draws from those of the training.
+# Share of the pixels that are held out, and a number that separates their random draws from the training's.
 _SHARE, _APART = 0.15, 2**40
 
 
 def held_out_chi2(network: SourceNetwork, batch: Batch, *, seed: int, number: int) -> torch.Tensor:
-    """
-    Give chi-square per pixel (n,) of pixels that the network is not shown.
-
-    Parameters
-    ----------
-    network : SourceNetwork
-    batch : Batch
-    seed, number : int
-        The same ones hold out the same pixels; ``number`` is that of the batch.
-    """
+    """Return chi-square per pixel (n,) of held-out pixels, drawn by the seed and the number of the batch."""
     held_out = hold_out(batch.problem, _SHARE, seeded(seed, number, _APART))
     with torch.no_grad():
         sources = network(batch.problem.without(held_out))
@@ -50,7 +41,7 @@ def evaluate(
     Parameters
     ----------
     network : SourceNetwork
-        It is used as it is, in training mode or not.
+        Used in the mode it is in, training or evaluation.
     problems : LensProblems
     indices : sequence of int, optional
         The lenses to use; by default all.
@@ -64,9 +55,9 @@ def evaluate(
     Returns
     -------
     dict
-        Means over the lenses: ``held_out_chi2`` of pixels that were not shown, ``chi2`` of all; and, if the
-        truth is known, ``psnr`` of the super-resolved image and ``psnr_cubic`` of interpolation by cubic
-        splines, in dB, the peak being that of the truth.
+        Means over the lenses: ``held_out_chi2`` of held-out pixels, ``chi2`` of all; and, if the truth is
+        known, ``psnr`` of the super-resolved image and ``psnr_cubic`` of cubic spline interpolation, in dB
+        relative to the peak of the truth.
     """
     indices = range(len(problems)) if indices is None else indices
     found: dict[str, list[float]] = {}
@@ -91,7 +82,7 @@ def _psnr(images, truth):
 
 
 def _cubic(batch, factor):
-    """The data, dark where not used, interpolated at the centres of the fine pixels, in units of scale."""
+    """Interpolate the data, 0 where not used, at the centres of the fine pixels, in units of scale."""
     images = batch.data.cpu().numpy()
     ny, nx = images.shape[-2:]
     rows, columns = ((np.arange(factor * n) + 0.5) / factor - 0.5 for n in (ny, nx))

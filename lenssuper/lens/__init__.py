@@ -1,9 +1,22 @@
 """Lens models and what they do to light: deflection, critical curves, images, and other codes' parameters."""
 
 from lenssuper.lens.base import CompositeLens, LensModel
-from lenssuper.lens.models import EPL, NFW, SIE, SIS, TNFW, ExternalShear, PointMass
+from lenssuper.lens.models import (
+    DPIE,
+    EPL,
+    NFW,
+    SIE,
+    SIS,
+    TNFW,
+    ExternalShear,
+    Multipole1,
+    Multipole3,
+    Multipole4,
+    PointMass,
+)
 
 __all__ = [
+    "DPIE",
     "EPL",
     "NFW",
     "SIE",
@@ -12,5 +25,8 @@ __all__ = [
     "CompositeLens",
     "ExternalShear",
     "LensModel",
+    "Multipole1",
+    "Multipole3",
+    "Multipole4",
     "PointMass",
 ]

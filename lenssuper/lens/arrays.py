@@ -44,9 +44,9 @@ def as_arrays(x, y, *parameters):
     return xp, *map(convert, given)
 
 
-def off_centre(xp, x, y):
-    """Return x, y moved off the points exactly at the centre, and where those are (to be masked)."""
-    centre = (x == 0) & (y == 0)
+def off_centre(xp, x, y, singular=True):
+    """Return x, y moved off the points exactly at a singular centre, and where those are (to be masked)."""
+    centre = (x == 0) & (y == 0) & singular
     one = xp.ones_like(x + y)
     return xp.where(centre, one, x), xp.where(centre, one, y), centre
 

@@ -45,23 +45,25 @@ def caustics(lens, grid: PixelGrid) -> list[np.ndarray]:
 
 
 def cuts(lens, n_points: int) -> list[np.ndarray]:
-    """Return the cut of each torn centre, closed polylines (n_points + 1, 2) in the source plane.
+    """Return the cut of each isothermal centre, closed polylines (n_points + 1, 2) in the source plane.
 
-    Where a profile is isothermal down to its centre, the deflection there depends on the direction, so the
-    centre maps to a closed curve; a source that crosses it gains or loses an image, which no determinant
-    tells (Kormann et al. 1994, sect. 4).
+    The deflection at such a centre depends on the direction, so the centre maps to a closed curve; a source
+    that crosses it gains or loses an image although the determinant does not vanish there (Kormann et al.
+    1994, sect. 4).
     """
     angle = np.linspace(0, 2 * np.pi, n_points + 1)
     found = []
-    for number, part in enumerate(lens.components):
-        if not part.centers_arcsec() or not part.torn:
-            continue
-        (cx, cy) = part.centers_arcsec()[0]
-        # an isothermal deflection depends on the direction alone: take it far from rounding errors
-        own = np.stack(part.deflection_arcsec(cx + np.cos(angle), cy + np.sin(angle)), axis=-1)
-        others = lens.components[:number] + lens.components[number + 1 :]
-        bent = sum((np.stack(other.deflection_arcsec(cx, cy)) for other in others), start=np.zeros(2))
-        curve = np.array([cx, cy]) - bent - own
+    around = NEAREST * np.cos(angle), NEAREST * np.sin(angle)
+    centers = [center for part in lens.components if part.torn for center in part.centers_arcsec()]
+    for center in dict.fromkeys(centers):
+        curve = np.tile(center, (n_points + 1, 1))
+        for part in lens.components:
+            if part.torn and part.centers_arcsec() == [center]:
+                # about the origin, where the directions keep all their digits
+                alpha = part.deflection_arcsec(*around, {"x": 0.0, "y": 0.0})
+            else:
+                alpha = part.deflection_arcsec(*center)
+            curve = curve - np.stack(alpha, axis=-1)
         curve[-1] = curve[0]
         found.append(curve)
     return found

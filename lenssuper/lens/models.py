@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from astropy import units as u
 
 from lenssuper.lens import cosmology as cosmo
-from lenssuper.lens import halos, profiles
-from lenssuper.lens.interop.words import Words, polar
+from lenssuper.lens import halos, multipoles, profiles
+from lenssuper.lens.interop.words import Words, multipole, polar, read_pjaffe, write_pjaffe
 from lenssuper.lens.parameters import AXIS_RATIO, CENTER, POSITION_ANGLE, THETA_E, Parameter
 from lenssuper.lens.profile import ProfileLens
 
@@ -19,8 +20,22 @@ if TYPE_CHECKING:
 _ORIGIN = 0 * u.arcsec
 _ALPHA_RS = Parameter("length", "Deflection at the scale radius, without truncation.", lower=0.0)
 _RS = Parameter("length", "Scale radius.", lower=0.0, excluded=(0.0,))
+_R_E = Parameter(
+    "length",
+    "Radius that normalises the logarithm in the deflection.",
+    lower=0.0,
+    excluded=(0.0,),
+    default=1 * u.arcsec,
+    observable=False,
+)
+_R_TRUNC = Parameter("length", "Truncation radius.", lower=0.0, excluded=(0.0,))
 # lenstronomy's names for the point that a shear does not deflect
 _ZERO = ("ra_0", "dec_0")
+
+
+def _of_order(m):
+    functions = multipoles.multipole_potential, multipoles.multipole_deflection, multipoles.multipole_hessian
+    return tuple(partial(function, order=m) for function in functions)
 
 
 class SIS(ProfileLens):
@@ -135,6 +150,122 @@ class EPL(ProfileLens):
     @property
     def torn(self):
         return self._floats["gamma"] == 2
+
+
+class DPIE(ProfileLens):
+    """Dual pseudo-isothermal ellipsoid, or pseudo-Jaffe: an isothermal ellipsoid with a core and truncated.
+
+    kappa = theta_E / 2 (1 / sqrt(r_core^2 + R^2) - 1 / sqrt(r_trunc^2 + R^2)), R^2 = q x'^2 + y'^2 / q. The
+    mass is pi theta_E (r_trunc - r_core) in units of the critical surface density.
+
+    Parameters
+    ----------
+    theta_E : `~astropy.units.Quantity`
+        Einstein radius of the isothermal ellipsoid without core and truncation.
+    r_trunc : `~astropy.units.Quantity`
+        Truncation radius, beyond which the density falls as r^-4.
+    r_core : `~astropy.units.Quantity`, optional
+        Core radius, below r_trunc; zero for a pseudo-Jaffe profile.
+    q : float, optional
+        Axis ratio b / a, in (0, 1].
+    phi : `~astropy.units.Quantity`, optional
+        Direction of the major axis, counter-clockwise from +x.
+    x, y : `~astropy.units.Quantity`, optional
+        Centre.
+    """
+
+    theta_E: u.Quantity = THETA_E
+    r_trunc: u.Quantity = _R_TRUNC
+    r_core: u.Quantity = Parameter("length", "Core radius.", lower=0.0, default=_ORIGIN)
+    q: float = replace(AXIS_RATIO, default=1.0)
+    phi: u.Quantity = POSITION_ANGLE
+
+    _functions = (profiles.dpie_potential, profiles.dpie_deflection, profiles.dpie_hessian)
+    _lenstronomy = (Words("PJAFFE", write_pjaffe, read_pjaffe),)
+
+    def _check(self):
+        if not self._floats["r_core"] < self._floats["r_trunc"]:
+            raise ValueError(f"r_core must be below r_trunc, {self.r_trunc}; got {self.r_core}")
+
+    @property
+    def singular(self):
+        return self._floats["r_core"] == 0
+
+    torn = singular
+
+
+class _Multipole(ProfileLens):
+    """Multipole of an isothermal ellipsoid."""
+
+    a: u.Quantity = Parameter("length", "Strength of the part with the major axis, cos(m e).")
+    b: u.Quantity = Parameter("length", "Strength of the part between, sin(m e).")
+    q: float = Parameter(
+        "number", AXIS_RATIO.description, lower=profiles.EPL_LOWEST_Q, upper=1.0, default=1.0
+    )
+    phi: u.Quantity = POSITION_ANGLE
+
+    def centers_arcsec(self):
+        strength = abs(self._floats["a"]) + abs(self._floats["b"])
+        return [(self._floats["x"], self._floats["y"])] if strength > 0 else []
+
+
+class Multipole1(_Multipole):
+    """Multipole of order 1, kappa = (a cos(e) + b sin(e)) / (2 R): makes a lens lopsided.
+
+    R^2 = q x'^2 + y'^2 / q and tan(e) = y' / (q x') define the elliptical radius and angle. Added to an `SIE`
+    or `EPL` of the same centre, q and phi, it moves the contours near the Einstein radius by a and b
+    (Paugnat & Gilman 2025; "circular" multipoles, as of Xu et al. 2013, have q = 1).
+
+    Parameters
+    ----------
+    a, b : `~astropy.units.Quantity`
+        Strengths: a / theta_E is the largest relative change of the convergence of an `SIE`.
+    q : float, optional
+        Axis ratio b / a of the ellipse, in [0.01, 1].
+    phi : `~astropy.units.Quantity`, optional
+        Direction of its major axis, counter-clockwise from +x.
+    r_E : `~astropy.units.Quantity`, optional
+        Radius that normalises the deflection, which grows as ln(r / r_E); it moves nothing but the source.
+    x, y : `~astropy.units.Quantity`, optional
+        Centre.
+    """
+
+    r_E: u.Quantity = _R_E
+
+    _functions = _of_order(1)
+    _lenstronomy = multipole(1)
+
+
+class Multipole3(_Multipole):
+    """Multipole of order 3, kappa = (a cos(3 e) + b sin(3 e)) / (2 R): makes contours triangular.
+
+    Parameters
+    ----------
+    a, b, q, phi, r_E, x, y
+        As of `Multipole1`.
+    """
+
+    r_E: u.Quantity = _R_E
+
+    _functions = _of_order(3)
+    _lenstronomy = multipole(3)
+
+
+class Multipole4(_Multipole):
+    """Multipole of order 4, kappa = (a cos(4 e) + b sin(4 e)) / (2 R): makes contours disky (a > 0) or boxy.
+
+    Parameters
+    ----------
+    a, b, q, phi, x, y
+        As of `Multipole1`.
+    """
+
+    _functions = _of_order(4)
+    _lenstronomy = multipole(4)
+
+    @property
+    def torn(self):
+        return True
 
 
 class PointMass(ProfileLens):
@@ -254,7 +385,7 @@ class TNFW(ProfileLens):
 
     alpha_Rs: u.Quantity = _ALPHA_RS
     Rs: u.Quantity = _RS
-    r_trunc: u.Quantity = Parameter("length", "Truncation radius.", lower=0.0, excluded=(0.0,))
+    r_trunc: u.Quantity = _R_TRUNC
 
     _functions = (halos.tnfw_potential, halos.tnfw_deflection, halos.tnfw_hessian)
     _lenstronomy = (Words("TNFW"),)

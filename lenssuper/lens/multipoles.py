@@ -2,7 +2,8 @@
 
 The convergence is (a cos(m e) + b sin(m e)) / (2 R), with the elliptical radius R^2 = q x^2 + y^2 / q and the
 elliptical angle e, tan(e) = y / (q x): contours of an isothermal ellipsoid are perturbed by a / theta_E of
-their radius (Paugnat & Gilman 2025, arXiv:2502.03530; for q = 1 Xu et al. 2013, arXiv:1307.4220, appendix B).
+their radius (Paugnat & Gilman 2025, "Elliptical multipoles for gravitational lenses"; for q = 1 Xu et al.
+2013, arXiv:1307.4220, appendix B).
 
 In complex numbers, Z = x + i y and w = q x + i y = P e^(i e), the deflection alpha solves d alpha / dZ =
 kappa. With Z = (1 + q) / (2 q) (w + f w*), f = (1 - q) / (1 + q), a convergence e^(i m e) / P is that of

@@ -58,6 +58,10 @@ class ProfileLens(LensModel):
         kept = {p.name: p.keep(given[p.name]) for p in self._schema}
         # past the immutability of the class, once
         self.__dict__.update(_floats=floats, _kept=kept)
+        self._check()
+
+    def _check(self):
+        """Raise a ValueError if the parameters do not fit each other."""
 
     @property
     def components(self) -> tuple[LensModel, ...]:
@@ -104,7 +108,7 @@ class ProfileLens(LensModel):
 
     @property
     def torn(self) -> bool:
-        """Whether the deflection near the centre depends on the direction alone, as of an isothermal lens."""
+        """Whether the deflection has a different finite limit at the centre from every direction."""
         return False
 
     @property

@@ -142,6 +142,64 @@ def point_hessian(x, y, theta_E):
     return plug(xp, centre, psi_xx, -psi_xx, -2 * scale * x * y)
 
 
+def dpie_potential(x, y, theta_E, q, r_core, r_trunc):
+    """Dual pseudo-isothermal ellipsoid: a potential with the core radius less one with the truncation radius.
+
+    Keeton 2001, eq. 34: psi = x alpha_x + y alpha_y - b s ln(sqrt(d) / ((1 + q) s)), see `_cored`.
+    """
+    xp, x, y, theta_E, q, *radii = as_arrays(x, y, theta_E, q, r_core, r_trunc)
+    x, y, centre = off_centre(xp, x, y, radii[0] == 0)
+    potentials = []
+    for radius in radii:
+        b, s, _, d = _cored(xp, x, y, theta_E, q, radius)
+        alpha_x, alpha_y = _cored_deflection(xp, x, y, theta_E, q, radius)
+        # without a core this term is zero
+        unit = xp.where(s == 0, xp.ones_like(s), s) * (1 + q)
+        potentials.append(x * alpha_x + y * alpha_y - b * s * xp.log(xp.sqrt(d) / unit))
+    return plug(xp, centre, potentials[0] - potentials[1])[0]
+
+
+def dpie_deflection(x, y, theta_E, q, r_core, r_trunc):
+    """Dual pseudo-isothermal ellipsoid, a cored isothermal ellipsoid less another one.
+
+    kappa = theta_E / 2 (1 / sqrt(r_core^2 + R^2) - 1 / sqrt(r_trunc^2 + R^2)), R^2 = q x^2 + y^2 / q
+    (Kassiola & Kovner 1993, ApJ 417, 450; Eliasdottir et al. 2007, arXiv:0710.5636, appendix A).
+    """
+    xp, x, y, theta_E, q, *radii = as_arrays(x, y, theta_E, q, r_core, r_trunc)
+    x, y, centre = off_centre(xp, x, y, radii[0] == 0)
+    core, trunc = (_cored_deflection(xp, x, y, theta_E, q, radius) for radius in radii)
+    return plug(xp, centre, core[0] - trunc[0], core[1] - trunc[1])
+
+
+def dpie_hessian(x, y, theta_E, q, r_core, r_trunc):
+    """Dual pseudo-isothermal ellipsoid: the derivatives of its deflection, by hand."""
+    xp, x, y, theta_E, q, *radii = as_arrays(x, y, theta_E, q, r_core, r_trunc)
+    x, y, centre = off_centre(xp, x, y, radii[0] == 0)
+    xx, yy, xy = 0.0, 0.0, 0.0
+    for sign, radius in zip((1, -1), radii, strict=True):
+        b, s, w, d = _cored(xp, x, y, theta_E, q, radius)
+        scale = sign * b / (w * d)
+        xx = xx + scale * (y**2 + q**2 * s**2 + s * w)
+        yy = yy + scale * (x**2 + s**2 + s * w)
+        xy = xy - scale * x * y
+    return plug(xp, centre, xx, yy, xy)
+
+
+def _cored(xp, x, y, theta_E, q, radius):
+    """Return b, s, w and d = (w + s)^2 + (1 - q^2) x^2 for a core radius along R (Keeton & Kochanek 1998)."""
+    s = radius / xp.sqrt(q)
+    w = xp.sqrt(q**2 * (s**2 + x**2) + y**2)
+    return theta_E * xp.sqrt(q), s, w, x**2 + y**2 + (1 + q**2) * s**2 + 2 * s * w
+
+
+def _cored_deflection(xp, x, y, theta_E, q, radius):
+    """Isothermal ellipsoid with a core (Keeton & Kochanek 1998, sect. 2), written as in `sie_deflection`."""
+    b, s, w, d = _cored(xp, x, y, theta_E, q, radius)
+    f2 = (1 - q) * (1 + q)
+    alpha_x = b * x / (w + s) * atanhc(xp, -f2 * x**2 / (w + s) ** 2)
+    return alpha_x, b * y / (q * xp.sqrt(d)) * asinhc(xp, f2 * y**2 / (q**2 * d))
+
+
 def shear_potential(x, y, gamma1, gamma2):
     """External shear, psi = gamma1 (x^2 - y^2) / 2 + gamma2 x y (Keeton 2001, sect. 3)."""
     _, x, y, gamma1, gamma2 = as_arrays(x, y, gamma1, gamma2)

@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 from astropy import units as u
 
-from lenssuper.lens import EPL, NFW, SIE, SIS, TNFW, ExternalShear, PointMass
+from lenssuper.lens import (
+    DPIE,
+    EPL,
+    NFW,
+    SIE,
+    SIS,
+    TNFW,
+    ExternalShear,
+    Multipole1,
+    Multipole3,
+    Multipole4,
+    PointMass,
+)
 
 A = u.arcsec
 _CENTER = {"x": 0.13 * A, "y": -0.21 * A}
@@ -25,6 +37,13 @@ LENSES = {
     "PointMass": PointMass(theta_E=0.8 * A, **_CENTER),
     "NFW": NFW(alpha_Rs=1.3 * A, Rs=2.5 * A, **_CENTER),
     "TNFW": TNFW(alpha_Rs=1.3 * A, Rs=2.5 * A, r_trunc=4 * A, **_CENTER),
+    "DPIE": DPIE(theta_E=1.1 * A, r_trunc=3 * A, r_core=0.2 * A, **_CENTER),
+    "DPIE elliptical": DPIE(theta_E=1.1 * A, r_trunc=3 * A, r_core=0.2 * A, q=0.6, phi=35 * u.deg, **_CENTER),
+    "pseudo-Jaffe": DPIE(theta_E=1.1 * A, r_trunc=1.5 * A, q=0.1, phi=-20 * u.deg, **_CENTER),
+    "Multipole1": Multipole1(a=0.3 * A, b=-0.2 * A, q=0.7, r_E=1.3 * A, **_CENTER),
+    "Multipole3": Multipole3(a=0.3 * A, b=-0.2 * A, phi=80 * u.deg, **_CENTER),
+    "Multipole4": Multipole4(a=0.3 * A, b=-0.2 * A, q=0.4, **_CENTER),
+    "disky": _SIE + Multipole4(a=0.04 * A, b=0.01 * A, q=0.7, phi=35 * u.deg, **_CENTER),
     "sum": _SIE + _SHEAR + SIS(theta_E=0.2 * A, x=1.5 * A, y=0.4 * A),
 }
 

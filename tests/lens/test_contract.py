@@ -11,7 +11,16 @@ import pytest
 import torch
 from astropy import units as u
 
-from lenssuper.lens import CompositeLens, ExternalShear, LensModel, PointMass
+from lenssuper.lens import (
+    DPIE,
+    CompositeLens,
+    ExternalShear,
+    LensModel,
+    Multipole1,
+    Multipole3,
+    Multipole4,
+    PointMass,
+)
 
 
 def _tensors(*arrays):
@@ -144,8 +153,10 @@ def test_centre_is_plugged_and_gradients_are_finite(lens):
 
 
 def test_public_methods_at_a_singular_centre(lens):
-    for x, y in lens.centers_arcsec():
-        x, y = x * u.arcsec, y * u.arcsec
+    for part in lens.components:
+        if not part.centers_arcsec() or not part.singular:
+            continue
+        x, y = part.x, part.y
         assert lens.convergence(x, y) == np.inf
         assert lens.magnification(x, y) == 0
         assert np.all(np.isnan(lens.jacobian(x, y)))
@@ -264,8 +275,19 @@ def test_round_trip_through_a_dictionary(lens):
     assert LensModel.from_dict(json.loads(text)) == lens
 
 
+def _unknown_to_lenstronomy(part):
+    """Its pseudo-Jaffe profile is round and has a core, its elliptical multipoles lie along x."""
+    if isinstance(part, DPIE):
+        return part.q < 1 or part.singular
+    return isinstance(part, Multipole1 | Multipole3 | Multipole4) and part.q < 1 and part.phi != 0
+
+
 @pytest.mark.parametrize("x_axis", ["west", "east"])
 def test_round_trip_through_lenstronomy(lens, positions, x_axis):
+    if any(map(_unknown_to_lenstronomy, lens.components)):
+        with pytest.raises(ValueError, match=r"lenstronomy's .*; got"):
+            lens.to_lenstronomy(x_axis=x_axis)
+        return
     twin = LensModel.from_lenstronomy(*lens.to_lenstronomy(x_axis=x_axis), x_axis=x_axis)
     assert [type(part) for part in twin.components] == [type(part) for part in lens.components]
     _close(twin.deflection_arcsec(*positions), lens.deflection_arcsec(*positions), 1e-12)

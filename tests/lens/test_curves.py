@@ -7,12 +7,31 @@ import pytest
 from astropy import units as u
 
 from lenssuper import PixelGrid
-from lenssuper.lens import EPL, NFW, SIE, SIS, ExternalShear, PointMass
+from lenssuper.lens import (
+    DPIE,
+    EPL,
+    NFW,
+    SIE,
+    SIS,
+    ExternalShear,
+    Multipole1,
+    Multipole3,
+    Multipole4,
+    PointMass,
+)
 
 A = u.arcsec
 GRID = PixelGrid((80, 80), 0.05 * A)
 Q = 0.6
 F = np.sqrt(1 - Q**2)
+
+
+@pytest.fixture
+def lens(lens):
+    """Each lens model in turn, multipoles with the galaxy that they perturb."""
+    if isinstance(lens, Multipole1 | Multipole3 | Multipole4):
+        return lens + SIS(theta_E=1.1 * A, x=lens.x, y=lens.y)
+    return lens
 
 
 def _area(curve):
@@ -152,3 +171,21 @@ def test_curve_through_a_centre_ends_there():
         np.testing.assert_allclose(ends, [[0.3, 0]] * 2, atol=1e-5)
         for end in caustic.value[[0, -1]]:
             assert np.min(np.hypot(*(cut - end).T)) < 1e-3
+
+
+def test_isothermal_profiles_of_one_centre_have_one_cut():
+    center = {"x": 0.1 * A, "y": -0.2 * A}
+    disky = SIE(theta_E=1 * A, q=Q, **center) + Multipole4(a=0.05 * A, b=0.02 * A, q=Q, **center)
+    (cut,) = disky.cuts(90)
+    angle = np.linspace(0, 2 * np.pi, 91)
+    near = 1e-4 * np.stack([np.cos(angle), np.sin(angle)])
+    expected = np.array([[0.1], [-0.2]]) - disky.deflection_arcsec(0.1 + near[0], -0.2 + near[1])
+    np.testing.assert_allclose(cut.value.T, expected, atol=1e-10)
+
+
+def test_cut_of_a_truncated_lens_is_that_of_its_isothermal_centre():
+    (truncated,), (whole,) = (
+        lens.cuts(60) for lens in (DPIE(theta_E=1 * A, q=Q, r_trunc=0.5 * A), SIE(theta_E=1 * A, q=Q))
+    )
+    np.testing.assert_allclose(truncated.value, whole.value, atol=1e-7)
+    assert DPIE(theta_E=1 * A, r_core=0.1 * A, r_trunc=0.5 * A).cuts() == []

@@ -66,8 +66,41 @@ def test_other_names_of_lenstronomy():
 
 
 @pytest.mark.parametrize(
+    "name",
+    ["EPL_MULTIPOLE_M1M3M4", "EPL_MULTIPOLE_M1M3M4_ELL", "EPL_MULTIPOLE_M3M4", "EPL_MULTIPOLE_M3M4_ELL"],
+)
+@pytest.mark.parametrize("x_axis", ["west", "east"])
+def test_lenstronomys_epl_with_multipoles(name, x_axis):
+    """Becomes a sum; its elliptical multipoles are not turned with the ellipse, so that one lies along x."""
+    epl = {"theta_E": 1.2, "gamma": 1.9, "e1": 0.2, "e2": 0.0 if name.endswith("_ELL") else -0.1}
+    angles = {"a3_a": 0.03, "delta_phi_m3": 0.2, "a4_a": -0.02, "delta_phi_m4": -0.3}
+    first = {"a1_a": 0.04, "delta_phi_m1": 0.7} if "M1" in name else {}
+    kwargs = [epl | angles | first | {"center_x": 0.1, "center_y": -0.2}]
+    lens = LensModel.from_lenstronomy([name], kwargs, x_axis=x_axis)
+    sign = 1 if x_axis == "west" else -1
+    alpha_x, alpha_y = Lenstronomy([name]).alpha(sign * X, Y, kwargs)
+    np.testing.assert_allclose(lens.deflection_arcsec(X, Y), (sign * alpha_x, alpha_y), atol=1e-10)
+    # and what is written for the sum is the same lens
+    names, kwargs = lens.to_lenstronomy(x_axis=x_axis)
+    assert len(names) == (4 if first else 3)
+    np.testing.assert_allclose(Lenstronomy(names).alpha(sign * X, Y, kwargs), (alpha_x, alpha_y), atol=1e-10)
+
+
+@pytest.mark.parametrize(
     ("names", "kwargs", "error", "message"),
     [
+        (
+            ["MULTIPOLE"],
+            [{"m": 5, "a_m": 0.1, "phi_m": 0}],
+            ValueError,
+            "m of MULTIPOLE must be among 1, 3, 4; got 5",
+        ),
+        (
+            ["EPL_MULTIPOLE_M3M4"],
+            [{"theta_E": 1.0, "e1": 0.1, "e2": 0.1}],
+            ValueError,
+            "needs the parameter 'a3_a'",
+        ),
         (["SIF"], [{"theta_E": 1.0}], ValueError, "names must be among SIS, .*; got 'SIF'"),
         (["SIS"], [], ValueError, "names and kwargs must have one length; got 1 and 0"),
         (["SIE"], [{"theta_E": 1.0, "e1": 0.1}], ValueError, "SIE needs the parameter 'e2'"),

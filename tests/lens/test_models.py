@@ -10,7 +10,24 @@ from astropy import constants as const
 from astropy import units as u
 from astropy.cosmology import FlatLambdaCDM, LambdaCDM, Planck18
 
-from lenssuper.lens import EPL, NFW, SIE, SIS, TNFW, CompositeLens, ExternalShear, PointMass
+from lenssuper.lens import (
+    DPIE,
+    EPL,
+    NFW,
+    SIE,
+    SIS,
+    TNFW,
+    CompositeLens,
+    ExternalShear,
+    LensModel,
+    Multipole1,
+    Multipole4,
+    PointMass,
+)
+from lenssuper.lens.base import PROFILES
+from lenssuper.lens.interop.words import Words
+from lenssuper.lens.parameters import Parameter
+from lenssuper.lens.profile import ProfileLens
 
 A = u.arcsec
 
@@ -37,6 +54,14 @@ A = u.arcsec
         (lambda: EPL(theta_E=1 * A, gamma=2, q=0.001), ValueError, "q must lie in [0.01, 1]; got 0.001"),
         (lambda: NFW(alpha_Rs=1 * A, Rs=0 * A), ValueError, "Rs must be positive; got 0.0 arcsec"),
         (lambda: TNFW(alpha_Rs=1 * A, Rs=1 * A, r_trunc=0 * A), ValueError, "r_trunc must be positive"),
+        (
+            lambda: DPIE(theta_E=1 * A, r_trunc=1 * A, r_core=1 * A),
+            ValueError,
+            "r_core must be below r_trunc",
+        ),
+        (lambda: Multipole1(a=0.1, b=0 * A), TypeError, "a must be a Quantity"),
+        (lambda: SIS(), TypeError, "SIS needs the parameter 'theta_E'"),
+        (lambda: SIS(theta_E=1 * A, q=1), TypeError, "SIS has no parameter 'q'; it has theta_E, x, y"),
         (lambda: ExternalShear(gamma1=np.inf, gamma2=0), ValueError, "gamma1 must be finite"),
         (lambda: CompositeLens([]), ValueError, "lenses must hold at least one LensModel"),
         (lambda: CompositeLens([1]), TypeError, "lenses must be LensModel instances; got 1"),
@@ -208,6 +233,53 @@ def test_bad_physical_quantities():
         NFW.from_mass_concentration(-1e13 * u.Msun, 6, **given)
     with pytest.raises(ValueError, match="c must be a positive number; got 0"):
         NFW.from_mass_concentration(1e13 * u.Msun, 0, **given)
+
+
+def test_multipole_shapes_the_contours():
+    """With a > 0 and phi of the ellipse, an order of four adds mass along both axes: disky."""
+    lens = Multipole4(a=0.1 * A, b=0 * A, q=0.6, phi=30 * u.deg)
+    c, s = np.cos(np.pi / 6), np.sin(np.pi / 6)
+    along, across, between = ((c, s), (-s, c), (c - 0.6 * s, s + 0.6 * c))  # elliptical angles 0, 90, 45 deg
+    kappa = [lens.convergence(*(p * A)).value for p in (along, across, between)]
+    np.testing.assert_allclose(kappa, [0.05 / np.sqrt(0.6), 0.05 * np.sqrt(0.6), -0.05 / np.sqrt(1.2)])
+
+
+def test_radius_of_an_odd_multipole_moves_the_source_only():
+    lens = Multipole1(a=0.1 * A, b=-0.05 * A, q=0.7, phi=20 * u.deg)
+    other = lens.replace(r_E=2 * A)
+    x, y = np.random.default_rng(5).normal(size=(2, 50))
+    shift = np.array(other.deflection_arcsec(x, y)) - lens.deflection_arcsec(x, y)
+    np.testing.assert_allclose(np.ptp(shift, axis=1), 0, atol=1e-15)
+    assert np.hypot(*shift[:, 0]) > 0.01
+    np.testing.assert_array_equal(other.hessian(x, y), lens.hessian(x, y))
+
+
+def test_a_new_profile_is_its_functions_and_a_class():
+    """A sheet of constant convergence: files and lenstronomy know it once the class is there."""
+
+    class Sheet(ProfileLens):
+        """Constant convergence."""
+
+        kappa: float = Parameter("number", "Convergence.")
+
+        _functions = (
+            lambda x, y, kappa: kappa * (x**2 + y**2) / 2,
+            lambda x, y, kappa: (kappa * x, kappa * y),
+            lambda x, y, kappa: (kappa + 0 * x, kappa + 0 * x, 0 * x * y),
+        )
+        _lenstronomy = (Words("CONVERGENCE", center=("ra_0", "dec_0")),)
+
+    try:
+        lens = Sheet(kappa=0.1, x=1 * A) + SIS(theta_E=1 * A)
+        assert list(lens.parameters)[:3] == ["Sheet.kappa", "Sheet.x", "Sheet.y"]
+        assert LensModel.from_dict(lens.to_dict()) == lens
+        names, kwargs = lens.to_lenstronomy()
+        assert (names[0], kwargs[0]) == ("CONVERGENCE", {"kappa": 0.1, "ra_0": 1.0, "dec_0": 0.0})
+        assert LensModel.from_lenstronomy(names, kwargs) == lens
+        with pytest.raises(ValueError, match="COOLEST has no profile for Sheet"):
+            lens.to_coolest()
+    finally:
+        del PROFILES["Sheet"]
 
 
 def test_point_mass_bends_like_all_its_mass_in_the_centre():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from lenstronomy.LensModel.lens_model import LensModel as Lenstronomy
 
-from lenssuper.lens import halos, profiles
+from lenssuper.lens import halos, multipoles, profiles
 from lenssuper.lens.arrays import asinhc, atanhc
 
 RNG = np.random.default_rng(20)
@@ -150,6 +150,98 @@ def test_tnfw_against_lenstronomy(Rs, r_trunc):
     )
 
 
+def _multipole(order, *arguments, x=X, y=Y):
+    functions = multipoles.multipole_potential, multipoles.multipole_deflection, multipoles.multipole_hessian
+    return [function(x, y, *arguments, order=order) for function in functions]
+
+
+@pytest.mark.parametrize("order", [1, 3, 4])
+@pytest.mark.parametrize("q", [0.15, 0.5, 0.9, 1.0])
+def test_multipoles_against_lenstronomy(q, order):
+    a, b, r_E = 0.07, -0.04, 1.3
+    kwargs = {"m": order, "a_m": np.hypot(a, b), "phi_m": np.arctan2(b, a) / order, "r_E": r_E}
+    found = _multipole(order, a, b, q, r_E)
+    if q == 1:
+        _compare("MULTIPOLE", kwargs, *found)
+    kwargs, model = kwargs | {"q": q}, Lenstronomy(["MULTIPOLE_ELL"])
+    np.testing.assert_allclose(found[0], model.potential(X, Y, [kwargs]), rtol=0, atol=1e-11)
+    np.testing.assert_allclose(found[1], model.alpha(X, Y, [kwargs]), rtol=0, atol=1e-11)
+    xx, xy, _, yy = model.hessian(X, Y, [kwargs])
+    for mine, other in zip(found[2], (xx, yy, xy), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("order", [1, 3, 4])
+def test_multipoles_are_continuous_through_q_one(order):
+    """lenstronomy's closed forms cancel there; a series does not, nor do the two ways of adding it up."""
+    round_lens = np.array(_multipole(order, 0.1, 0.2, 1.0)[1])
+    for q in 1 - np.geomspace(1e-12, 0.3, 25):
+        ahead, behind = (np.array(_multipole(order, 0.1, 0.2, p)[1]) for p in (q * (1 + 1e-11), q))
+        assert np.max(np.abs(ahead - behind)) < 1e-11
+        assert np.max(np.abs(behind - round_lens)) < 2 * (1 - q)
+
+
+def test_multipole_of_order_two_is_known_to_lenstronomy_as_well():
+    """Nothing in the series is special to the orders that have a class."""
+    kwargs = {"m": 2, "a_m": 0.1, "phi_m": 0.4}
+    _compare("MULTIPOLE", kwargs, *_multipole(2, 0.1 * np.cos(0.8), 0.1 * np.sin(0.8), 1.0))
+
+
+def test_dpie_against_lenstronomy():
+    sigma0, core, trunc = 0.8, 0.3, 2.5
+    args = (X, Y, 2 * sigma0 * core * trunc / (trunc - core), 1.0, core, trunc)
+    _compare(
+        "PJAFFE",
+        {"sigma0": sigma0, "Ra": core, "Rs": trunc},
+        profiles.dpie_potential(*args),
+        profiles.dpie_deflection(*args),
+        profiles.dpie_hessian(*args),
+    )
+
+
+@pytest.mark.parametrize("q", [0.1, 0.6, 0.99, 1 - 1e-9])
+def test_elliptical_dpie_is_the_difference_of_two_cored_ellipsoids(q):
+    """Against lenstronomy's NIE, which differentiates its potential numerically: its deflection only."""
+    alpha, c, s = _turned(profiles.dpie_deflection, 1.2, q, 0.2, 2.5)
+    alpha = c * alpha[0] - s * alpha[1], s * alpha[0] + c * alpha[1]
+    kwargs = [{"theta_E": 1.2, "s_scale": scale, **_ellipticity(q)} for scale in (0.2, 2.5)]
+    core, trunc = (np.array(Lenstronomy(["NIE"]).alpha(X, Y, [k])) for k in kwargs)
+    # lenstronomy's ellipticity is never exactly zero
+    np.testing.assert_allclose(alpha, core - trunc, rtol=0, atol=1e-10 if q < 0.999 else 1e-7)
+
+
+@pytest.mark.parametrize("core", [0.0, 0.3])
+def test_dpie_mass_within_ellipses(core):
+    """Gauss's law: the flux of the deflection through a closed curve is twice the mass within."""
+    q, theta_E, trunc = 0.5, 1.2, 2.5
+    angle = np.linspace(0, 2 * np.pi, 400, endpoint=False)
+    for radius in (0.05, 1.0, 40.0):
+        x, y = radius * np.cos(angle) / np.sqrt(q), radius * np.sin(angle) * np.sqrt(q)
+        alpha = profiles.dpie_deflection(x, y, theta_E, q, core, trunc)
+        slope_x, slope_y = -radius * np.sin(angle) / np.sqrt(q), radius * np.cos(angle) * np.sqrt(q)
+        flux = np.mean(alpha[0] * slope_y - alpha[1] * slope_x) * 2 * np.pi
+        # kappa integrated over the ellipse of area pi radius^2
+        mass = np.pi * theta_E * (np.hypot(core, radius) - core - np.hypot(trunc, radius) + trunc)
+        assert flux == pytest.approx(2 * mass, rel=1e-10)
+
+
+def test_dpie_tends_to_the_isothermal_ellipsoid():
+    for dpie, sie in (
+        (profiles.dpie_deflection, profiles.sie_deflection),
+        (profiles.dpie_hessian, profiles.sie_hessian),
+    ):
+        found, expected = dpie(X, Y, 1.2, 0.6, 0.0, 1e9), sie(X, Y, 1.2, 0.6)
+        np.testing.assert_allclose(found, expected, atol=1e-8)
+
+
+def test_dpie_is_regular_where_it_has_a_core():
+    """At the centre: no deflection, and the convergence and shear of nearby points."""
+    near, at = (profiles.dpie_hessian(r, 0.0, 1.2, 0.6, 0.2, 2.5) for r in (1e-6, 0.0))
+    np.testing.assert_allclose(at, near, atol=1e-9)
+    assert (at[0] + at[1]) / 2 == pytest.approx(0.6 * (1 / 0.2 - 1 / 2.5))
+    assert profiles.dpie_potential(0.0, 0.0, 1.2, 0.6, 0.2, 2.5) == pytest.approx(0, abs=1e-15)
+
+
 def test_truncation_far_away_changes_nothing():
     plain, truncated = halos.nfw_hessian(X, Y, 1.1, 2.0), halos.tnfw_hessian(X, Y, 1.1, 2.0, 1e7)
     np.testing.assert_allclose(truncated, plain, rtol=1e-6)
@@ -238,6 +330,7 @@ def test_zero_strength_bends_nothing():
         (profiles.epl_deflection, (0.6, 1.5)),
         (profiles.epl_deflection, (0.6, 2.5)),
         (profiles.point_deflection, ()),
+        (profiles.dpie_deflection, (0.6, 0.1, 2.0)),
         (halos.nfw_deflection, (2.0,)),
         (halos.tnfw_deflection, (2.0, 5.0)),
     ):

@@ -79,10 +79,12 @@ def _singles(name, given):
     e1, e2, theta_E = (_take(given, key, name) for key in ("e1", "e2", "theta_E"))
     q, phi = axis_ratio_and_angle(e1, e2)
     shared = {key: given.pop(key, 0.0) for key in ("center_x", "center_y")}
+    # its circular multipoles are relative to the major axis
+    scale = theta_E if kind == "MULTIPOLE_ELL" else theta_E / math.sqrt(q)
     multipoles = []
     for m in orders:
         strength, angle = (_take(given, key, name) for key in (f"a{m}_a", f"delta_phi_m{m}"))
-        own = {"m": m, "a_m": strength * theta_E, "phi_m": phi + angle, "r_E": theta_E}
+        own = {"m": m, "a_m": strength * scale, "phi_m": phi + angle, "r_E": theta_E}
         multipoles.append((kind, own | shared | ({"q": q} if kind == "MULTIPOLE_ELL" else {})))
     return [("EPL", {**given, "theta_E": theta_E, "e1": e1, "e2": e2, **shared}), *multipoles]
 

@@ -55,6 +55,52 @@ def polar(first: str, second: str, strength: str, angle: str, order: int) -> tup
     return write, read
 
 
+def multipole(order: int) -> tuple[Words, Words]:
+    """Return lenstronomy's words for a multipole of a round lens, and of an ellipse along its x axis."""
+    write, read = polar("a", "b", "a_m", "phi_m", order)
+
+    def written(values):
+        radius = {"r_E": values["r_E"]} if "r_E" in values else {}
+        return write(values) | radius
+
+    def write_round(values):
+        if values["q"] != 1:
+            raise ValueError("is that of a round lens")
+        words = written(values)
+        return words | {"phi_m": words["phi_m"] + values["phi"]}
+
+    def write_ellipse(values):
+        if values["phi"] != 0:
+            raise ValueError("has the major axis of its ellipse along x")
+        return written(values) | {"q": values["q"]}
+
+    def read_round(take, names):
+        return read(take, names) | {"r_E": take("r_E", 1.0)}
+
+    def read_ellipse(take, names):
+        return read_round(take, names) | {"q": take("q")}
+
+    constants = {"m": order}
+    return (
+        Words("MULTIPOLE", write_round, read_round, constants),
+        Words("MULTIPOLE_ELL", write_ellipse, read_ellipse, constants),
+    )
+
+
+def write_pjaffe(values: Mapping[str, float]) -> dict[str, float]:
+    """Return lenstronomy's parameters of a round, cored `DPIE`."""
+    core, trunc = values["r_core"], values["r_trunc"]
+    if values["q"] != 1 or core == 0:
+        raise ValueError("is round and has a core")
+    return {"sigma0": values["theta_E"] * (trunc - core) / (2 * core * trunc), "Ra": core, "Rs": trunc}
+
+
+def read_pjaffe(take: Callable, _) -> dict[str, float]:
+    """Return the parameters of a `DPIE`, the inverse of `write_pjaffe`."""
+    core, trunc = sorted((take("Ra"), take("Rs")))
+    return {"theta_E": 2 * take("sigma0") * core * trunc / (trunc - core), "r_core": core, "r_trunc": trunc}
+
+
 def build(cls: type, values: Mapping[str, float]):
     """Return a profile with parameters given as floats in arcsec and radian; it keeps angles in degrees."""
     own = {p.name: p.to_public(values[p.name]) for p in cls._schema if p.name in values}

@@ -37,7 +37,8 @@ def reading(path: str | os.PathLike, what: str, *more: type[Exception]) -> Itera
         raise
     except (*_DAMAGE, *more) as error:
         if not isinstance(error, FileFormatError):
-            raise FileFormatError(f"{os.fspath(path)} cannot be read as {what}: {error}") from error
+            reason = f"{error} is missing" if isinstance(error, KeyError) else error
+            raise FileFormatError(f"{os.fspath(path)} cannot be read as {what}: {reason}") from error
         if os.fspath(path) not in str(error):
             raise FileFormatError(f"{os.fspath(path)}: {error}") from error
         raise

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from lenssuper._utils.files import atomic_write
+from lenssuper._utils.files import atomic_write, reading
 from lenssuper.exceptions import FileFormatError
 
 __all__ = ["load_into", "read_weights", "write_weights"]
@@ -71,15 +71,11 @@ def read_weights(
         If the file is none of these, damaged, of another version or for something else.
     """
     path = os.fspath(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            metadata = json.loads(header.get(_KEY, header.get(_FORMER_KEY, "null")))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except FileNotFoundError:
-        raise
-    except (SafetensorError, ValueError, OSError) as error:
-        raise FileFormatError(f"{path} is no file of weights (safetensors), or damaged: {error}") from error
+    what = "weights (safetensors)"
+    with reading(path, what, SafetensorError), safe_open(path, framework="pt") as file:
+        header = file.metadata() or {}
+        metadata = json.loads(header.get(_KEY, header.get(_FORMER_KEY, "null")))
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
     if not isinstance(metadata, dict):
         raise FileFormatError(f"{path} is a safetensors file, but not one of lenssuper's")
     if metadata.get("version") != VERSION:

@@ -149,19 +149,15 @@ def read_image(path: Path, extension: str | None = None) -> np.ndarray:
     """Read an extension of a FITS file, by default the first that is an image."""
     from astropy.io import fits
 
+    from lenssuper._utils.files import reading
     from lenssuper.exceptions import FileFormatError
 
-    try:
-        with fits.open(path, memmap=False) as hdus:
-            names = [hdu.name for hdu in hdus]
-            images = [hdu for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] == 2]
-            if extension is not None:
-                images = [hdu for hdu in images if hdu.name == extension.upper()]
-            image = images[0].data if images else None
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
-        raise
-    except (OSError, ValueError, TypeError, fits.VerifyError) as error:
-        raise FileFormatError(f"{path} cannot be read as a FITS image: {error}") from error
+    with reading(path, "a FITS image"), fits.open(path, memmap=False) as hdus:
+        names = [hdu.name for hdu in hdus]
+        images = [hdu for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] == 2]
+        if extension is not None:
+            images = [hdu for hdu in images if hdu.name == extension.upper()]
+        image = images[0].data if images else None
     if image is not None:
         return image
     if extension is None:

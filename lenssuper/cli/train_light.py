@@ -92,6 +92,7 @@ def _read(paths: list[Path]):
     """All two-dimensional images of the files, and of the FITS files in the directories."""
     from astropy.io import fits
 
+    from lenssuper._utils.files import reading
     from lenssuper.exceptions import FileFormatError
 
     images = []
@@ -101,13 +102,8 @@ def _read(paths: list[Path]):
             raise FileNotFoundError(f"{path} holds no FITS files")
         for file in found:
             before = len(images)
-            try:
-                with fits.open(file, memmap=False) as hdus:
-                    images += _galaxies_of(hdus)
-            except (OSError, ValueError, TypeError, fits.VerifyError) as error:
-                if isinstance(error, (FileNotFoundError, PermissionError)):
-                    raise
-                raise FileFormatError(f"{file} cannot be read as FITS images: {error}") from error
+            with reading(file, "FITS images"), fits.open(file, memmap=False) as hdus:
+                images += _galaxies_of(hdus)
             if len(images) == before:
                 raise FileFormatError(f"{file} holds no two-dimensional image")
     return images

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from astropy import units as u
 from astropy.io import fits
 
-from lenssuper._utils.files import atomic_write
+from lenssuper._utils.files import atomic_write, reading
 from lenssuper.datasets.items import LensItem, SimulatedLens, unpack_truth
-from lenssuper.exceptions import FileFormatError
 from lenssuper.lens import LensModel
 from lenssuper.observation import read_observation, write_observation
 from lenssuper.observation.hdus import image_hdu, info_hdu, read_hdus
@@ -61,12 +59,9 @@ class FitsMember:
 
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the observation, from its header."""
-        try:
-            with fits.open(self.observed) as hdus:
-                shape = next(hdu.shape for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] > 0)
-        except (OSError, ValueError, TypeError, fits.VerifyError, StopIteration) as error:
-            raise FileFormatError(f"{self.observed} cannot be read as a FITS image: {error}") from error
-        return tuple(shape)
+        with reading(self.observed, "a FITS image"), fits.open(self.observed) as hdus:
+            shapes = [hdu.shape for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] > 0]
+            return tuple(shapes[0])
 
     def check_model(self) -> None:
         """See whether there is a file of the lens."""
@@ -78,24 +73,16 @@ class FitsMember:
 
     def _read_model(self):
         self.check_model()
-        try:
+        with reading(self.model, "a lens"):
             return LensModel.read(self.model)
-        except (ValueError, TypeError, KeyError, u.UnitsError) as error:
-            if str(self.model) in str(error):
-                raise
-            raise FileFormatError(f"{self.model} is not a lens: {error}") from error
 
     def _read_truth(self):
         path = self.truth
         if not path.is_file():
             return None
-        try:
+        with reading(path, "the truth of a lens"):
             arrays, info = read_hdus(str(path), _LAYOUT_KEY, _LAYOUT, "the truth of a lens of lenssuper")
             return unpack_truth(arrays, info)
-        except FileFormatError:
-            raise
-        except (KeyError, OSError, TypeError, ValueError, fits.VerifyError) as error:
-            raise FileFormatError(f"{path} cannot be read as the truth of a lens: {error}") from error
 
 
 def fits_members(folder: Path) -> list[FitsMember]:

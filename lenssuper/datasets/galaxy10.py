@@ -14,6 +14,7 @@ from astropy.nddata import CCDData
 from astropy.table import QTable
 from astropy.utils.data import CacheMissingWarning, clear_download_cache, download_file, is_url_in_cache
 
+from lenssuper._utils.files import reading
 from lenssuper.datasets.galaxies import GalaxySet
 from lenssuper.datasets.skynoise import with_noise
 from lenssuper.exceptions import FileFormatError
@@ -208,13 +209,8 @@ class Galaxy10(GalaxySet):
         return self._read_picture(int(self._members[self._one(index)]))
 
     def _read_picture(self, member):
-        try:
-            with _open(self._path) as file:
-                return file["images"][member]
-        except OSError as error:
-            raise FileFormatError(
-                f"{self._path} is damaged: galaxy {member} cannot be read: {error}"
-            ) from error
+        with reading(self._path, f"Galaxy10, at galaxy {member}"), _open(self._path) as file:
+            return file["images"][member]
 
     def _read(self, member):
         channels = self._read_picture(member)[::-1, :, self._channels]
@@ -246,12 +242,8 @@ def _open(path):
         raise ImportError(
             'Galaxy10 reads an HDF5 file with h5py, which is not installed: pip install "lenssuper[galaxies]"'
         ) from error
-    try:
+    with reading(path, "an HDF5 file"):
         return h5py.File(path, "r")
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
-        raise
-    except OSError as error:
-        raise FileFormatError(f"{path} cannot be read as an HDF5 file: {error}") from error
 
 
 def _download(sha256, cache):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lenssuper._utils.files import atomic_write
+from lenssuper._utils.files import atomic_write, reading
 from lenssuper.datasets.items import LensItem, SimulatedLens, unpack_truth
 from lenssuper.exceptions import FileFormatError
 from lenssuper.lens import LensModel
@@ -218,20 +218,15 @@ def _write_stack(path: Path, count: int, contents: Iterable[dict[str, Any]]) -> 
 @contextmanager
 def _reading(path: Path) -> Iterator[Any]:
     h5py = _h5py()
-    try:
-        with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != _FORMAT:
-                raise FileFormatError(f"{path} is an HDF5 file, but not one of lenses of lenssuper")
-            version = file.attrs.get("version")
-            if version != _VERSION:
-                raise FileFormatError(
-                    f"{path} has layout {version}, and this version of lenssuper reads {_VERSION}"
-                )
-            yield file
-    except (FileFormatError, FileNotFoundError, PermissionError, IsADirectoryError):
-        raise
-    except (OSError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
-        raise FileFormatError(f"{path} is damaged or not a file of lenses: {error}") from error
+    with reading(path, "an HDF5 file of lenses", RuntimeError), h5py.File(path, "r") as file:
+        if file.attrs.get("format") != _FORMAT:
+            raise FileFormatError(f"{path} is an HDF5 file, but not one of lenses of lenssuper")
+        version = file.attrs.get("version")
+        if version != _VERSION:
+            raise FileFormatError(
+                f"{path} has layout {version}, and this version of lenssuper reads {_VERSION}"
+            )
+        yield file
 
 
 def _h5py():

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from lenssuper._utils.files import reading
 from lenssuper._utils.warn import warn
 from lenssuper.datasets.fitsfiles import FitsFiles, FitsMember, fits_members
 from lenssuper.datasets.hdf5files import Hdf5Files, Hdf5Member, hdf5_members
 from lenssuper.datasets.items import LensItem
-from lenssuper.exceptions import FileFormatError
 
 __all__ = ["LensDataset", "read_dataset"]
 
@@ -167,7 +167,7 @@ def read_settings(directory: Path) -> dict[str, Any] | None:
     path = directory / SETTINGS_FILE
     if not path.is_file():
         return None
-    try:
+    with reading(path, "the description of a data set of lenssuper"):
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise ValueError(f'"format" must be {FORMAT!r}')
@@ -176,8 +176,6 @@ def read_settings(directory: Path) -> dict[str, Any] | None:
         if content["settings"]["layout"] not in LAYOUTS:
             raise ValueError(f'"layout" must be one of {", ".join(LAYOUTS)}')
         content["n"] + 0, dict(content["splits"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise FileFormatError(f"{path} does not describe a data set of lenssuper: {error!r}") from error
     return content
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from astropy import units as u
 
-from lenssuper._utils.files import atomic_write
+from lenssuper._utils.files import atomic_write, reading
 from lenssuper.exceptions import FileFormatError
 from lenssuper.lens.interop.coolest import from_coolest
 
@@ -47,10 +47,8 @@ def write(parts, path, overwrite: bool) -> None:
 
 def read(profiles: Mapping[str, type], path) -> list:
     """Return the profiles in a JSON file of this package, or in a COOLEST template."""
-    try:
+    with reading(path, "a JSON file"):
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FileFormatError(f"{path} is not a JSON file: {error}") from error
     if isinstance(content, Mapping) and content.get("standard") == "COOLEST":
         return from_coolest(profiles, content)
     if not isinstance(content, Mapping) or content.get("format") != _FORMAT:

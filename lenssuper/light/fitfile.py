@@ -9,9 +9,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.time import Time
 
-from lenssuper._utils.files import atomic_write
+from lenssuper._utils.files import atomic_write, reading
 from lenssuper._utils.version import __version__
-from lenssuper.exceptions import FileFormatError
 from lenssuper.observation.hdus import (
     grid_info,
     image_hdu,
@@ -82,7 +81,7 @@ def read_fit(path: str | os.PathLike) -> dict[str, Any]:
         If the file is truncated, corrupt or something else.
     """
     path = os.fspath(path)
-    try:
+    with reading(path, "a fit of Sersics"):
         arrays, info = read_hdus(path, "LSSERSIC", _VERSION, "a fit of Sersics")
         return {
             **{name: info[name] for name in _PLAIN},
@@ -92,7 +91,3 @@ def read_fit(path: str | os.PathLike) -> dict[str, Any]:
             "covariance": arrays["COVARIANCE"],
             "model_image": arrays["MODEL"],
         }
-    except (FileFormatError, FileNotFoundError, PermissionError, IsADirectoryError):
-        raise
-    except (OSError, ValueError, TypeError, KeyError, IndexError, fits.VerifyError) as error:
-        raise FileFormatError(f"{path} cannot be read as a fit of Sersics: {error}") from error

@@ -11,7 +11,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import CCDData
 
-from lenssuper._utils.files import atomic_write
+from lenssuper._utils.files import atomic_write, reading
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import FileFormatError, ObservationError
 from lenssuper.observation.grid import PixelGrid
@@ -147,15 +147,11 @@ DAMAGE = ("File may have been truncated", "Error validating header")
 
 def read_ccddata(path, unit):
     """What a FITS file holds, if it is whole, and the cards of lenssuper in it."""
-    try:
+    with reading(path, "a FITS image"):
         cards, bunit = _check_file(path)
         if unit is None and not bunit.strip():
             unit = u.dimensionless_unscaled
         nddata = CCDData.read(path, format="fits", unit=unit)
-    except (FileFormatError, FileNotFoundError, PermissionError, IsADirectoryError):
-        raise
-    except (OSError, ValueError, TypeError, fits.VerifyError) as error:
-        raise FileFormatError(f"{path} cannot be read as a FITS image: {error}") from error
     for key in (*_CARDS, "CHECKSUM", "DATASUM"):
         nddata.meta.remove(key, ignore_missing=True)
     return nddata, cards

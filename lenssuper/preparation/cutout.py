@@ -13,6 +13,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData, Cutout2D, InverseVariance, NDData, NoOverlapError, StdDevUncertainty
 from astropy.wcs import WCS
 
+from lenssuper._utils.files import reading
 from lenssuper._utils.units import to_arcsec
 from lenssuper.exceptions import FileFormatError, ObservationError
 
@@ -146,13 +147,9 @@ def _layers(image, unit):
             f"image must be an NDData, such as a CCDData, or the name of a FITS file; got {image!r:.80}"
         )
     with ExitStack() as stack:
-        try:
+        with reading(image, "a FITS image"):
             hdus = stack.enter_context(fits.open(image, memmap=True))
             layers = _read_layers(hdus, unit)
-        except (FileNotFoundError, PermissionError, IsADirectoryError, FileFormatError):
-            raise
-        except (OSError, ValueError, TypeError, fits.VerifyError) as error:
-            raise FileFormatError(f"{image} cannot be read as a FITS image: {error}") from error
         if layers is None:
             raise FileFormatError(f"{image} holds no two-dimensional image")
         yield layers

@@ -11,9 +11,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.time import Time
 
-from lenssuper._utils.files import atomic_write
+from lenssuper._utils.files import atomic_write, reading
 from lenssuper._utils.version import __version__
-from lenssuper.exceptions import FileFormatError
 from lenssuper.lens import LensModel
 from lenssuper.observation import Observation
 from lenssuper.observation.grid import PixelGrid
@@ -167,14 +166,8 @@ def read_contents(path: str | os.PathLike) -> Contents:
         If the file is truncated, corrupt or something else.
     """
     path = os.fspath(path)
-    try:
+    with reading(path, "a lenssuper result"):
         return _unpack(*read_hdus(path, "LSRESULT", _VERSION, "the result of a super-resolution"))
-    except (FileFormatError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        if isinstance(error, FileFormatError) and path not in str(error):  # from the lens in it
-            raise FileFormatError(f"{path}: {error}") from error
-        raise
-    except (OSError, ValueError, TypeError, KeyError, IndexError, fits.VerifyError) as error:
-        raise FileFormatError(f"{path} cannot be read as a lenssuper result: {error}") from error
 
 
 def _unpack(arrays, info):

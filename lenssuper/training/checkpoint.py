@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from lenssuper._utils.files import reading
 from lenssuper._utils.weightfile import read_weights, write_weights
-from lenssuper.exceptions import FileFormatError
 
 __all__ = ["check_settings", "read_state", "write_state"]
 
@@ -46,10 +46,8 @@ def read_state(path: str | os.PathLike) -> dict[str, Any]:
         If the file is something else, or damaged.
     """
     tensors, known = read_weights(path, _KIND)
-    try:
+    with reading(path, "the state of a training"):
         return _unpack(known["state"], tensors)
-    except (KeyError, TypeError, ValueError) as error:
-        raise FileFormatError(f"{os.fspath(path)} is damaged: {error!r}") from error
 
 
 def check_settings(found: dict[str, Any], wanted: dict[str, Any]) -> None:

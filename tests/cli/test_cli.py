@@ -365,7 +365,7 @@ def test_run_says_what_is_wrong(run, stand_in, tmp_path, capsys, arguments, comp
 def test_run_names_a_file_it_cannot_read(run, inputs, tmp_path, capsys):
     (tmp_path / "bad.json").write_text("{")
     assert run(lens=tmp_path / "bad.json")[0] == 1
-    assert "bad.json is not a JSON file" in only_error(capsys)
+    assert "bad.json cannot be read as a JSON file" in only_error(capsys)
     assert run(lens=tmp_path / "no.json")[0] == 1
     assert "no.json: No such file" in only_error(capsys)
     assert main(["run", "no.fits", "--lens", str(inputs / "lens.json")]) == 1

@@ -213,7 +213,7 @@ class TestErrors:
         content = SIS(theta_E=1 * arcsec).to_dict()
         content["components"][0]["theta_E"] = "-1 arcsec"
         (tmp_path / "a_lens.json").write_text(json.dumps(content))
-        with pytest.raises(FileFormatError, match=r"a_lens\.json is not a lens: theta_E must"):
+        with pytest.raises(FileFormatError, match=r"a_lens\.json cannot be read as a lens: theta_E must"):
             read_dataset(tmp_path)[0]
 
     def test_observation_damaged(self, tmp_path):
@@ -261,7 +261,7 @@ class TestErrors:
             data = read_dataset(tmp_path)[1].observation.data.tobytes()
             content[content.index(data) + 10] ^= 255
             path.write_bytes(content)
-        with pytest.raises(FileFormatError, match=r"lenses\.h5 is damaged"):
+        with pytest.raises(FileFormatError, match=r"lenses\.h5 cannot be read as an HDF5 file of lenses"):
             read_dataset(tmp_path)[1]
 
     def test_another_hdf5_file(self, tmp_path):
@@ -277,9 +277,9 @@ class TestErrors:
     def test_settings_damaged(self, tmp_path, text):
         write_dataset(tmp_path, 1, **SMALL)
         (tmp_path / "dataset.json").write_text(text)
-        with pytest.raises(FileFormatError, match=r"dataset\.json does not describe"):
+        with pytest.raises(FileFormatError, match=r"dataset\.json cannot be read as the description"):
             read_dataset(tmp_path)
-        with pytest.raises(FileFormatError, match=r"dataset\.json does not describe"):
+        with pytest.raises(FileFormatError, match=r"dataset\.json cannot be read as the description"):
             write_dataset(tmp_path, 1, **SMALL)
 
     def test_no_such_part(self, tmp_path):

@@ -300,7 +300,7 @@ def test_bad_dictionaries(content, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "lens.json is not a JSON file"),
+        ("{", "lens.json cannot be read as a JSON file"),
         ("[]", 'lens.json has neither "format": "lenssuper lens" nor "standard": "COOLEST"'),
         ("{}", "lens.json has neither"),
     ],

@@ -122,7 +122,7 @@ def test_no_lenses(tmp_path, capsys):
 def test_weights_that_are_none(cutouts, tmp_path, capsys):
     (tmp_path / "w").write_bytes(b"no weights")
     assert train(cutouts, "--output", tmp_path / "net.safetensors", "--start", tmp_path / "w") == 1
-    assert "no file of weights" in capsys.readouterr().err
+    assert "cannot be read as weights" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from lenssuper._utils.files import reading
 from lenssuper._utils.units import to_number
 from lenssuper.exceptions import FileFormatError
 from lenssuper.lens.interop.words import build, find, written
@@ -88,10 +89,8 @@ def _from_north(angle):
 
 
 def _load(path):
-    try:
+    with reading(path, "a JSON file"):
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FileFormatError(f"{path} is not a JSON file: {error}") from error
     if not isinstance(content, Mapping):
         raise FileFormatError(f"{path} is not a COOLEST template: it holds no JSON object")
     return content

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from lenssuper._utils.files import atomic_write
+from lenssuper._utils.files import atomic_write, reading
 from lenssuper.exceptions import FileFormatError
 from lenssuper.lens import LensModel
 from lenssuper.observation.grid import PixelGrid
@@ -23,17 +23,6 @@ __all__ = ["read", "write"]
 
 _FORMAT = "lenssuper OverlapOperator"
 _VERSION = 1
-# What numpy raises where a file is not a whole one.
-_READING = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    TypeError,
-    AttributeError,
-    zlib.error,
-    zipfile.BadZipFile,
-)
 _ARRAYS = {"data": "f8", "indices": "i", "indptr": "i", "coverage": "f8"}
 
 
@@ -58,20 +47,13 @@ def write(path: str | os.PathLike, *, overwrite: bool, lens, grids, accuracy, ma
 
 def read(path: str | os.PathLike):
     """Read what `write` has written: lens, grids, accuracy, matrix and coverage."""
-    try:
+    with reading(path, "an OverlapOperator", zlib.error, zipfile.BadZipFile):
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
             found = {name: content[name] for name in ("header", "digest", *_ARRAYS)}
-    except FileNotFoundError:
-        raise
-    except _READING as error:
-        raise FileFormatError(f"{path} is not a whole file of an OverlapOperator: {error}") from error
-    text, digest = str(found.pop("header")), str(found.pop("digest"))
-    if _digest(text, found) != digest:
-        raise FileFormatError(f"{path} is damaged: its content does not agree with its digest")
-    try:
+        text, digest = str(found.pop("header")), str(found.pop("digest"))
+        if _digest(text, found) != digest:
+            raise FileFormatError(f"{path} is damaged: its content does not agree with its digest")
         return _unpack(json.loads(text), found)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FileFormatError(f"{path} cannot be read as an OverlapOperator: {error}") from error
 
 
 def _unpack(header, arrays):

@@ -141,7 +141,7 @@ def test_damaged_weights_are_refused(network, tmp_path, damage):
         path.write_bytes(
             {"truncated": whole[: len(whole) // 2], "text": b"not weights", "empty": b""}[damage]
         )
-    with pytest.raises(FileFormatError, match=r"w\.safetensors is no file of weights"):
+    with pytest.raises(FileFormatError, match=r"w\.safetensors cannot be read as weights"):
         read_weights(path)
 
 

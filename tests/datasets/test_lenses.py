@@ -53,8 +53,8 @@ class TestSequence:
 
     def test_parts_read_nothing(self, simulated, monkeypatch):
         dataset = read_dataset(simulated)
-        for method in ("_fitsfiles.FitsMember.read", "_hdf5files.Hdf5Member.read"):
-            monkeypatch.setattr(f"lenssuper.simulate.{method}", None)
+        for method in ("fitsfiles.FitsMember.read", "hdf5files.Hdf5Member.read"):
+            monkeypatch.setattr(f"lenssuper.datasets.{method}", None)
         part = dataset[2:6][[3, 0]]
         assert isinstance(part, LensDataset)
         assert part.names == [dataset.names[5], dataset.names[2]]

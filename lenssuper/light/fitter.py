@@ -1,4 +1,4 @@
-"""SersicFitter: a galaxy goes in, the Sersic profiles that describe it come out."""
+"""SersicFitter: the Sersic profiles that describe a galaxy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from astropy.nddata import NDData
 from astropy.table import QTable
 
-from lenssuper._utils.checks import check_count
+from lenssuper._utils.checks import check_choice, check_count, check_kind
 from lenssuper._utils.progress import progress_bar
 from lenssuper._utils.threads import one_blas_thread
 from lenssuper._utils.warn import warn
@@ -27,31 +27,31 @@ _METHODS = ("least_squares", "cnn", "ppo")
 
 class SersicFitter:
     """
-    Describes a galaxy by one or several Sersic profiles.
+    Fits one or several Sersic profiles to a galaxy.
 
     Parameters
     ----------
     n_components : int or None, optional
-        Number of profiles. With None they are added one after another, as long as the Bayesian information
-        criterion says that each is worth its parameters.
+        Number of profiles. With None they are added one after another as long as the Bayesian information
+        criterion improves.
     method : {"least_squares", "cnn", "ppo"}, optional
-        Least squares, or one of two learned methods: a network, or a policy, that adds profile after profile
-        to what the residual image looks like.
+        Least squares, or one of two learned methods: a network, or a policy, that predicts one profile after
+        another from the residual image.
     sky : bool, optional
-        Whether a constant brightness is fitted, too.
+        Whether a constant brightness is fitted as well.
     link_centers : bool, optional
         Whether all profiles have the same centre.
     fixed : mapping or sequence of mappings, optional
-        Values of parameters (``x``, ``y``, ``R_e``, ``n``, ``q``, ``phi``) that are not to be fitted, for all
+        Values of parameters (``x``, ``y``, ``R_e``, ``n``, ``q``, ``phi``) that are not fitted, for all
         profiles or for each.
     bounds : mapping or sequence of mappings, optional
         Lowest and highest value of parameters, likewise.
     mask_neighbors : bool, optional
-        Whether other objects in the image are found and left out.
+        Whether other objects in the image are found and masked.
     max_components : int, optional
-        Most profiles with ``n_components=None``.
+        Largest number of profiles with ``n_components=None``.
     polish : bool, optional
-        Whether least squares goes on from what a learned method found.
+        Whether least squares refine the profiles of a learned method.
     weights : str or path-like, optional
         File of weights for a learned method; by default those that come with the package.
     progress : bool, optional
@@ -66,12 +66,12 @@ class SersicFitter:
 
     Notes
     -----
-    Amplitudes and sky are linear and solved for exactly, amplitudes not below zero, while the rest is
-    searched for by a trust-region method with exact derivatives (variable projection, Golub & Pereyra 1973).
+    Sky and amplitudes, which are not negative, are linear and solved for exactly; the other parameters are
+    found by a trust-region method with exact derivatives (variable projection, Golub & Pereyra 1973).
     Profiles are averaged over pixels exactly and blurred by the PSF of the observation. Errors are those of
-    the normal approximation at the best fit. Where the noise of neighbouring pixels is found to be
-    correlated, errors and the Bayesian information criterion take account of it
-    (`~lenssuper.Observation.noise_correlation`). They do not tell what a galaxy that is no Sersic does.
+    the normal approximation at the best fit. Errors and the Bayesian information criterion account for
+    correlations between neighbouring pixels (`~lenssuper.Observation.noise_correlation`), but not for
+    deviations of the galaxy from Sersic profiles.
 
     Examples
     --------
@@ -108,34 +108,21 @@ class SersicFitter:
         progress: bool | None = None,
     ) -> None:
         if n_components is not None:
-            n_components = check_count(n_components, "n_components", 1)
-        if method not in _METHODS:
-            raise ValueError(f"method must be one of {', '.join(map(repr, _METHODS))}; got {method!r}")
-        for name, value in (
-            ("sky", sky),
-            ("link_centers", link_centers),
-            ("mask_neighbors", mask_neighbors),
-            ("polish", polish),
-        ):
-            if not isinstance(value, (bool, np.bool_)):
-                raise TypeError(f"{name} must be True or False; got {value!r}")
-        if not isinstance(progress, bool | None):
-            raise TypeError(f"progress must be True, False or None; got {progress!r}")
-        if weights is not None and not isinstance(weights, (str, os.PathLike)):
-            raise TypeError(f"weights must be the name of a file; got {weights!r:.80}")
+            n_components = check_count(n_components, "n_components")
+        check_kind(weights, "weights", str | os.PathLike | None, "the name of a file")
+        self.n_components = n_components
+        self.method = check_choice(method, "method", _METHODS)
         if weights is not None and method == "least_squares":
             raise ValueError("weights are those of a learned method; method is 'least_squares'")
-        self.n_components = n_components
-        self.method = method
-        self.sky = bool(sky)
-        self.link_centers = bool(link_centers)
+        self.sky = check_kind(sky, "sky", bool)
+        self.link_centers = check_kind(link_centers, "link_centers", bool)
         self.fixed = per_component(fixed, "fixed", n_components, read_value)
         self.bounds = per_component(bounds, "bounds", n_components, read_bounds)
-        self.mask_neighbors = bool(mask_neighbors)
-        self.max_components = check_count(max_components, "max_components", 1)
-        self.polish = bool(polish)
+        self.mask_neighbors = check_kind(mask_neighbors, "mask_neighbors", bool)
+        self.max_components = check_count(max_components, "max_components")
+        self.polish = check_kind(polish, "polish", bool)
         self.weights = weights
-        self.progress = progress
+        self.progress = check_kind(progress, "progress", bool | None)
 
     def __call__(
         self,
@@ -151,8 +138,8 @@ class SersicFitter:
         galaxy : `~astropy.nddata.NDData` or Observation
             Image with uncertainty and, where there are any, mask, PSF and WCS. It is not changed.
         initial : SersicFit, table or sequence of mappings, optional
-            Where least squares start: a former fit, or x, y, R_e, n, q and phi of every profile. By default
-            that is worked out from the image.
+            Start of the least squares: an earlier fit, or x, y, R_e, n, q and phi of every profile. By
+            default it is derived from the image.
 
         Returns
         -------
@@ -173,7 +160,6 @@ class SersicFitter:
 
     def _fit(self, galaxy, initial):
         observation = self._read(galaxy)
-        correlation = observation.noise_correlation
         start = None if initial is None else read_start(_rows_of(initial), self.n_components)
         objects = None
         if self.mask_neighbors:
@@ -186,10 +172,10 @@ class SersicFitter:
                 )
             observation = observation.masked(neighbors)
         if self.method == "least_squares":
-            return self._least_squares(observation, correlation, start, objects=objects)
+            return self._least_squares(observation, start, objects=objects)
         if start is not None:
             raise ValueError(f"initial is for the method 'least_squares'; method is {self.method!r}")
-        return self._learned(observation, correlation)
+        return self._learned(observation)
 
     def _read(self, galaxy):
         galaxy = Observation.of(galaxy)
@@ -201,7 +187,7 @@ class SersicFitter:
         least = 8 * (self.n_components or 1)
         if values.size < least:
             raise ObservationError(
-                f"the image has {values.size} pixels that can be used, and {least} at least are needed"
+                f"the image has {values.size} pixels that can be used, and at least {least} are needed"
             )
         return galaxy
 
@@ -217,19 +203,24 @@ class SersicFitter:
             "link_centers": self.link_centers,
         }
 
-    def _least_squares(self, observation, correlation, start=None, method="least_squares", objects=None):
+    def _least_squares(self, observation, start=None, method="least_squares", objects=None):
         moments = _moments_of(start) if start is not None else main_object(observation, objects=objects)[1]
-        search = Search(observation, correlation, moments, self.sky, self._options)
+        search, messages = Search(observation, moments, self.sky, self._options), []
         if start is not None:
-            found, messages = search.solve(start), []
-        elif self.n_components is None:
-            found, messages = self._until_bic_rises(search)
+            found = search.solve(start)
         else:
-            found, messages = self._add_all(search)
+            most, by_bic = self.n_components or self.max_components, self.n_components is None
+            with progress_bar(self.progress, total=most - 1, desc="components", leave=False) as bar:
+                found = search.grow(most, by_bic=by_bic, done=bar.update)
+            n = found.components.n
+            if by_bic and n == most > 1:
+                messages.append("more components than max_components may be worth their parameters")
+            elif not by_bic and n < most:
+                messages.append(f"no light is left for component {n + 1}: the fit has {n} instead of {most}")
         if not found.amplitudes.any():
             raise ObservationError("nothing in the image is brighter than the sky: there is no galaxy to fit")
         if not found.result.converged:
-            messages.append("the search ended before it converged; pass the fit as initial to go on")
+            messages.append("the search ended before it converged; pass the fit as initial to continue")
             warn(messages[-1], ConvergenceWarning)
         parameters, sky = search.with_amplitudes(found)
         return SersicFit.from_parameters(
@@ -238,39 +229,14 @@ class SersicFitter:
             sky,
             search.covariance(found),
             n_free=found.components.n_free + len(parameters) + self.sky,
-            noise_correlation=correlation,
+            noise_correlation=observation.noise_correlation,
             method=method,
-            messages=[*messages, *_notes(found, correlation)],
+            messages=[*messages, *_notes(found, observation.noise_correlation)],
         )
-
-    def _add_all(self, search):
-        found = search.first()
-        for k in self._bar(range(2, self.n_components + 1)):
-            more = search.add(found, exact=k == self.n_components)
-            if more.amplitudes.min() == 0:
-                return search.solve(found.parameters), [
-                    f"no light is left for component {k}: the fit has {k - 1} instead of {self.n_components}"
-                ]
-            found = more
-        return found, []
-
-    def _until_bic_rises(self, search):
-        found = search.first()
-        for _ in self._bar(range(2, self.max_components + 1)):
-            more = search.add_if_worth_it(found)
-            if more is None:
-                return found, []
-            found = more
-        if self.max_components == 1:
-            return found, []
-        return found, ["more components than max_components may be worth their parameters"]
-
-    def _bar(self, numbers):
-        return progress_bar(self.progress, numbers, desc="components", unit="component", leave=False)
 
     # Learned methods
 
-    def _learned(self, observation, correlation):
+    def _learned(self, observation):
         try:
             from lenssuper.light.learned.additions import add_components
         except ModuleNotFoundError as error:
@@ -280,10 +246,10 @@ class SersicFitter:
         n = self.max_components if self.n_components is None else self.n_components
         rows = np.array(add_components(observation, n, self.method, self.weights))
         if not len(rows):
-            raise ObservationError(f"the method {self.method!r} found nothing to add to an empty model")
+            raise ObservationError(f"the method {self.method!r} found no profile that lowers the residual")
         if self.polish:
             polished = f"{self.method}, polished by least squares"
-            return self._least_squares(observation, correlation, rows[:, :6], polished)
+            return self._least_squares(observation, rows[:, :6], polished)
         bare = SersicFit.from_parameters(observation, rows, 0.0, method=self.method)
         sky = float(np.median(bare.residual.data[~observation.mask])) if self.sky else 0.0
         return SersicFit.from_parameters(
@@ -291,13 +257,13 @@ class SersicFitter:
             rows,
             sky,
             n_free=7 * len(rows) + self.sky,
-            noise_correlation=correlation,
+            noise_correlation=observation.noise_correlation,
             method=self.method,
         )
 
 
 def _notes(found, correlation):
-    """What the user should know about a fit."""
+    """Yield remarks on a fit for the user."""
     if correlation > 1:
         yield f"the noise is correlated: errors are raised by {np.sqrt(correlation):.2f}"
     low, high = found.components.limits()
@@ -314,7 +280,7 @@ def _moments_of(start):
 
 
 def _rows_of(initial):
-    """Rows with the names of the parameters."""
+    """Return rows with the names of the parameters."""
     rows = initial.table if isinstance(initial, SersicFit) else initial
     if not isinstance(rows, (QTable, Sequence)) or isinstance(rows, str):
         raise TypeError(

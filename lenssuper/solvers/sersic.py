@@ -207,10 +207,8 @@ class _LensedFits:
     def named(self, found) -> dict[str, float]:
         """The parameters and their errors by name, the brightest profile first."""
         n = len(found.profiles)
-        slopes = np.nan_to_num(found.components.jacobian(found.result.theta))
-        covariance, free = self.covariance(found), len(found.result.theta)
-        spread = np.einsum("ij,jk,ik->i", slopes, covariance[:free, :free], slopes)
-        variances = np.column_stack([spread.reshape(n, 6), self.unit**2 * np.diag(covariance)[free:]])
+        variances = np.diag(found.parameter_covariance(self.covariance(found), self.unit))
+        variances = np.column_stack([variances[: 6 * n].reshape(n, 6), variances[6 * n :]])
         values = np.column_stack([found.profiles, self.unit * found.result.amplitudes])
         named = {}
         for number, k in enumerate(np.argsort(-found.fluxes), start=1):

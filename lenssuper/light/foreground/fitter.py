@@ -1,4 +1,4 @@
-"""The light of the galaxy in front: fitted beside the arcs of what is behind it, and taken off the image."""
+"""The light of a lens galaxy: fitted beside the arcs of the source, and subtracted."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lenssuper.forward.model import ForwardModel
 from lenssuper.lens import LensModel
 from lenssuper.light.foreground.fit import ForegroundFit
 from lenssuper.light.foreground.galaxy import Galaxy
+from lenssuper.light.sersic.grow import bic_falls, grow
 from lenssuper.light.sersic.lensed import lensed_guesses
 from lenssuper.observation import Observation
 
@@ -22,31 +23,31 @@ __all__ = ["ForegroundFitter", "subtract_foreground"]
 
 # The most components of a galaxy whose number is open.
 _MOST = 3
-# Rounds of fitting the galaxy and looking for arcs; they end when fewer than this share of the pixels change.
+# Rounds of fitting the galaxy and finding arcs; they end when fewer than this share of the pixels change.
 _ROUNDS, _SETTLED = 5, 0.03
-# Steps of a fit between looks for arcs, and of the last one.
+# Steps of a fit between searches for arcs, and of the last fit
 _SOME, _MANY = 15, 60
 
 
 class ForegroundFitter:
     """
-    Fits the galaxy in front of a lensed one, and takes its light off the image.
+    Fits a lens galaxy beside the arcs of the source, and subtracts its light.
 
     Parameters
     ----------
     n_components : int or None, optional
-        Number of Sersic profiles of the galaxy, each with its own centre and angle; None for one to three, as
-        the Bayesian information criterion says.
+        Number of Sersic profiles of the galaxy, each with its own centre and angle; None for one to three,
+        chosen by the Bayesian information criterion.
     lens : LensModel, optional
         If given, the galaxy is fitted jointly with a source behind this lens, so that the arcs need not be
-        left out.
+        masked.
     n_source : int, optional
         Number of Sersic profiles of the source behind ``lens``.
     arcs : "mask", ndarray of bool, Quantity or None, optional
-        What to leave out of the fit: what is found to be brighter than the galaxy; the True pixels of an
-        array; an annulus (inner, outer radius) around the galaxy; or nothing.
+        Pixels that are masked in the fit: those found to be brighter than the galaxy; the True pixels of an
+        array; an annulus (inner, outer radius) around the galaxy; or none.
     modes : int, optional
-        Corrections to the isophotes: Fourier modes up to this one. 0 for none.
+        Highest Fourier mode of the corrections to the isophotes; 0 for none.
     progress : bool, optional
         Whether to show a progress bar; by default on a terminal, where it takes longer than a second.
 
@@ -59,13 +60,12 @@ class ForegroundFitter:
 
     Notes
     -----
-    The arcs are what is significantly brighter than a fit of the galaxy without them, in groups of pixels,
-    and a little around; fit and search are repeated until they agree. Sersic profiles and sky are fitted by
-    variable projection. A few per cent of the galaxy that Sersic profiles do not describe, such as boxy or
-    twisted isophotes and dust, are fitted with Fourier modes along its isophotes (Jedrzejewski 1987, MNRAS
-    226, 747) under a prior that keeps them small, see
-    `~lenssuper.light.foreground.isophotes.fit_isophotes`. Both parts add their variance to the image's, as
-    far as the fit is right; where the galaxy is behind arcs, it is what the profiles say.
+    Arcs are groups of pixels significantly brighter than a fit of the galaxy without them, and a margin; fit
+    and search are repeated until they agree. Sersic profiles and sky are fitted by variable projection. The
+    few per cent of the galaxy that Sersic profiles do not describe (boxy or twisted isophotes, dust) are
+    fitted with Fourier modes along its isophotes (Jedrzejewski 1987, MNRAS 226, 747) under a prior that keeps
+    them small, see `~lenssuper.light.foreground.isophotes.fit_isophotes`. Both parts add their variance to
+    that of the image. Beneath the arcs, the light of the galaxy follows from the profiles alone.
 
     Examples
     --------
@@ -127,7 +127,7 @@ class ForegroundFitter:
             fitted = self._grow(coarse, arcs, coarse.best(coarse.guesses(), arcs))
         report(0.4, "fitting the galaxy")
         arcs = galaxy.from_coarse(arcs) if isinstance(self.arcs, str) else given
-        fitted = galaxy.fit(fitted.profiles, arcs, _SOME)
+        fitted = galaxy.fit(*fitted.start, arcs, _SOME)
         if isinstance(self.arcs, str):
             arcs = galaxy.arcs(fitted, arcs)
         fitted = galaxy.refit(fitted, arcs, _MANY)
@@ -140,7 +140,7 @@ class ForegroundFitter:
         return result
 
     def _given(self, galaxy):
-        """The arcs as they were asked for."""
+        """Return the arcs that the user has given."""
         if self.arcs is None:
             return np.zeros(galaxy.observation.shape, dtype=bool)
         if isinstance(self.arcs, u.Quantity):
@@ -152,11 +152,11 @@ class ForegroundFitter:
                     f"arcs must have the shape of the image, {galaxy.observation.shape}; got {arcs.shape}"
                 )
         if not np.any((galaxy.weights > 0) & galaxy.mask & ~arcs):
-            raise ObservationError("arcs covers all of the galaxy: there is nothing left to fit")
+            raise ObservationError("arcs covers all of the galaxy: no pixel is left to fit")
         return arcs
 
     def _search(self, galaxy):
-        """Look for arcs, for faint ones and for such as stand out; what leaves less of the image is right."""
+        """Find arcs with a low and a high threshold; keep the result with the smaller misfit."""
         found = []
         for faint in (True, False):
             arcs, fitted = self._alternate(galaxy, faint)
@@ -164,7 +164,7 @@ class ForegroundFitter:
         return min(found, key=lambda pair: galaxy.misfit(pair[1]))
 
     def _alternate(self, galaxy, faint):
-        """Look for arcs beside a galaxy of one profile, which is too stiff to bend to them."""
+        """Find arcs beside a galaxy of one profile, which cannot adapt to them."""
         arcs = galaxy.first_arcs()
         fitted = galaxy.best(galaxy.guesses(), arcs)
         for _ in range(_ROUNDS):
@@ -175,28 +175,24 @@ class ForegroundFitter:
         return arcs, fitted
 
     def _grow(self, galaxy, arcs, fitted):
-        """Add components one by one, and fit all of them together each time."""
-        most = _MOST if self.n_components is None else self.n_components
-        for _ in range(1, most):
-            more = galaxy.best(galaxy.more_guesses(fitted), arcs)
-            if self.n_components is None and galaxy.bic(more, arcs) >= galaxy.bic(fitted, arcs):
-                break
-            fitted = more
-        return fitted
+        """Add components one by one; all are fitted together each time."""
+        return grow(
+            fitted,
+            lambda found: galaxy.best(galaxy.more_guesses(found), arcs),
+            (self.n_components or _MOST) - 1,
+            bic_falls if self.n_components is None else None,
+        )
 
     def _jointly(self, galaxy, fitted):
         """Fit galaxy and source together, starting from the galaxy alone."""
         model = ForwardModel(galaxy.observation, self.lens)
-        source = np.zeros((0, 6))
         for _ in range(self.n_source):
             left = galaxy.observation.data - galaxy.unit * fitted.result.model
-            old = source[-1] if len(source) else None
-            starts = [
-                np.vstack([source, guess]) for guess in lensed_guesses(model, left, galaxy.weights, old)
-            ]
-            galaxies = [fitted.profiles] * len(starts)
-            fitted = galaxy.best(galaxies, None, sources=starts, model=model)
             source = fitted.source
+            old = source[-1] if len(source) else None
+            guesses = lensed_guesses(model, left, galaxy.weights, old)
+            starts = [(fitted.profiles, np.vstack([source, guess])) for guess in guesses]
+            fitted = galaxy.best(starts, None, model)
         return galaxy.refit(fitted, None, _MANY)
 
     def __repr__(self) -> str:
@@ -209,7 +205,7 @@ def subtract_foreground(
     observation: NDData | Observation, n_components: int | None = None, **options
 ) -> CCDData:
     """
-    Take the light of the galaxy in front off an image, in one call.
+    Subtract the light of the lens galaxy from an image, in one call.
 
     Parameters
     ----------
@@ -223,8 +219,8 @@ def subtract_foreground(
     Returns
     -------
     `~astropy.nddata.CCDData`
-        The image without galaxy and sky, ready for `~lenssuper.SuperResolver`: the variance of what was taken
-        off is added to that of the data.
+        The image without galaxy and sky, ready for `~lenssuper.SuperResolver`; the variance of what was
+        subtracted is added to that of the data.
     """
     return ForegroundFitter(n_components, **options)(observation).subtracted
 

@@ -1,4 +1,4 @@
-"""The fit of a galaxy in front of a lens: starts, bounds, arcs, and what follows from the best fit."""
+"""The fit of a lens galaxy: starts, bounds, arcs, and the result of the best fit."""
 
 from __future__ import annotations
 
@@ -15,78 +15,66 @@ from lenssuper.light.foreground.arcs import find_arcs, first_arcs
 from lenssuper.light.foreground.fit import ForegroundFit
 from lenssuper.light.foreground.isophotes import fit_isophotes
 from lenssuper.light.sersic.components import Components
+from lenssuper.light.sersic.grow import ProfileFit, best_of
 from lenssuper.light.sersic.lensed import LensedRenderer, lensed_components
-from lenssuper.light.sersic.profile import sersic_flux
 from lenssuper.light.sersic.render import ConstantRenderer, SkyRenderer
 from lenssuper.light.sersic.spread import confined, prior_widths
-from lenssuper.light.sersic.varpro import VarProResult, fit
+from lenssuper.light.sersic.varpro import fit
 from lenssuper.observation import Observation
 from lenssuper.observation.objects import find_objects, main_object, smoothed
 
-__all__ = ["Fitted", "Galaxy"]
+__all__ = ["Galaxy", "GalaxyFit"]
 
-# By how large a share of its light one Sersic, and several, may be wrong where there is no arc.
+# Largest error of one Sersic, and of several, as a share of its light, where there is no arc
 _SHARE_OF_ONE, _SHARE_OF_MORE = 0.3, 0.15
 # The faintest arcs, as a share of the light of the galaxy.
 _FAINT = 0.04
-# How far an arc goes on around its peaks, in pixels.
+# How far an arc extends around its peaks, in pixels
 _REACH = 8
-# How far the arcs beside several profiles may go beyond those beside one, in pixels.
+# How far the arcs beside several profiles may extend beyond those beside one, in pixels
 _NEAR = 4
-# Where arcs end, in radii that half of their light is within. Beyond it what is thicker than this share of
-# its distance is no object but the outskirts of the galaxy.
+# Outer edge of the arcs, in radii that contain half of their light. Beyond it, structures thicker than this
+# share of their distance are the outskirts of the galaxy.
 _OUTSIDE, _THICK = 2.0, 0.2
-# Sigma above a galaxy from which it does not matter how much brighter an arc is.
+# Excess over the galaxy, in sigma, beyond which a pixel counts no more for the misfit
 _OUTLIER = 1.0
-# Steps of a fit from each of several starts, and of the one that goes on.
+# Steps of a fit from each of several starts, and of the best one
 _FEW, _SOME = 6, 20
 # Accuracy of means over pixels, and the relative change of chi-square at which a fit ends.
 _ROUGH, _EXACT = {"tol": 1e-3, "fine": False}, {"tol": 1e-5}
 _ROUGH_END, _EXACT_END = 1e-3, 1e-6
-# Pixels along a side, and in the width of the galaxy, that a search needs.
+# Pixels along a side, and in the width of the galaxy, that a search needs
 _SIDE, _PIXELS_IN_SIGMA = 128, 2.0
 # Bounds of n and q, and of R_e in pixels and in sizes of the field.
 _N, _Q, _R = (0.6, 8.0), (0.2, 1.0), (0.2, 1.0)
-# Radius of the core, where no arc is looked for, in FWHM of the PSF, and of the first knot of the isophotes.
+# Radius of the core, without arcs, and of the first knot of the isophotes, in FWHM of the PSF
 _CORE, _FIRST_KNOT = 1.5, 1.0
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class GalaxyFit(ProfileFit):
     """
-    A fit: profiles of the galaxy and of the source behind it.
+    Profiles of a galaxy and of the source behind it, fitted to data in units of the noise of a pixel.
 
     Attributes
     ----------
-    profiles, source : ndarray, shape (n, 6)
-    result : VarProResult
-        Of data in units of the noise of a pixel.
-    components : Components
-        What is free in the galaxy.
+    source : ndarray, shape (n, 6)
     model : ForwardModel or None
-        How the source is seen.
+        Of the source.
     """
 
-    profiles: np.ndarray
     source: np.ndarray
-    result: VarProResult
-    components: Components
-    model: ForwardModel | None = None
+    model: ForwardModel | None
 
     @property
-    def chi2(self) -> float:
-        """Chi-square."""
-        return self.result.chi2
-
-    @property
-    def amplitudes(self) -> np.ndarray:
-        """Of the profiles of the galaxy."""
-        return self.result.amplitudes[: len(self.profiles)]
+    def start(self) -> tuple[np.ndarray, np.ndarray]:
+        """What another fit starts from: galaxy and source."""
+        return self.profiles, self.source
 
     @property
     def sky(self) -> float:
         """The brightness of the sky."""
-        return float(self.result.amplitudes[len(self.profiles)])
+        return float(self.result.amplitudes[self.components.n])
 
 
 class Galaxy:
@@ -97,9 +85,9 @@ class Galaxy:
     ----------
     observation : Observation
     rough : bool, optional
-        Whether means over pixels need not be exact.
+        Whether rough means over pixels are sufficient.
     factor : int, optional
-        How many pixels of the image are along the side of one of these.
+        Pixels of the original image along the side of a pixel.
     """
 
     def __init__(self, observation: Observation, *, rough: bool = False, factor: int = 1) -> None:
@@ -120,7 +108,7 @@ class Galaxy:
         self.distance = np.hypot(x - self.center[0], y - self.center[1])
         self.core = self.distance < _CORE * self.width
         size = 2 * float(self.distance.max())
-        # every profile of a galaxy is centred in its middle
+        # every profile has its centre near that of the galaxy
         reach = max(2 * grid.side_arcsec, 0.2 * self.moments["b"])
         self._bounds = {
             "x": (self.center[0] - reach, self.center[0] + reach),
@@ -135,27 +123,27 @@ class Galaxy:
     # Coarser pixels, to search faster
 
     def coarse(self) -> Galaxy:
-        """Give the same galaxy for a rough search, on larger pixels if there are many."""
+        """Return the galaxy for a rough search, on larger pixels if there are many."""
         sigma = self.moments["b"] / self.observation.grid.side_arcsec
         factor = max(1, min(min(self.observation.shape) // _SIDE, int(sigma / _PIXELS_IN_SIGMA)))
         return Galaxy(self.observation.binned(factor), rough=True, factor=factor)
 
     def from_coarse(self, mask: np.ndarray) -> np.ndarray:
-        """Give a mask of the pixels of `coarse` for those of this one."""
+        """Convert a mask of the pixels of `coarse` to those of this one."""
         factor = self.observation.shape[0] // mask.shape[0]
         ny, nx = self.observation.shape
         fine = np.repeat(np.repeat(mask, factor, axis=0), factor, axis=1)
         return np.pad(fine, ((0, ny - fine.shape[0]), (0, nx - fine.shape[1])))
 
     def to_coarse(self, mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """Give a mask for the pixels of `coarse`, set where any of those in one is."""
+        """Convert a mask to the pixels of `coarse`: True if any pixel in one is."""
         factor = self.observation.shape[0] // shape[0]
         ny, nx = shape
         return mask[: ny * factor, : nx * factor].reshape(ny, factor, nx, factor).any(axis=(1, 3))
 
     # Fits
 
-    def fit(self, profiles, arcs, max_iter, *, source=None, model: ForwardModel | None = None) -> Fitted:
+    def fit(self, profiles, source, arcs, max_iter, model: ForwardModel | None = None) -> GalaxyFit:
         """Fit profiles and sky, and profiles behind a lens, all at once."""
         components = Components(len(profiles), *self._field, bounds=[self._bounds] * len(profiles))
         renderers = [self._renderer(components), ConstantRenderer(self.observation.shape)]
@@ -178,9 +166,9 @@ class Galaxy:
             max_iter=max_iter,
             tolerance=_ROUGH_END if self._rough else _EXACT_END,
         )
-        n = components.n_free
-        found = np.zeros((0, 6)) if model is None else behind.unpack(result.theta[n:])
-        return Fitted(components.unpack(result.theta[:n]), found, result, components, model)
+        found = np.zeros((0, 6)) if model is None else behind.unpack(result.theta[components.n_free :])
+        n_pixels = np.count_nonzero(weights) / self.correlation
+        return GalaxyFit(components, result, n_pixels, found, model)
 
     def _renderer(self, components):
         if self._template is None:
@@ -188,42 +176,33 @@ class Galaxy:
             self._template = SkyRenderer.of(self.observation, components, **options)
         return self._template.with_components(components)
 
-    def refit(self, fitted: Fitted, arcs, max_iter) -> Fitted:
-        """Go on with a fit."""
-        return self.fit(fitted.profiles, arcs, max_iter, source=fitted.source, model=fitted.model)
+    def refit(self, fitted: GalaxyFit, arcs, max_iter) -> GalaxyFit:
+        """Continue a fit."""
+        return self.fit(*fitted.start, arcs, max_iter, fitted.model)
 
-    def best(self, guesses, arcs, *, sources=None, model=None) -> Fitted:
-        """Try several starts with few steps, and go on from the best of them."""
-        sources = [None] * len(guesses) if sources is None else sources
-        pairs = zip(guesses, sources, strict=True)
-        tried = [self.fit(guess, arcs, _FEW, source=source, model=model) for guess, source in pairs]
-        return self.refit(min(tried, key=lambda fitted: fitted.chi2), arcs, _SOME)
+    def best(self, starts, arcs, model=None) -> GalaxyFit:
+        """Try starts (profiles, source) with few steps, and continue from the best of them."""
+        return best_of(lambda start, steps: self.fit(*start, arcs, steps, model), starts, _FEW, _SOME)
 
-    def guesses(self) -> list[np.ndarray]:
-        """One profile, of an elliptical, of a disk, and of what is much larger than it looks."""
+    def guesses(self) -> list[tuple[np.ndarray, None]]:
+        """Return one profile of an elliptical, of a disk, and of a galaxy larger than it appears."""
         a, b, phi = (self.moments[name] for name in ("a", "b", "phi"))
         size, q = 1.2 * np.sqrt(a * b), max(b / a, 0.4)
         pairs = (1.0, 3.0), (1.0, 1.0), (3.0, 4.0)
-        return [np.array([[*self.center, f * size, n, q, phi]]) for f, n in pairs]
+        return [(np.array([[*self.center, f * size, n, q, phi]]), None) for f, n in pairs]
 
-    def more_guesses(self, fitted: Fitted) -> list[np.ndarray]:
-        """One profile more: a smaller or larger twin of the brightest, or one that is turned."""
-        fluxes = fitted.amplitudes * sersic_flux(fitted.profiles[:, 2], fitted.profiles[:, 3])
-        x, y, size, _, q, phi = fitted.profiles[np.argmax(fluxes)]
+    def more_guesses(self, fitted: GalaxyFit) -> list[tuple[np.ndarray, None]]:
+        """Return one profile more: a smaller or larger copy of the brightest, or one that is turned."""
+        x, y, size, _, q, phi = fitted.brightest
         more = (
             [x, y, 0.3 * size, 1.0, q, phi],
             [x, y, 2.5 * size, 1.0, q, phi],
             [x, y, 0.8 * size, 1.0, 0.8, phi + np.pi / 2],
         )
-        return [np.vstack([fitted.profiles, new]) for new in more]
+        return [(np.vstack([fitted.profiles, new]), None) for new in more]
 
-    def bic(self, fitted: Fitted, arcs) -> float:
-        """Give the Bayesian information criterion of a fit."""
-        n_pixels = np.count_nonzero((self.weights > 0) & ~arcs) / self.correlation
-        return fitted.chi2 + (len(fitted.result.theta) + len(fitted.result.amplitudes)) * np.log(n_pixels)
-
-    def misfit(self, fitted: Fitted) -> float:
-        """Give chi-square of all pixels, where light beyond that of the galaxy counts for little."""
+    def misfit(self, fitted: GalaxyFit) -> float:
+        """Return chi-square of all pixels, limited where there is more light than that of the galaxy."""
         left = self.observation.data - self.unit * fitted.result.model
         squares = left**2 * self.weights
         return float(np.sum(np.where(left > 0, np.minimum(squares, _OUTLIER**2), squares)))
@@ -231,16 +210,16 @@ class Galaxy:
     # Arcs
 
     def first_arcs(self) -> np.ndarray:
-        """Guess where arcs are."""
+        """Return a first guess of the arcs."""
         return first_arcs(self.observation, self.center, self.sky, self.core, self._reach)
 
-    def arcs(self, fitted: Fitted, near: np.ndarray | None = None, *, faint: bool = True) -> np.ndarray:
+    def arcs(self, fitted: GalaxyFit, near: np.ndarray | None = None, *, faint: bool = True) -> np.ndarray:
         """
-        Find what a fit of the galaxy alone does not explain, and is near to what is known to be arcs.
+        Find the light that a fit of the galaxy does not explain, near or far outside of known arcs.
 
-        ``faint`` ones are looked for as well as the fit allows.
+        With ``faint`` the threshold is as low as the quality of the fit allows.
         """
-        share = _SHARE_OF_ONE if len(fitted.profiles) == 1 else _SHARE_OF_MORE
+        share = _SHARE_OF_ONE if fitted.components.n == 1 else _SHARE_OF_MORE
         model, sky = self.unit * fitted.result.model, self.unit * fitted.sky
         arcs = find_arcs(
             self.observation, model, sky, self.core, share, self._reach, _FAINT if faint else share
@@ -252,7 +231,7 @@ class Galaxy:
         return arcs & (elsewhere | ndimage.binary_dilation(near, iterations=_NEAR))
 
     def _radius(self, arcs, excess):
-        """The distance from the galaxy within which half of the light of arcs is; infinite without arcs."""
+        """Return the distance from the galaxy that contains half of the light of arcs; else infinity."""
         distance, light = self.distance[arcs], excess[arcs]
         if not light.sum() > 0:
             return np.inf
@@ -260,7 +239,7 @@ class Galaxy:
         return float(distance[order][np.searchsorted(np.cumsum(light[order]), light.sum() / 2)])
 
     def _without_halo(self, arcs, excess):
-        """Leave out what is far beyond the arcs and thick: outskirts of the galaxy, unlike its neighbours."""
+        """Remove thick structures far beyond the arcs: these are the outskirts of the galaxy."""
         outside = arcs & (self.distance > _OUTSIDE * self._radius(arcs, excess))
         labels, n = ndimage.label(outside)
         depth = self.observation.grid.side_arcsec * ndimage.distance_transform_edt(outside)
@@ -274,15 +253,15 @@ class Galaxy:
         return fit_isophotes(residual, weights, light, radius, angle, smallest=smallest, **options)
 
     def annulus(self, radii: u.Quantity) -> np.ndarray:
-        """Give the pixels between two distances from the galaxy."""
+        """Return the pixels between two distances from the galaxy."""
         inner, outer = to_arcsec(radii, "arcs")
         return (self.distance >= inner) & (self.distance <= outer)
 
     # Results
 
-    def result(self, fitted: Fitted, arcs: np.ndarray, modes: int) -> ForegroundFit:
-        """Work out the light of the galaxy, and how well it is known."""
-        n = len(fitted.profiles)
+    def result(self, fitted: GalaxyFit, arcs: np.ndarray, modes: int) -> ForegroundFit:
+        """Return the light of the galaxy with its variance."""
+        n = fitted.components.n
         amplitudes, sky = self.unit * fitted.amplitudes, self.unit * fitted.sky
         theta = fitted.result.theta[: fitted.components.n_free]
         columns, slopes = self._renderer(fitted.components).columns_and_derivatives(theta)
@@ -296,7 +275,7 @@ class Galaxy:
         moves = [
             amplitudes[k] * slope for (k, _), slope in zip(fitted.components.slopes(), slopes, strict=True)
         ]
-        images = np.concatenate([moves, columns, np.ones((1, *light.shape))])
+        images = np.concatenate([moves, self.unit * columns, np.full((1, *light.shape), self.unit)])
         variance = np.einsum("iyx,iyx->yx", np.tensordot(covariance, images, 1), images)
         isophotes = None
         if modes:
@@ -316,33 +295,25 @@ class Galaxy:
         )
 
     def _covariance(self, fitted):
-        """Of what is free in the galaxy, its amplitudes and the sky, without the source."""
-        n, free, total = len(fitted.profiles), fitted.components.n_free, len(fitted.result.theta)
+        """Return the covariance of the free values of the galaxy, its amplitudes and the sky."""
+        n, free, total = fitted.components.n, fitted.components.n_free, len(fitted.result.theta)
         widths = prior_widths(np.vstack([fitted.profiles, fitted.source]), len(fitted.result.amplitudes))
-        covariance = confined(fitted.result.covariance, widths)
         keep = np.concatenate([np.arange(free), total + np.arange(n + 1)])
-        scale = np.concatenate([np.ones(free), np.full(n + 1, self.unit)])
-        return covariance[np.ix_(keep, keep)] * np.outer(scale, scale)
+        return confined(fitted.result.covariance, widths)[np.ix_(keep, keep)]
 
     def _sersic_fit(self, fitted, arcs, covariance):
-        free = fitted.components.n_free
-        slopes = np.nan_to_num(fitted.components.jacobian(fitted.result.theta[:free]))
-        full = np.zeros((slopes.shape[0] + len(covariance) - free, len(covariance)))
-        full[: slopes.shape[0], :free] = slopes
-        full[slopes.shape[0] :, free:] = np.eye(len(covariance) - free)
         return SersicFit.from_parameters(
             self.observation if fitted.model is not None else self.observation.masked(arcs),
             np.column_stack([fitted.profiles, self.unit * fitted.amplitudes]),
             self.unit * fitted.sky,
-            full @ covariance @ full.T,
+            fitted.parameter_covariance(covariance, self.unit),
             noise_correlation=self.correlation,
             method="least_squares",
         )
 
     def _polar(self, fitted):
-        """Radius and angle of every pixel in the mean ellipse of the galaxy."""
-        fluxes = fitted.amplitudes * sersic_flux(fitted.profiles[:, 2], fitted.profiles[:, 3])
-        x0, y0, _, _, q, phi = fitted.profiles[np.argmax(fluxes)]
+        """Return radius and angle of every pixel in the ellipse of the brightest profile."""
+        x0, y0, _, _, q, phi = fitted.brightest
         x, y = self.observation.grid.centers_arcsec()
         along = (x - x0) * np.cos(phi) + (y - y0) * np.sin(phi)
         across = (y - y0) * np.cos(phi) - (x - x0) * np.sin(phi)

@@ -66,6 +66,23 @@ class ProfileFit:
         """Number of all parameters and amplitudes."""
         return len(self.result.theta) + len(self.result.amplitudes)
 
+    def parameter_covariance(self, covariance: np.ndarray, unit: float) -> np.ndarray:
+        """
+        Convert a covariance of the free values and the amplitudes to one of the 6 K parameters and these.
+
+        ``unit`` is the brightness in which the amplitudes, and the sky if it follows, were fitted.
+        """
+        slopes = self.components.jacobian(self.result.theta[: self.components.n_free])
+        unknown = np.isnan(slopes).any(axis=1)
+        (n, free), rest = slopes.shape, len(covariance) - slopes.shape[1]
+        jacobian = np.zeros((n + rest, free + rest))
+        jacobian[:n, :free] = np.where(unknown[:, np.newaxis], 0.0, slopes)
+        jacobian[n:, free:] = unit * np.eye(rest)
+        out = jacobian @ covariance @ jacobian.T
+        unknown = np.flatnonzero(unknown)
+        out[unknown, unknown] = np.pi**2 / 12  # the angle of a circle is uniform from 0 to pi
+        return out
+
     @property
     def chi2(self) -> float:
         """Sum of weights times squared residuals."""

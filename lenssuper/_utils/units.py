@@ -12,7 +12,7 @@ from astropy import units as u
 
 from lenssuper.exceptions import ArgumentUnitError
 
-__all__ = ["arcsec", "in_unit", "to_arcsec", "to_number", "to_radian"]
+__all__ = ["arcsec", "in_unit", "quoted", "to_arcsec", "to_number", "to_radian"]
 
 
 def to_arcsec(value: u.Quantity, name: str, *, finite: bool = True) -> float | np.ndarray:
@@ -75,6 +75,14 @@ def to_number(value: float | u.Quantity, name: str, *, finite: bool = True) -> f
 def arcsec(values: float | np.ndarray) -> u.Quantity:
     """Attach arcsec to float values, without a copy."""
     return values << u.arcsec
+
+
+def quoted(value: float | u.Quantity, error: float | u.Quantity) -> tuple[float, float, str]:
+    """Return a parameter, its error and their unit as they are quoted: directions in degrees."""
+    if not isinstance(value, u.Quantity):
+        return float(value), float(error), ""
+    unit = u.deg if value.unit == u.rad else value.unit
+    return float(value.to_value(unit)), float(error.to_value(unit)), unit.to_string()
 
 
 def in_unit(value: u.Quantity, name: str, unit, example: str, *, finite: bool = True) -> float | np.ndarray:

@@ -15,10 +15,10 @@ from astropy.nddata import CCDData
 
 from lenssuper._utils.checks import check_count
 from lenssuper._utils.files import atomic_write
+from lenssuper._utils.units import quoted
 from lenssuper.catalog.table import Entry
 from lenssuper.lens import LensModel
 from lenssuper.lensfit import LensFit, LensFitter
-from lenssuper.lensfit.words import quoted
 from lenssuper.light import ForegroundFit, ForegroundFitter
 from lenssuper.observation import Observation, read_observation
 from lenssuper.observation.files import observation_as

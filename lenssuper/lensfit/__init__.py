@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from lenssuper.lensfit.contents import LensCovariance
-from lenssuper.lensfit.fit import LensFit
+from lenssuper.lensfit.fit import LensCovariance, LensFit
 from lenssuper.lensfit.fitter import LensFitter
 
 __all__ = ["LensCovariance", "LensFit", "LensFitter"]

@@ -1,4 +1,4 @@
-"""An observation as a fit of the lens takes it: its arcs, its weights, and the pixels with light."""
+"""An observation as a fit of the lens takes it: the arcs, their weights, and the light in front of them."""
 
 from __future__ import annotations
 
@@ -6,25 +6,80 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from astropy.nddata import NDData
 
 from lenssuper.forward.whitening import Whitener
-from lenssuper.lensfit.foreground import Foreground
+from lenssuper.light import ForegroundFit, SersicFit
 from lenssuper.observation import Observation
 
-__all__ = ["Exposure"]
+__all__ = ["Exposure", "Foreground"]
+
+
+@dataclass(frozen=True, eq=False)
+class Foreground:
+    """
+    The light in front of the arcs, whose parts may be brighter or fainter than expected.
+
+    Attributes
+    ----------
+    expected : ndarray, shape (ny, nx)
+        In the unit of the data.
+    parts : ndarray, shape (K, ny, nx)
+        Images that may be added, with amplitudes expected to be 0 +- 1. The last is the sky.
+    """
+
+    expected: np.ndarray
+    parts: np.ndarray
+
+    @classmethod
+    def of(cls, given, observation: Observation) -> Foreground | None:
+        """
+        Return the foreground of an observation from what a user gives.
+
+        Parameters
+        ----------
+        given : SersicFit, ForegroundFit, NDData, ndarray of shape (ny, nx) or (K, ny, nx), or None
+        observation : Observation
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is something else, has other pixels, or is not finite where there are data.
+        """
+        if given is None:
+            return None
+        if isinstance(given, ForegroundFit):
+            expected, parts = given.light, given.fit.component_images()
+        else:
+            parts = _images(given)
+            expected = parts.sum(axis=0)
+        if parts.shape[1:] != observation.shape or not len(parts):
+            raise ValueError(
+                f"foreground must have the observation's {observation.shape} pixels; got {parts.shape[1:]}"
+            )
+        known = np.isfinite(expected) & np.isfinite(parts).all(axis=0)
+        if not known[~observation.mask].all():
+            raise ValueError("foreground must be finite where there are data")
+        expected, parts = (np.where(known, images, 0.0) for images in (expected, parts))
+        sky = np.full(observation.shape, np.median(observation.sigma[~observation.mask]))
+        return cls(expected, np.concatenate([parts, sky[None]]))
+
+    def with_amplitudes(self, amplitudes: np.ndarray) -> np.ndarray:
+        """Return the image with the parts added, times their amplitudes (K,)."""
+        return self.expected + np.tensordot(amplitudes, self.parts, axes=1)
 
 
 @dataclass(frozen=True, eq=False)
 class Exposure:
     """
-    An observation and what is known of it.
+    An observation, and the arcs in it.
 
     Attributes
     ----------
     observation : Observation
-        As it came.
+        As it was given.
     arcs : Observation
-        The same without the foreground that is expected.
+        The observation less the expected foreground.
     foreground : Foreground or None
     """
 
@@ -46,17 +101,17 @@ class Exposure:
 
     @property
     def raised(self) -> float:
-        """Factor by which correlations raise the variance of what is larger than pixels."""
+        """Factor by which correlations raise the variance of structures larger than a pixel."""
         return self.arcs.noise_correlation
 
     @cached_property
     def cut(self) -> tuple[slice, slice]:
-        """The part of the image that has data."""
+        """Rows and columns of the smallest rectangle that holds all data."""
         used = ~self.observation.mask
         rows, columns = (np.flatnonzero(used.any(axis=axis)) for axis in (1, 0))
         return np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
-    # What follows is of this part
+    # What follows is within this rectangle
 
     @cached_property
     def part(self) -> Observation:
@@ -65,17 +120,17 @@ class Exposure:
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """One over the variance of what is larger than pixels."""
+        """One over the variance, raised by correlations, of structures larger than a pixel."""
         return self.part.weights / self.raised
 
     @cached_property
     def whitener(self) -> Whitener | None:
-        """What makes the noise of the pixels white, as `covariance` has it; None without."""
+        """The operator that makes the noise white; None without a `covariance`."""
         return None if self.covariance is None else Whitener(self.part.weights > 0, self.covariance)
 
     @property
     def pixel_weights(self) -> np.ndarray:
-        """One over the variance to go with `whitener`: that of pixels if there is one."""
+        """Weights that go with `whitener`: one over the variance of single pixels if there is one."""
         return self.weights if self.covariance is None else self.part.weights
 
     @property
@@ -92,11 +147,26 @@ class Exposure:
 
     @property
     def others(self) -> np.ndarray | None:
-        """Images that may be added to the arcs."""
+        """Images that may be added to the arcs, shape (K, ny, nx)."""
         return None if self.foreground is None else self.foreground.parts[:, *self.cut]
 
     @property
     def signal(self) -> float:
-        """Square of the S/N of all the light of the source together."""
+        """Square of the total signal-to-noise ratio of the light of the source."""
         lit = self.lit_part
         return float(self.part.data[lit] ** 2 @ self.weights[lit])
+
+
+def _images(given):
+    if isinstance(given, SersicFit):
+        return given.component_images()
+    if isinstance(given, NDData):
+        given = given.data
+    if not isinstance(given, np.ndarray) or given.dtype.kind not in "iuf":
+        raise TypeError(
+            "foreground must be a SersicFit, a ForegroundFit, or an image of each part of the foreground, "
+            f"of shape (K, ny, nx); got {given!r:.80}"
+        )
+    if given.ndim not in (2, 3):
+        raise ValueError(f"foreground must have the shape (K, ny, nx) or (ny, nx); got {given.shape}")
+    return given.reshape(-1, *given.shape[-2:]).astype(np.float64)

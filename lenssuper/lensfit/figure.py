@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from lenssuper.lensfit import LensFit
 from lenssuper.plotting.images import (
     CURVES,
     SIGNED,
@@ -26,18 +27,17 @@ _MARGINS = {"left": 0.07, "right": 0.9, "bottom": 0.06, "top": 0.96, "wspace": 0
 _ROWS = {"left": 0.03, "right": 0.96, "bottom": 0.06, "top": 0.96, "wspace": 0.4, "hspace": 0.2}
 
 
-def plot_lens_fit(fit: LensFit, figure: Figure | None = None) -> Figure:
+def plot_lens_fit(parts: Sequence, figure: Figure | None = None) -> Figure:
     """
-    Draw a fitted lens: data with critical curves and model above, residuals and source with caustics below.
+    Draw a fitted lens: data with critical curves, model, residuals, and source with caustics.
 
     Data, model and source share one asinh stretch, as all of them are surface brightness per observed pixel.
-    Foreground that was fitted with the lens is taken off data and model. Each of several observations has a
-    row.
+    Foreground that was fitted with the lens is subtracted from data and model.
 
     Parameters
     ----------
-    fit : LensFit
-        What to draw; one that was read from a file has no images.
+    parts : sequence of LensFit
+        The fit as it is for each observation; each of several has a row.
     figure : `~matplotlib.figure.Figure`, optional
         Where to draw; by default a new one of 12 x 10 inches, for n observations of 24 x 5 n.
 
@@ -45,17 +45,14 @@ def plot_lens_fit(fit: LensFit, figure: Figure | None = None) -> Figure:
     -------
     `~matplotlib.figure.Figure`
     """
-    if not isinstance(fit, LensFit):
-        raise TypeError(f"fit must be a LensFit; got {fit!r:.80}")
-    n = len(fit.parts)
+    n = len(parts)
     if n == 1:
         figure = Figure(figsize=(12, 10)) if figure is None else figure
-        _draw(fit, figure.subplots(2, 2, gridspec_kw=_MARGINS).ravel())
+        _draw(parts[0], figure.subplots(2, 2, gridspec_kw=_MARGINS).ravel())
         return figure
     figure = Figure(figsize=(24, 5 * n)) if figure is None else figure
-    for k, (part, axes) in enumerate(
-        zip(fit.parts, figure.subplots(n, 4, gridspec_kw=_ROWS), strict=True), 1
-    ):
+    rows = figure.subplots(n, 4, gridspec_kw=_ROWS)
+    for k, (part, axes) in enumerate(zip(parts, rows, strict=True), 1):
         _draw(part, axes)
         axes[0].set_title(f"Observation {k}: {axes[0].get_title()[0].lower()}{axes[0].get_title()[1:]}")
     return figure

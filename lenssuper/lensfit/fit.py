@@ -1,4 +1,4 @@
-"""What comes out of a fit of a lens: the lens, its errors, files and a picture."""
+"""The result of a fit of a lens: the lens, its errors, images, a file and a figure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import copy
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,9 @@ from astropy.nddata import CCDData, NDData
 from lenssuper._utils.checks import check_count
 from lenssuper._utils.units import arcsec
 from lenssuper.lens import LensModel
-from lenssuper.lensfit.contents import LensCovariance, Offsets
-from lenssuper.lensfit.fitfile import read_fit, write_fit
+from lenssuper.lensfit.file import read_fields, write_fit
 from lenssuper.lensfit.parameters import FreeParameters
-from lenssuper.lensfit.words import summary
+from lenssuper.lensfit.text import rows
 from lenssuper.observation import Observation
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.superres.result import SuperResolution
@@ -30,181 +30,178 @@ if TYPE_CHECKING:
 
     from lenssuper.superres.superresolver import SuperResolver
 
-__all__ = ["LensFit"]
+__all__ = ["FitImages", "LensCovariance", "LensFit"]
 
 
+@dataclass(frozen=True, eq=False)
+class LensCovariance:
+    """
+    The covariance of fitted parameters.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The fitted parameters, as in ``lens.parameters``.
+    matrix : ndarray, shape (n, n)
+        In arcsec, radian and 1.
+    """
+
+    names: tuple[str, ...]
+    matrix: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class FitImages:
+    """
+    Images of a fit to one observation.
+
+    Attributes
+    ----------
+    observation : Observation
+        The data, with the pixels moved by the fitted offset.
+    model, residuals, foreground : ndarray, shape (ny, nx)
+        Source and foreground as observed; (data - model) / sigma; the foreground alone.
+    source : ndarray, shape of the source grid
+    source_grid : PixelGrid
+    """
+
+    observation: Observation
+    model: np.ndarray
+    residuals: np.ndarray
+    source: np.ndarray
+    source_grid: PixelGrid
+    foreground: np.ndarray
+
+
+def _no_offset():
+    return arcsec(np.zeros((1, 2)))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class LensFit:
     """
     A lens fitted to an observation, or to several.
 
     Made by `LensFitter` or `read`. Of a fit to several observations, images are those of its `parts`.
 
-    Parameters
+    Attributes
     ----------
     lens : LensModel
-        At its best.
-    names : sequence of str
+        The most probable lens.
+    names : tuple of str
         The parameters that were fitted.
-    vector_covariance : ndarray, shape (n, n)
-        Covariance of what the fit moves: ellipticity components for axis ratio and angle, logarithms of
-        radii.
-    numbers : Numbers
-        How well it fits.
-    messages : sequence of str, optional
-        What to know about the fit.
-    images : FitImages, optional
-        Data, model, residuals and source.
-    parts : sequence of LensFit, optional
-        What it is for each of several observations.
-    offsets : Offsets, optional
-        By how much each of these has to be moved.
+    vector_covariance : ndarray, shape (n, n), read-only
+        Covariance of the numbers that are fitted: components of ellipticity in place of axis ratio and angle,
+        logarithms of radii.
+    log_evidence : float
+        Natural logarithm of the evidence of the kind of lens, its parameters and the source integrated out.
+    chi2 : float
+        Sum of ((data - model) / sigma)^2 over the pixels that are used.
+    n_pixels : int
+        Number of pixels that are used.
+    effective_modes : float
+        Number of modes of the source that the data measure.
+    converged : bool
+        Whether the fit reached its optimum.
+    messages : tuple of str
+        Remarks on this fit.
+    images : FitImages or None
+        Data, model, residuals and source; None for several observations, and for a fit from a file.
+    of_each : tuple of LensFit
+        The fit as it is for each of several observations, see `parts`.
+    offsets : `~astropy.units.Quantity`, shape (n, 2), read-only
+        Shift (x, y) of each observation that aligns it with the first.
+    offset_errors : `~astropy.units.Quantity`, shape (n, 2), read-only
+        Standard deviations of `offsets`; 0 for the first, and for offsets that were given.
 
     Notes
     -----
-    The errors are those of the noise, with the source integrated out, times 1.2, which mocks with clumpy
-    sources ask for. They do not know of a wrong PSF, light of the lens galaxy that is left, or a lens that is
-    no such model.
+    The errors are those of the noise, with the source integrated out, times 1.2, as mocks with clumpy sources
+    require. They do not include the effects of a wrong PSF, of residual light of the lens galaxy, or of a
+    lens that is not of the fitted kind.
+
+    The evidence compares kinds of lens on the same data: a parameter that does not help costs the ratio of
+    its prior's width to its error. Parameters without a prior count with a flat one of density 1 (per arcsec,
+    per logarithm of a radius), which cancels between kinds of lens that share them. For one of `parts` it is
+    that of the data, given the most probable lens and offsets.
     """
 
-    def __init__(
-        self,
-        lens,
-        names,
-        vector_covariance,
-        numbers,
-        *,
-        messages=(),
-        images=None,
-        parts=(),
-        offsets=None,
-    ) -> None:
-        self._lens = lens
-        self._parameters = FreeParameters(lens, free=names)
-        self._vector_covariance = np.array(vector_covariance, dtype=np.float64)
-        self._vector_covariance.flags.writeable = False
-        self._numbers = numbers
-        self._messages = tuple(messages)
-        self._images = images
-        self._parts = tuple(parts)
-        self._offsets = Offsets.none() if offsets is None else offsets
+    lens: LensModel
+    names: tuple[str, ...]
+    vector_covariance: np.ndarray
+    log_evidence: float
+    chi2: float
+    n_pixels: int
+    effective_modes: float
+    converged: bool
+    messages: tuple[str, ...] = ()
+    images: FitImages | None = None
+    of_each: tuple[LensFit, ...] = ()
+    offsets: u.Quantity = field(default_factory=_no_offset)
+    offset_errors: u.Quantity = field(default_factory=_no_offset)
 
-    @property
-    def lens(self) -> LensModel:
-        """The lens at its best."""
-        return self._lens
+    def __post_init__(self) -> None:
+        for values in (self.vector_covariance, self.offsets, self.offset_errors):
+            values.flags.writeable = False
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The parameters that were fitted."""
-        return self._parameters.names
+    @cached_property
+    def _parameters(self):
+        return FreeParameters(self.lens, free=self.names)
 
     @property
     def covariance(self) -> LensCovariance:
         """Covariance of the fitted parameters, in arcsec, radian and 1."""
-        matrix = self._parameters.covariance(self._parameters.start, self._vector_covariance)
+        matrix = self._parameters.covariance(self._parameters.start, self.vector_covariance)
         return LensCovariance(self.names, matrix)
 
     @property
     def errors(self) -> Mapping[str, u.Quantity | float]:
-        """Standard deviation of each parameter, by the names of ``lens.parameters``; 0 of what was fixed."""
+        """Standard deviation of each parameter, by the names of ``lens.parameters``; 0 for fixed ones."""
         sigmas = dict(zip(self.names, np.sqrt(np.diag(self.covariance.matrix)), strict=True))
         public = {name: self._parameters.public(name, sigmas.get(name, 0.0)) for name in self.lens.parameters}
         return MappingProxyType(public)
 
     @property
-    def log_evidence(self) -> float:
-        """
-        Natural logarithm of the evidence of the kind of lens, its parameters and the source integrated out.
-
-        For comparing kinds of lens on the same data: a parameter that does not help costs the ratio of its
-        prior's width to its error. Parameters without a prior count with a flat one of density 1 (per arcsec,
-        per logarithm of a radius), which cancels between kinds of lens that share them. Of one of `parts` it
-        is that of the data, given lens and offsets at their best.
-        """
-        return self._numbers.log_evidence
-
-    @property
-    def chi2(self) -> float:
-        """Sum of ((data - model) / sigma)^2 over the pixels that are used."""
-        return self._numbers.chi2
-
-    @property
-    def n_pixels(self) -> int:
-        """Number of pixels that are used."""
-        return self._numbers.n_pixels
-
-    @property
-    def effective_modes(self) -> float:
-        """Number of modes of the source that the data measure."""
-        return self._numbers.effective_modes
-
-    @property
     def reduced_chi2(self) -> float:
         """`chi2` over (`n_pixels` less `effective_modes` and the number of fitted parameters)."""
-        n_fitted = len(self.names) + np.count_nonzero(self._offsets.errors)
+        n_fitted = len(self.names) + np.count_nonzero(self.offset_errors)
         return self.chi2 / (self.n_pixels - self.effective_modes - n_fitted)
-
-    @property
-    def converged(self) -> bool:
-        """Whether the fit ended by itself."""
-        return self._numbers.converged
-
-    @property
-    def messages(self) -> tuple[str, ...]:
-        """What to know about this fit."""
-        return self._messages
-
-    # Observations
 
     @property
     def parts(self) -> tuple[LensFit, ...]:
         """
-        The fit as it is for each observation: its chi-square, model, residuals, source and picture.
+        The fit as it is for each observation: its chi-square, model, residuals, source and figure.
 
         Lens and errors are those of all. The pixels of each `observation` are where its offset moves them.
-        ``effective_modes`` of a source that several observations share are divided among them in proportion
+        ``effective_modes`` of a source that several observations share is divided among them in proportion
         to their pixels.
         """
-        return self._parts or (self,)
-
-    @property
-    def offsets(self) -> u.Quantity:
-        """By how much each observation (x, y) has to be moved to lie where the first is, shape (n, 2)."""
-        return arcsec(self._offsets.values.copy())
-
-    @property
-    def offset_errors(self) -> u.Quantity:
-        """Standard deviations of `offsets`; 0 for the first, and for offsets that were given."""
-        return arcsec(self._offsets.errors.copy())
+        return self.of_each or (self,)
 
     # Images
 
     @property
     def observation(self) -> Observation:
-        """What was fitted; of a fit from a file there are no images."""
+        """The observation; a fit from a file has no images."""
         return self._need_images().observation
 
     @property
     def model(self) -> CCDData:
-        """The source at its best as it would be observed, and the foreground where it was fitted."""
+        """The most probable source as observed, and the foreground where it was fitted."""
         return self._pack(self._need_images().model)
 
     @property
     def foreground(self) -> CCDData:
         """The light in front and the sky, as fitted; zero where ``foreground`` was not given."""
-        return self._pack(self._foreground())
+        return self._pack(self._need_images().foreground)
 
     @property
     def subtracted(self) -> CCDData:
-        """The observation without `foreground`, with its uncertainty and PSF: what to super-resolve."""
+        """The observation less `foreground`, with uncertainty and PSF: the input of a super-resolution."""
         images = self._need_images()
         nddata = images.observation.to_nddata()
-        nddata.data = nddata.data - self._foreground()
+        nddata.data = nddata.data - images.foreground
         return nddata
-
-    def _foreground(self):
-        images = self._need_images()
-        return np.zeros_like(images.model) if images.foreground is None else images.foreground
 
     def _pack(self, image):
         observation = self._need_images().observation
@@ -219,7 +216,7 @@ class LensFit:
 
     @property
     def source(self) -> CCDData:
-        """The source at its best, surface brightness in the unit of the data per observed pixel."""
+        """The most probable source, surface brightness in the unit of the data per observed pixel."""
         images = self._need_images()
         return CCDData(images.source.copy(), unit=images.observation.unit, wcs=images.source_grid.wcs)
 
@@ -229,16 +226,16 @@ class LensFit:
         return self._need_images().source_grid
 
     def _need_images(self):
-        if self._parts:
+        if self.of_each:
             raise ValueError(
-                f"this fit is of {len(self._parts)} observations: there are images of each, fit.parts[0] and "
-                "so on"
+                f"this fit is of {len(self.of_each)} observations: there are images of each, "
+                "fit.parts[0] and so on"
             )
-        if self._images is None:
+        if self.images is None:
             raise ValueError("this fit was read from a file, which holds no images: fit again for them")
-        return self._images
+        return self.images
 
-    # What follows from it
+    # Draws of the lens, and their effect on a super-resolution
 
     def samples(self, n: int, rng: np.random.Generator | int | None = None) -> list[LensModel]:
         """
@@ -247,7 +244,7 @@ class LensFit:
         Parameters
         ----------
         n : int
-            How many.
+            Number of lenses.
         rng : `~numpy.random.Generator` or int, optional
 
         Returns
@@ -256,7 +253,7 @@ class LensFit:
         """
         n = check_count(n, "n", 1)
         start = self._parameters.start
-        draws = np.random.default_rng(rng).multivariate_normal(start, self._vector_covariance, n)
+        draws = np.random.default_rng(rng).multivariate_normal(start, self.vector_covariance, n)
         return [self._parameters.lens(self._parameters.inside(draw)) for draw in draws]
 
     def propagate(
@@ -273,19 +270,20 @@ class LensFit:
         Parameters
         ----------
         observation : `~astropy.nddata.NDData` or Observation
-            What to super-resolve.
+            The image to super-resolve.
         resolver : SuperResolver, optional
             Its settings are used, with this fit's lens in place of its own; by default
             ``SuperResolver(fit.lens)``.
         n : int, optional
-            Lenses drawn, at least 2; the error of the uncertainty is about 1 / sqrt(2 n) of it.
+            Number of lenses drawn, at least 2; the relative error of the uncertainties is about
+            1 / sqrt(2 n).
         rng : `~numpy.random.Generator` or int, optional
 
         Returns
         -------
         SuperResolution
-            That of the best lens; to the variances of its image and source is added that of the images and
-            sources of the lenses drawn.
+            That of the most probable lens; the scatter of the images and sources of the lenses drawn is added
+            to the variances.
         """
         from lenssuper.superres.superresolver import SuperResolver
 
@@ -302,7 +300,7 @@ class LensFit:
         for lens in self.samples(n, rng):
             settings.lens = lens
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what there is to say was said of the best lens
+                warnings.simplefilter("ignore")  # the most probable lens has given them already
                 drawn = settings(observation)
             images.append(drawn.image.data)
             sources.append(drawn.posterior.mean)
@@ -319,11 +317,11 @@ class LensFit:
             )
         )
 
-    # Words, files, pictures
+    # Text, file and figure
 
     def summary(self) -> str:
-        """Tell in a few lines what was found and how well it fits."""
-        return summary(self)
+        """Describe the lens and the quality of the fit in a few lines."""
+        return "\n".join(f"{name:<8} {text}" for name, text in rows(self))
 
     def __repr__(self) -> str:
         return f"<LensFit: {self.lens!r}, reduced_chi2={self.reduced_chi2:.3f}>"
@@ -343,14 +341,13 @@ class LensFit:
         """
         from lenssuper.lensfit.figure import plot_lens_fit
 
-        return plot_lens_fit(self, figure=figure)
+        return plot_lens_fit(self.parts, figure)
 
     def write(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
         """
         Write the fit as JSON: a lens model, as `LensModel.read` reads it, with the fit's numbers beside it.
 
-        Of a fit to several observations these are the offsets and the numbers of each, too. Images are not
-        written.
+        For several observations, offsets and the numbers of each are written as well. Images are not written.
 
         Parameters
         ----------
@@ -376,4 +373,5 @@ class LensFit:
         FileFormatError
             If the file is damaged or something else.
         """
-        return read_fit(path, cls)
+        whole, parts = read_fields(path)
+        return cls(**whole, of_each=tuple(cls(**part) for part in parts))

@@ -16,13 +16,12 @@ from lenssuper._utils.units import to_arcsec
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ObservationError
 from lenssuper.lens import LensModel
-from lenssuper.lensfit import concerns
 from lenssuper.lensfit.exposure import Exposure
 from lenssuper.lensfit.fit import LensFit
 from lenssuper.lensfit.lensedsource import LensedSource
-from lenssuper.lensfit.packing import packed
 from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.lensfit.registration import Registration
+from lenssuper.lensfit.results import lens_fit
 from lenssuper.lensfit.search import all_round, around, from_radius, search
 from lenssuper.light import ForegroundFit, SersicFit
 from lenssuper.observation import Observation
@@ -282,27 +281,25 @@ class LensFitter:
         return exposures, given, std
 
     def _fit(self, groups, given, std):
-        """The fit to groups of exposures, each with a source; those without light have no part in it."""
+        """Fit the lens to groups of exposures, each with a source; groups without light do not enter."""
         exposures = list(chain.from_iterable(groups))
         registration = Registration(self.parameters, len(exposures), std)
-        places = iter(range(len(exposures)))
-        sources, dark = [], []
-        for group in groups:
-            where = tuple(next(places) for _ in group)
-            if any(each.lit_part.any() for each in group):
-                sources.append(LensedSource(group, where, self.factor, registration, self.prior))
-            else:
-                dark += where
+        positions = iter(range(len(exposures)))
+        numbered = [(group, tuple(next(positions) for _ in group)) for group in groups]
+        sources = [
+            LensedSource(group, where, self.factor, registration, self.prior)
+            for group, where in numbered
+            if any(exposure.lit_part.any() for exposure in group)
+        ]
         if not sources:
             raise ObservationError(
-                "no light stands out of the noise of the observation: there is nothing to fit a lens to"
+                "no pixel of the observation is significantly above the noise: there is no light to fit"
             )
-        messages = [concerns.of_data(each, dark=place in dark) for place, each in enumerate(exposures)]
         with one_blas_thread(), share_bar(self.progress) as report:
             rng = np.random.default_rng(self.rng)
             refined = search(sources, self._starts(self.parameters), rng, report)
         covariance = _CLUMPS**2 * np.linalg.inv(refined.information)
-        fit = packed(exposures, registration, refined, covariance, given, messages)
+        fit = lens_fit(exposures, registration, refined, covariance, given)
         for message in fit.messages:
             warn(message)
         return fit

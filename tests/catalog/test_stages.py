@@ -134,7 +134,9 @@ def test_a_lens_that_cannot_be_fitted_fails_alone_and_says_so(survey, tmp_path):
             stages=[FitLens()],
             **options(executor),
         )
-    assert summary["reason"][0].startswith("fit of the lens: ObservationError: no light stands out")
+    assert summary["reason"][0].startswith(
+        "fit of the lens: ObservationError: no pixel of the observation is significantly above"
+    )
 
 
 def test_a_missing_fit_is_made_again_and_what_is_whole_is_not(survey, tmp_path, monkeypatch):

@@ -166,7 +166,7 @@ def test_nothing_to_fit_to(mock):
     dark = CCDData(
         rng.standard_normal((28, 28)), unit="adu", uncertainty=StdDevUncertainty(np.ones((28, 28)))
     )
-    with pytest.raises(ObservationError, match="no light stands out of the noise"):
+    with pytest.raises(ObservationError, match="no pixel of the observation is significantly above"):
         LensFitter(1 * u.arcsec)(Observation.from_nddata(dark, grid=mock.grid))
     with pytest.raises(TypeError, match="must be an astropy NDData"):
         LensFitter(1 * u.arcsec)([mock.observation])
@@ -187,4 +187,4 @@ def test_arcs_that_stay_apart_are_told(mock, truth):
     small = truth.replace(**{"SIE.theta_E": 0.3 * u.arcsec})
     with pytest.warns(LensSuperWarning):
         fit = LensFitter(small, free=["SIE.x", "SIE.y"], rng=1)(mock.observation)
-    assert any("does not take the arcs to one place" in message for message in fit.messages)
+    assert any("does not map the arcs to one region" in message for message in fit.messages)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenssuper.lensfit.words import quoted
+from lenssuper._utils.units import quoted
 from lenssuper.plotting.pages.filling import write_page
 
 if TYPE_CHECKING:

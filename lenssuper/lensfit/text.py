@@ -1,0 +1,35 @@
+"""A fit of a lens as rows of text."""
+
+from __future__ import annotations
+
+from astropy import units as u
+
+__all__ = ["rows"]
+
+
+def rows(fit) -> list[tuple[str, str]]:
+    """Return the lines of the summary of a `LensFit`, each as a name and a text."""
+    lines = [
+        ("chi2", _chi2(fit)),
+        ("modes", f"{fit.effective_modes:.1f} of the source measured"),
+        ("evidence", f"ln Z = {fit.log_evidence:.2f}"),
+    ]
+    for name, value in fit.lens.parameters.items():
+        number, unit = (value.value, f" {value.unit}") if isinstance(value, u.Quantity) else (value, "")
+        error = fit.errors[name].to_value(value.unit) if unit else fit.errors[name]
+        text = f"{number:.5g} ± {error:.2g}{unit}" if name in fit.names else f"{number:.5g}{unit} (fixed)"
+        lines.append(("lens", f"{name:<22} {text}"))
+    for k, part in enumerate(fit.parts if len(fit.parts) > 1 else ()):
+        lines.append((f"image {k + 1}", f"chi2 {_chi2(part)}"))
+        if k > 0:
+            shift, errors = (q[k].to_value(u.arcsec) for q in (fit.offsets, fit.offset_errors))
+            x, y = (
+                f"{value:.4f} ± {error:.4f}" if error > 0 else f"{value:.4f}"
+                for value, error in zip(shift, errors, strict=True)
+            )
+            lines.append(("", f"shifted by x = {x}, y = {y} arcsec to align with the first"))
+    return lines + [("note", message) for message in fit.messages]
+
+
+def _chi2(fit):
+    return f"{fit.chi2:.6g} in {fit.n_pixels} pixels, reduced {fit.reduced_chi2:.3f}"

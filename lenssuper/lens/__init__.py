@@ -1,4 +1,4 @@
-"""Lens models and what they do to light: deflection, critical curves, images, and other codes' parameters."""
+"""Lens models: deflection, critical curves and images, in files and in the parameters of other codes."""
 
 from lenssuper.lens.base import CompositeLens, LensModel
 from lenssuper.lens.models import (

@@ -17,7 +17,7 @@ from lenssuper.observation.grid import PixelGrid
 # each needs a start on its own side of the critical curve.
 _MARGIN = 0.5
 _STEPS = 60
-# Radii, in arcsec, between which the edge of the search is looked for.
+# Radii, in arcsec, between which the edge of the search lies.
 _RADII = (1e-4, 1e5)
 
 

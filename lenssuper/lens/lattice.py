@@ -1,9 +1,9 @@
-"""The lattice on which curves and images are looked for: even, and ever finer towards every singular centre.
+"""The lattice on which curves and images are found: even, and ever finer towards every singular centre.
 
 A critical curve or an image may sit at a tiny distance from a singular centre, which no even grid resolves.
 The lattice is the product of two sets of lines, along the columns and along the rows of a pixel grid; each
 set holds evenly spaced lines and, around each centre, lines at distances in geometric progression. No line
-passes through a centre, where the deflection is torn.
+passes through a centre, where the deflection may have no limit.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from lenssuper.observation.grid import PixelGrid
 
-# Distance from a singular centre, in arcsec, below which nothing is looked for.
+# Distance from a singular centre, in arcsec, below which nothing is searched.
 NEAREST = 1e-8
 _LINES = (128, 512)
 _RATIO = 1.5

@@ -10,7 +10,7 @@ from astropy import units as u
 
 from lenssuper.lens import cosmology as cosmo
 from lenssuper.lens import halos, multipoles, profiles
-from lenssuper.lens.interop.words import Words, multipole, polar, read_pjaffe, write_pjaffe
+from lenssuper.lens.interop.naming import Naming, multipole, polar, read_pjaffe, write_pjaffe
 from lenssuper.lens.parameters import AXIS_RATIO, CENTER, POSITION_ANGLE, THETA_E, Parameter
 from lenssuper.lens.profile import ProfileLens
 
@@ -52,8 +52,8 @@ class SIS(ProfileLens):
     theta_E: u.Quantity = THETA_E
 
     _functions = (profiles.sis_potential, profiles.sis_deflection, profiles.sis_hessian)
-    _lenstronomy = (Words("SIS"),)
-    _coolest = (Words("SIE", write=lambda values: values | {"q": 1.0, "phi": 0.0}, read=None),)
+    _lenstronomy = (Naming("SIS"),)
+    _coolest = (Naming("SIE", write=lambda values: values | {"q": 1.0, "phi": 0.0}, read=None),)
 
     @property
     def torn(self):
@@ -111,8 +111,8 @@ class SIE(ProfileLens):
     phi: u.Quantity = POSITION_ANGLE
 
     _functions = (profiles.sie_potential, profiles.sie_deflection, profiles.sie_hessian)
-    _lenstronomy = (Words("SIE"),)
-    _coolest = (Words("SIE"),)
+    _lenstronomy = (Naming("SIE"),)
+    _coolest = (Naming("SIE"),)
 
     @property
     def torn(self):
@@ -144,8 +144,8 @@ class EPL(ProfileLens):
     phi: u.Quantity = POSITION_ANGLE
 
     _functions = (profiles.epl_potential, profiles.epl_deflection, profiles.epl_hessian)
-    _lenstronomy = (Words("EPL"), Words("EPL_NUMBA"), Words("PEMD"))
-    _coolest = (Words("PEMD"),)
+    _lenstronomy = (Naming("EPL"), Naming("EPL_NUMBA"), Naming("PEMD"))
+    _coolest = (Naming("PEMD"),)
 
     @property
     def torn(self):
@@ -181,7 +181,7 @@ class DPIE(ProfileLens):
     phi: u.Quantity = POSITION_ANGLE
 
     _functions = (profiles.dpie_potential, profiles.dpie_deflection, profiles.dpie_hessian)
-    _lenstronomy = (Words("PJAFFE", write_pjaffe, read_pjaffe),)
+    _lenstronomy = (Naming("PJAFFE", write_pjaffe, read_pjaffe),)
 
     def _check(self):
         if not self._floats["r_core"] < self._floats["r_trunc"]:
@@ -282,7 +282,7 @@ class PointMass(ProfileLens):
     theta_E: u.Quantity = THETA_E
 
     _functions = (profiles.point_potential, profiles.point_deflection, profiles.point_hessian)
-    _lenstronomy = (Words("POINT_MASS"),)
+    _lenstronomy = (Naming("POINT_MASS"),)
 
 
 class ExternalShear(ProfileLens):
@@ -303,10 +303,10 @@ class ExternalShear(ProfileLens):
 
     _functions = (profiles.shear_potential, profiles.shear_deflection, profiles.shear_hessian)
     _lenstronomy = (
-        Words("SHEAR", center=_ZERO),
-        Words("SHEAR_GAMMA_PSI", *polar("gamma1", "gamma2", "gamma_ext", "psi_ext", 2), center=_ZERO),
+        Naming("SHEAR", center=_ZERO),
+        Naming("SHEAR_GAMMA_PSI", *polar("gamma1", "gamma2", "gamma_ext", "psi_ext", 2), center=_ZERO),
     )
-    _coolest = (Words("ExternalShear", *polar("gamma1", "gamma2", "gamma_ext", "phi_ext", 2), center=None),)
+    _coolest = (Naming("ExternalShear", *polar("gamma1", "gamma2", "gamma_ext", "phi_ext", 2), center=None),)
 
     def centers_arcsec(self):
         return []
@@ -329,7 +329,7 @@ class NFW(ProfileLens):
     Rs: u.Quantity = _RS
 
     _functions = (halos.nfw_potential, halos.nfw_deflection, halos.nfw_hessian)
-    _lenstronomy = (Words("NFW"),)
+    _lenstronomy = (Naming("NFW"),)
 
     @classmethod
     def from_mass_concentration(
@@ -388,4 +388,4 @@ class TNFW(ProfileLens):
     r_trunc: u.Quantity = _R_TRUNC
 
     _functions = (halos.tnfw_potential, halos.tnfw_deflection, halos.tnfw_hessian)
-    _lenstronomy = (Words("TNFW"),)
+    _lenstronomy = (Naming("TNFW"),)

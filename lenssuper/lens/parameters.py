@@ -31,7 +31,7 @@ class Parameter:
     default : `~astropy.units.Quantity` or float, optional
         Value if it is not given; without one it must be given.
     observable : bool, optional
-        Whether the parameter changes more than the position of the source, which nobody knows.
+        False for a parameter that only moves the source, whose true position is unknown.
     name : str, optional
         Set by the class that has the parameter: the name of the attribute.
     """

@@ -11,7 +11,7 @@ from astropy import units as u
 
 from lenssuper.lens.arrays import as_arrays
 from lenssuper.lens.base import PROFILES, LensModel, check_names
-from lenssuper.lens.interop.words import Words
+from lenssuper.lens.interop.naming import Naming
 from lenssuper.lens.parameters import CENTER, Parameter
 
 
@@ -31,8 +31,8 @@ class ProfileLens(LensModel):
 
     _schema: ClassVar[tuple[Parameter, ...]] = CENTER
     _functions: ClassVar[tuple[Callable, ...]]
-    _lenstronomy: ClassVar[tuple[Words, ...]] = ()
-    _coolest: ClassVar[tuple[Words, ...]] = ()
+    _lenstronomy: ClassVar[tuple[Naming, ...]] = ()
+    _coolest: ClassVar[tuple[Naming, ...]] = ()
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

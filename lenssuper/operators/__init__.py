@@ -1,5 +1,4 @@
-"""
-Linear operators: light moved between the planes, blurred, and binned to pixels.
+"""Linear operators: light moved between the planes, blurred, and binned to pixels.
 
 Everything is loaded when it is first used, so that binning an image does not bring in the compiler that the
 overlap operator needs.

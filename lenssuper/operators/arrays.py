@@ -1,42 +1,25 @@
-"""What counts as an image: real numbers, float32 or float64, numpy or torch, of the right trailing shape."""
+"""Checks of images: real numbers in float32 or float64, numpy or torch, of the right trailing shape."""
 
 from __future__ import annotations
 
-import operator
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-__all__ = ["float_images", "image_shape", "is_nddata", "is_tensor"]
+__all__ = ["float_images", "is_nddata", "is_tensor"]
 
 
 def is_tensor(x: Any) -> bool:
-    """Whether ``x`` is a torch tensor, without importing torch: if nobody has imported it, nothing is."""
+    """Return whether ``x`` is a torch tensor, without importing torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(x, torch.Tensor)
 
 
 def is_nddata(x: Any) -> bool:
-    """Whether ``x`` is an astropy NDData, without importing astropy."""
+    """Return whether ``x`` is an astropy NDData, without importing astropy.nddata."""
     nddata = sys.modules.get("astropy.nddata")
     return nddata is not None and isinstance(x, nddata.NDData)
-
-
-def image_shape(shape: Sequence[int], name: str) -> tuple[int, int]:
-    """Check a shape (ny, nx) of two positive integers and give it back as a tuple of plain integers."""
-    try:
-        ny, nx = (operator.index(n) for n in shape)
-    except TypeError:
-        raise TypeError(f"{name} must be two integers (ny, nx); got {shape!r}") from None
-    except ValueError:
-        raise ValueError(f"{name} must be two integers (ny, nx); got {shape!r}") from None
-    if ny < 1 or nx < 1:
-        raise ValueError(f"{name} must be at least one pixel along each axis; got {shape!r}")
-    return ny, nx
 
 
 def _float_tensor(x, name: str):
@@ -51,7 +34,7 @@ def _float_tensor(x, name: str):
 
 def _float_array(x, name: str) -> np.ndarray:
     if hasattr(x, "unit") or isinstance(x, np.ma.MaskedArray):
-        # numpy would drop the unit or the mask without a word
+        # numpy would silently drop the unit or the mask
         raise TypeError(f"{name} must be a plain array or a torch tensor; got {type(x).__name__}")
     x = np.asarray(x)
     if x.dtype.kind not in "biuf":

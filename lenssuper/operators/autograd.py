@@ -1,5 +1,4 @@
-"""
-What torch has to be told about a linear operator: its derivative is itself, its gradient the adjoint.
+"""Gradients of linear operators in torch: the derivative is the operator, its gradient the adjoint.
 
 Loaded only once a tensor has been handed to an operator, so that the operators themselves never import torch.
 """

@@ -1,7 +1,6 @@
-"""
-The linear operators' common ground: checking, batches, torch, composition and adjoints.
+"""The linear operators' common ground: checking, batches, torch, composition and adjoints.
 
-A subclass says what its two shapes are and gives ``_forward`` and ``_adjoint``, which receive arrays or
+A subclass sets its two shapes and implements ``_forward`` and ``_adjoint``, which receive arrays or
 tensors that have been checked already. Everything else is here, once.
 """
 
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from lenssuper.operators.arrays import float_images, image_shape, is_nddata, is_tensor
+from lenssuper._utils.checks import check_shape
+from lenssuper.operators.arrays import float_images, is_nddata, is_tensor
 from lenssuper.operators.matrix import StoredMatrix
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ __all__ = ["LensingOperator", "LinearOperator", "SparseOperator"]
 
 
 class LinearOperator(ABC):
-    """
-    A linear map from images of one shape to images of another.
+    """A linear map from images of one shape to images of another.
 
     Operators act on the last two axes, (ny, nx); any axes before them are a batch. numpy arrays give numpy
     arrays and torch tensors give tensors on the same device, through which gradients flow. float32 stays
@@ -49,16 +48,16 @@ class LinearOperator(ABC):
     -----
     Subclasses implement ``_forward`` and ``_adjoint``; they are handed float32 or float64 arrays or tensors
     of the right trailing shape with any number of leading axes, and return the same kind and precision.
-    Tensors come without gradient history: torch is told that the derivative of a linear operator is the
-    operator, and its gradient the adjoint.
+    Tensors come without gradient history: torch learns from here that the derivative of a linear operator
+    is the operator, and its gradient the adjoint.
     """
 
     # numpy must leave ``array @ op`` alone instead of looping over the elements
     __array_ufunc__ = None
 
     def __init__(self, in_shape: Sequence[int], out_shape: Sequence[int]) -> None:
-        self._in_shape = image_shape(in_shape, "in_shape")
-        self._out_shape = image_shape(out_shape, "out_shape")
+        self._in_shape = check_shape(in_shape, "in_shape")
+        self._out_shape = check_shape(out_shape, "out_shape")
 
     @property
     def in_shape(self) -> tuple[int, int]:
@@ -82,8 +81,7 @@ class LinearOperator(ABC):
     def _adjoint(self, y): ...
 
     def forward(self, x):
-        """
-        Apply the operator.
+        """Apply the operator.
 
         Parameters
         ----------
@@ -108,8 +106,7 @@ class LinearOperator(ABC):
         return self._forward(x)
 
     def adjoint(self, y):
-        """
-        Apply the adjoint (the transpose, as everything here is real): sum(y * (A x)) = sum((A' y) * x).
+        """Apply the adjoint (the transpose, as everything here is real): sum(y * (A x)) = sum((A' y) * x).
 
         Parameters
         ----------
@@ -144,8 +141,7 @@ class LinearOperator(ABC):
         return self.forward(other)
 
     def aslinearoperator(self) -> scipy.sparse.linalg.LinearOperator:
-        """
-        The same operator for scipy's solvers, acting on flattened images.
+        """The same operator for scipy's solvers, acting on flattened images.
 
         Returns
         -------
@@ -216,8 +212,7 @@ class _ComposedOperator(LinearOperator):
 
 
 class SparseOperator(LinearOperator):
-    """
-    A linear operator that holds its matrix.
+    """A linear operator that holds its matrix.
 
     Parameters
     ----------
@@ -261,8 +256,7 @@ class SparseOperator(LinearOperator):
 
 
 class LensingOperator(SparseOperator):
-    """
-    Light moved from the source plane to the image plane, as a sparse matrix.
+    """Light moved from the source plane to the image plane, as a sparse matrix.
 
     The matrix entry (p, q) is the weight of source pixel q in the surface brightness of image pixel p.
     Lensing conserves surface brightness, so a row sums to one where its image pixel sees the source grid, to
@@ -309,8 +303,7 @@ class LensingOperator(SparseOperator):
         return np.asarray(self.matrix.sum(axis=0)).reshape(self._in_shape)
 
     def lens(self, source):
-        """
-        Lens a source: its surface brightness as seen in the image plane.
+        """Lens a source: its surface brightness as seen in the image plane.
 
         Parameters
         ----------
@@ -332,8 +325,7 @@ class LensingOperator(SparseOperator):
         return self.forward(source)
 
     def delens(self, image):
-        """
-        Take an image back to the source plane: the mean of all that falls in each source pixel.
+        """Take an image back to the source plane: the mean of all that falls in each source pixel.
 
         Parameters
         ----------

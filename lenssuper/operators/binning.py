@@ -7,31 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenssuper.operators.arrays import image_shape, is_tensor
+from lenssuper._utils.checks import check_count, check_shape
+from lenssuper.operators.arrays import is_tensor
 from lenssuper.operators.base import LinearOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Binning", "Sampling", "positive_integer"]
-
-
-def positive_integer(value, name: str) -> int:
-    """Check a whole number of at least one."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be a whole number; got {value!r}") from None
-    if number < 1:
-        raise ValueError(f"{name} must be at least 1; got {number}")
-    return number
+__all__ = ["Binning", "Sampling"]
 
 
 class Binning(LinearOperator):
-    """
-    Average blocks of factor x factor pixels.
+    """Average blocks of factor x factor pixels.
 
-    Pixel values are surface brightness, so that a constant image stays what it is. The adjoint spreads a
+    Pixel values are surface brightness, so that a constant image stays constant. The adjoint spreads a
     pixel over its block, with weight 1 / factor^2.
 
     Parameters
@@ -40,11 +29,6 @@ class Binning(LinearOperator):
         Shape (ny, nx) of the fine image, multiples of ``factor``.
     factor : int
         Number of fine pixels along the side of a coarse one.
-
-    Raises
-    ------
-    ValueError
-        If ``in_shape`` is not a multiple of ``factor``.
 
     Examples
     --------
@@ -55,8 +39,8 @@ class Binning(LinearOperator):
     """
 
     def __init__(self, in_shape: Sequence[int], factor: int) -> None:
-        ny, nx = image_shape(in_shape, "in_shape")
-        self._factor = factor = positive_integer(factor, "factor")
+        ny, nx = check_shape(in_shape, "in_shape")
+        self._factor = factor = check_count(factor, "factor")
         if ny % factor or nx % factor:
             raise ValueError(f"in_shape must be a multiple of factor, {factor}; got {(ny, nx)}")
         super().__init__((ny, nx), (ny // factor, nx // factor))
@@ -80,8 +64,7 @@ class Binning(LinearOperator):
 
 
 class Sampling(LinearOperator):
-    """
-    Pick every factor-th pixel along each axis.
+    """Pick every factor-th pixel along each axis.
 
     The adjoint puts the pixels back where they came from, and zeros between them.
 
@@ -93,16 +76,11 @@ class Sampling(LinearOperator):
         Distance between the pixels picked.
     offset : int, optional
         Row and column of the first pixel picked.
-
-    Raises
-    ------
-    ValueError
-        If ``offset`` is not a pixel of the image.
     """
 
     def __init__(self, in_shape: Sequence[int], factor: int, offset: int = 0) -> None:
-        shape = image_shape(in_shape, "in_shape")
-        self._factor = positive_integer(factor, "factor")
+        shape = check_shape(in_shape, "in_shape")
+        self._factor = check_count(factor, "factor")
         self._offset = operator.index(offset)
         if not 0 <= self._offset < min(shape):
             raise ValueError(f"offset must be a row and a column of the image {shape}; got {offset}")

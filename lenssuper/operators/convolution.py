@@ -8,7 +8,8 @@ import numpy as np
 import scipy.fft
 from scipy import sparse
 
-from lenssuper.operators.arrays import image_shape, is_tensor
+from lenssuper._utils.checks import check_shape
+from lenssuper.operators.arrays import is_tensor
 from lenssuper.operators.base import LinearOperator
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ __all__ = ["StridedConvolution"]
 
 
 class StridedConvolution(LinearOperator):
-    """
-    Convolution evaluated where the kernel lies inside the image, at every factor-th pixel.
+    """Convolution evaluated where the kernel lies inside the image, at every factor-th pixel.
 
     With M = factor m the side of the kernel, an axis of factor (n + m - 1) pixels becomes one of n, and
     y[p] = sum_j kernel[M - 1 - (j - factor p)] x[j].
@@ -33,13 +33,13 @@ class StridedConvolution(LinearOperator):
 
     Notes
     -----
-    The image is taken apart into factor x factor interleaved images ("phases"), which are convolved by FFT
+    The image is split into factor x factor interleaved images ("phases"), which are convolved by FFT
     with the interleaved kernels and summed. Only the sum is transformed back, and it is as small as the
     output. The FFT is as long as a phase: what wraps round falls on pixels that are not evaluated.
     """
 
     def __init__(self, kernel: np.ndarray, factor: int, out_shape: Sequence[int]) -> None:
-        ny, nx = image_shape(out_shape, "out_shape")
+        ny, nx = check_shape(out_shape, "out_shape")
         my, mx = (n // factor for n in kernel.shape[-2:])
         self._phase_shape = ny + my - 1, nx + mx - 1
         super().__init__([factor * n for n in self._phase_shape], (ny, nx))
@@ -55,8 +55,7 @@ class StridedConvolution(LinearOperator):
         return self._kernel.copy()
 
     def as_sparse(self) -> sparse.csr_array:
-        """
-        Give the operator as a matrix, every weight of it.
+        """Return the operator as a matrix, every weight of it.
 
         Returns
         -------
@@ -95,7 +94,7 @@ class StridedConvolution(LinearOperator):
         return _fft_of(transformed).irfft2(transformed, s=self._size)[..., :ny, :nx]
 
     def _weights_for(self, x):
-        """Give the phases of the kernel, transformed like the images: (..., factor, factor, ky, kx)."""
+        """Return the phases of the kernel, transformed like the images: (..., factor, factor, ky, kx)."""
         key = (x.dtype, x.device) if is_tensor(x) else x.dtype
         if key not in self._weights:
             # the kernel's last pixel meets the image's first

@@ -16,10 +16,9 @@ _TOGETHER = 16
 
 
 def float64_csr(matrix) -> sparse.csr_array:
-    """
-    Bring a scipy sparse matrix into canonical CSR form: float64, sorted, int32 indices where they suffice.
+    """Bring a scipy sparse matrix into canonical CSR form: float64, sorted, int32 indices where they suffice.
 
-    Nothing is copied if it is that already, and nothing is changed in what came.
+    A matrix that is canonical already is not copied, and the argument is never changed.
     """
     matrix = sparse.csr_array(matrix)
     if not matrix.has_canonical_format:
@@ -37,8 +36,7 @@ def float64_csr(matrix) -> sparse.csr_array:
 
 
 class StoredMatrix:
-    """
-    A CSR matrix and, made when first needed, its copies in other precisions and on other devices.
+    """A CSR matrix and, made when first needed, its copies in other precisions and on other devices.
 
     Parameters
     ----------
@@ -50,8 +48,7 @@ class StoredMatrix:
         self._copies: dict = {}
 
     def transpose(self) -> StoredMatrix:
-        """
-        Give the transpose, as CSR of its own.
+        """Return the transpose, as CSR of its own.
 
         The lazily transposed (CSC) matrix scatters where CSR gathers: slower in scipy, 5-30 times in torch.
         """

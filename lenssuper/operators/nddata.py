@@ -1,4 +1,4 @@
-"""Lensing of astropy's NDData: the one place where operators meet units, masks, uncertainties and a WCS."""
+"""Lensing of astropy's NDData: with its unit, mask, uncertainty and WCS."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def delens(op, image: NDData) -> NDData:
 
 
 def _unpack(nddata: NDData, grid: PixelGrid, name: str):
-    """Give data and variance, 0 in masked pixels, and the mask; the last two None where there is none."""
+    """Return data and variance, 0 in masked pixels, and the mask; the last two None where there is none."""
     data = np.asarray(nddata.data)
     if data.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers; got dtype {data.dtype}")

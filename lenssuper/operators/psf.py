@@ -1,16 +1,14 @@
-"""
-The point-spread function: convolution, and the PSF brought to a finer grid than it was measured on.
+"""The point-spread function: convolution, and the PSF resampled to a finer grid.
 
 A pixel of the fine image holds the mean surface brightness of the sky over that pixel, and a pixel of the
 observed image the mean of the blurred sky over its own. Two kinds of PSF lead from the one to the other:
 
-* an *optical* PSF says what becomes of a point of light before it is collected in pixels. Blurring and
-  averaging over a fine pixel commute: the fine image is convolved with the PSF, and the mean of the fine
-  pixels in each observed one is taken;
-* an *effective* PSF is a star as the pixels see it (Anderson & King 2000, PASP 112, 1360): it has been
-  averaged over an observed pixel already, and is evaluated at the distance of the observed pixel's centre
-  from the fine pixel's. The fine image has been averaged over a fine pixel; that average is taken out of
-  the kernel, so that no pixel blurs twice.
+* an *optical* PSF is the image of a point before it is collected in pixels. Blurring and averaging over a
+  fine pixel commute: the fine image is convolved with the PSF, and averaged over each observed pixel;
+* an *effective* PSF is a star as the pixels see it (Anderson & King 2000, PASP 112, 1360): already averaged
+  over an observed pixel, it is evaluated at the distance of the observed pixel's centre from the fine
+  pixel's. The fine image has been averaged over a fine pixel; that average is taken out of the kernel, so
+  that no pixel blurs twice.
 
 Both end as one kernel of distances between fine and observed pixels, in ``BlurAndBin``.
 """
@@ -25,9 +23,8 @@ from scipy.interpolate import BSpline, make_interp_spline
 from scipy.ndimage import convolve1d
 from scipy.signal import convolve
 
+from lenssuper._utils.checks import check_count
 from lenssuper._utils.warn import warn
-from lenssuper.operators.arrays import image_shape
-from lenssuper.operators.binning import positive_integer
 from lenssuper.operators.convolution import StridedConvolution
 
 if TYPE_CHECKING:
@@ -48,26 +45,17 @@ _BORDER_FLUX = 0.02
 
 
 class PSFConvolution(StridedConvolution):
-    """
-    Linear convolution with a kernel, where the kernel lies inside the image.
+    """Linear convolution with a kernel, where the kernel lies inside the image.
 
-    The image that goes in is larger than the one that comes out by the kernel's size less one, so that
-    nothing wraps round and nothing has to be invented beyond the edge. Done by FFT, in the precision of the
-    image.
+    The input is larger than the output by the kernel's size less one, so that nothing wraps round and nothing
+    has to be assumed beyond the edge. Done by FFT, in the precision of the image.
 
     Parameters
     ----------
     kernel : array, shape (ky, kx)
         The kernel; it is not normalised.
     out_shape : tuple of int
-        Shape (ny, nx) of the image that comes out; ``in_shape`` is (ny + ky - 1, nx + kx - 1).
-
-    Raises
-    ------
-    TypeError
-        If ``kernel`` is not an array of real numbers.
-    ValueError
-        If ``kernel`` is not two-dimensional and finite.
+        Shape (ny, nx) of the output; ``in_shape`` is (ny + ky - 1, nx + kx - 1).
 
     Examples
     --------
@@ -85,34 +73,14 @@ class PSFConvolution(StridedConvolution):
 
 
 class BlurAndBin(StridedConvolution):
-    """
-    From the fine image to the observed pixels: the PSF, and the average over a pixel, in one operator.
+    """From the fine image to the observed pixels: the PSF, and the average over a pixel, in one operator.
 
     Parameters
     ----------
-    psf : array, shape (ny, nx) with both odd, or None
-        The PSF, its star in the middle of the central sample; normalised here. None if there is no blur.
-    factor : int
-        Number of fine pixels along the side of an observed one.
+    psf, factor, oversampling, includes_pixel
+        As of `fine_kernel`.
     out_shape : tuple of int
         Shape (ny, nx) of the observed image.
-    oversampling : int, optional
-        Samples of the PSF along the side of an observed pixel; it need not be ``factor``.
-    includes_pixel : bool, optional
-        Whether the PSF is a star as the pixels see it (effective), or the pixel has yet to be applied
-        (optical).
-
-    Raises
-    ------
-    TypeError
-        If ``psf`` is not an array of real numbers.
-    ValueError
-        If ``psf`` has an even side, a value that is not finite, or no positive sum.
-
-    Warns
-    -----
-    LensSuperWarning
-        If much of the flux is at the border of the PSF.
 
     See Also
     --------
@@ -120,9 +88,9 @@ class BlurAndBin(StridedConvolution):
 
     Notes
     -----
-    The fine image extends beyond the observed one by ``pad`` observed pixels on each side, as far as light
-    can come from: ``in_shape`` is ((ny + 2 pad) factor, (nx + 2 pad) factor). Weights sum to one for each
-    observed pixel.
+    The fine image extends beyond the observed one by ``pad`` observed pixels on each side, as far as the PSF
+    reaches: ``in_shape`` is ((ny + 2 pad) factor, (nx + 2 pad) factor). Weights sum to one for each observed
+    pixel.
 
     Examples
     --------
@@ -146,16 +114,16 @@ class BlurAndBin(StridedConvolution):
         oversampling: int = 1,
         includes_pixel: bool = True,
     ) -> None:
-        factor = positive_integer(factor, "factor")
+        factor = check_count(factor, "factor")
         kernel = fine_kernel(psf, factor, oversampling=oversampling, includes_pixel=includes_pixel)
         if not includes_pixel:
             kernel = convolve(kernel, np.full((factor, factor), factor**-2.0), method="direct")
-        # An observed pixel is in the middle of its block of fine ones, and the kernel has as many more pixels
-        # than the block on one side as on the other. What is missing to whole observed pixels is filled up.
+        # An observed pixel is in the middle of its block of fine ones, and the kernel extends equally beyond
+        # the block on both sides. Zeros extend it to whole observed pixels.
         self._pad = max(-(-(n - factor) // (2 * factor)) for n in kernel.shape)
         full = factor * (2 * self._pad + 1)
         kernel = np.pad(kernel, [((full - n) // 2,) * 2 for n in kernel.shape])
-        super().__init__(kernel, factor, image_shape(out_shape, "out_shape"))
+        super().__init__(kernel, factor, out_shape)
 
     @property
     def pad(self) -> int:
@@ -169,8 +137,7 @@ class BlurAndBin(StridedConvolution):
 
 
 def fine_kernel(psf, factor: int, *, oversampling: int = 1, includes_pixel: bool = True) -> np.ndarray:
-    """
-    Give the PSF on a grid ``factor`` times finer than the observed pixels.
+    """Return the PSF on a grid ``factor`` times finer than the observed pixels.
 
     Parameters
     ----------
@@ -187,11 +154,10 @@ def fine_kernel(psf, factor: int, *, oversampling: int = 1, includes_pixel: bool
     -------
     array
         Weights that sum to one. For an optical PSF, at distances of whole fine pixels (odd sides): the fine
-        image is convolved with it and binned. For an effective PSF, at the distances of the observed
-        pixels' centres from the fine pixels' (even sides if ``factor`` is even, as the centre is a corner
-        of fine pixels then): the convolution is picked at the observed pixels' centres. The PSF of a point
-        seen by a pixel without blur (a single sample, or None) is the pixel itself: a square of ``factor``
-        x ``factor`` equal weights.
+        image is convolved with it and binned. For an effective PSF, at the distances of the observed pixels'
+        centres from the fine pixels' (even sides if ``factor`` is even, as the centre is a corner of fine
+        pixels then): the convolution is picked at the observed pixels' centres. Without blur (None, or a
+        single sample) an effective PSF is the pixel itself: ``factor`` x ``factor`` equal weights.
 
     Raises
     ------
@@ -207,15 +173,14 @@ def fine_kernel(psf, factor: int, *, oversampling: int = 1, includes_pixel: bool
 
     Notes
     -----
-    The samples are joined by a cardinal quintic spline, which is zero where the next sample beyond the
-    border would be; where the fine pixels are the coarser grid, the same spline gathers the samples into
-    them, so that fluxes and centroids are kept and a narrow PSF cannot fall between two pixels. Against
-    exact Gaussians, with a PSF of FWHM 2 pixels sampled once per pixel, a source of sigma 1 pixel and factor
-    2, the worst observed pixel is wrong by 6e-4 of the peak (5e-3 with a cubic spline, 2e-2 if the kernel
-    were averaged over the fine pixel).
+    The samples are joined by a cardinal quintic spline, which is zero where the next sample beyond the border
+    would be. If the fine pixels are the coarser grid, the same spline gathers the samples into them, so that
+    fluxes and centroids are kept and a narrow PSF cannot fall between two pixels. Against exact Gaussians
+    (PSF of FWHM 2 pixels, source of sigma 1 pixel, factor 2) the worst observed pixel is wrong by 6e-4 of the
+    peak, where a cubic spline leaves 5e-3 and a kernel averaged over the fine pixel 2e-2.
     """
-    factor = positive_integer(factor, "factor")
-    oversampling = positive_integer(oversampling, "oversampling")
+    factor = check_count(factor, "factor")
+    oversampling = check_count(oversampling, "oversampling")
     psf = np.ones((1, 1)) if psf is None else _checked_psf(psf)
     if _is_single_point(psf):
         n = factor if includes_pixel else 1
@@ -230,21 +195,20 @@ def fine_kernel(psf, factor: int, *, oversampling: int = 1, includes_pixel: bool
 
 
 def _resampling(n: int, factor: int, oversampling: int, half_pixel: bool) -> np.ndarray:
-    """Weights (fine pixels, samples) that bring n samples to the fine pixels, along one axis."""
+    """Return the weights (fine pixels, samples) that resample n samples to the fine pixels, on one axis."""
     if oversampling <= factor:
         return _spline_weights(n, oversampling, factor, half_pixel)
-    # Every fine pixel must see the samples it gathers in the same places: whole numbers of them in a pixel
+    # Every fine pixel must gather samples at the same positions within it: a whole number of them per pixel
     multiple = factor * -(-oversampling // factor)
     samples = _spline_weights(n, oversampling, multiple, half_pixel=False)
     return _spline_weights(len(samples), multiple, factor, half_pixel) @ samples
 
 
 def _spline_weights(n: int, rate: int, new_rate: int, half_pixel: bool) -> np.ndarray:
-    """
-    Weights (new points, n points) from points at one rate per observed pixel to points at another.
+    """Return the weights (new points, n points) from one rate of points per observed pixel to another.
 
-    Both sets are centred on zero, which is a new point itself unless they are shifted by half their distance.
-    The nodes of the spline are the points of the coarser grid.
+    Both sets are centred on zero, a new point itself unless they are shifted by half their distance. The
+    nodes of the spline are the points of the coarser grid.
     """
     spacing = 1 / min(rate, new_rate)
     reach = (n - 1) / 2 / rate + spacing
@@ -257,7 +221,7 @@ def _spline_weights(n: int, rate: int, new_rate: int, half_pixel: bool) -> np.nd
 
 @cache
 def _cardinal_spline() -> BSpline:
-    """Give the quintic spline that is one at zero and zero at all other whole numbers."""
+    """Return the quintic spline that is one at zero and zero at all other whole numbers."""
     nodes = np.arange(-_REACH, _REACH + 1)
     return make_interp_spline(nodes, (nodes == 0).astype(float), k=5)
 
@@ -281,7 +245,7 @@ def _kernel_array(kernel, name: str) -> np.ndarray:
 
 
 def _checked_psf(psf) -> np.ndarray:
-    """Check a PSF and normalise it."""
+    """Return a PSF that is valid, normalised."""
     psf = _kernel_array(psf, "psf")
     if psf.shape[0] % 2 == 0 or psf.shape[1] % 2 == 0:
         raise ValueError(f"psf must have odd sides, so that a sample is its centre; got shape {psf.shape}")

@@ -1,34 +1,25 @@
-"""Lensing by nearest pixels: what a scatter-add does."""
+"""Lensing by nearest pixels, as a scatter-add does it."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 
-from lenssuper.operators.base import LensingOperator
-from lenssuper.operators.sampling import landings
-
-if TYPE_CHECKING:
-    from lenssuper.lens import LensModel
-    from lenssuper.observation.grid import PixelGrid
+from lenssuper.operators.sampling import RaySampling
 
 __all__ = ["PixelScatter"]
 
 
-class PixelScatter(LensingOperator):
-    """
-    Lensing that moves whole pixels to where their centre's ray lands.
+class PixelScatter(RaySampling):
+    """Lensing that moves whole pixels to where their centre's ray lands.
 
     ``adjoint`` is backward lensing by scatter-add: each image pixel is added to the source pixel in which the
     ray through its centre lands; ``delens`` takes the mean of what was added, and ``lens`` looks up the
     nearest source pixel.
 
-    It is here to be looked at: as image pixels have no extent, source pixels that no ray happens to hit stay
-    empty, and others are hit several times. The pattern looks like a flower around the lens centre. Neither
-    `~lenssuper.operators.OverlapOperator` nor, going forward, `~lenssuper.operators.BilinearSampling` shows
-    it.
+    It shows what goes wrong when image pixels have no extent: source pixels that no ray happens to hit stay
+    empty, and others are hit several times, in a pattern like a flower around the lens centre.
+    `~lenssuper.operators.OverlapOperator` does not have it.
 
     Parameters
     ----------
@@ -48,17 +39,9 @@ class PixelScatter(LensingOperator):
     (True, True)
     """
 
-    def __init__(self, lens_model: LensModel, image_grid: PixelGrid, source_grid: PixelGrid) -> None:
-        column, row, self._mask = landings(lens_model, image_grid, source_grid)
+    def _weights(self, column, row, shape):
         inside = self._mask.ravel()
-        # halves go up, so that the pixels' borders are those of ``inside``
-        i, j = (np.floor(at.ravel()[inside] + 0.5).astype(int) for at in (column, row))
-        rays = np.flatnonzero(inside)
-        ny, nx = source_grid.shape
-        matrix = sparse.coo_array((np.ones(rays.size), (rays, j * nx + i)), shape=(inside.size, ny * nx))
-        super().__init__(lens_model, image_grid, source_grid, matrix)
-
-    @property
-    def mask(self) -> np.ndarray:
-        """Whether the ray through an image pixel's centre lands on the source grid, shape (ny, nx), bool."""
-        return self._mask.copy()
+        # halves are rounded up, so that the borders of the pixels are those of ``inside``
+        i, j = (np.floor(at[inside] + 0.5).astype(int) for at in (column, row))
+        rays, (ny, nx) = np.flatnonzero(inside), shape
+        return sparse.coo_array((np.ones(rays.size), (rays, j * nx + i)), shape=(inside.size, ny * nx))

@@ -26,8 +26,7 @@ _WINDOW = 16
 
 
 class SplineSampling(LensingOperator):
-    """
-    Lensing by rays, several in each image pixel, of a source that is a sum of cubic B-splines.
+    """Lensing by rays, several in each image pixel, of a source that is a sum of cubic B-splines.
 
     What it takes are the coefficients of the splines, whose nodes are the pixel centres of the source grid.
     Such a source is smooth, so that the lensed image is a smooth function of the lens, with derivatives that
@@ -82,8 +81,7 @@ class SplineSampling(LensingOperator):
     def derivatives(
         self, sources: np.ndarray, directions: Iterable[tuple[LensModel, PixelGrid, float]]
     ) -> Iterator[np.ndarray]:
-        """
-        Differentiate lensed images with respect to the lens, and to the source grid.
+        """Differentiate lensed images with respect to the lens, and to the source grid.
 
         Parameters
         ----------
@@ -118,8 +116,7 @@ class SplineSampling(LensingOperator):
 
 
 def spline_image(coefficients: np.ndarray, grid: PixelGrid, finer: PixelGrid) -> np.ndarray:
-    """
-    Evaluate a sum of cubic B-splines at the pixel centres of another grid.
+    """Evaluate a sum of cubic B-splines at the pixel centres of another grid.
 
     Parameters
     ----------
@@ -160,7 +157,7 @@ def _weights(columns, rows, shape):
 
 
 def _gradients(columns, rows, shape, coefficients):
-    """Give the slopes of sources (splines, n), along columns and along rows, as (pixels, rays, n) each."""
+    """Return the slopes of sources (splines, n), along columns and along rows, as (pixels, rays, n) each."""
     coefficients = np.ascontiguousarray(coefficients, dtype=np.float32)
     found = np.zeros((2, columns.size, coefficients.shape[1]), dtype=np.float32)
     _add_slopes(columns.ravel(), rows.ravel(), tuple(shape), coefficients, found[0], found[1])

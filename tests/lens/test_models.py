@@ -25,7 +25,7 @@ from lenssuper.lens import (
     PointMass,
 )
 from lenssuper.lens.base import PROFILES
-from lenssuper.lens.interop.words import Words
+from lenssuper.lens.interop.naming import Naming
 from lenssuper.lens.parameters import Parameter
 from lenssuper.lens.profile import ProfileLens
 
@@ -267,7 +267,7 @@ def test_a_new_profile_is_its_functions_and_a_class():
             lambda x, y, kappa: (kappa * x, kappa * y),
             lambda x, y, kappa: (kappa + 0 * x, kappa + 0 * x, 0 * x * y),
         )
-        _lenstronomy = (Words("CONVERGENCE", center=("ra_0", "dec_0")),)
+        _lenstronomy = (Naming("CONVERGENCE", center=("ra_0", "dec_0")),)
 
     try:
         lens = Sheet(kappa=0.1, x=1 * A) + SIS(theta_E=1 * A)

@@ -48,7 +48,7 @@ def test_sampling_starts_inside(offset):
 
 @pytest.mark.parametrize("operator", [Binning, Sampling])
 def test_factor_is_a_whole_number(operator):
-    with pytest.raises(TypeError, match=r"factor must be a whole number; got 2\.0"):
+    with pytest.raises(TypeError, match=r"factor must be an integer; got 2\.0"):
         operator((4, 4), 2.0)
     with pytest.raises(ValueError, match="factor must be at least 1; got 0"):
         operator((4, 4), 0)

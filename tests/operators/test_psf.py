@@ -317,7 +317,7 @@ def test_unusable_psf(psf, error, message):
 @pytest.mark.parametrize("name", ["factor", "oversampling"])
 def test_whole_numbers(name):
     arguments = {"factor": 2, "oversampling": 1}
-    with pytest.raises(TypeError, match=f"{name} must be a whole number; got 1.5"):
+    with pytest.raises(TypeError, match=f"{name} must be an integer; got 1.5"):
         fine_kernel(None, **(arguments | {name: 1.5}))
     with pytest.raises(ValueError, match=f"{name} must be at least 1; got 0"):
         fine_kernel(None, **(arguments | {name: 0}))

@@ -1,1 +1,1 @@
-"""Lens parameters in the words of other codes, and in files; none of it needs the other code."""
+"""Lens models in the parameters of other codes, none of which has to be installed."""

@@ -16,7 +16,7 @@ from typing import Any
 from lenssuper._utils.files import reading
 from lenssuper._utils.units import to_number
 from lenssuper.exceptions import FileFormatError
-from lenssuper.lens.interop.words import build, find, written
+from lenssuper.lens.interop.naming import build, find, written
 
 
 def to_coolest(parts, z_lens: float | None) -> dict[str, Any]:
@@ -54,17 +54,17 @@ def from_coolest(profiles: Mapping[str, type], template: Mapping[str, Any] | str
     return parts
 
 
-def _write_profile(words, given, values):
-    if words.center:
-        given |= {words.center[0]: values["x"], words.center[1]: values["y"]}
+def _write_profile(naming, given, values):
+    if naming.center:
+        given |= {naming.center[0]: values["x"], naming.center[1]: values["y"]}
     given = {k: _from_north(v) if k.startswith("phi") else v for k, v in given.items()}
     parameters = {k: {"point_estimate": {"value": v}} for k, v in given.items()}
-    return {"type": words.name, "parameters": parameters}
+    return {"type": naming.name, "parameters": parameters}
 
 
 def _read_profile(profiles, profile):
     kind = profile.get("type")
-    cls, words = find(profiles, "_coolest", kind, {}, "COOLEST profiles")
+    cls, naming = find(profiles, "_coolest", kind, {}, "COOLEST profiles")
 
     def take(key):
         try:
@@ -76,9 +76,9 @@ def _read_profile(profiles, profile):
         value = to_number(value, f"{key} of {kind}")
         return math.radians((value + 90) % 180) if key.startswith("phi") else value
 
-    own = words.read(take, [p.name for p in cls._schema if p.name not in "xy"])
-    if words.center:
-        own["x"], own["y"] = map(take, words.center)
+    own = naming.read(take, [p.name for p in cls._schema if p.name not in "xy"])
+    if naming.center:
+        own["x"], own["y"] = map(take, naming.center)
     return build(cls, own)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from lenssuper._utils.units import to_number
 from lenssuper.lens.interop.ellipticity import axis_ratio_and_angle, components
-from lenssuper.lens.interop.words import build, find, written
+from lenssuper.lens.interop.naming import build, find, written
 
 # What a mirror does to its parameters: these change sign, and these directions phi become pi - phi.
 _NEGATED = ("center_x", "ra_0", "e2", "gamma2")
@@ -29,12 +29,12 @@ def to_lenstronomy(parts, x_axis: str) -> tuple[list[str], list[dict[str, float]
     mirrored = _is_mirrored(x_axis)
     names, kwargs = [], []
     for part in parts:
-        words, given = written(part, "_lenstronomy", "lenstronomy")
+        naming, given = written(part, "_lenstronomy", "lenstronomy")
         if "q" in given and "phi" in given:
             given["e1"], given["e2"] = components(given.pop("q"), given.pop("phi"))
         values = part.values()
-        given |= {**words.constants, words.center[0]: values["x"], words.center[1]: values["y"]}
-        names.append(words.name)
+        given |= {**naming.constants, naming.center[0]: values["x"], naming.center[1]: values["y"]}
+        names.append(naming.name)
         kwargs.append(_mirror(given) if mirrored else given)
     return names, kwargs
 
@@ -49,16 +49,16 @@ def from_lenstronomy(
     if len(names) != len(kwargs):
         raise ValueError(f"names and kwargs must have one length; got {len(names)} and {len(kwargs)}")
     parts = []
-    for name, words in zip(names, kwargs, strict=True):
-        given = {key: to_number(value, f"{key} of {name}") for key, value in words.items()}
+    for name, values in zip(names, kwargs, strict=True):
+        given = {key: to_number(value, f"{key} of {name}") for key, value in values.items()}
         singles = _singles(name, given) if name in _MULTIPOLES else [(name, given)]
         parts += [_profile(profiles, single, _mirror(w) if mirrored else w) for single, w in singles]
     return parts
 
 
 def _profile(profiles, name, given):
-    cls, words = find(profiles, "_lenstronomy", name, given, "names")
-    given = {key: value for key, value in given.items() if key not in words.constants}
+    cls, naming = find(profiles, "_lenstronomy", name, given, "names")
+    given = {key: value for key, value in given.items() if key not in naming.constants}
 
     def take(key, *default):
         if key == "q" and key not in given:
@@ -66,8 +66,8 @@ def _profile(profiles, name, given):
             given["q"], given["phi"] = axis_ratio_and_angle(e1, e2)
         return _take(given, key, name, *default)
 
-    own = words.read(take, [p.name for p in cls._schema if p.name not in ("x", "y")])
-    own["x"], own["y"] = (take(key, 0.0) for key in words.center)
+    own = naming.read(take, [p.name for p in cls._schema if p.name not in ("x", "y")])
+    own["x"], own["y"] = (take(key, 0.0) for key in naming.center)
     if given:
         raise ValueError(f"{name} has no parameter {next(iter(given))!r}")
     return build(cls, own)

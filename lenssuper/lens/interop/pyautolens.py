@@ -7,7 +7,7 @@ import numpy as np
 from lenssuper._utils.checks import check_length, check_number
 from lenssuper._utils.units import to_arcsec, to_number
 from lenssuper.lens.interop.ellipticity import axis_ratio_and_angle
-from lenssuper.lens.interop.words import build
+from lenssuper.lens.interop.naming import build
 
 
 def from_pyautolens(profiles, einstein_radius, ell_comps, centre, slope, shear) -> list:

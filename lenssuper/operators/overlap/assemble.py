@@ -35,7 +35,7 @@ class OverlapTask(NamedTuple):
     trace: Callable  # (column, row) in the image plane, in pixels -> (x, y) in source cells
     image_shape: tuple[int, int]
     source_shape: tuple[int, int]
-    centers: list[tuple[float, float]]  # column and row of the points where the map may be torn
+    centers: list[tuple[float, float]]  # column and row of the lens centres, where the map may have no limit
     tol: float | None
     subdivide: int | None  # instead of tol
     parity: Callable | None = None  # (column, row) in the image plane -> 1 or -1, the sign of the Jacobian

@@ -345,7 +345,7 @@ def fill(shares, cell, starts, stops, x, y, weights, rows, columns, window, pixe
     Returns
     -------
     int
-        The pixel to go on with when there is more room: the number of pixels when all are done.
+        The pixel at which to resume when there is more room; the number of pixels when all are done.
     """
     n = ends[pixel]
     across = cell.shape[1]

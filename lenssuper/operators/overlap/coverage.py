@@ -18,7 +18,7 @@ __all__ = ["area_map", "border_of_sheets"]
 
 # Straight pieces in which a curved edge is walked.
 _PIECES = 8
-# Directions and distance (in image pixels) from which a lens centre is looked at.
+# Directions and distance (in image pixels) from which the limits at a lens centre are taken.
 _DIRECTIONS = 4096
 _NEAR = 1e-8
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from lenssuper._utils.checks import check_count
 from lenssuper.operators.matrix import StoredMatrix
 from lenssuper.operators.overlap import assemble as _assemble
 from lenssuper.operators.overlap import gradient as _gradient
-from lenssuper.operators.overlap.operator import check_lensing, check_subdivide
+from lenssuper.operators.overlap.operator import check_lensing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,8 +31,7 @@ def lens_differentiable(
     *,
     subdivide: int = 1,
 ) -> torch.Tensor:
-    """
-    Lens a source with gradients with respect to both the source and the parameters of the lens.
+    """Lens a source with gradients with respect to both the source and the parameters of the lens.
 
     Parameters
     ----------
@@ -52,13 +52,20 @@ def lens_differentiable(
     torch.Tensor, shape (..., ny, nx) of the image grid
         Surface brightness, of the dtype and on the device of ``source``.
 
-    Notes ----- The same fractions of area as in `OverlapOperator` with a fixed ``subdivide``, except that
-    pixels with the centre of the lens in them are not opened there: leave them out of a fit, or choose a
-    larger ``subdivide``. The gradient is exact (not a finite difference): an integral of the source along
-    the lensed edges. It can be taken once, not differentiated again.
+    Notes
+    -----
+    Nothing in this package uses it: it is for fits of a lens by gradients and for the response of an image to
+    small changes of the lens (the columns of a substructure map), where the exact derivative of piecewise
+    constant pixels is wanted.
+
+    The fractions of area are those of `OverlapOperator` with a fixed ``subdivide``, except that pixels with
+    the centre of the lens in them are not opened there: leave them out of a fit, or choose a larger
+    ``subdivide``.
+    The gradient is exact (not a finite difference): an integral of the source along the lensed edges. It can
+    be taken once, not differentiated again.
     """
     check_lensing(lens, image_grid, source_grid)
-    subdivide = check_subdivide(subdivide)
+    subdivide = check_count(subdivide, "subdivide")
     if not isinstance(source, torch.Tensor) or not source.dtype.is_floating_point:
         raise TypeError(f"source must be a tensor of real numbers; got {source!r}")
     if tuple(source.shape[-2:]) != source_grid.shape:

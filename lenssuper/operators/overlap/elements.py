@@ -35,7 +35,7 @@ def _cubic(plane, cubic, e, k):
 
 @compiled
 def _axis(v, e, rest, n):
-    """What one coordinate of element e, which is `rest` off its quadratic, says about borders between cells.
+    """Relate one coordinate of element e, which is `rest` off its quadratic, to the borders between cells.
 
     Returns the reach (-1: outside the grid on this axis, 0: no border crosses, 1: one does), the error per
     weight and how far the three edges bend.
@@ -65,7 +65,7 @@ def _axis(v, e, rest, n):
         lo = max(min(v[e, k], v[e, m], v[e, 3 + k]) - pad, -0.5)
         hi = min(max(v[e, k], v[e, m], v[e, 3 + k]) + pad, n + 0.5)
         if lo < hi and np.floor(lo) != np.floor(hi):
-            # part of the edge is nearer to the border than it bends: the chord does not know of it
+            # part of the edge is nearer to the border than it bends: the chord misses it
             run = abs(v[e, k] - v[e, m])
             error += bend * (bend / run if bend < run else 1.0)
     return 1, min(2.0 * error / width, 1.0), b0, b1, b2
@@ -256,7 +256,7 @@ def choose(looked_at, pixel, x, y, errors, rows, columns, table, tol, chosen, le
     """Sort elements: `chosen` to be halved, the worst in cells that are not accurate enough; `left` to look
     at again.
 
-    Elements of which all cells are accurate enough go nowhere.  Returns how many there are of the two.
+    Elements whose cells are all accurate enough are in neither.  Returns the numbers of the two.
     """
     n_chosen = 0
     n_left = 0
@@ -311,7 +311,7 @@ def halve_plane(chosen, n, edges, pixel, plane, weights, torn, points):
 
 @compiled
 def halve_map(chosen, n, edges, mapped, plane, v, cubic):
-    """The same for one mapped coordinate, of which the new points tell how far the quadratic was off.
+    """Halve elements in one mapped coordinate; the new points measure how far the quadratic was off.
 
     The third derivatives are corrected along the edge that was halved, and along it alone.
     """

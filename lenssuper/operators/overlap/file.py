@@ -46,7 +46,7 @@ def write(path: str | os.PathLike, *, overwrite: bool, lens, grids, accuracy, ma
 
 
 def read(path: str | os.PathLike):
-    """Read what `write` has written: lens, grids, accuracy, matrix and coverage."""
+    """Read lens, grids, accuracy, matrix and coverage from a file of `write`."""
     with reading(path, "an OverlapOperator", zlib.error, zipfile.BadZipFile):
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
             found = {name: content[name] for name in ("header", "digest", *_ARRAYS)}

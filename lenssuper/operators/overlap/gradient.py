@@ -102,7 +102,7 @@ def corner_gradient(u, v, k, across, up, diagonal, image_gradient, out_u, out_v)
             if g == 0.0:
                 continue
             for half in range(2):
-                # counter-clockwise below the diagonal, the other way round above: the sign of the area tells
+                # counter-clockwise below the diagonal, clockwise above: the sign of the area differs
                 ci, cj = i + half, j + 1 - half
                 first = up[i, j] if half else across[i, j]
                 second = across[i + 1, j] if half else up[i, j + 1]

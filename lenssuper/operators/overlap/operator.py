@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import numbers
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lenssuper._utils.checks import check_count, check_kind, check_number
 from lenssuper.lens import LensModel
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.operators.base import LensingOperator
@@ -25,8 +25,7 @@ _FAR = 1e12
 
 
 class OverlapOperator(LensingOperator):
-    """
-    Lensing by the exact area of overlap between lensed image pixels and source pixels.
+    """Lensing by the exact area of overlap between lensed image pixels and source pixels.
 
     The matrix entry (p, q) is the share of the area of image pixel p, in the image plane, that the lens sends
     into source pixel q. Rows sum to one where the source grid covers all of the lensed pixel, so that surface
@@ -53,16 +52,18 @@ class OverlapOperator(LensingOperator):
     ValueError
         If ``tol`` or ``subdivide`` is out of range, or the deflection is not a number somewhere in the image.
 
-    Notes ----- Each image pixel is cut into triangles, of which the corners and the middles of the edges
-    are lensed. The straight triangle through the corners gives the area of its overlap with every source
-    pixel, edge by edge and cell by cell as fonts are rasterised; the light that curved edges move over each
-    border between source pixels is added to first order (the integral of the displacement along the border,
-    divided by the Jacobian). Triangles are halved where the terms left out exceed ``tol`` and a border
-    between source pixels is near. Pixels that contain a centre of the lens are opened there: the deflection
-    has a different limit from every side.
+    Notes
+    -----
+    Each image pixel is cut into triangles, of which the corners and the middles of the edges are lensed. The
+    straight triangle through the corners gives the area of its overlap with every source pixel, edge by edge
+    and cell by cell as fonts are rasterised. The light that curved edges move over each border between source
+    pixels is added to first order: the integral of the displacement along the border, divided by the
+    Jacobian. Triangles are halved where the neglected terms exceed ``tol`` and a border between source pixels
+    is near. Pixels that contain a centre of the lens are opened there, as the deflection has a different
+    limit from every side.
 
-    Blocks of image rows are worked on in as many threads as the cores and ``OMP_NUM_THREADS`` allow; the
-    result does not depend on it.
+    Blocks of image rows are computed in as many threads as ``NUMBA_NUM_THREADS`` and the cores allow; the
+    result does not depend on their number.
     """
 
     def __init__(
@@ -75,8 +76,8 @@ class OverlapOperator(LensingOperator):
         subdivide: int | None = None,
     ) -> None:
         check_lensing(lens, image_grid, source_grid)
-        self._tol = _check_tol(tol)
-        self._subdivide = None if subdivide is None else check_subdivide(subdivide)
+        self._tol = check_number(tol, "tol", above=0, below=1)
+        self._subdivide = None if subdivide is None else check_count(subdivide, "subdivide")
         task = _task(lens, image_grid, source_grid, self._tol, self._subdivide)
         super().__init__(lens, image_grid, source_grid, _assemble.overlap_matrix(task))
 
@@ -92,8 +93,7 @@ class OverlapOperator(LensingOperator):
 
     @property
     def coverage(self) -> np.ndarray:
-        """
-        How many times the image plane covers each source pixel, shape (ny, nx).
+        """How many times the image plane covers each source pixel, shape (ny, nx).
 
         The lensed area of the image pixels over each source pixel, as a multiple of its area: the number of
         images of it (2 inside the cut of an isothermal lens, 1 outside) as far as the image grid reaches.
@@ -102,8 +102,7 @@ class OverlapOperator(LensingOperator):
 
     @property
     def magnification(self) -> np.ndarray:
-        """
-        How much larger each source pixel appears, summed over its images, shape (ny, nx).
+        """How much larger each source pixel appears, summed over its images, shape (ny, nx).
 
         The area in the image plane of all that falls in a source pixel, as a multiple of its area: the total
         magnification averaged over the pixel, as far as the image grid reaches.
@@ -117,8 +116,7 @@ class OverlapOperator(LensingOperator):
         )
 
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
-        """
-        Write the operator to a file, with the lens, the grids and the coverage.
+        """Write the operator to a file, with the lens, the grids and the coverage.
 
         Parameters
         ----------
@@ -144,8 +142,7 @@ class OverlapOperator(LensingOperator):
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> OverlapOperator:
-        """
-        Read an operator that `save` has written.
+        """Read an operator that `save` has written.
 
         Parameters
         ----------
@@ -202,27 +199,6 @@ def _refuse_nan(wrong, x, y):
 
 def check_lensing(lens, image_grid, source_grid):
     """Raise a TypeError that names the argument if one of them is not what it should be."""
-    for name, value, kind in (
-        ("lens", lens, LensModel),
-        ("image_grid", image_grid, PixelGrid),
-        ("source_grid", source_grid, PixelGrid),
-    ):
-        if not isinstance(value, kind):
-            raise TypeError(f"{name} must be a {kind.__name__}; got {value!r}")
-
-
-def _check_tol(tol):
-    if not isinstance(tol, numbers.Real) or isinstance(tol, bool):
-        raise TypeError(f"tol must be a number; got {tol!r}")
-    if not 0 < tol < 1:
-        raise ValueError(f"tol must be between 0 and 1; got {tol}")
-    return float(tol)
-
-
-def check_subdivide(subdivide):
-    """Give back the number of squares along the side of a pixel, a positive integer."""
-    if not isinstance(subdivide, numbers.Integral) or isinstance(subdivide, bool):
-        raise TypeError(f"subdivide must be an integer; got {subdivide!r}")
-    if subdivide < 1:
-        raise ValueError(f"subdivide must be at least 1; got {subdivide}")
-    return int(subdivide)
+    check_kind(lens, "lens", LensModel)
+    check_kind(image_grid, "image_grid", PixelGrid)
+    check_kind(source_grid, "source_grid", PixelGrid)

@@ -15,7 +15,7 @@ def same(take: Callable, names: list[str]) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Words:
+class Naming:
     """The name of a profile in another code, and what its parameters are called there.
 
     Parameters
@@ -24,10 +24,10 @@ class Words:
         Name of the profile.
     write : callable, optional
         Maps our parameters but the centre (floats in arcsec and radian, by name) to those of the other code,
-        or raises a ValueError if the lens has no counterpart there. None if the words are only read.
+        or raises a ValueError if the lens has no counterpart there. None for a name that is only read.
     read : callable, optional
-        The inverse: gets a function that takes a parameter by its name there, and the names of ours. None if
-        the words are only written.
+        The inverse: gets a function that returns a parameter by its name there, and the names of ours. None
+        for a name that is only written.
     constants : mapping, optional
         Parameters there that have one value in this profile.
     center : (str, str), optional
@@ -55,24 +55,24 @@ def polar(first: str, second: str, strength: str, angle: str, order: int) -> tup
     return write, read
 
 
-def multipole(order: int) -> tuple[Words, Words]:
-    """Return lenstronomy's words for a multipole of a round lens, and of an ellipse along its x axis."""
+def multipole(order: int) -> tuple[Naming, Naming]:
+    """Return the names of a multipole in lenstronomy: of a round lens, and of an ellipse along its x axis."""
     write, read = polar("a", "b", "a_m", "phi_m", order)
 
-    def written(values):
+    def common(values):
         radius = {"r_E": values["r_E"]} if "r_E" in values else {}
         return write(values) | radius
 
     def write_round(values):
         if values["q"] != 1:
             raise ValueError("is that of a round lens")
-        words = written(values)
-        return words | {"phi_m": words["phi_m"] + values["phi"]}
+        given = common(values)
+        return given | {"phi_m": given["phi_m"] + values["phi"]}
 
     def write_ellipse(values):
         if values["phi"] != 0:
             raise ValueError("has the major axis of its ellipse along x")
-        return written(values) | {"q": values["q"]}
+        return common(values) | {"q": values["q"]}
 
     def read_round(take, names):
         return read(take, names) | {"r_E": take("r_E", 1.0)}
@@ -82,8 +82,8 @@ def multipole(order: int) -> tuple[Words, Words]:
 
     constants = {"m": order}
     return (
-        Words("MULTIPOLE", write_round, read_round, constants),
-        Words("MULTIPOLE_ELL", write_ellipse, read_ellipse, constants),
+        Naming("MULTIPOLE", write_round, read_round, constants),
+        Naming("MULTIPOLE_ELL", write_ellipse, read_ellipse, constants),
     )
 
 
@@ -114,36 +114,36 @@ def build(cls: type, values: Mapping[str, float]):
 
 
 def find(profiles: Mapping[str, type], code: str, name: str, given: Mapping[str, float], what: str):
-    """Return the class and the words of a profile of another code (``"_coolest"`` or ``"_lenstronomy"``).
+    """Return the class of a profile of another code (``"_coolest"`` or ``"_lenstronomy"``), and its naming.
 
-    ``given`` are its parameters there, and ``what`` says in an error what the name is one of.
+    ``given`` are its parameters there; ``what`` is what an error calls the name.
     """
-    known = [(cls, words) for cls in profiles.values() for words in vars(cls).get(code, ()) if words.read]
-    named = [(cls, words) for cls, words in known if words.name == name]
+    known = [(cls, naming) for cls in profiles.values() for naming in vars(cls).get(code, ()) if naming.read]
+    named = [(cls, naming) for cls, naming in known if naming.name == name]
     found = [(c, w) for c, w in named if all(given.get(k) == v for k, v in w.constants.items())]
     if found:
         return found[0]
     if named:
         (key,) = named[0][1].constants
-        values = ", ".join(str(words.constants[key]) for _, words in named)
+        values = ", ".join(str(naming.constants[key]) for _, naming in named)
         raise ValueError(f"{key} of {name} must be among {values}; got {given.get(key)!r}")
-    names = dict.fromkeys(words.name for _, words in known)
+    names = dict.fromkeys(naming.name for _, naming in known)
     raise ValueError(f"{what} must be among {', '.join(names)}; got {name!r}")
 
 
 def written(part, code: str, title: str):
-    """Return the first words of another code that fit a profile, and what they call its parameters."""
+    """Return the first naming of another code that fits a profile, and the parameters there."""
     values = part.values()
     x, y = values.pop("x"), values.pop("y")
     error = f"{title} has no profile for {type(part).__name__}"
-    for words in getattr(part, code):
-        if words.write is None:
+    for naming in getattr(part, code):
+        if naming.write is None:
             continue
-        if words.center is None and (x or y):
-            error = f"{title}'s {words.name} has its centre at (0, 0)"
+        if naming.center is None and (x or y):
+            error = f"{title}'s {naming.name} has its centre at (0, 0)"
             continue
         try:
-            return words, words.write(values)
+            return naming, naming.write(values)
         except ValueError as reason:
-            error = f"{title}'s {words.name} {reason}"
+            error = f"{title}'s {naming.name} {reason}"
     raise ValueError(f"{error}; got {part!r}")

@@ -22,7 +22,7 @@ from lenssuper._utils.files import atomic_write
 from lenssuper.catalog.stages import Stage, Work
 from lenssuper.catalog.table import Entry
 from lenssuper.lens import LensModel
-from lenssuper.plotting.pages import thumbnail, write_report
+from lenssuper.plotting.pages import write_report
 
 __all__ = ["Job", "StorageFullError", "read_record", "run_job"]
 
@@ -179,7 +179,7 @@ def _draw(job, work):
         overwrite=True,
     )
     with atomic_write(job.picture, overwrite=True) as beside:
-        beside.write_bytes(thumbnail(work.result))
+        beside.write_bytes(work.result.thumbnail())
 
 
 @contextmanager

@@ -16,11 +16,12 @@ from astropy import units as u
 from astropy.nddata import CCDData, NDData
 
 from lenssuper._utils.checks import check_count
+from lenssuper._utils.text import as_text
 from lenssuper._utils.units import arcsec
 from lenssuper.lens import LensModel
 from lenssuper.lensfit.file import read_fields, write_fit
 from lenssuper.lensfit.parameters import FreeParameters
-from lenssuper.lensfit.text import rows
+from lenssuper.lensfit.text import parameter_rows, rows
 from lenssuper.observation import Observation
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.superres.result import SuperResolution
@@ -320,8 +321,8 @@ class LensFit:
     # Text, file and figure
 
     def summary(self) -> str:
-        """Describe the lens and the quality of the fit in a few lines."""
-        return "\n".join(f"{name:<8} {text}" for name, text in rows(self))
+        """Return a few lines of text on the lens, its errors and how well it fits."""
+        return as_text(rows(self))
 
     def __repr__(self) -> str:
         return f"<LensFit: {self.lens!r}, reduced_chi2={self.reduced_chi2:.3f}>"
@@ -342,6 +343,19 @@ class LensFit:
         from lenssuper.lensfit.figure import plot_lens_fit
 
         return plot_lens_fit(self.parts, figure)
+
+    def section(self):
+        """Return the part of a page on this fit, a `~lenssuper.plotting.pages.Section`."""
+        from lenssuper.plotting.pages import Section
+
+        return Section(
+            self.plot(),
+            "Data with critical curves, model, residuals, and source with caustics",
+            [(name, text) for name, text in rows(self) if name not in ("lens", "note")],
+            heading="Fit of the lens",
+            parameters=parameter_rows(self),
+            messages=self.messages,
+        )
 
     def write(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
         """

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 from astropy import units as u
 
-__all__ = ["rows"]
+from lenssuper._utils.units import quoted
+
+__all__ = ["parameter_rows", "rows"]
 
 
 def rows(fit) -> list[tuple[str, str]]:
@@ -33,3 +36,18 @@ def rows(fit) -> list[tuple[str, str]]:
 
 def _chi2(fit):
     return f"{fit.chi2:.6g} in {fit.n_pixels} pixels, reduced {fit.reduced_chi2:.3f}"
+
+
+def parameter_rows(fit) -> list[tuple[str, str, str, str]]:
+    """Return name, value, error and unit of each parameter of the lens; no error of a fixed one."""
+    found, errors = [], fit.errors
+    for name, value in fit.lens.parameters.items():
+        value, error, unit = quoted(value, errors[name])
+        digits = _digits(error) if name in fit.names else 4
+        found.append((name, f"{value:.{digits}f}", f"{error:.{digits}f}" if name in fit.names else "", unit))
+    return found
+
+
+def _digits(error):
+    """Decimals that show two digits of an error."""
+    return int(np.clip(1 - np.floor(np.log10(error)), 0, 8)) if 0 < error < np.inf else 4

@@ -14,13 +14,14 @@ from astropy.nddata import CCDData, NDData
 from astropy.table import QTable
 
 from lenssuper._utils.checks import check_count
+from lenssuper._utils.text import as_text
 from lenssuper.light.fitfile import read_fit, write_fit
 from lenssuper.light.profiles import (
     astropy_model,
     checked,
     component_images_of,
     draw,
-    summarise,
+    summary_rows,
     total_fluxes,
 )
 from lenssuper.light.sersic.components import NAMES
@@ -280,7 +281,7 @@ class SersicFit:
 
     def summary(self) -> str:
         """Return a few lines with the profiles and the quality of the fit."""
-        return summarise(self)
+        return as_text(summary_rows(self))
 
     def __repr__(self) -> str:
         n = len(self.parameters)

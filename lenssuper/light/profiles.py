@@ -10,7 +10,7 @@ from lenssuper.light.sersic.components import NAMES, Components
 from lenssuper.light.sersic.profile import quadratic_form, sersic_flux
 from lenssuper.light.sersic.render import SkyRenderer
 
-__all__ = ["astropy_model", "checked", "component_images_of", "draw", "summarise", "total_fluxes"]
+__all__ = ["astropy_model", "checked", "component_images_of", "draw", "summary_rows", "total_fluxes"]
 
 
 def checked(parameters):
@@ -81,23 +81,23 @@ def astropy_model(row, grid):
     )
 
 
-def summarise(fit):
-    """Return a few lines with the profiles and the quality of the fit."""
+def summary_rows(fit):
+    """Return the profiles and the quality of the fit, as rows of a name and a value."""
     ny, nx = fit.observation.shape
-    lines = [
-        f"{'method':<9}{fit.method}",
-        f'{"data":<9}{ny} x {nx} pixels of {fit.observation.grid.side_arcsec:.3g}", {fit.n_pixels} used',
-        f"{'chi2':<9}{fit.chi2:.6g}, reduced {fit.reduced_chi2:.3f}",
-        f"{'':<9}BIC {fit.bic:.6g}, R2 {fit.r2:.5f}",
-        f"{'sky':<9}{_with_error(fit.sky, fit.sky_error)} {fit.observation.unit}".rstrip(),
+    rows = [
+        ("method", fit.method),
+        ("data", f'{ny} x {nx} pixels of {fit.observation.grid.side_arcsec:.3g}", {fit.n_pixels} used'),
+        ("chi2", f"{fit.chi2:.6g}, reduced {fit.reduced_chi2:.3f}"),
+        ("", f"BIC {fit.bic:.6g}, R2 {fit.r2:.5f}"),
+        ("sky", f"{_with_error(fit.sky, fit.sky_error)} {fit.observation.unit}"),
     ]
     for row in fit.table:
         words = (
             f"{name}={_with_error(_plain(row[name]), _plain(row[f'{name}_err']))}{unit}"
             for name, unit in zip((*NAMES, "flux"), ('"', '"', '"', "", "", " deg", ""), strict=True)
         )
-        lines.append(f"{'Sersic':<9}{', '.join(words)}")
-    return "\n".join([*lines, *(f"{'note':<9}{message}" for message in fit.messages)])
+        rows.append(("Sersic", ", ".join(words)))
+    return [*rows, *(("note", message) for message in fit.messages)]
 
 
 def _plain(value):

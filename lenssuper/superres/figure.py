@@ -17,9 +17,10 @@ from lenssuper.plotting.images import (
     show_image,
 )
 from lenssuper.plotting.marks import beam, compass, crop, note, unit_label
-from lenssuper.superres.result import SuperResolution
+from lenssuper.plotting.pages import Section
+from lenssuper.superres.summary import summary_rows
 
-__all__ = ["plot_result"]
+__all__ = ["plot_result", "section_of"]
 
 # Residuals beyond this many sigma are saturated.
 _SIGMAS = 4
@@ -27,7 +28,7 @@ _SIGMAS = 4
 _MARGINS = {"left": 0.05, "right": 0.93, "bottom": 0.065, "top": 0.96, "wspace": 0.43, "hspace": 0.22}
 
 
-def plot_result(result: SuperResolution, figure: Figure | None = None) -> Figure:
+def plot_result(result, figure: Figure | None = None) -> Figure:
     """
     Draw a super-resolution: data, model and residuals above; image, source and its uncertainty below.
 
@@ -45,8 +46,6 @@ def plot_result(result: SuperResolution, figure: Figure | None = None) -> Figure
     -------
     `~matplotlib.figure.Figure`
     """
-    if not isinstance(result, SuperResolution):
-        raise TypeError(f"result must be a SuperResolution; got {result!r:.80}")
     if figure is None:
         figure = Figure(figsize=(14, 8))
     (data, model, residual), (image, source, spread) = figure.subplots(2, 3, gridspec_kw=_MARGINS)
@@ -108,3 +107,14 @@ def _quality(result):
     if np.isnan(result.reduced_chi2):
         return f"χ² per pixel {result.chi2 / result.n_pixels:.2f}"
     return f"reduced χ² {result.reduced_chi2:.2f}"
+
+
+def section_of(result) -> Section:
+    """Return the part of a page on a super-resolution."""
+    return Section(
+        plot_result(result),
+        "Data, model and residuals; super-resolved image, source and its uncertainty",
+        [(name, text) for name, text in summary_rows(result) if name != "note"],
+        hyperparameters=result.hyperparameters,
+        messages=result.messages,
+    )

@@ -12,6 +12,7 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, StdDevUncertainty
 
+from lenssuper._utils.text import as_text
 from lenssuper._utils.units import arcsec
 from lenssuper.forward.model import ForwardModel
 from lenssuper.lens import LensModel
@@ -20,7 +21,7 @@ from lenssuper.observation.grid import PixelGrid
 from lenssuper.solvers import Posterior
 from lenssuper.superres.resolution import source_resolution
 from lenssuper.superres.resultfile import Contents, read_contents, write_contents
-from lenssuper.superres.summary import summarise
+from lenssuper.superres.summary import summary_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -339,8 +340,8 @@ class SuperResolution:
     # Words, files, pictures
 
     def summary(self) -> str:
-        """Tell in a few lines what this is and how well it fits."""
-        return summarise(self)
+        """Return a few lines of text on what this is and how well it fits."""
+        return as_text(summary_rows(self))
 
     def __repr__(self) -> str:
         quality = f"chi2={self.chi2:.6g} in {self.n_pixels} pixels"
@@ -421,3 +422,22 @@ class SuperResolution:
         from lenssuper.superres.figure import plot_result
 
         return plot_result(self, figure=figure)
+
+    def section(self):
+        """Return the part of a page on this result, a `~lenssuper.plotting.pages.Section`."""
+        from lenssuper.superres.figure import section_of
+
+        return section_of(self)
+
+    def thumbnail(self, size: int = 120) -> bytes:
+        """
+        Return data, super-resolved image and source as a PNG of three squares of ``size`` pixels.
+
+        All three have one colour scale; masked pixels are grey.
+        """
+        from lenssuper.plotting.pages import thumbnail
+
+        observation = self.observation
+        data = np.where(observation.mask, np.nan, observation.data)
+        sigma = float(np.median(observation.sigma[~observation.mask]))
+        return thumbnail([data, self.image.data, self.source.data], sigma, size)

@@ -1,20 +1,15 @@
-"""A result in a few lines of text."""
+"""A super-resolution in numbers, as rows of a name and a value."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
 
-if TYPE_CHECKING:
-    from lenssuper.superres.result import SuperResolution
-
-__all__ = ["summarise"]
+__all__ = ["summary_rows"]
 
 
-def summarise(result: SuperResolution) -> str:
-    """Tell what a result is and how well it fits; what its solver did not tell is left out."""
+def summary_rows(result) -> list[tuple[str, str]]:
+    """Return what a super-resolution is and how well it fits; numbers that its solver lacks are left out."""
     widths = result.resolution.to_value(u.arcsec)
     widths = widths[~np.isnan(widths)]
     psf = f'{widths.min():.2g}" to {widths.max():.2g}" in the source plane' if widths.size else ""
@@ -35,7 +30,7 @@ def summarise(result: SuperResolution) -> str:
         *(("note", message, True) for message in result.messages),
         ("note", "the solver stopped before it converged", not result.posterior.converged),
     ]
-    return "\n".join(f"{name:<9}{text}" for name, text, told in lines if told)
+    return [(name, text) for name, text, known in lines if known]
 
 
 def _known(value):

@@ -17,7 +17,7 @@ from PIL import Image
 
 from lenssuper import LensFitter, SuperResolver
 from lenssuper.light import ForegroundFitter
-from lenssuper.plotting.pages import thumbnail, write_index, write_report
+from lenssuper.plotting.pages import write_index, write_report
 from lenssuper.simulate import HST_ACS_F814W, SersicSource, mock_lens, random_mock
 from lenssuper.solvers import Gaussian, GradientPrior
 
@@ -72,7 +72,7 @@ def test_page_holds_picture_and_summary(result, tmp_path):
 
 
 def test_thumbnail_shows_data_image_and_source(result):
-    picture = imread(io.BytesIO(thumbnail(result, size=48)))
+    picture = imread(io.BytesIO(result.thumbnail(size=48)))
     assert picture.shape == (48, 3 * 48 + 8, 4)
     bright = picture[..., :3].sum(axis=2)[::-1]  # rows from the bottom, as images have them
     panels = [bright[:, k * 52 : k * 52 + 48] for k in range(3)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy.nddata import CCDData, StdDevUncertainty
 
+from lenssuper._utils.text import as_text
 from lenssuper.light.fit import SersicFit
 from lenssuper.light.foreground.isophotes import Isophotes
 from lenssuper.observation import Observation, write_observation
@@ -89,7 +90,10 @@ class ForegroundFit:
         return float(np.mean((residual**2 * self.observation.weights)[used]))
 
     def summary(self) -> str:
-        """Tell in a few lines what was taken off."""
+        """Return a few lines of text on what was subtracted."""
+        return as_text(self._rows(), width=10)
+
+    def _rows(self):
         shape = "x".join(str(n) for n in self.observation.shape[::-1])
         lines = [
             ("image", f"{shape} pixels of {self.observation.grid.pixel_scale:.4g}"),
@@ -103,7 +107,7 @@ class ForegroundFit:
             lines.insert(-2, ("modes", f"up to m = {order}, {modes:.0f} coefficients measured"))
         if self.source is not None:
             lines.insert(2, ("source", f"{len(self.source_parameters)} Sersic through the lens"))
-        return "\n".join(f"{name:<9} {text}" for name, text in lines)
+        return lines
 
     def __repr__(self) -> str:
         return f"<ForegroundFit: {len(self.fit.components)} Sersic, reduced_chi2={self.reduced_chi2:.3f}>"
@@ -124,6 +128,17 @@ class ForegroundFit:
         from lenssuper.light.foreground.figure import plot_foreground
 
         return plot_foreground(self, figure=figure)
+
+    def section(self):
+        """Return the part of a page on this fit, a `~lenssuper.plotting.pages.Section`."""
+        from lenssuper.plotting.pages import Section
+
+        return Section(
+            self.plot(),
+            "Data, galaxy, and data without it; residuals over sigma, pixels taken for arcs, and the centre",
+            self._rows(),
+            heading="Light of the lens galaxy",
+        )
 
     def write(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
         """

@@ -5,19 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import os
-from typing import TYPE_CHECKING
 
-import numpy as np
+from matplotlib.figure import Figure
 
-from lenssuper._utils.units import quoted
 from lenssuper.plotting.pages.filling import write_page
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from lenssuper.lensfit import LensFit
-    from lenssuper.light import ForegroundFit
-    from lenssuper.superres.result import SuperResolution
 
 __all__ = ["write_report"]
 
@@ -27,31 +18,33 @@ _QUALITY = 85
 
 
 def write_report(
-    result: SuperResolution,
+    result,
     path: str | os.PathLike,
     *,
     title: str = "",
-    light: ForegroundFit | None = None,
-    fit: LensFit | None = None,
+    light=None,
+    fit=None,
     links: dict[str, str] | None = None,
     overwrite: bool = False,
 ) -> None:
     """
-    Write a page on one result: picture, quality of the fit, lens, and what to look out for.
+    Write a page on one lens: its picture, the quality of the fit, the lens, and the warnings.
 
     Parameters
     ----------
     result : SuperResolution
+        Like ``light`` and ``fit``, anything with a method ``section()`` that returns a
+        `~lenssuper.plotting.pages.Section`.
     path : path
         The page, a HTML file that holds its pictures itself.
     title : str, optional
         By default the name of the file.
     light : ForegroundFit, optional
-        The light of the lens galaxy that was taken off before.
+        The light of the lens galaxy that was subtracted before.
     fit : LensFit, optional
         The fit of the lens.
     links : dict of str to str, optional
-        Where to go from the page: words, and addresses relative to it.
+        Links of the page: their text, and their address relative to it.
     overwrite : bool, optional
         Whether ``path`` may be replaced.
 
@@ -60,55 +53,22 @@ def write_report(
     FileExistsError
         If the file is there and ``overwrite`` is not set.
     """
-    messages = [*(fit.messages if fit is not None else ()), *result.messages]
+    sections = [part.section() for part in (result, fit, light) if part is not None]
+    # warnings of the fit come before those of what was done with it
+    messages = [message for section in sections[1:] + sections[:1] for message in section.messages]
     write_page(
         "lens.html",
         path,
         overwrite=overwrite,
         title=title or os.path.splitext(os.path.basename(os.fspath(path)))[0],
-        picture=_embedded(result.plot()),
-        summary=_lines(result.summary(), 9),
+        sections=[(section, _embedded(section.picture)) for section in sections],
         messages=list(dict.fromkeys(messages)),
-        fit=None if fit is None else _fit(fit),
-        light=None if light is None else _light(light),
-        hyperparameters={name: f"{value:.5g}" for name, value in sorted(result.hyperparameters.items())},
         links=links or {},
     )
 
 
-def _fit(fit):
-    # parameters have a table of their own
-    summary = [(name, text) for name, text in _lines(fit.summary(), 9) if name != "lens"]
-    return {"picture": _embedded(fit.plot()), "rows": _parameters(fit), "summary": summary}
-
-
-def _light(light):
-    return {"picture": _embedded(light.plot()), "rows": _lines(light.summary(), 10)}
-
-
 def _embedded(figure: Figure) -> str:
-    """A picture as the address of itself."""
+    """Return a picture as a data URL."""
     picture = io.BytesIO()
     figure.savefig(picture, format="webp", dpi=_DPI, pil_kwargs={"quality": _QUALITY})
     return "data:image/webp;base64," + base64.b64encode(picture.getvalue()).decode("ascii")
-
-
-def _lines(summary, width):
-    """The lines of a summary as name and text; its notes are shown elsewhere."""
-    lines = ((line[:width].strip(), line[width:].strip()) for line in summary.splitlines())
-    return [(name, text) for name, text in lines if name != "note"]
-
-
-def _parameters(fit):
-    """The parameters of a lens as name, value, error and unit; no error of what was not fitted."""
-    rows, errors = [], fit.errors
-    for name, value in fit.lens.parameters.items():
-        value, error, unit = quoted(value, errors[name])
-        digits = _digits(error) if name in fit.names else 4
-        rows.append((name, f"{value:.{digits}f}", f"{error:.{digits}f}" if name in fit.names else "", unit))
-    return rows
-
-
-def _digits(error):
-    """Decimals that show two digits of an error."""
-    return int(np.clip(1 - np.floor(np.log10(error)), 0, 8)) if 0 < error < np.inf else 4

@@ -1,46 +1,43 @@
-"""Data, super-resolved image and source side by side, small."""
+"""Small images side by side."""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
-from lenssuper.plotting import asinh_norm
-
-if TYPE_CHECKING:
-    from lenssuper.superres.result import SuperResolution
+from lenssuper.plotting.images import asinh_norm
 
 __all__ = ["thumbnail"]
 
 _GAP = 4
 
 
-def thumbnail(result: SuperResolution, size: int = 120) -> bytes:
+def thumbnail(panels: Sequence[np.ndarray], sigma: float, size: int = 120) -> bytes:
     """
-    Draw data, super-resolved image and source as three small squares on one colour scale.
+    Draw images as small squares side by side, on one asinh stretch.
 
     Parameters
     ----------
-    result : SuperResolution
+    panels : sequence of ndarray, shape (ny, nx)
+        Images in one unit; NaN where there is none.
+    sigma : float
+        Noise of a pixel, where the stretch turns from linear to logarithmic.
     size : int, optional
         Side of each in pixels.
 
     Returns
     -------
     bytes
-        A PNG image; pixels that are not used are grey.
+        A PNG image; pixels that are NaN are grey.
     """
     from matplotlib import colormaps
     from matplotlib.image import imsave
 
-    data = np.where(result.observation.mask, np.nan, result.observation.data)
-    sigma = float(np.median(result.observation.sigma[~result.observation.mask]))
-    panels = [data, result.image.data, result.source.data]
     norm = asinh_norm(*(panel[np.isfinite(panel)] for panel in panels), sigma=sigma)
     colours = colormaps["inferno"].with_extremes(bad="0.5")
-    strip = np.ones((size, 3 * size + 2 * _GAP, 4))
+    strip = np.ones((size, len(panels) * (size + _GAP) - _GAP, 4))
     strip[..., 3] = 0.0
     for k, panel in enumerate(panels):
         left = k * (size + _GAP)

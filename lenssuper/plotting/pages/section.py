@@ -1,0 +1,40 @@
+"""A part of a page: a picture with its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from matplotlib.figure import Figure
+
+__all__ = ["Section"]
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """
+    What a page shows of one result.
+
+    Attributes
+    ----------
+    picture : `~matplotlib.figure.Figure`
+    alt : str
+        What the picture shows, for those who cannot see it.
+    rows : sequence of (str, str)
+        Name and value of each number.
+    heading : str
+        None for the first part of a page.
+    parameters : sequence of (str, str, str, str)
+        Name, value, error and unit of fitted parameters; the error is empty for a fixed one.
+    hyperparameters : mapping of str to float
+    messages : sequence of str
+        Warnings.
+    """
+
+    picture: Figure
+    alt: str
+    rows: Sequence[tuple[str, str]]
+    heading: str = ""
+    parameters: Sequence[tuple[str, str, str, str]] = ()
+    hyperparameters: Mapping[str, float] = field(default_factory=dict)
+    messages: Sequence[str] = ()

@@ -1,4 +1,4 @@
-"""The linear operators' common ground: checking, batches, torch, composition and adjoints.
+"""What linear operators have in common: checks, batches, torch, composition and adjoints.
 
 A subclass sets its two shapes and implements ``_forward`` and ``_adjoint``, which receive arrays or
 tensors that have been checked already. Everything else is here, once.
@@ -118,10 +118,8 @@ class LinearOperator(ABC):
 
         Raises
         ------
-        TypeError
-            If ``y`` is complex, not numeric, or carries a unit or a mask.
-        ValueError
-            If the trailing shape of ``y`` is not ``out_shape``.
+        TypeError, ValueError
+            As of `forward`.
         """
         y = float_images(y, self._out_shape, "y", "operator's out_shape")
         if is_tensor(y):
@@ -141,7 +139,7 @@ class LinearOperator(ABC):
         return self.forward(other)
 
     def aslinearoperator(self) -> scipy.sparse.linalg.LinearOperator:
-        """The same operator for scipy's solvers, acting on flattened images.
+        """Return the same operator for scipy's solvers, acting on flattened images.
 
         Returns
         -------
@@ -256,7 +254,7 @@ class SparseOperator(LinearOperator):
 
 
 class LensingOperator(SparseOperator):
-    """Light moved from the source plane to the image plane, as a sparse matrix.
+    """Lensing of a source plane to an image plane, as a sparse matrix.
 
     The matrix entry (p, q) is the weight of source pixel q in the surface brightness of image pixel p.
     Lensing conserves surface brightness, so a row sums to one where its image pixel sees the source grid, to
@@ -303,7 +301,7 @@ class LensingOperator(SparseOperator):
         return np.asarray(self.matrix.sum(axis=0)).reshape(self._in_shape)
 
     def lens(self, source):
-        """Lens a source: its surface brightness as seen in the image plane.
+        """Lens a source to the image plane.
 
         Parameters
         ----------
@@ -325,7 +323,7 @@ class LensingOperator(SparseOperator):
         return self.forward(source)
 
     def delens(self, image):
-        """Take an image back to the source plane: the mean of all that falls in each source pixel.
+        """Map an image to the source plane: the mean of all that falls in each source pixel.
 
         Parameters
         ----------

@@ -45,7 +45,7 @@ class StridedConvolution(LinearOperator):
         super().__init__([factor * n for n in self._phase_shape], (ny, nx))
         self._kernel = kernel
         self._factor = factor
-        self._local = (my, mx) == (1, 1)  # every output sees its own block alone: no FFT needed
+        self._local = (my, mx) == (1, 1)  # every output depends on its own block alone: no FFT needed
         self._size = tuple(scipy.fft.next_fast_len(n, real=True) for n in self._phase_shape)
         self._weights: dict = {}
 
@@ -102,7 +102,7 @@ class StridedConvolution(LinearOperator):
             my, mx = phases.shape[-2:]
             padded = np.zeros((*phases.shape[:-2], *((my, mx) if self._local else self._size)))
             padded[..., :my, :mx] = phases
-            # shifted, so that the first pixel evaluated comes out first
+            # shifted, so that the first output is the first pixel evaluated
             weights = self._transform(np.roll(padded, (1 - my, 1 - mx), axis=(-2, -1)))
             if is_tensor(x):
                 weights = x.new_tensor(weights, dtype=x.dtype if self._local else x.dtype.to_complex())
@@ -112,7 +112,7 @@ class StridedConvolution(LinearOperator):
         return self._weights[key]
 
     def __getstate__(self) -> dict:
-        # they can be made again, and the device they are on may not be where this is going
+        # the weights can be computed again, and their device may not exist where this is read
         return self.__dict__ | {"_weights": {}}
 
 
@@ -125,14 +125,14 @@ def _fft_of(x):
 
 
 def _phases(x, factor: int):
-    """Take images (..., factor ny, factor nx) apart into (..., factor, factor, ny, nx), a phase an image."""
+    """Split images (..., factor ny, factor nx) into (..., factor, factor, ny, nx), a phase an image."""
     ny, nx = (n // factor for n in x.shape[-2:])
     blocks = x.reshape(*x.shape[:-2], ny, factor, nx, factor)
     return blocks.swapaxes(-3, -2).swapaxes(-4, -2).swapaxes(-3, -1)
 
 
 def _interleave(phases):
-    """Put phases (..., factor, factor, ny, nx) together again, to (..., factor ny, factor nx)."""
+    """Join phases (..., factor, factor, ny, nx) to (..., factor ny, factor nx)."""
     *batch, factor, _, ny, nx = phases.shape
     blocks = phases.swapaxes(-3, -1).swapaxes(-4, -2).swapaxes(-3, -2)
     return blocks.reshape(*batch, factor * ny, factor * nx)

@@ -16,7 +16,7 @@ _TOGETHER = 16
 
 
 def float64_csr(matrix) -> sparse.csr_array:
-    """Bring a scipy sparse matrix into canonical CSR form: float64, sorted, int32 indices where they suffice.
+    """Return a scipy sparse matrix in canonical CSR form: float64, sorted, int32 indices where they suffice.
 
     A matrix that is canonical already is not copied, and the argument is never changed.
     """
@@ -36,7 +36,7 @@ def float64_csr(matrix) -> sparse.csr_array:
 
 
 class StoredMatrix:
-    """A CSR matrix and, made when first needed, its copies in other precisions and on other devices.
+    """A CSR matrix and its copies in other precisions and on other devices, which are made when needed.
 
     Parameters
     ----------
@@ -104,5 +104,5 @@ class StoredMatrix:
         return self._copies[key]
 
     def __getstate__(self) -> dict:
-        # the copies can be made again, and the device they are on may not be where this is going
+        # the copies can be made again, and their device may not exist where this is read
         return {"csr": self.csr, "_copies": {}}

@@ -166,7 +166,7 @@ def _gradients(columns, rows, shape, coefficients):
 
 @inlined
 def _cubic(t):
-    """Values of the four splines that overlap between two nodes (de Boor 1978, ch. X)."""
+    """Return the values of the four splines that overlap between two nodes (de Boor 1978, ch. X)."""
     s = 1.0 - t
     return (
         s * s * s / 6.0,
@@ -178,7 +178,7 @@ def _cubic(t):
 
 @inlined
 def _slope(t):
-    """Derivatives of the four splines."""
+    """Return the derivatives of the four splines."""
     s = 1.0 - t
     return -0.5 * s * s, 0.5 * t * (3.0 * t - 4.0), -0.5 * s * (3.0 * s - 4.0), 0.5 * t * t
 

@@ -107,31 +107,13 @@ def spectral_sums(
     """
 
     def quadrature(vector):
-        nodes, weights = _lanczos_quadrature(matrix, vector, steps)
-        return [vector.size * weights @ function(nodes) for function in functions]
+        nodes, weights = LanczosRun(matrix, vector).extend(steps).quadrature()
+        # rounding may turn the smallest eigenvalues negative
+        nodes = np.maximum(nodes, np.finfo(float).eps * nodes[-1])
+        scale = vector.size / dot(vector, vector)
+        return [scale * weights @ function(nodes) for function in functions]
 
     return np.mean(list(in_threads(quadrature, vectors)), axis=0).tolist()
-
-
-def _lanczos_quadrature(matrix, vector, steps):
-    """Nodes and weights of the Gauss quadrature of the spectrum that a vector sees."""
-    steps = min(steps, vector.size)
-    basis = np.empty((steps, vector.size))
-    basis[0] = vector.ravel() / np.sqrt(dot(vector, vector))
-    diagonal, beside = [], []
-    for k in range(steps):
-        image = matrix(basis[k].reshape(vector.shape)).ravel()
-        diagonal.append(dot(basis[k], image))
-        # against all before, as rounding makes the basis forget them; not by BLAS, see `dot`
-        overlaps = np.einsum("ij,j->i", basis[: k + 1], image)
-        image = image - np.einsum("i,ij->j", overlaps, basis[: k + 1])
-        norm = np.sqrt(dot(image, image))
-        if k == steps - 1 or norm < 1e-8 * max(diagonal):
-            break
-        beside.append(norm)
-        basis[k + 1] = image / norm
-    nodes, vectors = eigh_tridiagonal(np.array(diagonal), np.array(beside[: len(diagonal) - 1]))
-    return np.maximum(nodes, np.finfo(float).eps * nodes[-1]), vectors[0] ** 2
 
 
 class LanczosRun:

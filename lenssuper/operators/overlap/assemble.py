@@ -30,7 +30,7 @@ _BLOCK = 8192
 
 
 class OverlapTask(NamedTuple):
-    """What to compute: the map, the two shapes and the accuracy."""
+    """An overlap matrix to compute: the map between the planes, the two shapes and the accuracy."""
 
     trace: Callable  # (column, row) in the image plane, in pixels -> (x, y) in source cells
     image_shape: tuple[int, int]
@@ -42,7 +42,7 @@ class OverlapTask(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """Pixels of some image rows: the shares of 3 x 3 cells where there is a `cell`, elements elsewhere."""
+    """The pixels of some image rows: shares of 3 x 3 cells where `cell` is set, elements elsewhere."""
 
     shares: np.ndarray
     cell: np.ndarray
@@ -90,7 +90,7 @@ class _Entries:
 
 
 def overlap_matrix(task: OverlapTask) -> sparse.csr_array:
-    """The overlap matrix, image pixels x source cells."""
+    """Return the overlap matrix, image pixels x source cells."""
     cores = _cores(task)
     pixels = math.prod(task.image_shape)
     entries = _Entries(5 * pixels + 64)
@@ -110,7 +110,7 @@ def overlap_matrix(task: OverlapTask) -> sparse.csr_array:
 
 
 def straight_matrix(u: np.ndarray, v: np.ndarray, k: int, source_shape: tuple[int, int]) -> sparse.csr_array:
-    """The overlap matrix of pixels of k x k squares with mapped corners u, v (k ny + 1, k nx + 1)."""
+    """Return the overlap matrix of pixels of k x k squares with mapped corners u, v (k ny + 1, k nx + 1)."""
 
     def trace(column, row):
         return (w[np.rint(k * (row[:, 0] + 0.5)).astype(int)] for w in (u, v))
@@ -120,14 +120,14 @@ def straight_matrix(u: np.ndarray, v: np.ndarray, k: int, source_shape: tuple[in
 
 
 def row_ranges(task: OverlapTask) -> list[tuple[int, int]]:
-    """First and last image row (excluded) of each block."""
+    """Return the first and the last image row (excluded) of each block."""
     ny, nx = task.image_shape
     step = max(1, _BLOCK // (nx * (task.subdivide or 1) ** 2))
     return [(first, min(first + step, ny)) for first in range(0, ny, step)]
 
 
 def _cores(task: OverlapTask) -> Elements:
-    """The elements of the pixels with a lens centre in them or on their border, in order of pixel."""
+    """Return the elements of the pixels with a lens centre in them or on their border, in order of pixel."""
     ny, nx = task.image_shape
     torn = {}
     for column, row in task.centers:
@@ -142,13 +142,13 @@ def _cores(task: OverlapTask) -> Elements:
 
 
 def touched(position: float, n: int) -> list[int]:
-    """The pixels (of n along an axis) that a position is in, or on the border of."""
+    """Return the pixels (of n along an axis) that contain a position or have it on their border."""
     near = int(min(max(np.floor(position), -2.0), n + 1.0))
     return [i for i in (near, near + 1) if 0 <= i < n and abs(position - i) <= 0.5 + ON_BORDER]
 
 
 def _cut(task: OverlapTask, cores: Elements, first: int, last: int) -> _Block:
-    """Cut the pixels of image rows into elements, but for those with a closed form."""
+    """Cut the pixels of some image rows into elements, except those whose shares have a closed form."""
     m, n = last - first, task.image_shape[1]
     cores = cores.take(slice(*np.searchsorted(cores.pixel, [first * n, last * n])))
     cores = cores._replace(pixel=cores.pixel - first * n)
@@ -173,7 +173,7 @@ def _cut(task: OverlapTask, cores: Elements, first: int, last: int) -> _Block:
 
 
 def _two_per_pixel(task, first, torn):
-    """Two curved elements per pixel, and the finer ones of the pixels that need them."""
+    """Return two curved elements per pixel, and finer ones for the pixels that need them."""
     m, n = torn.shape
     u, v = task.trace(np.arange(-1.0, n + 0.5, 0.5)[None, :], first + np.arange(-1.0, m + 0.5, 0.5)[:, None])
     cubic = np.empty((2, m * n, 5))
@@ -200,7 +200,7 @@ def _two_per_pixel(task, first, torn):
 
 
 def _fixed(task, first, torn, shares, cell):
-    """k x k squares per pixel; their shares in closed form where that is possible."""
+    """Return k x k squares per pixel, their shares in closed form where that is possible."""
     m, n = torn.shape
     k = task.subdivide
     u, v = task.trace(
@@ -218,7 +218,7 @@ def _fixed(task, first, torn, shares, cell):
 
 
 def _fill(task, block, entries):
-    """Write the entries of a block's pixels after those that are there."""
+    """Append the entries of a block's pixels."""
     rows, columns = task.source_shape
     pixels = block.cell.size
     window = np.zeros((rows + 1) * (columns + 2))

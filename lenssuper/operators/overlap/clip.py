@@ -1,6 +1,6 @@
 """Exact areas of overlap between mapped image elements and the cells of a regular grid.
 
-Nothing but numbers and arrays: every coordinate is in cells of the source grid, cell (r, c) being the unit
+Every coordinate is in cells of the source grid, cell (r, c) being the unit
 square c <= x < c + 1, r <= y < r + 1.  An element is a triangle that carries a weight w (its share of its
 image pixel); the kernels add w * overlap / area to every cell it touches.
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from lenssuper._utils.compile import compiled
 
-# Elements narrower than this (in cells) are laid down as the segment they have shrunk to.
+# Elements narrower than this (in cells) are treated as segments.
 _THIN = 1e-9
 # Edges that bend less than this are straight but for rounding.
 _STRAIGHT = 1e-12
@@ -28,7 +28,7 @@ _NOISE = 1e-13
 
 @compiled
 def _strip(window, row, xa, xb, dy):
-    """Coverage to the right of a piece of edge from xa to xb that climbs dy within one row of cells."""
+    """Add the coverage right of a piece of edge from xa to xb that climbs dy within one row of cells."""
     if xa > xb:
         xa, xb = xb, xa
     ca = int(xa)
@@ -126,7 +126,7 @@ def _put(window, cell, value):
 
 @compiled
 def _segment(window, stride, width, height, x0, y0, x1, y1, x2, y2, weight):
-    """Lay down a triangle that has shrunk to a segment, or to a point.
+    """Add a triangle that has shrunk to a segment, or to a point.
 
     The image-plane area of a triangle whose corners fall at 0 <= b <= 1 along a line is spread there with a
     density that rises linearly up to b and falls beyond it.
@@ -172,7 +172,7 @@ def _segment(window, stride, width, height, x0, y0, x1, y1, x2, y2, weight):
 
 @compiled
 def _ramp(s, peak):
-    """Integral from 0 to s of the triangular density with its peak at `peak`."""
+    """Return the integral from 0 to s of the triangular density with its peak at `peak`."""
     if s < peak:
         return s * s / peak
     if peak < 1.0:

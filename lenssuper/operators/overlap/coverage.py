@@ -1,4 +1,4 @@
-"""How many times the lensed image plane covers each source pixel.
+"""Count how many times the lensed image plane covers each source pixel.
 
 Cut into small triangles, the image plane is laid over the source plane, each triangle the same way up as in
 the image or turned over.  Where two neighbours agree in that, the edge between them belongs to one sheet and
@@ -24,7 +24,7 @@ _NEAR = 1e-8
 
 
 def area_map(task: OverlapTask) -> np.ndarray:
-    """Area of the lensed image plane over each source cell, in cells."""
+    """Return the area of the lensed image plane over each source cell, in cells."""
     rows, columns = task.source_shape
     size = (rows + 1) * (columns + 2)
 
@@ -44,7 +44,7 @@ def area_map(task: OverlapTask) -> np.ndarray:
 
 
 def _block_border(task, first, last):
-    """Edges of the sheets of some image rows: x and y (2, edges), scale (edges,)."""
+    """Return the edges of the sheets of some image rows: x and y (2, edges), scale (edges,)."""
     n = task.image_shape[1]
     column, row = (
         np.arange(2 * n + 1)[None, :] / 2 - 0.5,
@@ -58,7 +58,7 @@ def _block_border(task, first, last):
 
 
 def border_of_sheets(u: np.ndarray, v: np.ndarray, lower: np.ndarray, upper: np.ndarray):
-    """Edges between triangles of different parity, and of the whole lattice.
+    """Return the edges between triangles of different parity, and of the whole lattice.
 
     Parameters
     ----------
@@ -91,12 +91,12 @@ def border_of_sheets(u: np.ndarray, v: np.ndarray, lower: np.ndarray, upper: np.
 
 
 def _pairs(points):
-    """From each row of points to the next."""
+    """Return the segments from each row of points to the next."""
     return np.stack([points[:-1].ravel(), points[1:].ravel()])
 
 
 def _cut(task, column, row):
-    """Edges that cut out of the sheet what the directions around a lens centre enclose."""
+    """Return the edges of the hole in the sheet that the limits at a lens centre enclose."""
     angle = np.linspace(0, 2 * np.pi, _DIRECTIONS + 1)
     around = column + _NEAR * np.cos(angle), row + _NEAR * np.sin(angle)
     parity = np.sign(task.parity(*around).sum())

@@ -82,7 +82,7 @@ def lens_differentiable(
 
 
 class _Overlap(torch.autograd.Function):
-    """The overlap of a lattice of lensed corners with the source, on the CPU in float64."""
+    """Apply the overlap of a lattice of lensed corners to a source, on the CPU in float64."""
 
     @staticmethod
     def forward(ctx, u, v, source, subdivide, shape):
@@ -108,7 +108,7 @@ class _Overlap(torch.autograd.Function):
 
 
 def _of_corners(u, v, subdivide, sources, gradients):
-    """Gradient with respect to the lensed corners, summed over a batch."""
+    """Return the gradient with respect to the lensed corners, summed over a batch."""
     m, n = u.shape[0] - 1, u.shape[1] - 1
     out = np.zeros((2, *u.shape))
     edges = np.empty((m + 1, n, 3)), np.empty((m, n + 1, 3)), np.empty((m, n, 3))

@@ -24,7 +24,7 @@ _CUBIC = 0.00802
 
 @compiled
 def _cubic(plane, cubic, e, k):
-    """How far the map is off its quadratic along edge k, by its third derivatives."""
+    """Return how far the map is off its quadratic along edge k, by its third derivatives."""
     m = (k + 1) % 3
     p = plane[e, m, 0] - plane[e, k, 0]
     q = plane[e, m, 1] - plane[e, k, 1]
@@ -73,7 +73,7 @@ def _axis(v, e, rest, n):
 
 @compiled
 def _judge(plane, x, y, e, weight, cubic_x, cubic_y, rows, columns):
-    """How much light of element e may be in a wrong cell, and the edge to halve to make that less."""
+    """Return how much light of element e may be in a wrong cell, and the edge whose halving reduces it."""
     rx0, rx1, rx2 = _cubic(plane, cubic_x, e, 0), _cubic(plane, cubic_x, e, 1), _cubic(plane, cubic_x, e, 2)
     ry0, ry1, ry2 = _cubic(plane, cubic_y, e, 0), _cubic(plane, cubic_y, e, 1), _cubic(plane, cubic_y, e, 2)
     reach_x, error_x, bx0, bx1, bx2 = _axis(x, e, max(rx0, rx1, rx2) + cubic_x[e, 4], columns)
@@ -106,7 +106,7 @@ def _judge(plane, x, y, e, weight, cubic_x, cubic_y, rows, columns):
 
 @compiled
 def from_corners(u, v, k, wanted, starts, x, y):
-    """Elements of the wanted pixels, each k x k squares cut in two, straight-edged.
+    """Write the elements of the wanted pixels, each k x k squares cut in two, with straight edges.
 
     u, v are the mapped corners of the squares, (k m + 1, k n + 1) for `wanted` of shape (m, n); `starts` (m
     n + 1) and x, y (elements, 6) are filled.  All elements of a pixel have the same weight.
@@ -131,7 +131,7 @@ def from_corners(u, v, k, wanted, starts, x, y):
 
 @compiled
 def from_half_steps(u, v, wanted, starts, x, y):
-    """Two elements for each wanted pixel, from the map at steps of half a pixel.
+    """Write two elements for each wanted pixel, from the map at steps of half a pixel.
 
     u, v have shape (2 m + 3, 2 n + 3), half a pixel more than the m x n pixels on each side.
     """
@@ -149,7 +149,7 @@ def from_half_steps(u, v, wanted, starts, x, y):
 
 @compiled
 def _lattice_element(u, v, i, j, half, x, y, e):
-    """One half of the pixel whose first corner is node (i, j): half 0 below the diagonal, 1 above it."""
+    """Write half a pixel whose first corner is node (i, j): half 0 below the diagonal, 1 above it."""
     ci, cj = i + 2 * half, j + 2 - 2 * half  # the corner off the diagonal
     x[e, 0], y[e, 0] = u[i, j], v[i, j]
     x[e, 1], y[e, 1] = u[ci, cj], v[ci, cj]
@@ -163,7 +163,7 @@ def _lattice_element(u, v, i, j, half, x, y, e):
 
 @compiled
 def _third(f, i, j, cubic, e):
-    """Third derivatives per pixel at the pixel with centre node (i, j), and how far it is off the cubic."""
+    """Write the third derivatives at the pixel with centre node (i, j), and its distance from the cubic."""
     right = f[i, j + 2] - 3.0 * f[i, j + 1] + 3.0 * f[i, j] - f[i, j - 1]
     left = f[i, j + 1] - 3.0 * f[i, j] + 3.0 * f[i, j - 1] - f[i, j - 2]
     upper = f[i + 2, j] - 3.0 * f[i + 1, j] + 3.0 * f[i, j] - f[i - 1, j]

@@ -1,4 +1,4 @@
-"""How the light of lensed pixels changes when their lensed corners move.
+"""Derivatives of the light of lensed pixels with respect to their lensed corners.
 
 The light L of a triangle is the integral of the source over it, divided by its area A.  Moving a corner
 moves the two edges that meet there, and the integral changes by the source along each edge, weighted by how
@@ -17,13 +17,13 @@ import numpy as np
 
 from lenssuper._utils.compile import compiled
 
-# Triangles of less area (in cells) than this have no useful derivative, and next to no light to lose.
+# Triangles of less area (in cells) than this have no useful derivative, and hardly any light.
 _THIN = 1e-9
 
 
 @compiled
 def _along(source, before, xa, ya, xb, yb, out):
-    """Integrals along one edge: of source * (1 - t), of source * t over t, and of `before` over y.
+    """Write the integrals along one edge: of source * (1 - t), of source * t over t, and of `before` over y.
 
     `before` (rows, columns + 1) is the sum of the row of the source up to each column.
     """
@@ -59,7 +59,7 @@ def _along(source, before, xa, ya, xb, yb, out):
 
 @compiled
 def edge_integrals(source, before, u, v, across, up, diagonal):
-    """Integrals along the edges of a lattice of corners u, v of shape (m + 1, n + 1).
+    """Write the integrals along the edges of a lattice of corners u, v of shape (m + 1, n + 1).
 
     across (m + 1, n, 3), up (m, n + 1, 3) and diagonal (m, n, 3), which runs from corner (i, j) to (i + 1,
     j + 1), are filled.
@@ -77,7 +77,7 @@ def edge_integrals(source, before, u, v, across, up, diagonal):
 
 @compiled
 def _edge_term(out_u, out_v, ia, ja, ib, jb, u, v, edge, light, scale):
-    """Add what the edge from corner a to corner b contributes to the derivatives there."""
+    """Add the contribution of the edge from corner a to corner b to the derivatives there."""
     dx, dy = u[ib, jb] - u[ia, ja], v[ib, jb] - v[ia, ja]
     near = scale * (edge[0] - 0.5 * light)
     far = scale * (edge[1] - 0.5 * light)

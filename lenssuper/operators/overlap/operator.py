@@ -168,12 +168,12 @@ class OverlapOperator(LensingOperator):
 
 
 def _task(lens, image_grid, source_grid, tol, subdivide):
-    """The task in pixels: the map from image to source pixels, and the two shapes."""
+    """Return the task in pixels: the map from image to source pixels, and the two shapes."""
 
     def trace(column, row):
         x, y = image_grid.to_offset(column, row)
         u, v = source_grid.to_pixel(*lens.rays_arcsec(x, y))
-        # the corner of the first source pixel, not its centre, is the zero of the cells
+        # cells count from the corner of the first source pixel, not from its centre
         u += 0.5
         v += 0.5
         if u.size and (np.isnan(u.max()) or np.isnan(v.max())):
@@ -198,7 +198,7 @@ def _refuse_nan(wrong, x, y):
 
 
 def check_lensing(lens, image_grid, source_grid):
-    """Raise a TypeError that names the argument if one of them is not what it should be."""
+    """Raise a TypeError unless these are a lens and two grids."""
     check_kind(lens, "lens", LensModel)
     check_kind(image_grid, "image_grid", PixelGrid)
     check_kind(source_grid, "source_grid", PixelGrid)

@@ -2,8 +2,8 @@
 
 Most pixels of a lens fall on three by three cells or fewer.  Then the shares of the nine cells follow from
 the areas left of two vertical lines, below two horizontal lines, and in the quarter planes between them,
-each a sum over the edges (Green's theorem).  No decision depends on the data, so the compiler works on many
-pixels at once.
+each a sum over the edges (Green's theorem).  Nothing branches on the data, so the compiler can vectorise
+over pixels.
 
 Coordinates are in cells of the source grid, as in `lenssuper.operators.overlap.clip`.
 """
@@ -30,7 +30,7 @@ def _higher(a, b):
 
 @compiled
 def _negative(a, b):
-    """Twice the mean of min(x, 0) for x between a and b."""
+    """Return twice the mean of min(x, 0) for x between a and b."""
     p = a if a < 0.0 else 0.0
     q = b if b < 0.0 else 0.0
     d = a - b
@@ -39,7 +39,7 @@ def _negative(a, b):
 
 @inlined
 def _areas(x0, y0, x1, y1):
-    """Twice what an edge adds to the areas x < 0, x < 1, y < 0, y < 1, and to the four of both x and y."""
+    """Return twice what an edge adds to the areas x < 0, x < 1, y < 0, y < 1 and to the four of both."""
     dy = y1 - y0
     slope = (x1 - x0) / dy if dy != 0.0 else 0.0
     west0 = dy * _negative(x0, x1)
@@ -63,14 +63,14 @@ def _areas(x0, y0, x1, y1):
 
 @compiled
 def _join(f, g, a, b, c, d, e):
-    """The two triangles of a pixel, of scales f and g, that have edge c in common."""
+    """Return the sum over the two triangles of a pixel, of scales f and g, that have edge c in common."""
     return f * (a + b + c) + g * (d + e - c)
 
 
 @compiled
 def _row(ua, ub, va, vb, rows, columns, shares, cell):
-    """One row of pixels, from the corners below (ua, va) and above (ub, vb)."""
-    for j in range(cell.size):  # writes to ten places; with one more it is not vectorised
+    """Write the shares of one row of pixels, from the corners below (ua, va) and above (ub, vb)."""
+    for j in range(cell.size):  # with more than ten outputs it is not vectorised
         ax, bx, cx, dx = ua[j], ua[j + 1], ub[j + 1], ub[j]
         ay, by, cy, dy = va[j], va[j + 1], vb[j + 1], vb[j]
         left = _lower(_lower(ax, bx), _lower(cx, dx))
@@ -119,7 +119,7 @@ def _row(ua, ub, va, vb, rows, columns, shares, cell):
 
 @compiled
 def quad_shares(u, v, rows, columns, shares, cell):
-    """Shares of 3 x 3 cells in pixels that are mapped straight-edged, each cut into two triangles.
+    """Write the shares of 3 x 3 cells in pixels that are mapped straight-edged, each cut into two triangles.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ ON_BORDER = 1e-9
 
 
 class Elements(NamedTuple):
-    """Elements as rows of arrays; see `lenssuper.operators.overlap.elements`."""
+    """Elements as rows of arrays, see `lenssuper.operators.overlap.elements`."""
 
     pixel: np.ndarray  # (n,) index of the image pixel in its block
     plane: np.ndarray  # (n, 3, 2) corners in the image plane, in image pixels
@@ -110,30 +110,30 @@ def _halve(trace, elements, split, n, edges, new):
 
 
 def _torn_corners(elements, which):
-    """Corners that are lens centres, and points near them inside their elements."""
+    """Return the corners that are lens centres, and points near them inside their elements."""
     row, corner = np.nonzero(elements.torn[which])
     e = which[row]
     centre = elements.plane[e, corner]
     return e, corner, centre + _NEAR * (elements.plane[e].mean(axis=1) - centre)
 
 
-def open_at_centers(trace: Callable, places) -> Elements:
+def open_at_centers(trace: Callable, pixels) -> Elements:
     """Cut pixels into triangles that have the lens centres in them as corners.
 
     Parameters
     ----------
     trace : callable
         As in `refine`.
-    places : list of (int, int, int, list)
+    pixels : list of (int, int, int, list)
         Of each pixel: index, column, row, and the (column, row) of the centres in it or on its border.
 
     Returns
     -------
     Elements
-        Their `cubic` is still a guess on the high side.
+        Their `cubic` is an upper estimate.
     """
     triangles = []
-    for pixel, column, row, centers in places:
+    for pixel, column, row, centers in pixels:
         corners = [[column + i, row + j] for i, j in ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))]
         pieces = [(np.array([corners[0], corners[k], corners[k + 1]]), [False] * 3) for k in (1, 2)]
         for centre in centers:

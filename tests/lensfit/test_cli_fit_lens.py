@@ -1,5 +1,6 @@
 """``lenssuper fit-lens``, and what it writes going on to ``lenssuper run``."""
 
+import astropy.units as u
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -9,25 +10,37 @@ from lenssuper import LensFit, Observation, SuperResolution, write_observation
 from lenssuper.cli import main
 from lenssuper.solvers import Gaussian
 
+FIXED = ["--fix", "SIE.q", "SIE.phi", "SIE.x", "SIE.y", "ExternalShear"]
+# of ``lenssuper run``
+QUICK = ["--factor", "1", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def observation(mock):
+    """The middle of the image, which holds all arcs."""
+    return Observation.from_nddata(mock.observation, grid=mock.grid)[3:-3, 3:-3]
+
 
 @pytest.fixture
-def files(mock, truth, tmp_path, monkeypatch):
+def files(observation, truth, tmp_path, monkeypatch):
+    """A directory with an observation and a guess; what ``run`` does is quick."""
     monkeypatch.chdir(tmp_path)
-    write_observation(Observation.from_nddata(mock.observation, grid=mock.grid), "obs.fits")
+    monkeypatch.setattr("lenssuper.superres.superresolver.LogNormal", lambda: Gaussian(n_draws=2))
+    monkeypatch.setattr(SuperResolution, "plot", lambda self: Figure(figsize=(1, 1)))
+    write_observation(observation, "obs.fits")
     truth.write("guess.json")
     return tmp_path
 
 
 def test_fit_goes_on_to_run(files, truth, capsys):
-    fixed = ["SIE.q", "SIE.phi", "SIE.x", "SIE.y", "ExternalShear"]
-    assert main(["fit-lens", "obs.fits", "--lens", "guess.json", "--fix", *fixed]) == 0
+    assert main(["fit-lens", "obs.fits", "--lens", "guess.json", *FIXED]) == 0
     assert "SIE.theta_E" in capsys.readouterr().out
     fit = LensFit.read("obs_lens.json")
     assert fit.names == ("SIE.theta_E",)
     assert (files / "obs_lens.png").stat().st_size > 10_000
     assert main(["fit-lens", "obs.fits", "--lens", "guess.json"]) == 1
     assert "--overwrite" in capsys.readouterr().err
-    assert main(["run", "obs.fits", "--lens", "obs_lens.json", "--output", "out.fits", "--quiet"]) == 0
+    assert main(["run", "obs.fits", "--lens", "obs_lens.json", "--output", "out.fits", *QUICK]) == 0
 
 
 def test_light_of_the_galaxy_is_fitted_too(files, mock, capsys):
@@ -37,7 +50,6 @@ def test_light_of_the_galaxy_is_fitted_too(files, mock, capsys):
     bright.data = bright.data + light
     write_observation(Observation.from_nddata(bright, grid=mock.grid), "bright.fits")
     fits.writeto("light.fits", 0.7 * light)
-    fixed = ["--fix", "SIE.q", "SIE.phi", "SIE.x", "SIE.y", "ExternalShear"]
     options = [
         "--lens-light",
         "light.fits",
@@ -48,26 +60,18 @@ def test_light_of_the_galaxy_is_fitted_too(files, mock, capsys):
         "--output",
         "l.json",
     ]
-    assert main(["fit-lens", "bright.fits", "--lens", "guess.json", *fixed, *options]) == 0
+    assert main(["fit-lens", "bright.fits", "--lens", "guess.json", *FIXED, *options]) == 0
     radius = LensFit.read("l.json").lens.parameters["SIE.theta_E"]
     assert radius.to_value("arcsec") == pytest.approx(0.9, rel=0.005)
     assert LensFit.read("l.json").reduced_chi2 < 1.15
 
 
-FIXED = ["--fix", "SIE.q", "SIE.phi", "SIE.x", "SIE.y", "ExternalShear"]
-
-
 @pytest.fixture
-def second(files, mock, monkeypatch):
-    """The same lens cut out elsewhere, with a WCS that is off by 0.03 arcsec; what ``run`` does is quick."""
-    monkeypatch.setattr("lenssuper.superres.superresolver.LogNormal", lambda: Gaussian(n_draws=2))
-    monkeypatch.setattr(SuperResolution, "plot", lambda self: Figure(figsize=(1, 1)))
-    grid = mock.grid[2:, 1:].moved_by(np.array([-0.03, 0.0]))
-    observation = Observation.from_nddata(mock.observation[2:, 1:], grid=grid)
+def second(files, observation):
+    """The same lens cut out elsewhere, with a WCS that is off by 0.03 arcsec."""
+    moved = observation[2:, 1:].moved_by([-0.03, 0] * u.arcsec)
     # its own centre is the zero of what a file is read as
-    nddata = observation.to_nddata()
-    nddata.psf = mock.observation.psf
-    write_observation(Observation.from_nddata(nddata), "second.fits")
+    write_observation(Observation.from_nddata(moved.to_nddata()), "second.fits")
     return files
 
 
@@ -82,7 +86,7 @@ def test_bands_go_on_to_run(second, capsys):
     assert fit.offsets[1, 1].to_value("arcsec") == pytest.approx(0, abs=3e-3)
     assert (second / "fit.png").stat().st_size > 10_000
     (second / "out").mkdir()
-    assert main(["run", *both, "--lens", "fit.json", "--output", "out", "--quiet"]) == 0
+    assert main(["run", *both, "--lens", "fit.json", "--output", "out", *QUICK]) == 0
     for name in both:
         result = SuperResolution.read(second / "out" / name.replace(".fits", "_lenssuper.fits"))
         assert result.reduced_chi2 < 1.15
@@ -93,7 +97,7 @@ def test_exposures_have_one_source(second, capsys):
     both = ["obs.fits", "second.fits", "--exposures"]
     assert main(["fit-lens", *both, "--lens", "guess.json", *FIXED]) == 0
     assert LensFit.read("obs_lens.json").offsets[1, 0].to_value("arcsec") == pytest.approx(0.03, abs=2e-3)
-    assert main(["run", *both, "--lens", "obs_lens.json", "--quiet"]) == 0
+    assert main(["run", *both, "--lens", "obs_lens.json", *QUICK]) == 0
     sources = [SuperResolution.read(f"{name}_lenssuper.fits").source.data for name in ("obs", "second")]
     np.testing.assert_array_equal(*sources)
     # what belongs together

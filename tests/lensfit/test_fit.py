@@ -6,7 +6,7 @@ import astropy.units as u
 import numpy as np
 import pytest
 
-from lenssuper import LensFit, LensModel, SuperResolver
+from lenssuper import LensFit, LensModel, PixelGrid, SuperResolver
 from lenssuper.exceptions import FileFormatError
 from lenssuper.solvers import Gaussian
 
@@ -60,14 +60,23 @@ def test_images_agree_with_the_numbers(fit):
     assert fit.source.data.max() > 0
 
 
-def test_lens_explains_the_data_in_the_forward_model_too(fit):
-    resolved = SuperResolver(fit.lens, solver=Gaussian(), rng=1)(fit.observation)
+@pytest.fixture(scope="module")
+def resolver(fit):
+    source_grid = PixelGrid((30, 30), 0.04 * u.arcsec, center=[0.02, 0.1] * u.arcsec)
+    return SuperResolver(fit.lens, solver=Gaussian(n_draws=8), source_grid=source_grid, rng=1)
+
+
+@pytest.fixture(scope="module")
+def resolved(resolver, fit):
+    return resolver(fit.observation)
+
+
+def test_lens_explains_the_data_in_the_forward_model_too(fit, resolved):
     assert resolved.reduced_chi2 == pytest.approx(fit.reduced_chi2, abs=0.12)
 
 
-def test_errors_of_the_lens_widen_those_of_the_image(fit):
-    resolver = SuperResolver(fit.lens, solver=Gaussian(n_draws=8), rng=1)
-    alone = resolver(fit.observation)
+def test_errors_of_the_lens_widen_those_of_the_image(fit, resolver, resolved):
+    alone = resolved
     both = fit.propagate(fit.observation, resolver, n=3, rng=1)
     np.testing.assert_array_equal(both.image.data, alone.image.data)
     assert np.all(both.image.uncertainty.array >= alone.image.uncertainty.array)

@@ -38,7 +38,7 @@ from lenssuper.training import (
     PixelSplitting,
     Recorrupted,
     Supervised,
-    TotalVariation,
+    TotalVariationLoss,
 )
 from lenssuper.training.scores import evaluate
 from lenssuper.training.train import train
@@ -90,7 +90,7 @@ ROWS = {
     "transformer": Row("transformer, splitting", WindowTransformer, splitting),
     "split": Row("unrolled, splitting", Unrolled, splitting),
     "chi2": Row("unrolled, chi2 alone", Unrolled, lambda: [DataFidelity()]),
-    "chi2-tv": Row("unrolled, chi2 + TV", Unrolled, lambda: [DataFidelity(), TotalVariation(weight=1.0)]),
+    "chi2-tv": Row("unrolled, chi2 + TV", Unrolled, lambda: [DataFidelity(), TotalVariationLoss(weight=1.0)]),
     "r2r": Row("unrolled, recorrupted to recorrupted", Unrolled, lambda: [Recorrupted()]),
     "split-equivariance": Row(
         "unrolled, splitting + equivariance", Unrolled, lambda: [PixelSplitting(), Equivariance(weight=0.1)]

@@ -35,7 +35,7 @@ _LOSSES = {
     "r2r": "Recorrupted",
     "equivariance": "Equivariance",
     "chi2": "DataFidelity",
-    "tv": "TotalVariation",
+    "tv": "TotalVariationLoss",
     "adversarial": "Adversarial",
     "sup": "Supervised",
 }

@@ -1,4 +1,4 @@
-"""A folder of FITS cutouts."""
+"""Galaxies in a folder of FITS cutouts."""
 
 from __future__ import annotations
 
@@ -29,22 +29,21 @@ class CutoutFolder(GalaxySet):
     path : str or path-like
         The folder.
     pattern : str, optional
-        Which of its files; ``"**/*.fits"`` for those of the folders within as well. They come in the order of
-        their names.
+        Which of its files, sorted by name; ``"**/*.fits"`` includes folders within.
     estimate_noise : bool, optional
-        Whether images without uncertainty get the scatter of their sky (see `with_noise`); else they are
-        refused.
+        Whether images without uncertainty get the scatter of their sky (see `with_noise`); by default they
+        are an error.
     pixel_scale : `~astropy.units.Quantity`, optional
-        Side of a pixel for images without WCS; else they are refused.
+        Side of a pixel for images without WCS; by default they are an error.
 
     Raises
     ------
     NotADirectoryError
         If there is no such folder.
     FileNotFoundError
-        If no file in it has a name of that pattern.
+        If no file in it matches the pattern.
     FileFormatError, ObservationError
-        When a galaxy is read whose file is damaged, or cannot be used; the message names the file.
+        When a galaxy is read whose file is damaged or unusable; the message names the file.
     """
 
     def __init__(

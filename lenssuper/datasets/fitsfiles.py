@@ -1,4 +1,4 @@
-"""Lenses in three files each, FITS and JSON: observation, lens and truth."""
+"""Data sets of lenses as FITS and JSON files: observation, lens and truth of each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lenssuper.observation.hdus import image_hdu, info_hdu, read_hdus
 
 __all__ = ["FitsFiles", "FitsMember", "fits_members"]
 
-# What follows the name of a lens in those of its files.
+# Endings of the three files of a lens, after its name.
 _TRUTH, _LENS, _OBSERVED = "_truth.fits", "_lens.json", ".fits"
 
 _LAYOUT_KEY, _LAYOUT = "LSTRUTH", 1
@@ -40,12 +40,12 @@ class FitsMember:
 
     @property
     def truth(self) -> Path:
-        """The file of the truth, which need not be there."""
+        """The file of the truth, which need not exist."""
         return self.folder / f"{self.name}{_TRUTH}"
 
     def read(self) -> LensItem:
         """
-        Read the lens; its truth is read when it is asked for.
+        Read the lens; its truth is read when it is needed.
 
         Raises
         ------
@@ -64,7 +64,7 @@ class FitsMember:
             return tuple(shapes[0])
 
     def check_model(self) -> None:
-        """See whether there is a file of the lens."""
+        """Raise an error if the lens has no file."""
         if not self.model.is_file():
             raise FileNotFoundError(
                 f"{self.observed} has no lens: {self.model.name} must be beside it, written by "
@@ -87,7 +87,7 @@ class FitsMember:
 
 def fits_members(folder: Path) -> list[FitsMember]:
     """
-    Find the observations in a directory; there are none in one that is not there.
+    List the observations in a directory; none if it does not exist.
 
     Raises
     ------
@@ -109,19 +109,19 @@ def fits_members(folder: Path) -> list[FitsMember]:
 
 @dataclass(frozen=True)
 class FitsFiles:
-    """Where a set in this layout is written: a directory for each part."""
+    """Write sets as three files for each lens, in a directory for each part."""
 
     directory: Path
 
-    # Of its files, those that were being written among them.
+    # Its files, including incomplete ones of a killed process.
     pattern = r"(\.[0-9a-f]{12}\.)?mock_\d{6}(\.fits|_lens\.json|_truth\.fits)"
 
     def members(self, part: str) -> list[FitsMember]:
-        """Find the lenses of a part."""
+        """List the lenses of a part."""
         return fits_members(self.directory / part)
 
     def is_complete(self, part: str, name: str) -> bool:
-        """Whether all files of a lens are there and undamaged."""
+        """Return whether all files of a lens are there and undamaged."""
         member = FitsMember(self.directory / part, name)
         if not all(path.is_file() for path in (member.observed, member.model, member.truth)):
             return False
@@ -131,7 +131,7 @@ class FitsFiles:
             return False
 
     def write(self, part: str, simulated: SimulatedLens) -> None:
-        """Write the files of a lens, in place of any others; when the observation is there, they all are."""
+        """Write the files of a lens, replacing others; the observation comes last and marks completion."""
         member = FitsMember(self.directory / part, simulated.name)
         observation = simulated.observation
         images, info = simulated.truth()
@@ -148,4 +148,4 @@ class FitsFiles:
         write_observation(observation, member.observed)
 
     def finish(self, part: str) -> None:
-        """Nothing is left to do."""
+        """Do nothing: every lens is complete when it is written."""

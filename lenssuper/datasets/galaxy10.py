@@ -16,6 +16,8 @@ from astropy.utils.data import CacheMissingWarning, clear_download_cache, downlo
 
 from lenssuper._utils.files import reading
 from lenssuper.datasets.galaxies import GalaxySet
+from lenssuper.datasets.hdf5files import load_h5py
+from lenssuper.datasets.selection import select
 from lenssuper.datasets.skynoise import with_noise
 from lenssuper.exceptions import FileFormatError
 from lenssuper.observation.grid import PixelGrid
@@ -52,7 +54,7 @@ class Galaxy10(GalaxySet):
 
     ``galaxies[3]`` is a `~astropy.nddata.CCDData` with north up and east to the left, a celestial WCS and, in
     ``meta``, its index in the file, class and redshift. Slices, lists of indices and `by_class` give sets
-    that read nothing.
+    without reading images.
 
     Parameters
     ----------
@@ -62,12 +64,12 @@ class Galaxy10(GalaxySet):
     band : str, optional
         The band of the images, one of ``bands``, or "mean" for the mean of all.
     bands : sequence of str, optional
-        Names of the bands in the order of the file's last axis, g, r and z as its authors list them. The
-        pictures themselves are colour ones in which red is z: where their colours look right, the order is
-        ``("z", "r", "g")``. The r band is in the middle of both.
+        Names of the bands in the order of the file's last axis: g, r and z as its authors list them. But in a
+        colour picture that looks right red, which is z here, comes first, and then the order is
+        ``("z", "r", "g")``. The r band is in the middle either way.
     estimate_noise : bool, optional
-        Whether images get the scatter of their sky as uncertainty (see `with_noise`), as the file has none.
-        Without one no fitter takes them.
+        Whether images get the scatter of their sky as uncertainty (see `with_noise`), as the file has none
+        and fitters need one.
     sha256 : str, optional
         Checksum that the file must have. By default a downloaded file must have the published one, and a
         file given by ``path`` is not checked.
@@ -85,10 +87,9 @@ class Galaxy10(GalaxySet):
     -----
     The images are the JPEG cutouts of the DESI Legacy Imaging Surveys (Dey et al. 2019, AJ 157, 168), with
     labels of the Galaxy Zoo (Lintott et al. 2011, MNRAS 410, 166; Walmsley et al. 2022, MNRAS 509, 3966),
-    put together by H. Leung and J. Bovy. JPEG cutouts have eight bits and a stretch that is not linear: what
-    is fitted to them describes the pictures, and radii and indices are not those of linear images. Their
-    first row is the northernmost; here the rows are turned round, so that the first is the southernmost, as
-    is usual in FITS.
+    put together by H. Leung and J. Bovy. JPEG cutouts have eight bits and a stretch that is not linear: radii
+    and indices of a fit describe the picture, not a linear image. In the file the first row is the
+    northernmost; here it is the southernmost, as is usual in FITS.
     """
 
     def __init__(
@@ -158,7 +159,7 @@ class Galaxy10(GalaxySet):
 
     @property
     def table(self) -> QTable:
-        """What the file says of the galaxies of this set, a row for each; ``index`` is that in the file."""
+        """Class, position, redshift and pixel scale of each galaxy; ``index`` is that in the file."""
         chosen = {name: values[self._members] for name, values in self._columns.items()}
         return QTable(
             {
@@ -174,12 +175,12 @@ class Galaxy10(GalaxySet):
 
     def by_class(self, label: int | str) -> Galaxy10:
         """
-        Choose the galaxies of one class.
+        Return the set of the galaxies of one class.
 
         Parameters
         ----------
         label : int or str
-            Number of the class or its name, one of ``GALAXY10_CLASSES``, in capitals or not.
+            Number of the class or its name, one of ``GALAXY10_CLASSES``, in upper or lower case.
 
         Returns
         -------
@@ -194,7 +195,7 @@ class Galaxy10(GalaxySet):
 
     def picture(self, index: int) -> np.ndarray:
         """
-        Read a galaxy as it is in the file, in all bands.
+        Read a galaxy in all bands as stored in the file.
 
         Parameters
         ----------
@@ -206,7 +207,7 @@ class Galaxy10(GalaxySet):
         (ny, nx, 3) ndarray of uint8
             The first row is the northernmost.
         """
-        return self._read_picture(int(self._members[self._one(index)]))
+        return self._read_picture(int(self._members[select(index, len(self), "galaxies")]))
 
     def _read_picture(self, member):
         with reading(self._path, f"Galaxy10, at galaxy {member}"), _open(self._path) as file:
@@ -221,7 +222,7 @@ class Galaxy10(GalaxySet):
             grid = PixelGrid(self._shape, values["pxscale"] * u.arcsec, reference=center)
         except ValueError as error:
             raise FileFormatError(
-                f"{self._path}: galaxy {member} has no place on the sky: {error}"
+                f"{self._path}: galaxy {member} has no valid position or pixel scale: {error}"
             ) from error
         redshift = values["redshift"]
         meta = {
@@ -236,14 +237,8 @@ class Galaxy10(GalaxySet):
 
 
 def _open(path):
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError(
-            'Galaxy10 reads an HDF5 file with h5py, which is not installed: pip install "lenssuper[galaxies]"'
-        ) from error
     with reading(path, "an HDF5 file"):
-        return h5py.File(path, "r")
+        return load_h5py().File(path, "r")
 
 
 def _download(sha256, cache):

@@ -1,4 +1,4 @@
-"""Lenses stacked in an HDF5 file."""
+"""Data sets of lenses stacked in HDF5 files."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from lenssuper.exceptions import FileFormatError
 from lenssuper.lens import LensModel
 from lenssuper.observation.hdus import grid_info, observation_info, unpack
 
-__all__ = ["Hdf5Files", "Hdf5Member", "hdf5_members"]
+__all__ = ["Hdf5Files", "Hdf5Member", "hdf5_members", "load_h5py"]
 
 _FORMAT, _VERSION = "lenssuper lenses", 1
 _SUFFIX = ".h5"
-# The file of a set that is not divided.
+# Name of the file of a set that is not divided.
 _UNDIVIDED = "lenses"
 
 _IMAGES = {"DATA": "data", "UNCERT": "sigma", "MASK": "mask", "PSFIMAGE": "psf"}
@@ -32,7 +32,7 @@ _TEXTS = ("name", "lens", "info", "truth/info", "truth/dark_matter")
 
 @dataclass(frozen=True)
 class Hdf5Member:
-    """A lens in a file, not read yet."""
+    """A lens in an HDF5 file, not read yet."""
 
     path: Path
     index: int
@@ -40,7 +40,7 @@ class Hdf5Member:
 
     def read(self) -> LensItem:
         """
-        Read the lens; its truth is read when it is asked for.
+        Read the lens; its truth is read when it is needed.
 
         Raises
         ------
@@ -70,12 +70,12 @@ class Hdf5Member:
 
 def hdf5_members(path: Path) -> list[Hdf5Member]:
     """
-    Find the lenses in a file.
+    List the lenses in a file.
 
     Raises
     ------
     FileFormatError
-        If it is damaged or something else.
+        If it is damaged or has another format.
     """
     with _reading(path) as file:
         names = [name.decode() for name in file["name"][()]]
@@ -85,22 +85,22 @@ def hdf5_members(path: Path) -> list[Hdf5Member]:
 @dataclass(frozen=True)
 class Hdf5Files:
     """
-    Where a set in this layout is written: a file for each part.
+    Write sets as one HDF5 file for each part.
 
-    A file that is being changed when the process is killed is lost, so each lens is written to a file of its
-    own, whole or not at all, and these are put together when all are there.
+    An HDF5 file that is open when the process is killed is lost. So each lens is first written to a file of
+    its own, whole or not at all, and these are joined when all are there.
     """
 
     directory: Path
 
-    # Of its files, those that were being written among them.
+    # Its files, including incomplete ones of a killed process.
     pattern = rf"(\.[0-9a-f]{{12}}\.)?(mock_\d{{6}}|train|validation|test|{_UNDIVIDED})\.h5"
 
     def __post_init__(self) -> None:
-        _h5py()  # says so now if it is not installed
+        load_h5py()  # raises now if it is not installed
 
     def members(self, part: str) -> list[Hdf5Member]:
-        """Find the lenses of a part, in one file or not yet."""
+        """List the lenses of a part, joined in one file or not yet."""
         found = {member.name: member for member in self._stacked(part)}
         for path in self._single(part):
             for member in hdf5_members(path):
@@ -108,7 +108,7 @@ class Hdf5Files:
         return [found[name] for name in sorted(found)]
 
     def is_complete(self, part: str, name: str) -> bool:
-        """Whether a lens is there and undamaged."""
+        """Return whether a lens is there and undamaged."""
         members = [Hdf5Member(self._folder(part) / f"{name}{_SUFFIX}", 0, name)]
         with suppress(FileFormatError):
             members += [member for member in self._stacked(part) if member.name == name]
@@ -125,7 +125,7 @@ class Hdf5Files:
             _write_stack(beside, 1, iter([_content_of(simulated)]))
 
     def finish(self, part: str) -> None:
-        """Put the lenses of a part together."""
+        """Join the lenses of a part in one file."""
         single = self._single(part)
         if single:
             self._join(part, single)
@@ -137,7 +137,7 @@ class Hdf5Files:
         sources = {}
         with suppress(FileFormatError):
             sources = {member.name: member for member in self._stacked(part)}
-        # what was written anew replaces what is damaged in the old file
+        # lenses that were written again replace damaged ones of the old file
         sources |= {member.name: member for path in single for member in hdf5_members(path)}
         members = [sources[name] for name in sorted(sources)]
         with atomic_write(self._file(part), overwrite=True) as beside:
@@ -163,7 +163,7 @@ class Hdf5Files:
 
 
 def _content_of(simulated: SimulatedLens) -> dict[str, Any]:
-    """Give the values of one lens by the names of the datasets."""
+    """Return the values of one lens by the names of the HDF5 datasets."""
     observation = simulated.observation
     images, info = simulated.truth()
     texts = {
@@ -195,10 +195,10 @@ def _write_stack(path: Path, count: int, contents: Iterable[dict[str, Any]]) -> 
     """
     Write lenses to a file, one after the other: they need not fit into memory together.
 
-    Texts have the length of the longest, so that they are under a checksum as the images are: HDF5 has none
-    for texts of any length. Compression takes the padding away.
+    Texts are padded to the length of the longest, because HDF5 has no checksum for texts of variable length.
+    Compression removes the padding.
     """
-    h5py = _h5py()
+    h5py = load_h5py()
     texts: dict[str, list[bytes]] = {name: [] for name in _TEXTS}
     with h5py.File(path, "w", libver="latest") as file:
         file.attrs["format"], file.attrs["version"] = _FORMAT, _VERSION
@@ -217,7 +217,7 @@ def _write_stack(path: Path, count: int, contents: Iterable[dict[str, Any]]) -> 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[Any]:
-    h5py = _h5py()
+    h5py = load_h5py()
     with reading(path, "an HDF5 file of lenses", RuntimeError), h5py.File(path, "r") as file:
         if file.attrs.get("format") != _FORMAT:
             raise FileFormatError(f"{path} is an HDF5 file, but not one of lenses of lenssuper")
@@ -229,7 +229,8 @@ def _reading(path: Path) -> Iterator[Any]:
         yield file
 
 
-def _h5py():
+def load_h5py():
+    """Return the module h5py, or say how to install it."""
     try:
         import h5py
     except ImportError:

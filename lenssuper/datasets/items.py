@@ -22,7 +22,7 @@ __all__ = ["LensItem", "LensTruth", "SimulatedLens", "unpack_truth"]
 @dataclass(frozen=True, eq=False)
 class LensTruth:
     """
-    What is behind a simulated observation.
+    The truth behind a simulated observation.
 
     All images are surface brightness in the unit of the observation per observed pixel; they are kept as
     float32.
@@ -39,11 +39,11 @@ class LensTruth:
         The source, averaged over the pixels of its grid.
     source_grid : PixelGrid
     lens : LensModel
-        What bent the light, with all substructure.
+        The full lens, including its substructure.
     dark_matter : str
         The class: "none", "cdm" or "vortex", or the label of another `DarkMatter`.
     substructure : dict
-        What was drawn of it: masses in solar masses, lengths in arcsec.
+        The numbers drawn for it: masses in solar masses, lengths in arcsec.
     """
 
     image: np.ndarray = field(repr=False)
@@ -63,11 +63,11 @@ class LensItem:
     Attributes
     ----------
     name : str
-        What its files have in common.
+        The common part of the names of its files.
     lens : LensModel
-        The lens to work with: of a simulated one that without the substructure, which nobody knows.
+        The lens to work with; for a simulated one, without the substructure, which an observer does not know.
     truth : LensTruth or None
-        Read when it is asked for; None where there is none.
+        Read when it is needed; None for an observed lens.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class LensItem:
 
     @property
     def grid(self) -> PixelGrid:
-        """Where the pixels of the observation are; as what follows from its WCS, with fewer roundings."""
+        """Pixel grid of the observation, as from its WCS, but with fewer rounding errors."""
         return self._observation.grid
 
     @property
@@ -107,21 +107,21 @@ class LensItem:
 
     @cached_property
     def truth(self) -> LensTruth | None:
-        """What is behind the observation, if it is simulated."""
+        """The truth behind the observation, if it is simulated."""
         return self._read_truth()
 
 
 @dataclass(frozen=True, eq=False)
 class SimulatedLens:
     """
-    What is written of one lens.
+    A simulated lens as it is written to a data set.
 
     Attributes
     ----------
     name : str
     mock : MockLens
     lens : LensModel
-        What goes beside the observation.
+        The lens without substructure, which is written beside the observation.
     source_grid : PixelGrid
         For the true source.
     dark_matter : str
@@ -139,11 +139,11 @@ class SimulatedLens:
 
     @property
     def observation(self) -> Observation:
-        """The observation with its grid to the last digit."""
+        """The observation with its exact grid."""
         return Observation.from_nddata(self.mock.observation, grid=self.mock.grid)
 
     def truth(self) -> tuple[dict[str, tuple], dict[str, Any]]:
-        """Give the true images, each with its grid, and what is no image, ready for JSON."""
+        """Return the true images, each with its grid and a comment, and all else, ready for JSON."""
         mock = self.mock
         images = {
             "IMAGE": (mock.image(), mock.grid.refine(mock.factor), "lensed source, no PSF, no noise"),
@@ -161,7 +161,7 @@ class SimulatedLens:
 
 
 def unpack_truth(images: dict[str, np.ndarray], info: dict[str, Any]) -> LensTruth:
-    """Give back the truth of `SimulatedLens.truth`, of images without their grids."""
+    """Return the truth of a lens from what `SimulatedLens.truth` gave, images without their grids."""
     return LensTruth(
         image=np.asarray(images["IMAGE"], dtype=np.float32),
         factor=info["factor"],

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import operator
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +17,7 @@ from lenssuper._utils.warn import warn
 from lenssuper.datasets.fitsfiles import FitsFiles, FitsMember, fits_members
 from lenssuper.datasets.hdf5files import Hdf5Files, Hdf5Member, hdf5_members
 from lenssuper.datasets.items import LensItem
+from lenssuper.datasets.selection import select
 
 __all__ = ["LensDataset", "read_dataset"]
 
@@ -30,11 +31,10 @@ _HDF5 = (".h5", ".hdf5")
 
 class LensDataset(Sequence):
     """
-    A sequence of lenses that stay in their files until they are asked for.
+    A sequence of lenses that stay in their files until they are needed.
 
-    Made by `read_dataset`. ``dataset[3]`` reads one lens; ``dataset[10:20]``, ``dataset[[4, 7, 1]]`` and a
-    mask of booleans give data sets that read nothing, and so does ``+`` of two. It can be sent to other
-    processes.
+    Made by `read_dataset`. ``dataset[3]`` reads one lens; ``dataset[10:20]``, ``dataset[[4, 7, 1]]``, a mask
+    of booleans and the sum (``+``) of two sets give data sets without reading anything. It can be pickled.
 
     Attributes
     ----------
@@ -59,14 +59,13 @@ class LensDataset(Sequence):
         return len(self._members)
 
     def __getitem__(self, item) -> LensItem | LensDataset:
-        if isinstance(item, slice):
-            return LensDataset(self.path, self._members[item], self.settings)
-        if isinstance(item, Sequence | np.ndarray) and not isinstance(item, str) and np.ndim(item) == 1:
-            return LensDataset(self.path, [self._members[i] for i in self._places(item)], self.settings)
-        return self._members[self._place(item)].read()
+        chosen = select(item, len(self), "lenses")
+        if np.ndim(chosen) == 0:
+            return self._members[chosen].read()
+        return LensDataset(self.path, [self._members[i] for i in chosen], self.settings)
 
     def __add__(self, other: LensDataset) -> LensDataset:
-        """Give the lenses of both, one set after the other, with the settings that they share."""
+        """Return the lenses of both sets, one after the other, with the settings that they share."""
         if not isinstance(other, LensDataset):
             return NotImplemented
         shared = {k: v for k, v in self.settings.items() if k in other.settings and other.settings[k] == v}
@@ -87,29 +86,10 @@ class LensDataset(Sequence):
             self._shapes = tuple(member.shape() for member in self._members)
         return list(self._shapes)
 
-    def _places(self, items):
-        items = np.asarray(items)
-        if items.dtype.kind != "b":
-            return [self._place(item) for item in items.tolist()]
-        if len(items) != len(self):
-            raise IndexError(f"a mask must have one value for each of {len(self)} lenses; got {len(items)}")
-        return np.flatnonzero(items).tolist()
-
-    def _place(self, item):
-        try:
-            index = operator.index(item)
-        except TypeError:
-            raise TypeError(
-                f"lenses are chosen by an integer, a slice or a list of integers; got {item!r:.80}"
-            ) from None
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"the index must be below {len(self)}, the number of lenses; got {index}")
-        return index
-
 
 def read_dataset(path: str | os.PathLike, split: str | None = None) -> LensDataset:
     """
-    Open a data set.
+    Open a data set of lenses.
 
     Parameters
     ----------
@@ -128,11 +108,11 @@ def read_dataset(path: str | os.PathLike, split: str | None = None) -> LensDatas
     Raises
     ------
     FileNotFoundError
-        If there is nothing of that name, no observation in it, or one without lens.
+        If there is no such path, no observation in it, or an observation without a lens.
     FileFormatError
-        If it is a file, and not one of lenses; if ``dataset.json`` does not describe a set.
+        If it is a file, but not of lenses; if ``dataset.json`` does not describe a set.
     ValueError
-        If there is no such part.
+        If the set has no such part.
 
     Warns
     -----
@@ -163,7 +143,7 @@ def read_dataset(path: str | os.PathLike, split: str | None = None) -> LensDatas
 
 
 def read_settings(directory: Path) -> dict[str, Any] | None:
-    """Give what ``dataset.json`` says; None if there is none."""
+    """Return the content of ``dataset.json``; None if there is none."""
     path = directory / SETTINGS_FILE
     if not path.is_file():
         return None
@@ -181,10 +161,10 @@ def read_settings(directory: Path) -> dict[str, Any] | None:
 
 def split_of(n: int, split: Mapping[str, float]) -> list[str]:
     """
-    Divide the numbers 0 to n - 1 among the parts of a set.
+    Return the part of a set that each of the numbers 0 to n - 1 belongs to.
 
-    Each goes to the part that has the least of its share so far, so that all shares are right to within one
-    lens whatever n, and no lens changes its part when a set grows.
+    Each goes to the part that lacks most of its share so far. So all shares are right to within one lens
+    whatever n, and no lens changes its part when a set grows.
     """
     counts = dict.fromkeys(split, 0)
     parts = []
@@ -201,8 +181,8 @@ def _warn_if_unfinished(path, content, split, found):
         expected = Counter(split_of(expected, content["splits"]))[split]
     if found < expected:
         warn(
-            f"{path} is not finished: {found} of {expected} lenses are there; run the command that began it "
-            "again to add the rest"
+            f"{path} is not finished: it has {found} of {expected} lenses; run the command that began it "
+            "again for the others"
         )
 
 
@@ -215,14 +195,6 @@ def _members_of_any(path):
 
 
 def _natural(name):
-    """Sort key: digits by their value."""
-    parts, digits = [], ""
-    for character in name + "\0":
-        if character.isdecimal():
-            digits += character
-            continue
-        if digits:
-            parts.append((0, int(digits), ""))
-            digits = ""
-        parts.append((1, 0, character))
-    return parts
+    """Return a key that sorts numbers in a name by their value, before letters."""
+    parts = re.findall(r"\d+|\D", name)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]

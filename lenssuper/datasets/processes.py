@@ -1,4 +1,4 @@
-"""Work shared among processes of this machine."""
+"""Work shared among processes of one machine."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from multiprocessing import get_context, parent_process
 
 __all__ = ["share"]
 
-# The function that a worker does its work with: sent once, and not with each piece of work.
+# The function of a worker: sent once, not with every job.
 _function: Callable | None = None
 
 
 def share(function: Callable, jobs: Sequence, workers: int) -> Iterator:
     """
-    Call a function with each of some arguments, and yield what it returns, in the order it is done.
+    Call a function once for each job, and yield its results in the order in which they are ready.
 
     Parameters
     ----------
@@ -57,12 +57,12 @@ def share(function: Callable, jobs: Sequence, workers: int) -> Iterator:
 def _begin(function):
     global _function
     _function = function
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and says so once
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and reports it once
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
 def _die_with_parent():
-    """End this worker when its parent is killed: it would wait for work for ever."""
+    """End this worker when its parent is killed; it would wait for work for ever."""
     parent = parent_process()
     if parent is not None:
         parent.join()

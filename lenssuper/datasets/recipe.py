@@ -1,4 +1,4 @@
-"""How the lenses of a simulated set are made, and how that is put in words."""
+"""How the lenses of a simulated set are made, and the description of it in ``dataset.json``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SOURCE_FIELD = 0.625
 
 @dataclass(frozen=True)
 class Recipe:
-    """How any lens of a set is made: all that a worker has to know."""
+    """Make any lens of a set: holds all that a worker needs."""
 
     files: FitsFiles | Hdf5Files
     seed: int
@@ -41,7 +41,7 @@ class Recipe:
     dark_matter: tuple[DarkMatter, ...]
 
     def make(self, job: tuple[int, str]) -> int:
-        """Write a lens unless it is there already; give its number back."""
+        """Write a lens unless it is there already; return its number."""
         number, part = job
         name = f"mock_{number:06d}"
         if not self.files.is_complete(part, name):
@@ -51,7 +51,7 @@ class Recipe:
     def simulate(self, number: int, name: str) -> SimulatedLens:
         """Draw and observe a lens; the same number gives the same one."""
         rng = np.random.default_rng([self.seed, number])
-        # of its own, so that galaxy, smooth lens and place are the same whatever the dark matter is
+        # a second generator, so that galaxy, smooth lens and position do not depend on the dark matter
         dark_rng = np.random.default_rng([self.seed, number, 1])
         dark_matter = self.dark_matter[dark_rng.integers(len(self.dark_matter))]
         lens = self.lenses(rng)
@@ -69,14 +69,13 @@ class Recipe:
         return SimulatedLens(name, mock, lens, grid, dark_matter.label, substructure.parameters)
 
     def _source_grid(self, mock):
-        """The same for all lenses of a set, but for its place on the sky; pixels half as large as those of
-        the true image, as befits a magnification of four."""
+        # The pixels are half as large as those of the true image, for a magnification of about four.
         ny, nx = (2 * self.factor * max(1, round(_SOURCE_FIELD * side)) for side in self.shape)
         scale = self.instrument.pixel_scale / (2 * self.factor)
         return PixelGrid((ny, nx), scale, reference=mock.grid.reference)
 
     def settings(self) -> dict[str, Any]:
-        """What makes a lens what it is, as numbers and words that are the same in another session."""
+        """Return all that determines a lens, as numbers and texts that are the same in every process."""
         return {
             "seed": self.seed,
             "instrument": repr(self.instrument),
@@ -95,6 +94,6 @@ def _describe(thing) -> str:
         return f"{_describe(thing.func)}({', '.join(given)})"
     if inspect.isroutine(thing):
         return f"{thing.__module__}.{thing.__qualname__}"
-    if type(thing).__repr__ is object.__repr__:  # would tell an address
+    if type(thing).__repr__ is object.__repr__:  # it would contain an address
         return f"{type(thing).__module__}.{type(thing).__qualname__}"
     return repr(thing)

@@ -1,4 +1,4 @@
-"""The noise of images that come without any: measured from their sky."""
+"""Noise measured from the sky, for images that have no uncertainty."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from astropy.nddata import CCDData, NDData, StdDevUncertainty
 from astropy.stats import sigma_clipped_stats
 from scipy import ndimage
 
+from lenssuper._utils.checks import check_kind
 from lenssuper.exceptions import ObservationError
 
 __all__ = ["with_noise"]
 
-# Side, in pixels, of the square whose mean is taken off, so that gradients do not count as scatter.
+# Side, in pixels, of the square whose mean is subtracted, so that gradients do not count as scatter.
 _LOCAL = 9
 
 
 def with_noise(image: NDData) -> CCDData:
     """
-    Give an image the noise of its sky.
+    Return a copy of an image with the scatter of its sky as uncertainty.
 
     Parameters
     ----------
@@ -33,17 +34,16 @@ def with_noise(image: NDData) -> CCDData:
     Raises
     ------
     ObservationError
-        If nothing is left to measure, or the sky is constant.
+        If no pixel can be used, or the sky is constant.
 
     Notes
     -----
-    Sigma-clipped scatter, about the mean of 9 x 9 pixels, of the darker half of the image. The photon noise
-    of the galaxy itself is not in it, as the gain is not known: bright galaxies have a chi-square above one
-    whatever the model. Drizzled and resampled images look smoother than they are noisy. Integers cannot
-    scatter less than by their rounding, 1/sqrt(12).
+    Sigma-clipped scatter, about the mean of 9 x 9 pixels, of the darker half of the image. It lacks the
+    photon noise of the galaxy, as the gain is not known: bright galaxies have a chi-square above one whatever
+    the model. In drizzled and resampled images, whose pixels share noise, it is too small. Integers are taken
+    to scatter by at least their rounding, 1/sqrt(12).
     """
-    if not isinstance(image, NDData):
-        raise TypeError(f"image must be an astropy NDData, e.g. a CCDData; got {image!r:.80}")
+    check_kind(image, "image", NDData, "an astropy NDData, e.g. a CCDData")
     data = np.asarray(image.data)
     if data.ndim != 2 or data.dtype.kind not in "iuf":
         raise ObservationError(
@@ -78,6 +78,6 @@ def _sky_scatter(data, bad):
     count = ndimage.uniform_filter(used.astype(float), _LOCAL, mode="constant") * _LOCAL**2
     local = ndimage.uniform_filter(data, _LOCAL, mode="constant") * _LOCAL**2 / np.maximum(count, 1.0)
     dark = used & (local <= np.median(local[used]))
-    # about the mean of N pixels, of which it is one, a pixel has the variance 1 - 1/N
+    # a pixel scatters about the mean of N pixels, itself included, with the variance 1 - 1/N
     scatter = (data - local)[dark] / np.sqrt(1 - 1 / np.maximum(count[dark], 2.0))
     return float(sigma_clipped_stats(scatter, sigma=3.0, maxiters=10)[2])

@@ -1,4 +1,4 @@
-"""Simulated data sets: written lens by lens, by several processes, and gone on with after an interruption."""
+"""Simulated data sets: written lens by lens, by several processes, and resumed after an interruption."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lenssuper._utils.checks import check_count
+from lenssuper._utils.checks import check_choice, check_count, check_interval, check_kind, check_shape
 from lenssuper._utils.files import atomic_write
 from lenssuper._utils.progress import progress_bar
 from lenssuper._utils.version import __version__
@@ -29,9 +29,8 @@ from lenssuper.datasets.lenses import (
 from lenssuper.datasets.processes import share
 from lenssuper.datasets.recipe import Recipe
 from lenssuper.lens import LensModel
-from lenssuper.simulate._checks import positive
-from lenssuper.simulate.instruments import Instrument
-from lenssuper.simulate.random import _BENCHMARK, _interval, random_lens, random_source
+from lenssuper.simulate.instruments import BENCHMARK, Instrument
+from lenssuper.simulate.random import random_lens, random_source
 from lenssuper.simulate.sources import Source
 from lenssuper.simulate.substructure import DarkMatter, NoSubstructure
 
@@ -39,7 +38,7 @@ __all__ = ["write_dataset"]
 
 _SMOOTH = NoSubstructure()
 
-# All that a set may consist of, files that were being written among them.
+# The files of a set, including incomplete ones of a killed process.
 _OWN_FILE = re.compile(
     "|".join([r"\.[0-9a-f]{12}\.dataset\.json", *(files.pattern for files in LAYOUTS.values())])
 )
@@ -51,7 +50,7 @@ def write_dataset(
     *,
     seed: int = 0,
     split: Sequence[float] | None = (0.8, 0.1, 0.1),
-    instrument: Instrument = _BENCHMARK,
+    instrument: Instrument = BENCHMARK,
     shape: tuple[int, int] = (64, 64),
     peak_snr: tuple[float, float] = (20.0, 60.0),
     factor: int = 2,
@@ -64,19 +63,19 @@ def write_dataset(
     progress: bool | None = None,
 ) -> LensDataset:
     """
-    Simulate a set of lenses to train on, or go on with one that was interrupted.
+    Simulate a set of lenses to train on, or resume one that was interrupted.
 
     Each lens is written when it is made, whole or not at all. Calling this again with the same arguments
-    verifies the lenses that are there and makes those that are missing or damaged: however often it was
-    killed, the set becomes the same. A larger ``n`` makes a set larger.
+    verifies the lenses that are there and makes those that are missing or damaged: the finished set is the
+    same however often the process was killed. A larger ``n`` adds lenses to a set.
 
     Parameters
     ----------
     directory : str or path-like
-        Where the set is to be, in directories ``train``, ``validation`` and ``test``, with its settings in
-        ``dataset.json``. It is made if need be.
+        Where the set is written, in directories ``train``, ``validation`` and ``test``, with its settings in
+        ``dataset.json``. It is created if necessary.
     n : int
-        How many lenses, in all.
+        Number of lenses of all parts.
     seed : int, optional
         Lens i is the same whatever ``n``, ``workers`` and ``split``.
     split : (float, float, float), optional
@@ -96,9 +95,9 @@ def write_dataset(
         Draws the source from a `~numpy.random.Generator`: `random_source`, `random_sersics`, an
         `ImageSources`.
     dark_matter : DarkMatter or sequence of DarkMatter, optional
-        Draws the substructure of the lens; of several, each lens gets one at random. The lens beside an
-        observation is without it, as that is what an observer knows; the true lens and the class are part
-        of the truth.
+        Draws the substructure of the lens; if several are given, each lens gets one at random. The lens
+        beside an observation lacks it, like the lens model of an observer; the true lens and the class are
+        part of the truth.
     layout : {"fits", "hdf5"}, optional
         Three files for each lens, as ``mock_000000.fits``, ``mock_000000_lens.json`` and
         ``mock_000000_truth.fits``; or all lenses of a part in one file, as ``train.h5``, which needs h5py.
@@ -106,7 +105,7 @@ def write_dataset(
         Number of processes. With more than one, ``lenses`` and ``sources`` must be importable, and a script
         must call this below ``if __name__ == "__main__":``.
     overwrite : bool, optional
-        Begin anew: simulated lenses that are in the directory are deleted.
+        Whether to delete the simulated lenses in the directory and start again.
     progress : bool, optional
         Whether to show a bar; by default on a terminal.
 
@@ -120,23 +119,18 @@ def write_dataset(
     ValueError
         If the set in the directory was begun with other settings; the message names them.
     FileExistsError
-        If there are simulated lenses in the directory, and no ``dataset.json`` that says how they were made.
+        If there are simulated lenses in the directory, but no ``dataset.json`` that describes them.
     BlockingIOError
         If another process is writing to the directory.
     """
     directory, n = Path(directory), check_count(n, "n", 1)
     shares = _check_split(split)
-    if layout not in LAYOUTS:
-        raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}; got {layout!r}")
-    if not isinstance(instrument, Instrument):
-        raise TypeError(f"instrument must be an Instrument; got {instrument!r:.80}")
-    snr = _interval(peak_snr, "peak_snr")
     recipe = Recipe(
-        files=LAYOUTS[layout](directory),
+        files=LAYOUTS[check_choice(layout, "layout", LAYOUTS)](directory),
         seed=check_count(seed, "seed", 0),
-        instrument=instrument,
-        shape=_check_shape(shape),
-        peak_snr=(positive(snr[0], "peak_snr"), snr[1]),
+        instrument=check_kind(instrument, "instrument", Instrument),
+        shape=check_shape(shape),
+        peak_snr=check_interval(peak_snr, "peak_snr", above=0),
         factor=check_count(factor, "factor", 1),
         lenses=_check_callable(lenses, "lenses"),
         sources=_check_callable(sources, "sources"),
@@ -160,10 +154,10 @@ def write_dataset(
 
 @contextmanager
 def _alone(directory):
-    """Keep other processes from writing to a directory; a process that is killed keeps none."""
+    """Lock a directory against other processes; the lock ends with the process."""
     try:
         import fcntl
-    except ImportError:  # Windows has none
+    except ImportError:  # not on Windows
         yield
         return
     descriptor = os.open(directory, os.O_RDONLY)
@@ -191,13 +185,6 @@ def _check_split(split):
     return dict(zip(SPLITS, shares, strict=True))
 
 
-def _check_shape(shape):
-    sides = tuple(check_count(side, "shape", 1) for side in shape)
-    if len(sides) != 2:
-        raise ValueError(f"shape must be two numbers, rows and columns; got {shape}")
-    return sides
-
-
 def _check_callable(function, name):
     if not callable(function):
         raise TypeError(f"{name} must be a function of a random generator; got {function!r:.80}")
@@ -214,7 +201,7 @@ def _check_dark_matter(given):
 
 
 def _begin(recipe, n, shares, *, overwrite):
-    """See what is there, and write down what is about to be."""
+    """Check or delete what is in the directory, and write the settings."""
     directory = recipe.files.directory
     if overwrite:
         (directory / SETTINGS_FILE).unlink(missing_ok=True)
@@ -225,16 +212,16 @@ def _begin(recipe, n, shares, *, overwrite):
     begun = read_settings(directory)
     files = []
     for file in _own_files(directory):
-        if begun is not None and file.name.startswith("."):  # what a killed process was writing
+        if begun is not None and file.name.startswith("."):  # an incomplete file of a killed process
             file.unlink()
         else:
             files.append(file)
     if begun is None and files:
         raise FileExistsError(
-            f"{files[0]} exists, and no {SETTINGS_FILE} says what it belongs to; choose another directory, "
-            "or overwrite this one"
+            f"{files[0]} exists, but no {SETTINGS_FILE} describes its data set; choose another directory, or "
+            "pass overwrite=True"
         )
-    if begun is not None and files:  # without a single lens any settings will do
+    if begun is not None and files:  # as long as there is no lens, settings may change
         _compare(directory, begun, settings, n)
     if begun is None or (begun["n"], begun["settings"]) != (n, settings):
         content = {
@@ -253,14 +240,14 @@ def _compare(directory, begun, settings, n):
     differing = [key for key, value in settings.items() if begun["settings"].get(key) != value]
     if differing:
         listed = "; ".join(
-            f"{key} was {begun['settings'].get(key)}, and is {settings[key]}" for key in differing
+            f"{key} was {begun['settings'].get(key)} and is now {settings[key]}" for key in differing
         )
         raise ValueError(
-            f"the set in {directory} was begun with other settings: {listed}; choose another directory, or "
-            "overwrite this one"
+            f"the data set in {directory} has other settings: {listed}; choose another directory, or pass "
+            "overwrite=True"
         )
     if n < begun["n"]:
-        raise ValueError(f"n must be at least that of the set in {directory}, {begun['n']}; got {n}")
+        raise ValueError(f"n must be at least {begun['n']}, that of the set in {directory}; got {n}")
 
 
 def _own_files(directory: Path) -> Iterator[Path]:

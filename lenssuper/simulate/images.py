@@ -10,50 +10,49 @@ from astropy.nddata import NDData
 from astropy.stats import sigma_clipped_stats
 from scipy import ndimage
 
-from lenssuper._utils.units import arcsec, to_arcsec
-from lenssuper.simulate._checks import number
-from lenssuper.simulate.random import _interval
+from lenssuper._utils.checks import check_interval, check_length, check_number
+from lenssuper._utils.units import arcsec
 from lenssuper.simulate.sources import ImageSource
 
 __all__ = ["ImageSources"]
 
-# Pixels of an image that are this many times brighter than the noise, after smoothing, belong to a galaxy.
+# Pixels that are this many times brighter than the noise of the smoothed image belong to a galaxy.
 _THRESHOLD = 2.0
 _SMOOTHING = 1.5  # pixels, sigma
-# Images that are tried: large sets have a few with nothing in the middle.
+# Images drawn before giving up: large sets have a few with nothing in the middle.
 _TRIES = 10
-# The border of the image that is taken for sky, as a share of its side.
+# Width of the border used as sky, as a share of the side of the image.
 _BORDER = 0.1
 
 
 class ImageSources:
     """
-    Draws galaxies from images of real ones, cut out of their sky, shrunk, moved and turned.
+    Draw sources from images of real galaxies, which are cut out of their sky, shrunk, moved and turned.
 
-    ``ImageSources(images)(rng)`` is a source; give it to `write_dataset` as ``sources``.
+    ``ImageSources(images)(rng)`` is a source. It can be the argument ``sources`` of
+    `~lenssuper.datasets.write_dataset`.
 
     Parameters
     ----------
     images : sequence
         Two-dimensional arrays, `~astropy.nddata.NDData`, or sets such as `lenssuper.datasets.Galaxy10` and
-        `lenssuper.datasets.CutoutFolder`, with the galaxy in the middle. One without is passed over for
-        another. They are read when they are drawn;
-        with several ``workers`` they are sent to other processes, so a set that reads its files one at a
-        time is better than a list.
+        `lenssuper.datasets.CutoutFolder`, with the galaxy in the middle; images without one are skipped. Each
+        is read when it is drawn. Several ``workers`` get copies, so prefer a set that reads its files one at
+        a time to a list.
     R_e : (2,) `~astropy.units.Quantity`, optional
         Range of the half-light radius that a galaxy is shrunk to; uniform.
     offset : (2,) `~astropy.units.Quantity`, optional
-        Range of its distance from the optical axis.
+        Range of its distance from the optical axis; uniform.
     smoothing : float, optional
         Sigma of the Gaussian that a galaxy is smoothed with, in units of its half-light radius.
 
     Notes
     -----
-    The sky is the clipped median of the border. The galaxy is what hangs together, around the middle, more
-    than 2 sigma above the noise of the image smoothed by 1.5 pixels; the rest of the image, with its stars
-    and neighbours, becomes dark over a few pixels. What is negative after smoothing is noise, and set to
-    zero. The PSF and the rest of the noise stay in the galaxy, so it should be large in its image and
-    bright: what is shrunk below the resolution of the lens does no harm.
+    The sky is the clipped median of the border. The galaxy is the connected region around the middle that is
+    more than 2 sigma above the noise of the image smoothed by 1.5 pixels; the rest of the image, with its
+    stars and neighbours, fades to zero over a few pixels. Negative values after smoothing are noise, and set
+    to zero. The PSF and the rest of the noise stay in the galaxy, so it should be bright and large in its
+    image: shrinking then makes both smaller than the resolution of the lens.
     """
 
     def __init__(
@@ -69,11 +68,9 @@ class ImageSources:
         if not len(images):
             raise ValueError("images must hold at least one; got none")
         self._images = images
-        self._R_e = _interval(to_arcsec(R_e, "R_e"), "R_e")
-        self._offset = _interval(to_arcsec(offset, "offset"), "offset")
-        self._smoothing = number(smoothing, "smoothing")
-        if self._smoothing < 0:
-            raise ValueError(f"smoothing must be 0 or more; got {smoothing}")
+        self._R_e = check_interval(R_e, "R_e", check_length)
+        self._offset = check_interval(offset, "offset", check_length)
+        self._smoothing = check_number(smoothing, "smoothing", least=0)
 
     def __repr__(self) -> str:
         what = repr(self._images)
@@ -100,7 +97,7 @@ class ImageSources:
         Raises
         ------
         ValueError
-            If no galaxy is found in ten images that were drawn one after the other, or one is not an image.
+            If ten images drawn in a row have no galaxy in the middle, or one is not an image.
         """
         rng = np.random.default_rng(rng)
         galaxy, radius = self._draw(rng)
@@ -132,9 +129,7 @@ class NoGalaxyError(ValueError):
 
 
 def cut_out(image, smoothing: float = 0.0) -> tuple[np.ndarray, float]:
-    """
-    Give the galaxy in the middle of an image, smoothed and without sky, and its half-light radius in pixels.
-    """
+    """Return the galaxy in the middle of an image, smoothed and without sky, and its half-light radius."""
     data = np.array(image.data if isinstance(image, NDData) else image, dtype=float)
     if data.ndim != 2 or min(data.shape) < 8:
         raise ValueError(f"an image must have 8 rows and columns at least; got shape {data.shape}")
@@ -168,7 +163,7 @@ def cut_out(image, smoothing: float = 0.0) -> tuple[np.ndarray, float]:
 
 
 def _segment(bright):
-    """The connected region nearest to the middle, within a quarter of the image from it."""
+    """Return the connected region nearest to the middle, None if it is further than a quarter of the side."""
     labels, _ = ndimage.label(bright)
     rows, columns = np.indices(bright.shape)
     ny, nx = bright.shape
@@ -180,7 +175,7 @@ def _segment(bright):
 
 
 def _taper(shape):
-    """1, but for a fall to 0 over the outermost twentieth of the image."""
+    """Return a window of 1 that falls to 0 over the outermost twentieth of the image."""
     falls = []
     for side in shape:
         width = max(2.0, side / 20)

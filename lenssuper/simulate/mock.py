@@ -10,9 +10,9 @@ from astropy.coordinates import SkyCoord
 from astropy.nddata import CCDData, StdDevUncertainty
 from scipy.signal import fftconvolve
 
+from lenssuper._utils.checks import check_choice, check_count, check_kind, check_number
 from lenssuper.lens import LensModel
 from lenssuper.observation.grid import PixelGrid
-from lenssuper.simulate._checks import number, positive
 from lenssuper.simulate.instruments import Instrument
 from lenssuper.simulate.render import pixel_averages
 from lenssuper.simulate.sources import Source
@@ -20,7 +20,7 @@ from lenssuper.simulate.sources import Source
 __all__ = ["MockLens", "mock_lens"]
 
 _RATE = u.electron / u.s
-_COSMOS = SkyCoord(150.1193 * u.deg, 2.2058 * u.deg)  # where the mocks look by default
+_COSMOS = SkyCoord(150.1193 * u.deg, 2.2058 * u.deg)  # the default position of the mocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class MockLens:
     """
     A simulated observation together with the truth.
 
-    All images are surface brightness in ``observation.unit`` per observed pixel, whatever their own pixels.
+    All images are surface brightness in ``observation.unit`` per observed pixel, whatever their pixel scale.
 
     Attributes
     ----------
@@ -60,12 +60,12 @@ class MockLens:
 
     def image(self, factor: int | None = None) -> np.ndarray:
         """
-        The lensed source without PSF and noise, averaged over finer pixels.
+        Return the lensed source without PSF and noise, averaged over finer pixels.
 
         Parameters
         ----------
         factor : int, optional
-            How many of them there are to an observed pixel, along each axis; by default the mock's own.
+            Number of them along the side of an observed pixel; by default the mock's own.
 
         Returns
         -------
@@ -73,13 +73,13 @@ class MockLens:
         """
         factor = self.factor if factor is None else factor
         if factor not in self._images:
-            grid = self.grid.refine(_whole(factor, "factor"))
+            grid = self.grid.refine(check_count(factor, "factor"))
             self._images[factor] = pixel_averages(_lensed(self.lens, self.source), grid)
         return self._images[factor].copy()
 
     def source_image(self, grid: PixelGrid) -> np.ndarray:
         """
-        The source averaged over the pixels of a grid in the source plane.
+        Return the source averaged over the pixels of a grid in the source plane.
 
         Parameters
         ----------
@@ -152,24 +152,23 @@ def mock_lens(
     ValueError
         If ``peak_snr`` is not positive, the shape is not that of an image, or no light falls in the field.
     """
-    _check_kind(lens, LensModel, "lens")
-    _check_kind(source, Source, "source")
-    _check_kind(instrument, Instrument, "instrument")
-    if noise not in ("poisson", "gaussian"):
-        raise ValueError(f"noise must be 'poisson' or 'gaussian'; got {noise!r}")
+    check_kind(lens, "lens", LensModel)
+    check_kind(source, "source", Source)
+    check_kind(instrument, "instrument", Instrument)
+    check_choice(noise, "noise", ("poisson", "gaussian"))
     if exposure is not None:
         instrument = replace(instrument, exposure=exposure)
     rng = np.random.default_rng(rng)
-    factor, supersampling = _whole(factor, "factor"), _whole(supersampling, "supersampling")
+    factor, supersampling = check_count(factor, "factor"), check_count(supersampling, "supersampling")
     grid = PixelGrid(shape, instrument.pixel_scale, reference=position)
 
     arcs = _observe(_lensed(lens, source), grid, instrument, supersampling)
     light = 0.0
     if lens_light is not None:
-        _check_kind(lens_light, Source, "lens_light")
+        check_kind(lens_light, "lens_light", Source)
         light = _observe(lens_light.surface_brightness, grid, instrument, supersampling)
     if peak_snr is not None:
-        gain = _gain(arcs, light, instrument, positive(peak_snr, "peak_snr"), noise)
+        gain = _gain(arcs, light, instrument, check_number(peak_snr, "peak_snr", above=0), noise)
         arcs, source = gain * arcs, gain * source
     noiseless = arcs + light
     data, sigma = _expose(noiseless, instrument, noise, rng)
@@ -187,8 +186,7 @@ def mock_lens(
 
 def _lensed(lens, source):
     def brightness(x, y):
-        ax, ay = lens.deflection_arcsec(x, y)
-        return source.surface_brightness(x - ax, y - ay)
+        return source.surface_brightness(*lens.rays_arcsec(x, y))
 
     return brightness
 
@@ -197,9 +195,9 @@ def _observe(brightness, grid, instrument, supersampling):
     """
     Blur by the optical PSF and average over the pixels of ``grid``.
 
-    Averages over sub-pixels, convolved with samples of the PSF one sub-pixel apart and averaged over the
-    sub-pixels of each pixel, are exact but for aliasing of the PSF: the sub-pixel's box and the comb of the
-    last average make up the pixel's box.
+    The brightness is averaged over sub-pixels, convolved with samples of the PSF one sub-pixel apart, and
+    averaged over the sub-pixels of each pixel. But for aliasing of the PSF this is exact: the box of a
+    sub-pixel, convolved with the comb of the last average, is the box of the pixel.
     """
     kernel = instrument.optics.optical(instrument.pixel_scale / supersampling)
     half = kernel.shape[0] // 2
@@ -213,35 +211,33 @@ def _observe(brightness, grid, instrument, supersampling):
 
 
 def _gain(arcs, light, instrument, peak_snr, noise):
-    """The factor on the arcs that gives their brightest pixel the peak S/N."""
+    """Return the factor on the arcs that gives their brightest pixel the peak S/N."""
     peak = np.unravel_index(np.argmax(arcs), arcs.shape)
     brightest = arcs[peak]
     if not brightest > 0:
-        raise ValueError(
-            "source must put some light into the field for peak_snr to be reached; it puts none there"
-        )
+        raise ValueError("source must put some light into the field for peak_snr to be reached; got none")
     if noise == "gaussian":
-        return peak_snr * np.sqrt(instrument._variance(0.0)) / brightest
+        return peak_snr * np.sqrt(instrument.variance(0.0)) / brightest
     # (g f)^2 = S^2 (g f / t + variance without the arcs), solved for the rate g f
     s2, t = peak_snr**2, instrument.exposure.to_value(u.s)
-    rest = instrument._variance(light if np.ndim(light) == 0 else light[peak])
+    rest = instrument.variance(light if np.ndim(light) == 0 else light[peak])
     return (s2 / t + np.sqrt((s2 / t) ** 2 + 4 * s2 * rest)) / (2 * brightest)
 
 
 def _expose(model, instrument, noise, rng):
-    """Noisy data and the true standard deviation of every pixel."""
+    """Return noisy data and the true standard deviation of every pixel."""
     if noise == "gaussian":
-        sigma = np.full(model.shape, np.sqrt(instrument._variance(0.0)))
+        sigma = np.full(model.shape, np.sqrt(instrument.variance(0.0)))
         return model + sigma * rng.standard_normal(model.shape), sigma
-    sigma = np.sqrt(instrument._variance(model))
+    sigma = np.sqrt(instrument.variance(model))
     if not (sigma > 0).all():
         raise ValueError(
-            "instrument must have background or read noise: pixels without light have no noise at all"
+            "instrument must have background or read noise; got neither, so that dark pixels have no noise"
         )
     t, background = instrument.exposure.to_value(u.s), instrument.background.to_value(_RATE)
     counts = rng.poisson(np.maximum((np.maximum(model, 0.0) + background) * t, 0.0))
-    read = np.sqrt(instrument._read_variance) * rng.standard_normal(model.shape)
-    # an image of a galaxy with negative noise in it may be below zero: that part is added, it has no photons
+    read = np.sqrt(instrument.read_variance) * rng.standard_normal(model.shape)
+    # a source made of a noisy image may be negative somewhere: that part has no photons, and is added
     return counts / t - background + np.minimum(model, 0.0) + read, sigma
 
 
@@ -256,15 +252,3 @@ def _ccd(data, sigma, grid, instrument):
         psf=instrument.psf.copy(),
         meta=header,
     )
-
-
-def _check_kind(value, kind, name):
-    if not isinstance(value, kind):
-        raise TypeError(f"{name} must be a {kind.__name__}; got {type(value).__name__}")
-
-
-def _whole(value, name):
-    result = number(value, name)
-    if result != int(result) or result < 1:
-        raise ValueError(f"{name} must be a whole number, 1 or more; got {value}")
-    return int(result)

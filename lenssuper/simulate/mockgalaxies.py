@@ -1,4 +1,4 @@
-"""Simulated galaxies with structure: what fits of analytic profiles are measured on."""
+"""Simulated galaxies with structure, to measure fits of analytic profiles on."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def mock_galaxy(
     source : Source
         The galaxy, in electron / s per pixel unless ``peak_snr`` rescales it.
     instrument : Instrument, optional
-        What it is seen with.
+        By default Euclid VIS.
     shape : (int, int), optional
         Rows and columns.
     peak_snr : float, optional
@@ -50,8 +50,8 @@ def mock_galaxy(
     Returns
     -------
     `~astropy.nddata.CCDData`
-        Averaged over pixels, convolved with the PSF and with Poisson noise, as `mock_lens` makes it; with
-        the true standard deviation, a mask, the effective PSF and a celestial WCS.
+        As of `mock_lens`: averaged over pixels, convolved with the PSF, with Poisson noise, the true
+        standard deviation, a mask, the effective PSF and a celestial WCS.
     """
     nothing = ExternalShear(gamma1=0.0, gamma2=0.0)
     return mock_lens(nothing, source, instrument, shape=shape, peak_snr=peak_snr, rng=rng).observation
@@ -68,20 +68,19 @@ def mock_galaxies(
     Simulate galaxies with structure.
 
     They are in turn a spiral with clumps, a barred disc with a bulge, an edge-on disc with a bulge, an
-    elliptical with an envelope, and a disturbed galaxy with a companion, each with its own random
-    proportions, place and orientation. The same seed gives the same galaxies, and the first of them whatever
-    ``n`` is.
+    elliptical with an envelope, and a disturbed galaxy with a companion, each with random proportions,
+    position and orientation. The same seed gives the same galaxies; a larger ``n`` adds to them.
 
     Parameters
     ----------
     n : int
         How many.
     rng : `~numpy.random.Generator` or int, optional
-        Where all that is random comes from.
+        The same seed gives the same galaxies.
     instrument : Instrument, optional
-        What they are seen with.
+        By default Euclid VIS.
     shape : (int, int), optional
-        Rows and columns; the sizes of the galaxies go with it.
+        Rows and columns; the galaxies are as large in proportion.
 
     Returns
     -------

@@ -1,9 +1,8 @@
 """
 Analytic optical point-spread functions, free of the pixel.
 
-A PSF here is a circular profile in arcsec that ends at a finite radius, so that the renderer and the
-effective PSF handed to the user describe exactly the same light. Normalisation happens where a profile is
-sampled.
+A PSF is a circular profile in arcsec that ends at a finite radius, so that the renderer and the effective PSF
+that the user gets contain exactly the same light. Profiles are normalised where they are sampled.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ import numpy as np
 from scipy.interpolate import make_interp_spline
 from scipy.special import j0
 
+from lenssuper._utils.checks import check_length, check_number, check_quantity
 from lenssuper._utils.units import arcsec
-from lenssuper.simulate._checks import fraction, length, positive, positive_angle
 
 __all__ = ["AiryPSF", "GaussianPSF", "MoffatPSF", "OpticalPSF"]
 
-# The outer part of a profile that is brought smoothly to zero: a sharp edge would alias when sampled.
+# Share of the radius beyond which the profile falls smoothly to zero: a sharp edge would alias when sampled.
 _TAPER_FROM = 0.85
 
 
@@ -28,7 +27,7 @@ class OpticalPSF(ABC):
     """
     A circular PSF that ends at a finite radius.
 
-    Subclasses give the profile; this class cuts it at ``radius``.
+    Subclasses define the profile, which this class cuts off at ``radius``.
     """
 
     _radius: float
@@ -50,7 +49,7 @@ class OpticalPSF(ABC):
 
     def optical(self, step: u.Quantity) -> np.ndarray:
         """
-        The PSF sampled at points ``step`` apart, the pixel not included.
+        Sample the PSF at points ``step`` apart, the pixel not included.
 
         Parameters
         ----------
@@ -62,7 +61,7 @@ class OpticalPSF(ABC):
         ndarray
             Odd-sized square kernel with the PSF's centre in its middle; it sums to 1.
         """
-        h = positive_angle(step, "step")
+        h = check_length(step, "step", above=0)
         half = int(np.ceil(self._radius / h))
         offset = np.arange(-half, half + 1) * h
         kernel = self._value(offset[None, :], offset[:, None])
@@ -70,7 +69,7 @@ class OpticalPSF(ABC):
 
     def effective(self, pixel_scale: u.Quantity) -> np.ndarray:
         """
-        The PSF averaged over square pixels: a star's image, centred on a pixel.
+        Average the PSF over square pixels: the image of a star centred on a pixel.
 
         Parameters
         ----------
@@ -82,7 +81,7 @@ class OpticalPSF(ABC):
         ndarray
             Odd-sized square kernel, large enough for every pixel the PSF reaches; it sums to 1.
         """
-        scale = positive_angle(pixel_scale, "pixel_scale")
+        scale = check_length(pixel_scale, "pixel_scale", above=0)
         half = int(np.ceil(self._radius / scale + 0.5)) - 1
         # Gauss-Legendre nodes in every pixel; more of them where one pixel spans the whole core
         nodes, weights = np.polynomial.legendre.leggauss(16)
@@ -111,7 +110,7 @@ class GaussianPSF(OpticalPSF):
     """
 
     def __init__(self, fwhm: u.Quantity) -> None:
-        self._sigma = positive_angle(fwhm, "fwhm") / np.sqrt(8 * np.log(2))
+        self._sigma = check_length(fwhm, "fwhm", above=0) / np.sqrt(8 * np.log(2))
         self._radius = 5 * self._sigma  # 4e-6 of the peak
 
     def _profile(self, r):
@@ -138,12 +137,10 @@ class MoffatPSF(OpticalPSF):
     """
 
     def __init__(self, fwhm: u.Quantity, *, beta: float = 4.765, cut: float = 3e-4) -> None:
-        self._fwhm = positive_angle(fwhm, "fwhm")
-        self._beta = positive(beta, "beta")
-        if self._beta <= 1:
-            raise ValueError(f"beta must be above 1 for the PSF to have a finite flux; got {beta}")
+        self._fwhm = check_length(fwhm, "fwhm", above=0)
+        self._beta = check_number(beta, "beta", above=1)  # for a finite flux
         self._a = 0.5 * self._fwhm / np.sqrt(2 ** (1 / self._beta) - 1)
-        self._radius = self._a * np.sqrt(positive(cut, "cut") ** (-1 / self._beta) - 1)
+        self._radius = self._a * np.sqrt(check_number(cut, "cut", above=0) ** (-1 / self._beta) - 1)
 
     def _profile(self, r):
         return (1 + (r / self._a) ** 2) ** (-self._beta)
@@ -185,11 +182,9 @@ class AiryPSF(OpticalPSF):
         radius: u.Quantity | None = None,
     ) -> None:
         self._resolution = _ratio_in_arcsec(wavelength, diameter)
-        self._obscuration = fraction(obscuration, "obscuration")
-        self._blur = length(blur, "blur")
-        if self._blur < 0:
-            raise ValueError(f"blur must not be negative; got {blur}")
-        self._radius = 10 * self._resolution if radius is None else positive_angle(radius, "radius")
+        self._obscuration = check_number(obscuration, "obscuration", least=0, below=1)
+        self._blur = check_length(blur, "blur", least=0)
+        self._radius = 10 * self._resolution if radius is None else check_length(radius, "radius", above=0)
         self._spline = self._tabulate()
 
     def _tabulate(self):
@@ -231,9 +226,5 @@ def _disc_overlap(a: float, b: float, d: np.ndarray) -> np.ndarray:
 
 def _ratio_in_arcsec(wavelength: u.Quantity, diameter: u.Quantity) -> float:
     for name, value in (("wavelength", wavelength), ("diameter", diameter)):
-        if not isinstance(value, u.Quantity) or value.unit.physical_type != "length":
-            raise TypeError(
-                f"{name} must be a Quantity with a unit of length, e.g. 1.5 * u.um; got {value!r}"
-            )
-        positive(value.to_value(u.m), name)
+        check_quantity(value, name, u.m, "1.5 * u.um", above=0)
     return float((wavelength / diameter).to_value(u.one) * u.rad.to(u.arcsec))

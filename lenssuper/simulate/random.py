@@ -8,26 +8,14 @@ import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
 
-from lenssuper._utils.units import to_arcsec
+from lenssuper._utils.checks import check_interval, check_length
 from lenssuper.lens import SIE, ExternalShear, LensModel
-from lenssuper.simulate.instruments import Instrument
+from lenssuper.simulate.instruments import BENCHMARK, Instrument
 from lenssuper.simulate.mock import MockLens, mock_lens
 from lenssuper.simulate.sources import ImageSource, SersicSource, Source
 from lenssuper.simulate.spirals import ClumpySpiral
 
 __all__ = ["benchmark_set", "random_lens", "random_mock", "random_sersics", "random_source"]
-
-# 0.08" pixels and a Gaussian PSF of FWHM 0.16"; the background is bright enough for it and the photons of the
-# arcs to matter alike at a peak S/N of 20 to 60.
-_BENCHMARK = Instrument.gaussian(
-    0.08 * u.arcsec,
-    0.16 * u.arcsec,
-    name="benchmark",
-    background=0.7 * u.electron / u.s,
-    read_noise=5.0 * u.electron,
-    exposure=2000.0 * u.s,
-    n_exposures=4,
-)
 
 
 def random_lens(
@@ -56,11 +44,11 @@ def random_lens(
     LensModel
     """
     rng = np.random.default_rng(rng)
-    radius = rng.uniform(*_interval(to_arcsec(theta_E, "theta_E"), "theta_E"))
-    ratio = rng.uniform(*_interval(q, "q"))
-    strength = rng.uniform(*_interval(shear, "shear"))
+    radius = rng.uniform(*check_interval(theta_E, "theta_E", check_length))
+    ratio = rng.uniform(*check_interval(q, "q"))
+    strength = rng.uniform(*check_interval(shear, "shear"))
     phi, direction = rng.uniform(0, np.pi, 2)
-    limit = to_arcsec(offset, "offset")
+    limit = check_length(offset, "offset")
     x, y = rng.uniform(-limit, limit, 2)
     sie = SIE(theta_E=radius * u.arcsec, q=ratio, phi=np.degrees(phi) * u.deg, x=x * u.arcsec, y=y * u.arcsec)
     gamma1, gamma2 = strength * np.cos(2 * direction), strength * np.sin(2 * direction)
@@ -74,8 +62,7 @@ def random_source(
     offset: u.Quantity = (0.03, 0.3) * u.arcsec,
 ) -> Source:
     """
-    Draw a star-forming galaxy as at redshift 1 to 2: a clumpy spiral, off the axis, sometimes with a
-    companion.
+    Draw a star-forming galaxy at redshift 1 to 2: a clumpy spiral off the axis, sometimes with a companion.
 
     Parameters
     ----------
@@ -91,11 +78,9 @@ def random_source(
         With a surface brightness of order 1.
     """
     rng = np.random.default_rng(rng)
-    size = rng.uniform(*_interval(to_arcsec(R_e, "R_e"), "R_e"))
-    distance, (angle, phi) = (
-        rng.uniform(*_interval(to_arcsec(offset, "offset"), "offset")),
-        rng.uniform(0, 2 * np.pi, 2),
-    )
+    size = rng.uniform(*check_interval(R_e, "R_e", check_length))
+    distance = rng.uniform(*check_interval(offset, "offset", check_length))
+    angle, phi = rng.uniform(0, 2 * np.pi, 2)
     x, y = distance * np.cos(angle), distance * np.sin(angle)
     clumps = int(rng.integers(5, 26))
     galaxy = ClumpySpiral(
@@ -123,7 +108,7 @@ def random_source(
 
 
 def _companion(rng, size, x, y):
-    """A small neighbour, as mergers and satellites have them."""
+    """Draw a small neighbour: a satellite, or a galaxy that merges."""
     distance, angle, phi = size * rng.uniform(1.5, 3.0), *rng.uniform(0, 2 * np.pi, 2)
     return ClumpySpiral(
         size * rng.uniform(0.2, 0.5) * u.arcsec,
@@ -159,8 +144,8 @@ def random_sersics(
         With a surface brightness of order 1.
     """
     rng = np.random.default_rng(rng)
-    size = rng.uniform(*_interval(to_arcsec(R_e, "R_e"), "R_e"))
-    distance = rng.uniform(*_interval(to_arcsec(offset, "offset"), "offset"))
+    size = rng.uniform(*check_interval(R_e, "R_e", check_length))
+    distance = rng.uniform(*check_interval(offset, "offset", check_length))
     angle, phi = rng.uniform(0, 2 * np.pi, 2)
     place = {"x": distance * np.cos(angle) * u.arcsec, "y": distance * np.sin(angle) * u.arcsec}
     q = rng.uniform(0.3, 1.0)
@@ -190,7 +175,7 @@ def random_sersics(
 def random_mock(
     rng: np.random.Generator | int | None = None,
     *,
-    instrument: Instrument = _BENCHMARK,
+    instrument: Instrument = BENCHMARK,
     shape: tuple[int, int] = (64, 64),
     peak_snr: tuple[float, float] = (20.0, 60.0),
     factor: int = 2,
@@ -224,7 +209,7 @@ def random_mock(
     rng = np.random.default_rng(rng)
     lens = random_lens(rng) if lens is None else lens
     source = random_source(rng) if source is None else source
-    snr = rng.uniform(*_interval(peak_snr, "peak_snr"))
+    snr = rng.uniform(*check_interval(peak_snr, "peak_snr"))
     # somewhere in the COSMOS field
     position = SkyCoord(*(np.array([150.12, 2.21]) + rng.uniform(-0.6, 0.6, 2)), unit="deg")
     return mock_lens(
@@ -245,7 +230,7 @@ def benchmark_set(
     n: int, seed: int = 0, *, sources: Sequence[ImageSource] | None = None, **options
 ) -> list[MockLens]:
     """
-    The simulated set that quality is measured on.
+    Simulate the set on which this project measures quality.
 
     64x64 pixels of 0.08", Gaussian PSF of FWHM 0.16", SIE (theta_E 0.9-1.5", q 0.6-0.95) with shear up to
     0.08, clumpy galaxies off the axis, peak S/N 20-60 from background and photon noise, factor 2.
@@ -275,10 +260,3 @@ def benchmark_set(
             )
         mocks.append(random_mock(rng, source=source, **options))
     return mocks
-
-
-def _interval(values, name: str) -> tuple[float, float]:
-    low_high = np.asarray(values, dtype=float)
-    if low_high.shape != (2,) or not low_high[0] <= low_high[1]:
-        raise ValueError(f"{name} must be a range, (low, high); got {values}")
-    return float(low_high[0]), float(low_high[1])

@@ -1,8 +1,8 @@
 """
 Pixel averages of a surface brightness by adaptive supersampling.
 
-Deliberately unlike the package's operators: rays are shot and averaged, no areas are clipped and no source
-grid is involved, so that mock data do not share the errors of the method that is tried on them.
+This is deliberately unlike the package's operators: rays are shot and averaged, no areas are clipped and
+there is no source grid, so that mock data do not share the errors of the methods that are tested on them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lenssuper.observation.grid import PixelGrid
 __all__ = ["pixel_averages"]
 
 _BLOCK = 1 << 17  # rays at a time: keeps memory bounded and the work in cache
-_MAX_RAYS = 64  # per pixel and direction; a jump in brightness would ask for ever more
+_MAX_RAYS = 64  # per pixel and direction; a jump in brightness would need ever more
 
 
 def pixel_averages(
@@ -63,7 +63,7 @@ def pixel_averages(
 
 
 def _sample(brightness, grid, columns, rows, rays):
-    """Mean of rays x rays points inside each of the listed pixels, and its error."""
+    """Return the mean of rays x rays points inside each of the listed pixels, and its error."""
     step = (np.arange(rays) + 0.5) / rays - 0.5
     dx, dy = (d.ravel() for d in np.meshgrid(step, step))
     mean, error = np.empty(columns.size), np.empty(columns.size)
@@ -79,10 +79,10 @@ def _sample(brightness, grid, columns, rows, rays):
 
 def _midpoint_error(values):
     """
-    Error of the midpoint rule for each (rays, rays) lattice.
+    Return the error of the midpoint rule for each (rays, rays) lattice.
 
-    It is the mean second difference over 24 in each direction, of absolute values: so a cusp cannot hide
-    behind the curvature around it. Comparing two densities of rays can be fooled by one.
+    It is the mean absolute second difference over 24, added up over both directions. Signed differences of a
+    cusp and its surroundings can cancel, and two densities of rays can agree by chance.
     """
     if values.shape[-1] < 3:
         return np.full(len(values), np.inf)
@@ -91,7 +91,7 @@ def _midpoint_error(values):
 
 
 def _midpoint_error_of_neighbours(image):
-    """The same for one ray per pixel, from the rays of the pixels around; the largest among neighbours."""
+    """Return the same for one ray per pixel, from the pixels around; the largest value among neighbours."""
     padded = np.pad(image, 1, mode="edge")
     along = np.abs(np.diff(padded[1:-1], 2, axis=1))
     across = np.abs(np.diff(padded[:, 1:-1], 2, axis=0))

@@ -2,8 +2,8 @@
 Sources: what a galaxy looks like before it is lensed.
 
 Every source has ``surface_brightness(x, y)``, a pure function of float arrays in arcsec in the source plane
-(x west, y north), in the unit of the data per pixel of the data. Constructors take Quantities. Sources add up
-(``a + b``) and scale (``2 * a``), and never change once made.
+(x west, y north), in the unit of the data per pixel of the data. Constructors take Quantities. Sources can be
+added (``a + b``) and scaled (``2 * a``), and never change.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 from scipy.ndimage import map_coordinates, spline_filter
 from scipy.special import gamma, gammaincinv
 
+from lenssuper._utils.checks import check_angle, check_length, check_number
 from lenssuper._utils.units import arcsec
-from lenssuper.simulate._checks import angle, length, number, positive, positive_angle, ratio
 
 __all__ = ["CompositeSource", "GaussianSource", "ImageSource", "SersicSource", "Source"]
 
@@ -32,7 +32,7 @@ class Source(ABC):
     @abstractmethod
     def surface_brightness(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """
-        Surface brightness at a point of the source plane.
+        Return the surface brightness at points of the source plane.
 
         Parameters
         ----------
@@ -122,12 +122,12 @@ class SersicSource(Source):
         y: u.Quantity = _ZERO,
         amplitude: float = 1.0,
     ) -> None:
-        self._R_e = positive_angle(R_e, "R_e")
-        self._n = positive(n, "n")
-        self._q = ratio(q, "q")
-        self._phi = angle(phi, "phi")
-        self._x, self._y = length(x, "x"), length(y, "y")
-        self._amplitude = number(amplitude, "amplitude")
+        self._R_e = check_length(R_e, "R_e", above=0)
+        self._n = check_number(n, "n", above=0)
+        self._q = check_number(q, "q", above=0, most=1)
+        self._phi = check_angle(phi, "phi")
+        self._x, self._y = check_length(x, "x"), check_length(y, "y")
+        self._amplitude = check_number(amplitude, "amplitude")
         self._b = sersic_b(self._n)
 
     def surface_brightness(self, x, y):
@@ -165,9 +165,9 @@ class GaussianSource(Source):
     def __init__(
         self, fwhm: u.Quantity, *, x: u.Quantity = _ZERO, y: u.Quantity = _ZERO, amplitude: float = 1.0
     ) -> None:
-        self._sigma = positive_angle(fwhm, "fwhm") / np.sqrt(8 * np.log(2))
-        self._x, self._y = length(x, "x"), length(y, "y")
-        self._amplitude = number(amplitude, "amplitude")
+        self._sigma = check_length(fwhm, "fwhm", above=0) / np.sqrt(8 * np.log(2))
+        self._x, self._y = check_length(x, "x"), check_length(y, "y")
+        self._amplitude = check_number(amplitude, "amplitude")
 
     def surface_brightness(self, x, y):
         r2 = (np.asarray(x) - self._x) ** 2 + (np.asarray(y) - self._y) ** 2
@@ -227,9 +227,9 @@ class ImageSource(Source):
                 f"image must be finite; got {np.sum(~np.isfinite(image))} NaN or infinite pixels"
             )
         self._image = image
-        self._scale = positive_angle(pixel_scale, "pixel_scale")
-        self._x, self._y = length(x, "x"), length(y, "y")
-        self._phi = angle(phi, "phi")
+        self._scale = check_length(pixel_scale, "pixel_scale", above=0)
+        self._x, self._y = check_length(x, "x"), check_length(y, "y")
+        self._phi = check_angle(phi, "phi")
         # zeros around, so that the spline dies away within a pixel of the border instead of being cut there
         self._pad = 4
         self._coefficients = spline_filter(np.pad(image, self._pad), order=3)
@@ -246,7 +246,7 @@ class ImageSource(Source):
         return light.reshape(x.shape)
 
     def placed(self, x: u.Quantity, y: u.Quantity, phi: u.Quantity) -> ImageSource:
-        """The same image elsewhere, turned by ``phi`` as a whole."""
+        """Return the same image centred on (x, y) and rotated by ``phi``."""
         return ImageSource(self._image, arcsec(self._scale), x=x, y=y, phi=phi)
 
     def __repr__(self) -> str:
@@ -258,17 +258,17 @@ class ImageSource(Source):
 
 @cache
 def sersic_b(n: float) -> float:
-    """b_n, with half the light inside R_e (Ciotti & Bertin 1999, eq. 1)."""
+    """Return b_n, with half the light inside R_e (Ciotti & Bertin 1999, eq. 1)."""
     return float(gammaincinv(2 * n, 0.5))
 
 
 def sersic_flux(R_e: float, n: float) -> float:
-    """Flux of a Sersic profile whose brightness is 1 at ``R_e`` (Graham & Driver 2005, eq. 2)."""
+    """Return the flux of a Sersic profile whose brightness is 1 at ``R_e`` (Graham & Driver 2005, eq. 2)."""
     b = sersic_b(n)
     return 2 * np.pi * R_e**2 * n * np.exp(b) * b ** (-2 * n) * gamma(2 * n)
 
 
 def rotate(x, y, phi: float):
-    """Coordinates along and across the direction ``phi`` (radians, counter-clockwise from +x)."""
+    """Return the coordinates along and across the direction ``phi`` (radians, counter-clockwise from +x)."""
     c, s = np.cos(phi), np.sin(phi)
     return c * x + s * y, c * y - s * x

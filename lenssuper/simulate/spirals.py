@@ -6,7 +6,7 @@ import astropy.units as u
 import numpy as np
 from scipy.special import i0e
 
-from lenssuper.simulate._checks import angle, fraction, length, number, positive, positive_angle, ratio
+from lenssuper._utils.checks import check_angle, check_count, check_interval, check_length, check_number
 from lenssuper.simulate.sources import Source, rotate, sersic_b, sersic_flux
 
 __all__ = ["ClumpySpiral"]
@@ -19,7 +19,7 @@ class ClumpySpiral(Source):
     """
     A disc galaxy with logarithmic spiral arms, a bulge and clumps.
 
-    The galaxy is drawn once, when it is made: the same arguments and seed give the same galaxy.
+    The galaxy is drawn once, by the constructor: the same arguments and seed give the same galaxy.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class ClumpySpiral(Source):
     clump_fwhm : (2,) `~astropy.units.Quantity`, optional
         Smallest and largest FWHM of a clump; brighter ones tend to be larger.
     rng : `~numpy.random.Generator` or int, optional
-        Where the places, sizes and fluxes of clumps and the phases of arms come from.
+        For the positions, sizes and fluxes of the clumps and the phases of the arms.
 
     Notes
     -----
@@ -88,31 +88,33 @@ class ClumpySpiral(Source):
         rng: np.random.Generator | int | None = None,
     ) -> None:
         rng = np.random.default_rng(rng)
-        self._R_e = positive_angle(R_e, "R_e")
-        self._n, self._q = positive(n, "n"), ratio(q, "q")
-        self._phi = angle(phi, "phi")
-        self._x, self._y = length(x, "x"), length(y, "y")
-        self._amplitude = number(amplitude, "amplitude")
-        self._arms = _count(arms, "arms")
+        self._R_e = check_length(R_e, "R_e", above=0)
+        self._n, self._q = check_number(n, "n", above=0), check_number(q, "q", above=0, most=1)
+        self._phi = check_angle(phi, "phi")
+        self._x, self._y = check_length(x, "x"), check_length(y, "y")
+        self._amplitude = check_number(amplitude, "amplitude")
+        self._arms = check_count(arms, "arms", 0)
         self._winding = 1 / np.tan(_pitch(pitch))
-        self._contrast = fraction(arm_contrast, "arm_contrast")
+        self._contrast = check_number(arm_contrast, "arm_contrast", least=0, below=1)
         self._phase, self._width = rng.uniform(0, 2 * np.pi), rng.uniform(0.8, 2.0)
-        self._waves = _random_waves(_not_negative(patchiness, "patchiness"), rng)
+        self._waves = _random_waves(check_number(patchiness, "patchiness", least=0), rng)
         flux = sersic_flux(self._R_e, self._n)
-        self._bulge = self._make_bulge(fraction(bulge_fraction, "bulge_fraction"), bulge_R_e, bulge_n, flux)
+        self._bulge = self._make_bulge(
+            check_number(bulge_fraction, "bulge_fraction", least=0, below=1), bulge_R_e, bulge_n, flux
+        )
         flux /= 1 - bulge_fraction
-        sizes = _range(clump_fwhm, "clump_fwhm")
-        total = flux * fraction(clump_fraction, "clump_fraction")
-        self._clumps = self._make_clumps(_count(clumps, "clumps"), total, sizes, rng)
+        sizes = check_interval(clump_fwhm, "clump_fwhm", check_length, above=0)
+        total = flux * check_number(clump_fraction, "clump_fraction", least=0, below=1)
+        self._clumps = self._make_clumps(check_count(clumps, "clumps", 0), total, sizes, rng)
 
     def _make_bulge(self, share, R_e, n, disc_flux):
-        R_e = 0.25 * self._R_e if R_e is None else positive_angle(R_e, "bulge_R_e")
-        n = positive(n, "bulge_n")
+        R_e = 0.25 * self._R_e if R_e is None else check_length(R_e, "bulge_R_e", above=0)
+        n = check_number(n, "bulge_n", above=0)
         flux = disc_flux * share / (1 - share)
         return flux / sersic_flux(R_e, n), R_e, n
 
     def _make_clumps(self, count, flux, sizes, rng):
-        """Rows of peak, x, y, sigma; x and y on the sky relative to the centre, before turning by phi."""
+        """Return rows of peak, x, y, sigma; x and y are along the major and the minor axis."""
         if count == 0:
             return np.empty((0, 4))
         # a power law of index -1.8 between 1 and 30, by inversion
@@ -121,13 +123,12 @@ class ClumpySpiral(Source):
         size = (np.log(light) / np.log(30) + rng.normal(0, 0.2, count)).clip(0, 1)
         sigma = sizes[0] * (sizes[1] / sizes[0]) ** size / np.sqrt(8 * np.log(2))
         radius = self._R_e * np.clip(rng.gamma(3.0, 0.35, count), 0.15, 2.0)
-        light *= np.exp(-radius / self._R_e)  # fainter where there is less gas to make stars of
+        light *= np.exp(-radius / self._R_e)  # fainter where there is less gas
         theta = rng.uniform(0, 2 * np.pi, count)
         if self._arms:
             ridge = self._phase / self._arms + self._winding * np.log(radius / self._R_e)
-            ridge += rng.integers(self._arms, size=count) * 2 * np.pi / self._arms + rng.normal(
-                0, 0.25, count
-            )
+            ridge += rng.integers(self._arms, size=count) * 2 * np.pi / self._arms
+            ridge += rng.normal(0, 0.25, count)
             theta = np.where(rng.uniform(size=count) < 0.75, ridge, theta)
         peak = flux * light / light.sum() / (2 * np.pi * sigma**2)
         a, b = radius * np.cos(theta) / np.sqrt(self._q), radius * np.sin(theta) * np.sqrt(self._q)
@@ -176,7 +177,7 @@ class ClumpySpiral(Source):
 
 
 def _random_waves(scatter: float, rng: np.random.Generator) -> np.ndarray:
-    """Rows of amplitude, wave vector (per R_e) and phase: a red spectrum from 4 down to 0.7 R_e."""
+    """Return rows of amplitude, wave vector (per R_e) and phase: a red spectrum from 4 down to 0.7 R_e."""
     if scatter == 0:
         return np.empty((0, 4))
     count = 10
@@ -188,33 +189,8 @@ def _random_waves(scatter: float, rng: np.random.Generator) -> np.ndarray:
     return np.stack([amplitude, k * np.cos(direction), k * np.sin(direction), phase], axis=1)
 
 
-def _not_negative(value, name: str) -> float:
-    result = number(value, name)
-    if result < 0:
-        raise ValueError(f"{name} must not be negative; got {value}")
-    return result
-
-
-def _count(value, name: str) -> int:
-    result = number(value, name)
-    if result != int(result) or result < 0:
-        raise ValueError(f"{name} must be a whole number, 0 or more; got {value}")
-    return int(result)
-
-
 def _pitch(value: u.Quantity) -> float:
-    result = angle(value, "pitch")
+    result = check_angle(value, "pitch")
     if not 0 < abs(result) < 0.5 * np.pi:
         raise ValueError(f"pitch must lie between 0 and 90 deg; got {value}")
     return result
-
-
-def _range(value: u.Quantity, name: str) -> tuple[float, float]:
-    if not isinstance(value, u.Quantity) or value.shape != (2,):
-        raise TypeError(
-            f"{name} must be a Quantity with two values, e.g. (0.03, 0.12) * u.arcsec; got {value!r}"
-        )
-    low, high = (positive_angle(v, name) for v in value)
-    if low > high:
-        raise ValueError(f"{name} must hold the smaller value first; got {value}")
-    return low, high

@@ -1,4 +1,4 @@
-"""Stamps of random galaxies as a survey cuts them out: what learned methods of `lenssuper.light` train on."""
+"""Cutouts of random galaxies as in a survey, to train the learned methods of `lenssuper.light`."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def galaxy_stamp(rng: np.random.Generator | int | None = None, *, size: int = 64
     galaxy = rng.choice([_spiral, _smooth, _irregular], p=[0.4, 0.4, 0.2])(rng, _radius(rng))
     for _ in range(rng.choice(3, p=[0.6, 0.25, 0.15])):
         galaxy = galaxy + _neighbour(rng)
-    places = (np.arange(size * _FINE) + 0.5) / (size * _FINE) - 0.5
-    light = galaxy.surface_brightness(*np.meshgrid(places, places))
+    position = (np.arange(size * _FINE) + 0.5) / (size * _FINE) - 0.5
+    light = galaxy.surface_brightness(*np.meshgrid(position, position))
     light = light.reshape(size, _FINE, size, _FINE).mean(axis=(1, 3))
     light = gaussian_filter(light, np.exp(rng.uniform(np.log(0.45), np.log(2.1))), mode="nearest")
     light /= light.max()
@@ -116,7 +116,7 @@ def _smooth(rng, R_e) -> Source:
 
 
 def _irregular(rng, R_e) -> Source:
-    """A few blobs thrown over a faint disc."""
+    """A few blobs on a faint disc."""
     place = _place(rng)
     galaxy = SersicSource(R_e * u.arcsec, rng.uniform(0.5, 1.2), q=rng.uniform(0.3, 1.0), **place)
     for _ in range(rng.integers(1, 7)):

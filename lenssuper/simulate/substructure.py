@@ -1,9 +1,9 @@
 """
-Dark matter in a lens: none that shows, cold subhaloes, or a vortex of a superfluid.
+Dark matter in a lens: smooth, in cold subhaloes, or in a vortex of a superfluid.
 
 These are the three classes that simulated lenses are commonly sorted into to learn what dark matter is
-(Alexander et al. 2020, ApJ 893, 15; 2021, arXiv:2008.12731), drawn as their authors' programs draw them, a
-lens at z = 0.5 and a source at z = 1, unless said otherwise below.
+(Alexander et al. 2020, ApJ 893, 15; 2021, arXiv:2008.12731). They are drawn as in their authors' programs
+unless a class says otherwise, for a lens at z = 0.5 and a source at z = 1.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from astropy import constants as const
 from astropy import units as u
 from astropy.cosmology import FLRW, Planck18
 
+from lenssuper._utils.checks import check_count, check_interval, check_length, check_number, check_quantity
 from lenssuper._utils.units import arcsec
 from lenssuper.lens import TNFW, CompositeLens, LensModel, PointMass
 from lenssuper.lens.cosmology import _distances, halo_parameters
-from lenssuper.simulate._checks import number, positive
 
 __all__ = ["AxionVortex", "ColdSubhaloes", "DarkMatter", "NoSubstructure", "Substructure"]
 
@@ -29,14 +29,14 @@ __all__ = ["AxionVortex", "ColdSubhaloes", "DarkMatter", "NoSubstructure", "Subs
 @dataclass(frozen=True, eq=False)
 class Substructure:
     """
-    What a `DarkMatter` puts into a lens.
+    The substructure of one lens, drawn by a `DarkMatter`.
 
     Attributes
     ----------
     lens : LensModel or None
         To be added to the lens; None if there is nothing.
     parameters : dict
-        What was drawn, as numbers and words ready for JSON: masses in solar masses, lengths in arcsec.
+        The numbers drawn, ready for JSON: masses in solar masses, lengths in arcsec.
     """
 
     lens: LensModel | None = None
@@ -58,7 +58,7 @@ class DarkMatter(ABC):
         ----------
         rng : `~numpy.random.Generator` or int, optional
         lens : LensModel
-            The lens without it.
+            The lens without substructure.
 
         Returns
         -------
@@ -91,12 +91,12 @@ class ColdSubhaloes(DarkMatter):
     slope : float, optional
         Of the mass function dn/dm ~ m^slope (Springel et al. 2008, MNRAS 391, 1685).
     radius : `~astropy.units.Quantity`, optional
-        Of the disc around the centre of the lens that they are in, as seen; they are uniform on it, as the
-        inner parts of the distribution of subhaloes are.
+        Of the disc on the sky, around the centre of the lens, on which they are uniformly distributed, as
+        subhaloes are in the inner parts of haloes.
     point_masses : bool, optional
-        Whether each is a point mass, as in the original sets, and not a truncated NFW halo.
+        Whether each is a point mass, as in the original sets, instead of a truncated NFW halo.
     depth : `~astropy.units.Quantity`, optional
-        Of truncated haloes, largest distance along the line of sight from the centre of the lens; uniform.
+        Largest distance of truncated haloes from the centre of the lens along the line of sight; uniform.
     z_lens, z_source : float, optional
         Redshifts.
     cosmology : `~astropy.cosmology.FLRW`, optional
@@ -108,7 +108,7 @@ class ColdSubhaloes(DarkMatter):
     times the critical density), c = 5.71 (M h / 2e12)^-0.084 (1 + z)^-0.47, extrapolated to lower masses and
     without scatter. Tides truncate it at 1.4 kpc (M / 1e7)^(1/3) (r / 50 kpc)^(2/3), r its distance from the
     centre of the lens (Gilman et al. 2020, MNRAS 491, 6077, eq. 9, after Cyr-Racine et al. 2016,
-    Phys. Rev. D 94, 043505); what is left of its mass is less than M200.
+    Phys. Rev. D 94, 043505), which leaves it less mass than M200.
     """
 
     label: ClassVar[str] = "cdm"
@@ -124,12 +124,11 @@ class ColdSubhaloes(DarkMatter):
     cosmology: FLRW = field(default_factory=lambda: Planck18)
 
     def __post_init__(self) -> None:
-        if not number(self.mean_number, "mean_number") >= 0:
-            raise ValueError(f"mean_number must be 0 or more; got {self.mean_number}")
-        _check(self.mass, "mass", u.Msun, ends=2)
-        number(self.slope, "slope")
-        _check(self.radius, "radius", u.arcsec, zero=True)
-        _check(self.depth, "depth", u.kpc, zero=True)
+        check_number(self.mean_number, "mean_number", least=0)
+        check_interval(self.mass, "mass", check_quantity, unit=u.Msun, example="1e8 * u.Msun", above=0)
+        check_number(self.slope, "slope")
+        check_length(self.radius, "radius", least=0)
+        check_quantity(self.depth, "depth", u.kpc, "200 * u.kpc", least=0)
         _distances(self.z_lens, self.z_source, self.cosmology)
 
     def draw(self, rng, lens):
@@ -198,11 +197,10 @@ class AxionVortex(DarkMatter):
     cosmology: FLRW = field(default_factory=lambda: Planck18)
 
     def __post_init__(self) -> None:
-        _check(self.mass, "mass", u.Msun)
-        _check(self.length, "length", u.arcsec, ends=2)
-        _check(self.offset, "offset", u.arcsec, zero=True)
-        if positive(self.points, "points") != int(self.points):
-            raise ValueError(f"points must be a whole number; got {self.points}")
+        check_quantity(self.mass, "mass", u.Msun, "1e10 * u.Msun", above=0)
+        check_interval(self.length, "length", check_length, above=0)
+        check_length(self.offset, "offset", least=0)
+        check_count(self.points, "points")
         _distances(self.z_lens, self.z_source, self.cosmology)
 
     def draw(self, rng, lens):
@@ -234,13 +232,13 @@ def power_law(rng: np.random.Generator, count: int, low: float, high: float, slo
 
 
 def duffy_concentration(mass: float, z: float, cosmology: FLRW) -> float:
-    """Give c200 of Duffy et al. 2008, table 1; the mass in solar masses."""
+    """Return c200 of Duffy et al. 2008, table 1; the mass is in solar masses."""
     return 5.71 * (mass * cosmology.h / 2e12) ** -0.084 * (1 + z) ** -0.47
 
 
 def einstein_radius(mass: u.Quantity, z_lens: float, z_source: float, cosmology: FLRW) -> u.Quantity:
     """
-    Give theta_E of point masses.
+    Return the Einstein radius of point masses.
 
     theta_E^2 = 4 G M / c^2 D_ls / (D_l D_s) (Schneider, Ehlers & Falco 1992, eq. 2.6a).
     """
@@ -257,27 +255,12 @@ def _points(radii, x, y):
 
 
 def _on_a_disc(rng, count, radius, lens):
-    """Points uniform on a disc about the centre of the lens."""
+    """Draw points uniformly on a disc about the centre of the lens."""
     x, y = _centre(lens)
     r, phi = radius * np.sqrt(rng.uniform(size=count)), rng.uniform(0, 2 * np.pi, count)
     return x + r * np.cos(phi), y + r * np.sin(phi)
 
 
 def _centre(lens):
-    """The centre of the first component that has one: the galaxy, not the shear."""
+    """Return the centre of the first component that has one: the galaxy, not the shear."""
     return next(iter(lens.centers_arcsec()), (0.0, 0.0))
-
-
-def _check(value, name, unit, *, ends=1, zero=False):
-    """See to it that a value is a quantity of a kind above zero, or with two ends a range of them."""
-    if not isinstance(value, u.Quantity) or not value.unit.is_equivalent(unit):
-        raise TypeError(f"{name} must be a Quantity with a unit like {unit}; got {value!r}")
-    if value.shape != (() if ends == 1 else (2,)) or not np.isfinite(value).all():
-        raise ValueError(
-            f"{name} must be finite and {('one value', 'a range, (low, high)')[ends - 1]}; got {value}"
-        )
-    low, high = np.broadcast_to(value.value, 2)
-    if not (low > 0 or (zero and low == 0)):
-        raise ValueError(f"{name} must be {'zero or ' if zero else ''}above zero; got {value}")
-    if not low <= high:
-        raise ValueError(f"{name} must be a range, the lower end first; got {value}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,7 +26,6 @@ from lenssuper.solvers.heldout import held_out_chi2, split_pixels
 
 if TYPE_CHECKING:
     from lenssuper.forward.model import ForwardModel
-    from lenssuper.observation.grid import PixelGrid
 
 __all__ = ["Sersics"]
 
@@ -151,7 +150,7 @@ class Sersics(Solver):
 class _LensedFits:
     """Fits of any number of profiles behind a lens, with data in units of the noise of a pixel."""
 
-    def __init__(self, model: ForwardModel, grid: PixelGrid) -> None:
+    def __init__(self, model: ForwardModel, grid) -> None:
         self.model, self.grid = model, grid
         used = model.weights[model.weights > 0]
         self.unit = float(1 / np.sqrt(np.median(used)))
@@ -222,7 +221,7 @@ class _LensedFits:
 class _SersicDraws:
     """Draws of the parameters from their covariance, as sources."""
 
-    grid: PixelGrid
+    grid: Any
     components: Components
     best: np.ndarray
     root: np.ndarray

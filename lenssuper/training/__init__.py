@@ -9,7 +9,7 @@ from lenssuper.training.losses import (
     PixelSplitting,
     Recorrupted,
     Supervised,
-    TotalVariation,
+    TotalVariationLoss,
     by_coverage,
     by_magnification,
 )
@@ -26,7 +26,7 @@ __all__ = [
     "PixelSplitting",
     "Recorrupted",
     "Supervised",
-    "TotalVariation",
+    "TotalVariationLoss",
     "Training",
     "by_coverage",
     "by_magnification",

@@ -26,7 +26,7 @@ __all__ = [
     "PixelSplitting",
     "Recorrupted",
     "Supervised",
-    "TotalVariation",
+    "TotalVariationLoss",
     "by_coverage",
     "by_magnification",
     "over_stages",
@@ -195,7 +195,7 @@ class DataFidelity(Loss):
 
 
 @dataclass(frozen=True)
-class TotalVariation(Loss):
+class TotalVariationLoss(Loss):
     """
     Total variation of the source, in units of the brightest observed pixel, per source pixel.
 

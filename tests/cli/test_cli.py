@@ -21,6 +21,7 @@ from lenssuper import (
     LensModel,
     SuperResolution,
     __version__,
+    datasets,
     read_observation,
     write_observation,
 )
@@ -467,7 +468,7 @@ def test_simulated_lenses_do_not_depend_on_how_many(tmp_path):
 def test_simulate_with_an_instrument(tmp_path):
     options = ["--instrument", "euclid-vis", "--size", "16", "--factor", "3", "--quiet"]
     assert main(["simulate", "--output", str(tmp_path), *options]) == 0
-    (item,) = simulation.read_dataset(tmp_path)
+    (item,) = datasets.read_dataset(tmp_path)
     assert item.grid.pixel_scale.to_value(u.arcsec) == pytest.approx(0.1)
     assert item.truth.image.shape == (48, 48)
 
@@ -478,7 +479,7 @@ def test_a_simulated_field_has_room_for_the_ring(name, size, monkeypatch, tmp_pa
         assert shape == (size, size)
         raise ValueError("seen")
 
-    monkeypatch.setattr(simulation, "write_dataset", remember)
+    monkeypatch.setattr(datasets, "write_dataset", remember)
     assert main(["simulate", "--output", str(tmp_path), "--instrument", name, "--quiet"]) == 1
     assert "seen" in capsys.readouterr().err
 
@@ -494,7 +495,7 @@ def test_simulate_goes_on_and_replaces_only_when_asked(tmp_path, capsys):
     assert main([*options, "--overwrite"]) == 0
     assert len(list(directory.rglob("*.*"))) == 7
     assert main([*options[:-1], "--seed", "1"]) == 1
-    assert "other settings: seed was 0, and is 1" in only_error(capsys)
+    assert "other settings: seed was 0 and is now 1" in only_error(capsys)
     assert main(options) == 0
 
 
@@ -503,7 +504,7 @@ def test_simulate_a_divided_set_with_dark_matter_and_sersics(tmp_path, capsys):
     options += ["--dark-matter", "none", "cdm-points"]
     assert main(["simulate", "--output", str(tmp_path), *options]) == 0
     assert capsys.readouterr().out == f"wrote    {tmp_path}: 8 train, 1 validation, 1 test\n"
-    dataset = simulation.read_dataset(tmp_path)
+    dataset = datasets.read_dataset(tmp_path)
     assert {item.truth.dark_matter for item in dataset} == {"none", "cdm"}
     assert all(len(item.lens.components) == 2 for item in dataset)
     assert dataset.settings["sources"].endswith("random_sersics")
@@ -518,14 +519,14 @@ def test_simulate_with_images_of_galaxies(tmp_path, capsys):
     fits.writeto(galaxies / "a.fits", np.exp(-(x**2 + 4 * y**2) / 50) + noise)
     options = ["simulate", "--output", str(tmp_path / "set"), "--size", "16", "--quiet"]
     assert main([*options, "--sources", str(galaxies)]) == 0
-    assert str(galaxies) in simulation.read_dataset(tmp_path / "set").settings["sources"]
+    assert str(galaxies) in datasets.read_dataset(tmp_path / "set").settings["sources"]
     with h5py.File(tmp_path / "Galaxy10.h5", "w") as file:  # in the layout of that set
         bright = (200 * np.exp(-(x**2 + y**2) / 50) + 10).astype(np.uint8)
         file["images"] = np.stack([bright] * 3, axis=-1)[None]
         for name in ("ans", "ra", "dec", "redshift", "pxscale"):
             file[name] = np.ones(1, dtype=int)
     assert main([*options, "--overwrite", "--sources", str(tmp_path / "Galaxy10.h5")]) == 0
-    assert "ImageSources(Galaxy10(" in simulation.read_dataset(tmp_path / "set").settings["sources"]
+    assert "ImageSources(Galaxy10(" in datasets.read_dataset(tmp_path / "set").settings["sources"]
     assert main([*options, "--sources", str(tmp_path / "nothing")]) == 1
     assert "--sources must be spiral, sersic, galaxy10 or a directory" in only_error(capsys)
 
@@ -545,7 +546,7 @@ def test_simulate_on_another_angular_scale(tmp_path, capsys):
     ]
     assert main([*options, str(tmp_path / "one")]) == 0
     assert main([*options, str(tmp_path / "half"), "--angles", "0.5"]) == 0
-    one, half = (simulation.read_dataset(tmp_path / name) for name in ("one", "half"))
+    one, half = (datasets.read_dataset(tmp_path / name) for name in ("one", "half"))
     for whole, small in zip(one, half, strict=True):
         sie, less = whole.lens.components[0], small.lens.components[0]
         assert less.theta_E.to_value(u.arcsec) == pytest.approx(0.5 * sie.theta_E.to_value(u.arcsec))

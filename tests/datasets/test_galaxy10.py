@@ -194,7 +194,7 @@ def test_a_pixel_scale_that_is_none(tmp_path):
     scales[4] = 0.0
     galaxies = Galaxy10(write(tmp_path / "zero.h5", pxscale=scales))
     galaxies[3]
-    with pytest.raises(FileFormatError, match="galaxy 4 has no place on the sky"):
+    with pytest.raises(FileFormatError, match="galaxy 4 has no valid position or pixel scale"):
         galaxies[4]
 
 

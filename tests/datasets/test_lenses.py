@@ -292,5 +292,5 @@ class TestErrors:
     def test_an_unfinished_set_is_used_with_a_warning(self, tmp_path):
         write_dataset(tmp_path, 3, split=None, **SMALL)
         (tmp_path / "mock_000001.fits").unlink()
-        with pytest.warns(LensSuperWarning, match="not finished: 2 of 3 lenses"):
+        with pytest.warns(LensSuperWarning, match="not finished: it has 2 of 3 lenses"):
             assert len(read_dataset(tmp_path)) == 2

@@ -124,7 +124,7 @@ def test_seed_and_variety():
         ({"images": 3}, TypeError, "images must"),
         ({"R_e": (0.1, 0.2)}, TypeError, "R_e must"),
         ({"R_e": (0.3, 0.2) * arcsec}, ValueError, "R_e must"),
-        ({"offset": 0.1 * arcsec}, ValueError, "offset must"),
+        ({"offset": 0.1 * arcsec}, TypeError, "offset must"),
         ({"smoothing": -1}, ValueError, "smoothing must"),
     ],
 )

@@ -57,7 +57,7 @@ def test_variance_from_photons_and_read_out():
         n_exposures=2,
     )
     # 0.5 + 1.5 electron/s over 100 s are 200 electrons; two read-outs add 2 x 25
-    assert instrument._variance(1.5) * 100**2 == pytest.approx(250)
+    assert instrument.variance(1.5) * 100**2 == pytest.approx(250)
 
 
 def test_immutable():

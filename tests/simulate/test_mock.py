@@ -255,7 +255,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("factor", [0, 1.5])
     def test_factor(self, factor):
-        with pytest.raises(ValueError, match="factor"):
+        with pytest.raises((TypeError, ValueError), match="factor"):
             mock_lens(LENS, SOURCE, BENCH, factor=factor)
 
     def test_noise(self):

@@ -76,7 +76,7 @@ def test_bad_ranges():
         random_lens(0, theta_E=(1.5, 0.9) * arcsec)
     with pytest.raises(TypeError, match="theta_E"):
         random_lens(0, theta_E=(0.9, 1.5))
-    with pytest.raises(ValueError, match="peak_snr"):
+    with pytest.raises(TypeError, match="peak_snr"):
         random_mock(0, peak_snr=30)
 
 

@@ -183,7 +183,7 @@ class TestClumpySpiral:
         ("arguments", "error", "name"),
         [
             ({"R_e": 0.3}, TypeError, "R_e"),
-            ({"arms": 2.5}, ValueError, "arms"),
+            ({"arms": 2.5}, TypeError, "arms"),
             ({"clumps": -1}, ValueError, "clumps"),
             ({"pitch": 0 * u.deg}, ValueError, "pitch"),
             ({"arm_contrast": 1.5}, ValueError, "arm_contrast"),

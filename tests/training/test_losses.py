@@ -15,7 +15,7 @@ from lenssuper.training import (
     PixelSplitting,
     Recorrupted,
     Supervised,
-    TotalVariation,
+    TotalVariationLoss,
     by_coverage,
     by_magnification,
 )
@@ -222,29 +222,29 @@ def test_total_variation_of_one_bright_pixel(blur, truth):
     source = torch.zeros(1, SIDE, SIDE)
     source[0, 5, 7] = 10
     batch = batch_of(observed(blur, truth, 1))
-    found = float(TotalVariation()(Answers(Given(source)), batch, generator()))
+    found = float(TotalVariationLoss()(Answers(Given(source)), batch, generator()))
     assert found == pytest.approx(10 * (2 + 2**0.5) / PIXELS, rel=1e-3)
     weight = torch.ones(1, SIDE, SIDE)
     weight[0, 5, 7] = 0
-    weighted = TotalVariation(by=lambda batch: weight)(Answers(Given(source)), batch, generator())
+    weighted = TotalVariationLoss(by=lambda batch: weight)(Answers(Given(source)), batch, generator())
     assert float(weighted) == pytest.approx(20 / (PIXELS - 1), rel=1e-3)
 
 
 def test_total_variation_has_a_gradient_where_it_is_flat(blur, truth):
     source = torch.ones(1, SIDE, SIDE, requires_grad=True)
-    TotalVariation()(Answers(Given(source)), batch_of(observed(blur, truth, 1)), generator()).backward()
+    TotalVariationLoss()(Answers(Given(source)), batch_of(observed(blur, truth, 1)), generator()).backward()
     assert (source.grad == 0).all()
 
 
 def test_total_variation_takes_what_others_have_found(blur, estimator, truth):
     network, problem = Linear(estimator), observed(blur, truth, 2)
-    losses = [TotalVariation(weight=0.1), PixelSplitting()]
+    losses = [TotalVariationLoss(weight=0.1), PixelSplitting()]
     total, values = weighted_sum(losses, network, batch_of(problem), generator())
     assert len(network.asked) == 1
     assert list(values) == ["split", "tv"]
     assert float(total) == pytest.approx(float(values["split"] + 0.1 * values["tv"]))
     sources = network.stages(network.asked[0])
-    alone = TotalVariation()(Answers(Given(*sources)), batch_of(problem), generator())
+    alone = TotalVariationLoss()(Answers(Given(*sources)), batch_of(problem), generator())
     assert float(values["tv"]) == pytest.approx(float(alone))
 
 
@@ -281,7 +281,7 @@ def test_gradients_reach_the_network(lenses, tiny):
         DataFidelity(**by[0]),
         PixelSplitting(),
         Recorrupted(),
-        TotalVariation(**by[1]),
+        TotalVariationLoss(**by[1]),
         Supervised(),
     ):
         network.zero_grad()

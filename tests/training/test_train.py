@@ -13,7 +13,14 @@ import torch
 
 from lenssuper.exceptions import LensSuperError
 from lenssuper.networks.weights import read_card, read_network
-from lenssuper.training import DataFidelity, LensProblems, Loss, PixelSplitting, Supervised, TotalVariation
+from lenssuper.training import (
+    DataFidelity,
+    LensProblems,
+    Loss,
+    PixelSplitting,
+    Supervised,
+    TotalVariationLoss,
+)
 from lenssuper.training.scores import evaluate
 from lenssuper.training.train import checkpoint_path, train
 
@@ -61,7 +68,7 @@ def test_the_seed_decides(lenses, tiny):
 
 def test_file_and_card(lenses, tiny, tmp_path):
     output = tmp_path / "net.safetensors"
-    losses = [PixelSplitting(share=0.2), TotalVariation(weight=0.01)]
+    losses = [PixelSplitting(share=0.2), TotalVariationLoss(weight=0.01)]
     more = {"command": "lenssuper train here", "data": {"set": "mocks"}}
     result = train(tiny.network(), lenses, losses=losses, output=output, steps=2, card=more, **SMALL)
     assert torch.equal(weights(read_network(output)), weights(result.network))

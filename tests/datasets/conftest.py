@@ -1,4 +1,4 @@
-"""What the tests of simulated data sets share: how two of them are compared."""
+"""Shared by the tests of data sets: the comparison of two of them."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""What comes out of a super-resolution: images, how far to trust them, files and a picture."""
+"""The result of a super-resolution: images, their uncertainties and quality, a file and a figure."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,7 @@ from lenssuper.lens import LensModel
 from lenssuper.observation import Observation
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.solvers import Posterior
-from lenssuper.superres.resolution import source_resolution
-from lenssuper.superres.resultfile import Contents, read_contents, write_contents
+from lenssuper.superres.resultfile import read_fields, write_result
 from lenssuper.superres.summary import summary_rows
 
 if TYPE_CHECKING:
@@ -29,18 +29,43 @@ if TYPE_CHECKING:
 __all__ = ["SuperResolution"]
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class SuperResolution:
     """
     A super-resolved lens: the image and the source behind it, with their uncertainties.
 
-    Made by `SuperResolver`, `from_posterior` or `read`; it cannot be changed. All images are surface
-    brightness in the unit of the data per *observed* pixel, whatever their own pixels, so that data, image
-    and source share one colour bar. The flux of a part of the image is its sum over `factor` squared.
+    Made by `SuperResolver`, `from_posterior` or `read`. All images are surface brightness in the unit of the
+    data per *observed* pixel, whatever their own pixels, so that data, image and source share one colour bar.
+    The flux of a part of the image is its sum over `factor` squared.
 
-    Parameters
+    Attributes
     ----------
-    contents : object
-        What `from_posterior` and `read` put together.
+    observation : Observation
+        The data.
+    lens : LensModel
+        The lens model.
+    factor : int
+        Number of pixels of the image along the side of an observed one.
+    source_grid : PixelGrid
+        Pixels of `source`, in the source plane.
+    posterior : Posterior
+        What the solver found.
+    lensed_image, lensed_std : ndarray, shape (factor ny, factor nx), read-only
+        `image` and its standard deviation as arrays; NaN where that is not known.
+    model_image : ndarray, shape (ny, nx), read-only
+        `model` as an array.
+    residuals : ndarray, shape (ny, nx), read-only
+        (data - model) / sigma of the observed pixels; NaN where a pixel is not used.
+    coverage : ndarray, shape of the source grid, read-only
+        Number of images of every source pixel.
+    magnification : ndarray, shape of the source grid, read-only
+        Total magnification of every source pixel, the mean over it.
+    solver : str
+        Name of the solver.
+    messages : tuple of str
+        Remarks on this result, e.g. the warnings that came up.
+    meta : mapping
+        What was kept with the result on request.
 
     Notes
     -----
@@ -48,19 +73,28 @@ class SuperResolution:
     less the number of modes of the source that the data measure (MacKay 1992, Neural Computation 4, 415,
     section 4.4; Suyu et al. 2006, MNRAS 371, 983, eq. 21), which makes `reduced_chi2` one.
 
-    A sigma map tells what the data and the prior leave open within the model, not what a wrong lens or PSF
-    does. Read it beside `coverage` and `resolution`.
+    A map of standard deviations shows what the data and the prior leave open within the model, not the errors
+    of a wrong lens or PSF. Read it beside `coverage` and `resolution`.
     """
 
-    __slots__ = ("_contents",)
+    observation: Observation
+    lens: LensModel
+    factor: int
+    source_grid: PixelGrid
+    posterior: Posterior
+    lensed_image: np.ndarray
+    lensed_std: np.ndarray
+    model_image: np.ndarray
+    residuals: np.ndarray
+    coverage: np.ndarray
+    magnification: np.ndarray
+    solver: str = ""
+    messages: tuple[str, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
 
-    def __init__(self, contents: Contents) -> None:
-        if not isinstance(contents, Contents):
-            raise TypeError(
-                "a SuperResolution is made by SuperResolver(lens)(observation), from_posterior or read; "
-                f"got {contents!r:.80}"
-            )
-        object.__setattr__(self, "_contents", contents)
+    def __post_init__(self) -> None:
+        for name in ("lensed_image", "lensed_std", "model_image", "residuals", "coverage", "magnification"):
+            getattr(self, name).flags.writeable = False
 
     @classmethod
     def from_posterior(
@@ -73,18 +107,18 @@ class SuperResolution:
         meta: Mapping[str, Any] | None = None,
     ) -> SuperResolution:
         """
-        Work out the result from what a solver found.
+        Compute the images and their quality from what a solver found.
 
         Parameters
         ----------
         model : ForwardModel
             The model that was solved.
         posterior : Posterior
-            What `Solver.solve` returned for it.
+            Returned by `Solver.solve` for it.
         solver : str, optional
-            What the solver calls itself.
+            Name of the solver.
         messages : iterable of str, optional
-            What the user should know about this result, e.g. the warnings that came up.
+            Remarks on this result, e.g. the warnings that came up.
         meta : mapping, optional
             Anything that JSON can hold, to be kept with the result.
 
@@ -111,40 +145,24 @@ class SuperResolution:
         except (TypeError, ValueError) as error:
             raise TypeError(f"meta must hold numbers, strings, lists and mappings only: {error}") from None
         image = model.lensed_image(mean)
-        std = np.full_like(image, np.nan)
-        if len(draws) > 1:
-            std = model.lensed_image(draws).std(axis=0, ddof=1)
+        std = model.lensed_image(draws).std(axis=0, ddof=1) if len(draws) > 1 else np.full_like(image, np.nan)
         modelled = model.forward(mean)
-        residuals = np.where(model.weights > 0, model.over_sigma(model.data - modelled), np.nan)
-        coverage, magnification = model.lensing.coverage, model.lensing.magnification
         return cls(
-            Contents(
-                observation=model.observation,
-                lens=model.lens,
-                factor=model.factor,
-                source_grid=model.source_grid,
-                posterior=posterior,
-                image=image,
-                image_std=std,
-                model=modelled,
-                residuals=residuals,
-                coverage=coverage,
-                magnification=magnification,
-                resolution=source_resolution(model.observation, magnification, coverage),
-                solver=solver,
-                messages=tuple(messages),
-                meta=meta,
-            )
+            observation=model.observation,
+            lens=model.lens,
+            factor=model.factor,
+            source_grid=model.source_grid,
+            posterior=posterior,
+            lensed_image=image,
+            lensed_std=std,
+            model_image=modelled,
+            residuals=np.where(model.weights > 0, model.over_sigma(model.data - modelled), np.nan),
+            coverage=model.lensing.coverage,
+            magnification=model.lensing.magnification,
+            solver=solver,
+            messages=tuple(messages),
+            meta=meta,
         )
-
-    def __setattr__(self, name, value):
-        raise AttributeError(f"a SuperResolution cannot be changed; {name} is what it is")
-
-    def __delattr__(self, name):
-        raise AttributeError("a SuperResolution cannot be changed")
-
-    def __reduce__(self):
-        return SuperResolution, (self._contents,)
 
     # Images
 
@@ -156,8 +174,7 @@ class SuperResolution:
         With its standard deviation over the posterior's draws lensed, and a WCS. Errors of neighbouring
         pixels are correlated: for anything summed over pixels take `image_samples`.
         """
-        c = self._contents
-        return self._pack(c.image, c.image_std, self.fine_grid)
+        return self._pack(self.lensed_image, self.lensed_std, self.fine_grid)
 
     @property
     def source(self) -> CCDData:
@@ -165,15 +182,14 @@ class SuperResolution:
         The source on `source_grid`, with its standard deviation and a WCS.
 
         The world coordinates are those of the source plane: where on the sky the source would be seen if the
-        lens did not bend its light, as its deflections have it. Without a sky they are offsets in arcsec.
+        lens did not deflect its light. Without a sky they are offsets in arcsec.
         """
-        posterior = self.posterior
-        return self._pack(posterior.mean, posterior.std, self.source_grid)
+        return self._pack(self.posterior.mean, self.posterior.std, self.source_grid)
 
     @property
     def model(self) -> CCDData:
         """The source as it would be observed: lensed, blurred and averaged over the observed pixels."""
-        image = self._pack(self._contents.model, None, self.observation.grid)
+        image = self._pack(self.model_image, None, self.observation.grid)
         image.mask = self.observation.mask.copy()
         return image
 
@@ -187,9 +203,9 @@ class SuperResolution:
         )
 
     @property
-    def residuals(self) -> np.ndarray:
-        """(data - model) / sigma of the observed pixels, read-only; NaN where a pixel is not used."""
-        return self._contents.residuals
+    def fine_grid(self) -> PixelGrid:
+        """Pixels of `image`: the observed ones, each divided in factor x factor."""
+        return self.observation.grid.refine(self.factor)
 
     # How good it is
 
@@ -205,7 +221,7 @@ class SuperResolution:
 
     @property
     def effective_modes(self) -> float:
-        """Number of modes of the source that the data measure; NaN if the solver does not tell."""
+        """Number of modes of the source that the data measure; NaN if the solver does not give it."""
         return float(self.posterior.effective_modes)
 
     @property
@@ -215,7 +231,7 @@ class SuperResolution:
 
     @property
     def log_evidence(self) -> float:
-        """Natural logarithm of the evidence; NaN if the solver does not tell."""
+        """Natural logarithm of the evidence; NaN if the solver does not give it."""
         return float(self.posterior.log_evidence)
 
     @property
@@ -225,18 +241,16 @@ class SuperResolution:
 
     @property
     def hyperparameters(self) -> Mapping[str, float]:
-        """What the prior was tuned to, read-only."""
+        """Hyper-parameters of the prior as fitted, read-only."""
         return MappingProxyType(dict(self.posterior.hyperparameters))
 
     @property
-    def coverage(self) -> np.ndarray:
-        """Number of images of every source pixel, shape of the source grid, read-only."""
-        return self._contents.coverage
-
-    @property
-    def magnification(self) -> np.ndarray:
-        """Total magnification of every source pixel, the mean over it; as `coverage`."""
-        return self._contents.magnification
+    def resolution_arcsec(self) -> np.ndarray:
+        """`resolution` in arcsec, as an array."""
+        # An image magnified by mu has 1 / mu of the area of the PSF, as areas scale with the determinant of
+        # d beta / d theta (Schneider, Ehlers & Falco 1992, section 5.2). The images of a source pixel add up.
+        seen = (self.coverage >= 0.5) & (self.magnification > 0)
+        return self.observation.psf_fwhm_arcsec / np.sqrt(np.where(seen, self.magnification, np.nan))
 
     @property
     def resolution(self) -> u.Quantity:
@@ -244,62 +258,14 @@ class SuperResolution:
         FWHM of the PSF in the source plane, shape of the source grid; NaN for pixels outside of the field.
 
         It is FWHM / sqrt(`magnification`), where the FWHM is that of a circle with the area of the PSF above
-        half of its peak, not less than an observed pixel. Lensing takes the area of the PSF down by the
-        magnification of an image, and the images of a pixel add up: the total magnification is the number of
-        resolution elements that look at one PSF area of the source. Where the lens stretches the image in
-        one direction only, so is the resolution better in that direction than this mean of the two.
+        half of its peak, not less than an observed pixel: the total magnification is the number of resolution
+        elements that look at one PSF area of the source. Where the lens stretches the image in one direction
+        only, the resolution is better in that direction than this mean of the two.
 
-        The map tells what the optics and the lens allow; in bright parts, where the PSF is deconvolved, the
+        The map shows what the optics and the lens allow; in bright parts, where the PSF is deconvolved, the
         source can be sharper, and in faint ones the prior is smoother.
         """
-        return arcsec(self._contents.resolution)
-
-    # What it was made from
-
-    @property
-    def observation(self) -> Observation:
-        """What was observed."""
-        return self._contents.observation
-
-    @property
-    def lens(self) -> LensModel:
-        """The lens model."""
-        return self._contents.lens
-
-    @property
-    def factor(self) -> int:
-        """Number of pixels of the image along the side of an observed one."""
-        return self._contents.factor
-
-    @property
-    def fine_grid(self) -> PixelGrid:
-        """Pixels of `image`: the observed ones, each divided in factor x factor."""
-        return self.observation.grid.refine(self.factor)
-
-    @property
-    def source_grid(self) -> PixelGrid:
-        """Pixels of `source`, in the source plane."""
-        return self._contents.source_grid
-
-    @property
-    def posterior(self) -> Posterior:
-        """What the solver found."""
-        return self._contents.posterior
-
-    @property
-    def solver(self) -> str:
-        """How the source was found."""
-        return self._contents.solver
-
-    @property
-    def messages(self) -> tuple[str, ...]:
-        """What to know about this result."""
-        return self._contents.messages
-
-    @property
-    def meta(self) -> Mapping[str, Any]:
-        """What was asked to be kept with the result, read-only."""
-        return MappingProxyType(dict(self._contents.meta))
+        return arcsec(self.resolution_arcsec)
 
     def samples(self, n: int, rng: np.random.Generator | int | None = None) -> np.ndarray:
         """
@@ -308,7 +274,7 @@ class SuperResolution:
         Parameters
         ----------
         n : int
-            How many.
+            Number of draws.
         rng : `~numpy.random.Generator` or int, optional
             For fresh draws; a result that was read from a file has only those kept in it.
 
@@ -340,7 +306,7 @@ class SuperResolution:
     # Words, files, pictures
 
     def summary(self) -> str:
-        """Return a few lines of text on what this is and how well it fits."""
+        """Describe the result and its quality in a few lines."""
         return as_text(summary_rows(self))
 
     def __repr__(self) -> str:
@@ -382,12 +348,12 @@ class SuperResolution:
             "LOGEVID": (self.log_evidence, "natural logarithm of the evidence"),
             "HELDOUT": (self.held_out_chi2, "chi-square per pixel left out of the fit"),
         }
-        write_contents(self._contents, cards, path, overwrite)
+        write_result(self, cards, path, overwrite)
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> SuperResolution:
         """
-        Read a result that `write` wrote.
+        Read a result written by `write`.
 
         Parameters
         ----------
@@ -404,7 +370,7 @@ class SuperResolution:
         FileFormatError
             If the file is truncated, corrupt or something else.
         """
-        return cls(read_contents(path))
+        return cls(**read_fields(path))
 
     def plot(self, *, figure: Figure | None = None) -> Figure:
         """

@@ -1,20 +1,18 @@
-"""What a super-resolution consists of, and how it is laid out in a FITS file."""
+"""The FITS file of a super-resolution: its layout, written from a result and read as fields of one."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 from astropy.io import fits
 from astropy.time import Time
 
 from lenssuper._utils.files import atomic_write, reading
 from lenssuper._utils.version import __version__
 from lenssuper.lens import LensModel
-from lenssuper.observation import Observation
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.observation.hdus import (
     grid_info,
@@ -27,19 +25,19 @@ from lenssuper.observation.hdus import (
 )
 from lenssuper.solvers.base import Posterior
 
-__all__ = ["Contents", "read_contents", "write_contents"]
+__all__ = ["read_fields", "write_result"]
 
 _VERSION = 1
 
-# The maps of a result: extension, attribute, the grid it is on, whether it has the unit of the data, comment.
+# Images of a result: extension, attribute, its grid, whether it has the unit of the data, comment.
 _IMAGES = (
-    ("IMAGE", "image", "fine", True, "lensed image without the PSF"),
-    ("IMAGE_ERR", "image_std", "fine", True, "standard deviation of IMAGE"),
-    ("MODEL", "model", "observed", True, "what the source looks like as observed"),
+    ("IMAGE", "lensed_image", "fine", True, "lensed image without the PSF"),
+    ("IMAGE_ERR", "lensed_std", "fine", True, "standard deviation of IMAGE"),
+    ("MODEL", "model_image", "observed", True, "the source as observed"),
     ("RESIDUAL", "residuals", "observed", False, "(data - model) / sigma"),
     ("COVERAGE", "coverage", "source", False, "number of images of a source pixel"),
     ("MAGNIF", "magnification", "source", False, "total magnification"),
-    ("RESOLUTN", "resolution", "source", False, "FWHM of the PSF in the source plane, arcsec"),
+    ("RESOLUTN", "resolution_arcsec", "source", False, "FWHM of the PSF in the source plane, arcsec"),
 )
 _POSTERIOR = (
     ("SOURCE", "mean", "source before lensing"),
@@ -49,75 +47,23 @@ _POSTERIOR = (
 _NUMBERS = ("log_evidence", "effective_modes", "held_out_chi2")
 
 
-@dataclass(frozen=True, eq=False)
-class Contents:
-    """
-    All that a result holds; what else it tells is worked out from these.
-
-    Attributes
-    ----------
-    observation : Observation
-    lens : LensModel
-    factor : int
-    source_grid : PixelGrid
-    posterior : Posterior
-    image, image_std : ndarray, shape (factor ny, factor nx)
-        The lensed image of the mean source, and its standard deviation; NaN where it is not known.
-    model, residuals : ndarray, shape (ny, nx)
-        The mean source as observed, and the data less it over sigma; NaN where a pixel is not used.
-    coverage, magnification, resolution : ndarray, shape of the source grid
-    solver : str
-    messages : tuple of str
-    meta : mapping
-        What JSON can hold.
-    """
-
-    observation: Observation
-    lens: LensModel
-    factor: int
-    source_grid: PixelGrid
-    posterior: Posterior
-    image: np.ndarray
-    image_std: np.ndarray
-    model: np.ndarray
-    residuals: np.ndarray
-    coverage: np.ndarray
-    magnification: np.ndarray
-    resolution: np.ndarray
-    solver: str
-    messages: tuple[str, ...]
-    meta: Mapping
-
-    def __post_init__(self) -> None:
-        for _, name, *_ in _IMAGES:
-            getattr(self, name).flags.writeable = False
-
-    @property
-    def grids(self) -> dict[str, PixelGrid]:
-        """The grids by the names of the table of extensions."""
-        observed = self.observation.grid
-        return {"observed": observed, "fine": observed.refine(self.factor), "source": self.source_grid}
-
-
-def write_contents(
-    contents: Contents, numbers: Mapping[str, tuple], path: str | os.PathLike, overwrite: bool
-) -> None:
-    """Write a result, whole or not at all; ``numbers`` are cards (value, comment) for readers of headers."""
-    hdus = [_primary(contents, numbers), *_result_hdus(contents), *observation_hdus(contents.observation)]
-    hdus.append(info_hdu(_info(contents)))
+def write_result(result, numbers: Mapping[str, tuple], path: str | os.PathLike, overwrite: bool) -> None:
+    """Write a `SuperResolution`, whole or not at all, with cards (value, comment) for its first header."""
+    hdus = [_primary(result, numbers), *_result_hdus(result), *observation_hdus(result.observation)]
+    hdus.append(info_hdu(_info(result)))
     hdus[0].header["LSNEXT"] = (len(hdus) - 1, "number of extensions of this file")
     with atomic_write(path, overwrite=overwrite) as beside:
         fits.HDUList(hdus).writeto(beside, checksum=True)
 
 
-def _primary(contents, numbers):
+def _primary(result, numbers):
     primary = fits.PrimaryHDU()
     cards = {
         "LSRESULT": (_VERSION, "layout of a lenssuper result"),
         "CREATOR": (f"lenssuper {__version__}", "who wrote this file"),
         "DATE": (Time.now().isot, "when (UTC)"),
-        "SOLVER": (contents.solver, "how the source was found"),
-        "FACTOR": (contents.factor, "fine pixels along the side of an observed one"),
+        "SOLVER": (result.solver, "how the source was found"),
+        "FACTOR": (result.factor, "fine pixels along the side of an observed one"),
         **numbers,
     }
     for key, (value, comment) in cards.items():
@@ -126,29 +72,30 @@ def _primary(contents, numbers):
     return primary
 
 
-def _result_hdus(contents):
-    unit, grids = contents.observation.unit, contents.grids
+def _result_hdus(result):
+    unit = result.observation.unit
+    grids = {"observed": result.observation.grid, "fine": result.fine_grid, "source": result.source_grid}
     for name, attribute, grid, has_unit, comment in _IMAGES:
-        yield image_hdu(name, getattr(contents, attribute), grids[grid], unit if has_unit else None, comment)
+        yield image_hdu(name, getattr(result, attribute), grids[grid], unit if has_unit else None, comment)
     for name, attribute, comment in _POSTERIOR:
-        yield image_hdu(name, getattr(contents.posterior, attribute), contents.source_grid, unit, comment)
+        yield image_hdu(name, getattr(result.posterior, attribute), result.source_grid, unit, comment)
 
 
-def _info(contents):
-    """What is not an image, by name, ready for JSON; the numbers of the grids to the last digit."""
-    observation, posterior = contents.observation, contents.posterior
+def _info(result):
+    """Return what is not an image, by name, ready for JSON; the numbers of grids to the last digit."""
+    observation, posterior = result.observation, result.posterior
     return {
-        "lens": contents.lens.to_dict(),
-        "factor": contents.factor,
+        "lens": result.lens.to_dict(),
+        "factor": result.factor,
         "observed_grid": grid_info(observation.grid),
-        "source_grid": grid_info(contents.source_grid),
+        "source_grid": grid_info(result.source_grid),
         **observation_info(observation),
         "posterior": {name: _number(getattr(posterior, name)) for name in _NUMBERS},
         "converged": bool(posterior.converged),
         "hyperparameters": {name: _number(value) for name, value in posterior.hyperparameters.items()},
-        "solver": contents.solver,
-        "messages": list(contents.messages),
-        "meta": contents.meta,
+        "solver": result.solver,
+        "messages": list(result.messages),
+        "meta": result.meta,
     }
 
 
@@ -156,9 +103,9 @@ def _number(value):
     return None if math.isnan(value) else float(value)
 
 
-def read_contents(path: str | os.PathLike) -> Contents:
+def read_fields(path: str | os.PathLike) -> dict[str, Any]:
     """
-    Read what `write_contents` wrote.
+    Read the fields of a `SuperResolution` that `write_result` wrote.
 
     Raises
     ------
@@ -178,14 +125,14 @@ def _unpack(arrays, info):
         hyperparameters={k: math.nan if v is None else v for k, v in info["hyperparameters"].items()},
         converged=info["converged"],
     )
-    return Contents(
-        observation=unpack(arrays, info, info["observed_grid"]),
-        lens=LensModel.from_dict(info["lens"]),
-        factor=info["factor"],
-        source_grid=PixelGrid.from_affine(*info["source_grid"]),
-        posterior=posterior,
-        **{attribute: arrays[name] for name, attribute, *_ in _IMAGES},
-        solver=info["solver"],
-        messages=tuple(info["messages"]),
-        meta=info["meta"],
-    )
+    return {
+        "observation": unpack(arrays, info, info["observed_grid"]),
+        "lens": LensModel.from_dict(info["lens"]),
+        "factor": info["factor"],
+        "source_grid": PixelGrid.from_affine(*info["source_grid"]),
+        "posterior": posterior,
+        **{attribute: arrays[name] for name, attribute, *_ in _IMAGES if name != "RESOLUTN"},
+        "solver": info["solver"],
+        "messages": tuple(info["messages"]),
+        "meta": info["meta"],
+    }

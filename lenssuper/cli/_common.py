@@ -228,11 +228,6 @@ def solver_of(options: argparse.Namespace) -> Solver | None:
     return NetworkSolver.pretrained(options.network, factor=options.factor, **settings)
 
 
-def super_resolve(options: argparse.Namespace, lens: LensModel, observation: Observation) -> SuperResolution:
-    """Call `~lenssuper.SuperResolver` with the options of the command line."""
-    return resolver_of(options, lens)(observation)
-
-
 def resolver_of(options: argparse.Namespace, lens: LensModel) -> SuperResolver:
     """Make a `~lenssuper.SuperResolver` with the options of the command line."""
     from lenssuper.superres.superresolver import SuperResolver

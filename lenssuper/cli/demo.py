@@ -11,8 +11,8 @@ from lenssuper.cli._common import (
     add_factor,
     natural,
     new_command,
+    resolver_of,
     say,
-    super_resolve,
     write_inputs,
     write_png,
 )
@@ -58,7 +58,7 @@ def _demo(options: argparse.Namespace) -> None:
     write_inputs(mock, observed, lens, overwrite=True)
     say(options, f"simulated lens {options.seed}; now super-resolving it")
     start = time.perf_counter()
-    result = super_resolve(options, mock.lens, read_observation(observed))
+    result = resolver_of(options, mock.lens)(read_observation(observed))
     seconds = time.perf_counter() - start
     result.write(found, overwrite=True)
     write_png(result, picture, overwrite=True)

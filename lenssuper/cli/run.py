@@ -18,7 +18,6 @@ from lenssuper.cli._common import (
     picture_beside,
     resolver_of,
     say,
-    super_resolve,
     write_png,
 )
 from lenssuper.cli._data import add_data, prepared
@@ -72,48 +71,42 @@ def _add_output(group):
 
 
 def _run(options: argparse.Namespace) -> None:
-    if len(options.observations) > 1:
-        _run_several(options)
-        return
-    output = options.output or _name(options.observations[0])
-    check_writable([output], overwrite=options.overwrite)
-    picture = picture_beside(options, output, "FITS")
+    several = len(options.observations) > 1
+    outputs, pictures = _outputs_of_several(options) if several else _output_of_one(options)
     pages = [] if options.html is None else [options.html]
-    check_writable([picture, *pages], overwrite=options.overwrite)
+    check_writable([*outputs, *pictures, *pages], overwrite=options.overwrite)
     from lenssuper.lens import LensModel
 
     lens = LensModel.read(options.lens)
-    _fitted_offsets(options.lens, 1)
-    result = super_resolve(options, lens, prepared(options, lens)[0])
-    result.write(output, overwrite=options.overwrite)
-    write_png(result, picture, overwrite=options.overwrite)
-    for page in pages:
-        _write_page(result, page, options.overwrite)
-    say(options, result.summary())
-    say(options, "wrote    " + "\n         ".join(map(str, (output, picture, *pages))))
+    offsets = _fitted_offsets(options.lens, len(outputs))
+    resolver, observations = resolver_of(options, lens), prepared(options, lens)
+    if several:
+        results = (resolver.joint if options.exposures else resolver)(observations, offsets=offsets)
+    else:
+        results = [resolver(observations[0])]
+    for result, output, picture in zip(results, outputs, pictures, strict=True):
+        result.write(output, overwrite=options.overwrite)
+        write_png(result, picture, overwrite=options.overwrite)
+        for page in pages:
+            _write_page(result, page, options.overwrite)
+        say(options, result.summary())
+        say(options, "wrote    " + "\n         ".join(map(str, (output, picture, *pages))))
 
 
-def _run_several(options):
-    """Super-resolve bands or exposures of one lens, which is counted from the centre of the first."""
+def _output_of_one(options):
+    output = options.output or _name(options.observations[0])
+    check_writable([output], overwrite=options.overwrite)
+    return [output], [picture_beside(options, output, "FITS")]
+
+
+def _outputs_of_several(options):
     for name in ("png", "html"):
         if getattr(options, name) is not None:
             raise ValueError(f"--{name} is for one observation; got {len(options.observations)}")
     outputs = [(options.output or Path()) / _name(path) for path in options.observations]
     if len(set(outputs)) < len(outputs):
         raise ValueError("of several observations each must have a name of its own, for the results")
-    pictures = [output.with_suffix(".png") for output in outputs]
-    check_writable([*outputs, *pictures], overwrite=options.overwrite)
-    from lenssuper.lens import LensModel
-
-    lens = LensModel.read(options.lens)
-    offsets = _fitted_offsets(options.lens, len(outputs))
-    resolver, observations = resolver_of(options, lens), prepared(options, lens)
-    results = (resolver.joint if options.exposures else resolver)(observations, offsets=offsets)
-    for result, output, picture in zip(results, outputs, pictures, strict=True):
-        result.write(output, overwrite=options.overwrite)
-        write_png(result, picture, overwrite=options.overwrite)
-        say(options, result.summary())
-        say(options, f"wrote    {output}\n         {picture}")
+    return outputs, [output.with_suffix(".png") for output in outputs]
 
 
 def _name(observation):

@@ -211,17 +211,16 @@ def _checked(models) -> tuple[ForwardModel, ...]:
     for i, model in enumerate(models):
         if not isinstance(model, ForwardModel):
             raise TypeError(f"models must be a list of ForwardModel; got {model!r:.80} at index {i}")
-        for what, name in (
-            ("source grid", "in_shape"),
-            ("observation", "out_shape"),
+        for name, what in (
+            ("in_shape", "shape of the source grid"),
+            ("out_shape", "shape of the observation"),
             ("factor", "factor"),
         ):
             first, this = getattr(models[0], name), getattr(model, name)
             if this != first:
                 hint = "; give every ForwardModel a source_grid of one shape" if name == "in_shape" else ""
-                of = "factor" if name == "factor" else f"shape of the {what}"
                 raise ValueError(
-                    f"models must agree in the {of}; got {first} at index 0 and {this} at index {i}{hint}"
+                    f"models must agree in the {what}; got {first} at index 0 and {this} at index {i}{hint}"
                 )
     return models
 

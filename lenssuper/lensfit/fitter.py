@@ -9,7 +9,7 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import NDData
 
-from lenssuper._utils.checks import check_count
+from lenssuper._utils.checks import check_count, check_kind
 from lenssuper._utils.progress import share_bar
 from lenssuper._utils.threads import one_blas_thread
 from lenssuper._utils.units import to_arcsec
@@ -25,7 +25,7 @@ from lenssuper.lensfit.results import lens_fit
 from lenssuper.lensfit.search import all_round, around, from_radius, search
 from lenssuper.light import ForegroundFit, SersicFit
 from lenssuper.observation import Observation
-from lenssuper.observation.alignment import aligned, one_each
+from lenssuper.observation.alignment import aligned
 from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
 
 __all__ = ["LensFitter"]
@@ -275,7 +275,11 @@ class LensFitter:
             raise ValueError("offset_std is for offsets that are fitted; leave it out, or offsets")
         std = None if offsets is not None else _OFFSET_STD if offset_std is None else _positive(offset_std)
         observations = aligned(list(observations), offsets)
-        foregrounds = one_each("foreground", self.foreground, len(observations))
+        n = len(observations)
+        foregrounds = [None] * n if self.foreground is None else self.foreground
+        check_kind(foregrounds, "foreground", list | tuple, f"a list with one for each of {n} observations")
+        if len(foregrounds) != n:
+            raise ValueError(f"foreground must hold one for each of {n} observations; got {len(foregrounds)}")
         exposures = [Exposure.of(*each) for each in zip(observations, foregrounds, strict=True)]
         given = np.zeros((len(exposures), 2)) if offsets is None else to_arcsec(offsets, "offsets")
         return exposures, given, std

@@ -20,14 +20,14 @@ __all__ = ["linearise", "make_wcs", "offset_to_sky", "read_own_wcs", "sky_to_off
 
 ARCSEC_PER_RADIAN = 180 / np.pi * 3600
 
-# A WCS bent by more than this at a corner of the grid, in pixels, is worth a warning.
+# Deviation of a WCS from straight at a corner of the grid, in pixels, above which there is a warning.
 _BENT = 0.1
 
 _CENTRE = "the centre of the image by its wcs"
 
 
 def to_icrs(coord, name):
-    """(ra, dec) in degrees of a scalar SkyCoord."""
+    """Return (ra, dec) in degrees of a scalar SkyCoord."""
     if not isinstance(coord, SkyCoord):
         raise TypeError(f"{name} must be a SkyCoord; got {coord!r}")
     if not coord.isscalar:
@@ -40,7 +40,7 @@ def to_icrs(coord, name):
 
 
 def sky_to_offset(coord, reference):
-    """Offsets (x west, y north) in arcsec of a SkyCoord from ``reference`` = (ra, dec) in degrees."""
+    """Return offsets (x west, y north) in arcsec of a SkyCoord from ``reference`` = (ra, dec) in degrees."""
     radial, east, north = _triad(reference)
     icrs = coord.icrs
     ra, dec = icrs.ra.rad, icrs.dec.rad
@@ -55,7 +55,7 @@ def sky_to_offset(coord, reference):
 
 
 def offset_to_sky(x, y, reference):
-    """The SkyCoord (ICRS) at tangent-plane offsets in arcsec from ``reference`` = (ra, dec) in degrees."""
+    """Return the SkyCoord (ICRS) at tangent-plane offsets in arcsec from (ra, dec) in degrees."""
     radial, east, north = _triad(reference)
     xi, eta = np.broadcast_arrays(-np.asarray(x) / ARCSEC_PER_RADIAN, np.asarray(y) / ARCSEC_PER_RADIAN)
     px, py, pz = (radial[i] + xi * east[i] + eta * north[i] for i in range(3))
@@ -64,7 +64,7 @@ def offset_to_sky(x, y, reference):
 
 
 def _triad(reference):
-    """Unit vectors from the centre of the sphere to the reference, and there to the east and north."""
+    """Return unit vectors from the centre of the sphere to the reference, and there to the east and north."""
     ra, dec = np.radians(reference)
     radial = np.array([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
     east = np.array([-np.sin(ra), np.cos(ra), 0.0])
@@ -73,7 +73,7 @@ def _triad(reference):
 
 
 def linearise(wcs, shape, reference):
-    """The affine map from pixels to offsets that touches a WCS at the centre of an image.
+    """Return the affine map from pixels to offsets that touches a WCS at the centre of an image.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def _two_dimensional(wcs):
 
 
 def _world(wcs, px, py):
-    """A SkyCoord, or a (2, ...) array of arcsec for a WCS without a sky."""
+    """Return a SkyCoord, or an array (2, ...) in arcsec for a WCS without a sky."""
     world = wcs.pixel_to_world(px, py)
     if isinstance(world, SkyCoord):
         return world
@@ -187,7 +187,7 @@ def _warn_if_bent(project, matrix, origin, shape):
 
 
 def make_wcs(shape, matrix, origin, reference):
-    """The astropy WCS of an affine grid: TAN about the reference, or linear in arcsec without one."""
+    """Return the astropy WCS of an affine grid: TAN about the reference, or linear in arcsec without one."""
     wcs = WCS(naxis=2)
     scale = np.linalg.norm(matrix, axis=1)
     wcs.wcs.pc = matrix / scale[:, np.newaxis]
@@ -211,7 +211,7 @@ def make_wcs(shape, matrix, origin, reference):
 
 
 def read_own_wcs(wcs):
-    """Matrix, origin and reference of a WCS from `make_wcs`, perhaps after a journey through a file."""
+    """Return matrix, origin and reference of a WCS that `make_wcs` made, also if it was in a file since."""
     celestial = wcs.has_celestial
     # A file may hold the linear axes in another unit, and the scale in either of the two factors.
     to_arcsec = np.array([u.Unit(unit).to(u.arcsec) for unit in wcs.wcs.cunit])

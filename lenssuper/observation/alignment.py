@@ -12,7 +12,7 @@ from lenssuper._utils.units import arcsec, to_arcsec
 from lenssuper.exceptions import ObservationError
 from lenssuper.observation.image import Observation
 
-__all__ = ["aligned", "one_each"]
+__all__ = ["aligned"]
 
 # Reference points that differ by less are the same, up to rounding.
 _SAME = 1e-6 * u.arcsec
@@ -63,21 +63,3 @@ def aligned(
             observation = observation.recentred(reference)
         together.append(observation.moved_by(arcsec(shift)) if np.any(shift) else observation)
     return together
-
-
-def one_each(name: str, given, n: int) -> list:
-    """
-    Return what an argument has for each of n observations.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is neither None nor a list of that length.
-    """
-    if given is None:
-        return [None] * n
-    if not isinstance(given, (list, tuple)):
-        raise TypeError(f"{name} must be a list with one for each of {n} observations; got {given!r:.80}")
-    if len(given) != n:
-        raise ValueError(f"{name} must hold one for each of {n} observations; got {len(given)}")
-    return list(given)

@@ -88,7 +88,7 @@ class PixelGrid:
 
     @classmethod
     def from_affine(cls, shape, matrix, origin, reference=None):
-        """A grid from its numbers: arcsec per pixel, offset of pixel (0, 0), (ra, dec) in degrees or None."""
+        """Make a grid from arcsec per pixel, the offset of pixel (0, 0), and (ra, dec) in degrees or None."""
         grid = cls.__new__(cls)
         if reference is not None:
             reference = (float(reference[0]), float(reference[1]))
@@ -97,7 +97,7 @@ class PixelGrid:
 
     @classmethod
     def from_own_wcs(cls, wcs, shape):
-        """The grid whose `wcs` this is, its reference point and its numbers to the last digits."""
+        """Return the grid whose `wcs` this is, with its reference point and accurate to the last digits."""
         return cls.from_affine(shape, *_tangent.read_own_wcs(wcs))
 
     @classmethod
@@ -339,28 +339,28 @@ class PixelGrid:
         return self._moved(shape, self.matrix, (columns.start, rows.start))
 
     def _moved(self, shape, matrix, first):
-        """The grid whose pixel (0, 0) is centred where this one has the pixel coordinates ``first``."""
+        """Return the grid whose pixel (0, 0) is centred at the pixel coordinates ``first`` of this one."""
         return PixelGrid.from_affine(shape, matrix, self.matrix @ first + self.origin, self._reference)
 
     # Between pixels, offsets and the sky
 
     def moved_by(self, shift):
-        """The same pixels with other offsets, (x, y) in arcsec further."""
+        """Return the grid moved by (x, y) in arcsec."""
         return PixelGrid.from_affine(self._shape, self.matrix, self.origin + shift, self._reference)
 
     def sky_to_offset(self, coord: SkyCoord) -> tuple[u.Quantity, u.Quantity]:
-        """Offsets (x, y) of positions on the sky; exact, for any frame of ``coord``."""
+        """Return offsets (x, y) of positions on the sky; exact, for any frame of ``coord``."""
         if not isinstance(coord, SkyCoord):
             raise TypeError(f"coord must be a SkyCoord; got {coord!r}")
         x, y = _tangent.sky_to_offset(coord, self._need_reference())
         return arcsec(x), arcsec(y)
 
     def offset_to_sky(self, x: u.Quantity, y: u.Quantity) -> SkyCoord:
-        """Positions on the sky (ICRS) of offsets; exact inverse of `sky_to_offset`."""
+        """Return positions on the sky (ICRS) of offsets; exact inverse of `sky_to_offset`."""
         return _tangent.offset_to_sky(to_arcsec(x, "x"), to_arcsec(y, "y"), self._need_reference())
 
     def contains(self, x: u.Quantity, y: u.Quantity) -> bool | np.ndarray:
-        """Whether offsets lie on the grid, its edge included."""
+        """Check whether offsets lie on the grid, its edge included."""
         px, py = self.to_pixel(to_arcsec(x, "x", finite=False), to_arcsec(y, "y", finite=False))
         ny, nx = self._shape
         edge = 0.5 + 1e-9  # the rounding of a corner does not put it outside
@@ -418,7 +418,7 @@ class PixelGrid:
 
 
 def cutout_slices(item, shape):
-    """Two slices of step one with non-negative bounds, for an image of ``shape``."""
+    """Return two slices of step one with non-negative bounds, for an image of ``shape``."""
     items = item if isinstance(item, tuple) else (item, slice(None))
     if len(items) != 2 or not all(isinstance(part, slice) for part in items):
         raise TypeError(f"an image is cut out with one or two slices, e.g. [10:40, 5:50]; got [{item!r}]")

@@ -1,4 +1,4 @@
-"""Parts of the FITS files that hold lenssuper's own results: images, an observation, and a table of JSON."""
+"""Parts of the FITS files of lenssuper's results: images, an observation, and a table of JSON."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 def image_hdu(
     name: str, values: np.ndarray, grid: PixelGrid, unit: u.UnitBase | None, comment: str
 ) -> fits.ImageHDU:
-    """Give an image with the WCS of its grid."""
+    """Return an image with the WCS of its grid."""
     hdu = fits.ImageHDU(values, name=name)
     hdu.header.comments["EXTNAME"] = comment
     hdu.header.update(grid.wcs.to_header())
@@ -50,12 +50,12 @@ def observation_hdus(observation: Observation) -> Iterator[fits.ImageHDU]:
 
 
 def grid_info(grid: PixelGrid) -> list:
-    """Give the numbers of a grid to the last digit."""
+    """Return the numbers of a grid to the last digit."""
     return [grid.shape, grid.matrix.tolist(), grid.origin.tolist(), grid._reference]
 
 
 def observation_info(observation: Observation) -> dict[str, Any]:
-    """Give what is not an image of an observation, but for its grid, ready for JSON."""
+    """Return the parts of an observation other than images and grid, ready for JSON."""
     noise = observation.noise_covariance if observation.noise_given is None else observation.noise_given
     return {
         "unit": observation.unit.to_string(),
@@ -66,7 +66,7 @@ def observation_info(observation: Observation) -> dict[str, Any]:
 
 
 def unpack(arrays: Mapping[str, np.ndarray], info: Mapping[str, Any], grid: list) -> Observation:
-    """Give back the observation of `observation_hdus`, `observation_info` and `grid_info`."""
+    """Return the observation that `observation_hdus`, `observation_info` and `grid_info` wrote."""
     with np.errstate(divide="ignore"):
         weights = np.where(arrays["MASK"], 0.0, arrays["UNCERT"] ** -2.0)
     psf_oversampling, psf_includes_pixel = info["psf"]
@@ -86,7 +86,7 @@ def unpack(arrays: Mapping[str, np.ndarray], info: Mapping[str, Any], grid: list
 
 
 def info_hdu(info: Mapping[str, Any]) -> fits.BinTableHDU:
-    """Give a table of what JSON can hold, by name."""
+    """Return a table of names and JSON values."""
     texts = [json.dumps(value) for value in info.values()]
     columns = [
         fits.Column("NAME", f"{max(map(len, info))}A", array=np.array(list(info))),
@@ -97,24 +97,24 @@ def info_hdu(info: Mapping[str, Any]) -> fits.BinTableHDU:
 
 def read_hdus(path: str, key: str, version: int, what: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """
-    Read a file of lenssuper's own.
+    Read a file that lenssuper wrote.
 
     Parameters
     ----------
     path : str
     key : str
-        Card of the first header that tells the version of the layout.
+        Card of the first header with the version of the layout.
     version : int
-        The one that is known.
+        The version that can be read.
     what : str
-        What the file should hold, for messages.
+        Description of the expected contents, for messages.
 
     Returns
     -------
     arrays : dict of str to ndarray
         By extension, in the byte order of this machine.
     info : dict
-        What `info_hdu` was given.
+        As given to `info_hdu`.
 
     Raises
     ------

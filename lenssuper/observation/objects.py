@@ -1,4 +1,4 @@
-"""What objects an image holds: the one in the middle of attention, and the others, which are in the way."""
+"""The objects of an image: the one to be studied, and its neighbours."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from lenssuper.observation.image import Observation
 
 __all__ = ["find_objects", "main_object", "neighbor_mask", "smoothed"]
 
-# Objects are what exceeds so many sigma of the smoothed image in so many pixels that touch.
+# An object is a group of at least so many touching pixels that exceed so many sigma of the smoothed image.
 _THRESHOLD, _PIXELS = 3.0, 6
 # Standard deviation, in pixels, of the Gaussian that smooths the image.
 _SMOOTHING = 1.2
-# Share of an object's flux from which a peak in it is looked at as an object of its own.
+# Share of an object's flux from which a peak in it counts as an object of its own.
 _CONTRAST = 0.005
-# Levels at which peaks are told apart.
+# Number of brightness levels at which peaks are separated.
 _LEVELS = 16
-# A peak on the main object is another one if it is that many times as bright as the opposite side.
+# A peak on the main object is another object if it is so many times as bright as the opposite side.
 _LOPSIDED = 2.0
-# Of such a peak those pixels are masked that are so many times as bright as the opposite ones.
+# The pixels of such a peak are masked if they are so many times as bright as the opposite ones.
 _EXCESS = 1.2
-# Share of its radius by which an object reaches beyond what is seen of it.
+# Share of its radius by which the mask of an object extends beyond its bright pixels.
 _GROWTH = 0.3
 
 
@@ -37,16 +37,16 @@ def main_object(
     objects: tuple[np.ndarray, float] | None = None,
 ) -> tuple[np.ndarray, dict[str, float]]:
     """
-    Find the object that an image is of: the brightest, where those near the middle count more.
+    Find the main object of an image: the brightest, with more weight near the middle.
 
     Parameters
     ----------
     observation : Observation
     peak : bool, optional
-        Whether the brightest is that with the brightest peak, rather than with the most light: arcs may have
-        more light than the galaxy that they surround, which is more concentrated.
+        Whether to compare peak brightness rather than flux: arcs may have more light than the galaxy they
+        surround, which is more concentrated.
     objects : tuple, optional
-        What `find_objects` gives, where it is known.
+        The result of `find_objects`, if it is known.
 
     Returns
     -------
@@ -54,13 +54,13 @@ def main_object(
         Its pixels.
     moments : dict of str to float
         The centre x and y, the standard deviations a and b along the major and the minor axis, all in arcsec,
-        the angle phi of the major axis in radian, counter-clockwise from +x, and the flux. They are those of
-        the image, PSF included.
+        the angle phi of the major axis in radian, counter-clockwise from +x, and the flux, all as seen,
+        including the PSF.
 
     Raises
     ------
     ObservationError
-        If nothing stands out of the noise.
+        If nothing is significantly above the noise.
     """
     labels, background = find_objects(observation) if objects is None else objects
     mask = labels == _main_label(observation, labels, background, peak)
@@ -80,15 +80,15 @@ def neighbor_mask(
     ----------
     observation : Observation
     at : (float, float), optional
-        Offset (x, y) in arcsec of the object to spare; by default the `main_object`.
+        Offset (x, y) in arcsec of the object that is not masked; by default the `main_object`.
     objects : tuple, optional
-        What `find_objects` gives, where it is known.
+        The result of `find_objects`, if it is known.
 
     Returns
     -------
     ndarray of bool, shape (ny, nx)
-        True on the other objects and a little around them. Lumps of the spared object are not among them, as
-        far as the opposite side has some of them too.
+        True on the other objects and a little around them. Lumps of the object itself are not masked if there
+        is similar light on the opposite side.
     """
     labels, background = find_objects(observation) if objects is None else objects
     if not labels.any():
@@ -134,10 +134,10 @@ def find_objects(observation: Observation) -> tuple[np.ndarray, float]:
 
     Notes
     -----
-    Pixels are of an object where the image, smoothed with a Gaussian of 1.2 pixels, is three times its noise
-    above the sky, six of them in a group; groups with several peaks are divided at the saddles between them
-    (Bertin & Arnouts 1996, A&AS 117, 393, section 5.2), by photutils. The sky is the median of what is left
-    after clipping at three sigma, in two rounds, the second one away from the objects of the first.
+    An object is a group of six pixels or more in which the image, smoothed with a Gaussian of 1.2 pixels, is
+    three times its noise above the sky; groups with several peaks are divided at the saddles between them
+    (Bertin & Arnouts 1996, A&AS 117, 393, section 5.2), by photutils. The sky is the median after clipping at
+    three sigma, in two rounds, the second one away from the objects of the first.
     """
     smooth, noise = smoothed(observation)
     used = ~observation.mask
@@ -161,9 +161,8 @@ def smoothed(observation: Observation) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     image, noise : ndarray, shape (ny, nx)
-        The image smoothed with a Gaussian of 1.2 pixels, where masked pixels are filled from those around,
-        and the standard deviation of every pixel of it, correlations taken into account; infinite where
-        nothing around is known.
+        The image smoothed with a Gaussian of 1.2 pixels, with masked pixels filled from those around, and its
+        standard deviation in every pixel, correlations included; infinite where no pixel around is used.
     """
     relative = (~observation.mask).astype(float)
     total = ndimage.gaussian_filter(relative, _SMOOTHING, mode="constant")
@@ -216,7 +215,7 @@ def _deblended(smooth, labels):
 def _main_label(observation, labels, background, peak=False):
     if not labels.any():
         raise ObservationError(
-            "no object stands out of the noise: there is no group of "
+            "no object is significantly above the noise: there is no group of "
             f"{_PIXELS} pixels {_THRESHOLD:g} sigma above the sky"
         )
     x, y = observation.grid.centers_arcsec()
@@ -231,13 +230,13 @@ def _main_label(observation, labels, background, peak=False):
 
 
 def _label_at(observation, labels, at):
-    """The object whose nearest pixel is nearest to a point."""
+    """Return the number of the object with a pixel nearest to a point."""
     x, y = (values[labels > 0] for values in np.broadcast_arrays(*observation.grid.centers_arcsec()))
     return int(labels[labels > 0][np.argmin((x - at[0]) ** 2 + (y - at[1]) ** 2)])
 
 
 def _opposite(image, light, main):
-    """The image turned by half a turn around the peak of the main object; 0 where there is none."""
+    """Rotate the image by 180 degrees around the peak of the main object; 0 outside of it."""
     rows, columns = np.nonzero(main)
     peak = np.argmax(light[main])
     y, x = np.indices(image.shape)
@@ -249,7 +248,7 @@ def _opposite(image, light, main):
 
 
 def _grown(mask, reach):
-    """A mask and all pixels no further than ``reach`` from it."""
+    """Return a mask grown by ``reach`` pixels."""
     rows, columns = np.nonzero(mask)
     margin = int(np.ceil(reach)) + 1
     near = tuple(slice(max(0, i.min() - margin), i.max() + margin + 1) for i in (rows, columns))

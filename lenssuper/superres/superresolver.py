@@ -1,4 +1,4 @@
-"""The front door: observed lenses go in, super-resolved lenses come out."""
+"""SuperResolver: an observation and a lens go in, the source and the super-resolved image come out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import NDData
 
-from lenssuper._utils.checks import check_count
+from lenssuper._utils.checks import check_count, check_kind
 from lenssuper._utils.progress import share_bar
 from lenssuper._utils.warn import warn
 from lenssuper.forward.joint import JointForwardModel
@@ -37,7 +37,7 @@ class SuperResolver:
         The deflector; its coordinates are offsets from the centre of the image, or from the reference point
         of its `~lenssuper.Observation`, x to the west and y to the north.
     factor : int, optional
-        How many pixels the super-resolved image has to an observed one, along each axis.
+        Number of pixels of the super-resolved image along the side of an observed one.
     solver : Solver, optional
         How the source is found; by default `~lenssuper.solvers.LogNormal`.
     source_grid : PixelGrid, optional
@@ -57,10 +57,10 @@ class SuperResolver:
 
     Notes
     -----
-    What an NDData cannot say, such as where its pixels are without a WCS or how its PSF is sampled, an
-    `~lenssuper.Observation` does. Where the noise of neighbouring pixels is correlated, the source is fitted
-    with their covariance, or with a larger variance if the solver cannot use it or only a number was given;
-    chi-square is that of the noise of single pixels in any case.
+    An `~lenssuper.Observation` says what an NDData cannot, e.g. how the PSF is sampled. Where the noise of
+    neighbouring pixels is correlated, the source is fitted with their covariance, or with a larger variance
+    if the solver cannot use it or only a number was given; chi-square always counts the noise of single
+    pixels.
 
     Examples
     --------
@@ -85,28 +85,19 @@ class SuperResolver:
         progress: bool | None = None,
     ) -> None:
         solver = LogNormal() if solver is None else solver
-        for name, value, kind in (
-            ("lens", lens, LensModel),
-            ("solver", solver, Solver),
-            ("source_grid", source_grid, PixelGrid | None),
-            ("progress", progress, bool | None),
-        ):
-            if not isinstance(value, kind):
-                wanted = getattr(kind, "__name__", str(kind))
-                raise TypeError(f"{name} must be a {wanted}; got {value!r:.80}")
-        self.lens = lens
-        self.factor = check_count(factor, "factor", 1)
-        self.solver = solver
-        self.source_grid = source_grid
+        self.lens = check_kind(lens, "lens", LensModel)
+        self.factor = check_count(factor, "factor")
+        self.solver = check_kind(solver, "solver", Solver)
+        self.source_grid = check_kind(source_grid, "source_grid", PixelGrid | None)
         self.rng = rng
-        self.progress = progress
+        self.progress = check_kind(progress, "progress", bool | None)
 
     @classmethod
     def from_pretrained(
         cls, name: str, lens: LensModel, factor: int = 2, *, refine: bool = False, **options
     ) -> SuperResolver:
         """
-        Take a network that comes with the package: an answer in milliseconds, error bars in seconds.
+        Use a network that comes with the package: an answer in milliseconds, error bars in seconds.
 
         Parameters
         ----------
@@ -189,9 +180,9 @@ class SuperResolver:
         observations : `~astropy.nddata.NDData` or Observation, or an iterable of them
             Images with uncertainty and, where there are any, mask, PSF and WCS. They are not changed.
         offsets : `~astropy.units.Quantity`, shape (n, 2), optional
-            For bands of one lens, each with a source of its own: by how much each has to be moved (x, y) to
-            lie where the first one is, where the WCS do not agree well enough. The coordinates of the lens
-            are then offsets from the reference point of the first, by default its centre.
+            For bands of one lens, each with a source of its own: shift (x, y) that aligns each with the first
+            one, where the WCS do not agree well enough. The coordinates of the lens are then offsets from the
+            reference point of the first, by default its centre.
 
         Returns
         -------
@@ -208,13 +199,13 @@ class SuperResolver:
         Warns
         -----
         LensSuperWarning
-            If there is no PSF, no light, the centre of the lens is outside of the field, or the noise is
+            If there is no PSF or no light, the centre of the lens is outside of the field, or the noise was
             found to be correlated.
         """
         if isinstance(observations, (NDData, Observation)):
             if offsets is not None:
                 raise TypeError("offsets are those of several observations; observations must be a list")
-            return self._resolve(observations)
+            return self._resolve([Observation.of(observations)])[0]
         if isinstance(observations, (str, bytes)) or not isinstance(observations, Iterable):
             raise TypeError(
                 "observations must be an NDData, such as a CCDData, or a list of them; "
@@ -223,7 +214,7 @@ class SuperResolver:
         observations = list(observations)
         if offsets is not None:
             observations = aligned(observations, offsets)
-        return [self._resolve(observation) for observation in observations]
+        return [self._resolve([Observation.of(observation)])[0] for observation in observations]
 
     def joint(
         self, observations: Iterable[NDData | Observation], *, offsets: u.Quantity | None = None
@@ -238,8 +229,8 @@ class SuperResolver:
             brightness. The coordinates of the lens are offsets from the reference point of the first, by
             default its centre; the WCS of the others say where they are.
         offsets : `~astropy.units.Quantity`, shape (n, 2), optional
-            By how much each observation has to be moved (x, y) to lie where the first one is, where the WCS
-            do not agree well enough.
+            Shift (x, y) that aligns each observation with the first one, where the WCS do not agree well
+            enough.
 
         Returns
         -------
@@ -259,76 +250,64 @@ class SuperResolver:
         that `~SuperResolution.reduced_chi2` is expected to be one for each; ``log_evidence`` is that of all.
         """
         observations = aligned(list(observations), offsets)
-        messages = [self._concerns(each) for each in observations]
+        return self._resolve(observations, observations_of_the_source=len(observations))
+
+    def _resolve(self, observations, **meta):
+        """Super-resolve observations of one source."""
+        messages = [self._remarks(each) for each in observations]
         for message in dict.fromkeys(chain.from_iterable(messages)):
             warn(message)
-        source_grid = self.source_grid
-        if source_grid is None:
+        grid = self.source_grid
+        if grid is None:
             finest = min(observations, key=lambda each: each.grid.area_arcsec2)
-            source_grid = default_source_grid(finest, self.lens, self.factor)
-        model = JointForwardModel(
-            [
-                ForwardModel(each, self.lens, factor=self.factor, source_grid=source_grid)
-                for each in observations
-            ]
-        )
-        posterior = self._solve(model)
-        n_pixels = np.count_nonzero(model.weights)
+            grid = default_source_grid(finest, self.lens, self.factor)
+        models = [
+            ForwardModel(each, self.lens, factor=self.factor, source_grid=grid) for each in observations
+        ]
+        posterior = self._solve(models)
+        n_pixels = [np.count_nonzero(model.weights) for model in models]
+        modes = [posterior.effective_modes * (n / sum(n_pixels)) for n in n_pixels]
         return [
             SuperResolution.from_posterior(
-                part,
-                replace(
-                    posterior,
-                    effective_modes=posterior.effective_modes * np.count_nonzero(part.weights) / n_pixels,
-                ),
+                model,
+                replace(posterior, effective_modes=own),
                 solver=type(self.solver).__name__,
-                messages=said,
-                meta={"observations_of_the_source": len(observations)},
+                messages=remarks,
+                meta=meta,
             )
-            for part, said in zip(model.parts, messages, strict=True)
+            for model, own, remarks in zip(models, modes, messages, strict=True)
         ]
 
-    def _resolve(self, observation):
-        observation = Observation.of(observation)
-        messages = self._concerns(observation)
-        for message in messages:
-            warn(message)
-        model = ForwardModel(observation, self.lens, factor=self.factor, source_grid=self.source_grid)
-        posterior = self._solve(model)
-        return SuperResolution.from_posterior(
-            model, posterior, solver=type(self.solver).__name__, messages=messages
-        )
-
-    def _solve(self, model):
-        """What the solver finds, with the noise of each observation as correlated as it is."""
-        parts, raised = [], []
-        for part in model.parts:
-            covariance = part.observation.noise_covariance if self.solver.takes_covariance else None
-            raised.append(part.observation.noise_correlation if covariance is None else 1.0)
-            parts.append(part.with_weights(part.weights / raised[-1]).with_noise_covariance(covariance))
+    def _solve(self, models):
+        """Find the source of all models, with the correlation of the noise of each observation."""
+        noisy, raised = [], []
+        for model in models:
+            covariance = model.observation.noise_covariance if self.solver.takes_covariance else None
+            raised.append(model.observation.noise_correlation if covariance is None else 1.0)
+            noisy.append(model.with_weights(model.weights / raised[-1]).with_noise_covariance(covariance))
         with share_bar(self.progress) as report:
-            fitted = parts[0] if model is model.parts[0] else JointForwardModel(parts)
+            fitted = noisy[0] if len(noisy) == 1 else JointForwardModel(noisy)
             posterior = self.solver.solve(fitted, rng=self.rng, report=report)
-        # chi-square is counted in the noise as it was given
-        mean = np.average(raised, weights=[np.count_nonzero(part.weights) for part in parts])
+        # chi-square is reported in units of the noise as given
+        mean = np.average(raised, weights=[np.count_nonzero(model.weights) for model in models])
         return replace(posterior, held_out_chi2=posterior.held_out_chi2 * float(mean))
 
-    def _concerns(self, observation):
-        """What a person should look at before trusting the result."""
-        concerns = []
+    def _remarks(self, observation):
+        """Say what to check before trusting the result."""
+        remarks = []
         if observation.noise_given is None and observation.noise_covariance is not None:
-            concerns.append(
+            remarks.append(
                 "the noise of neighbouring pixels is correlated, as in drizzled images: the source is fitted "
                 f"with {self._treatment(observation.noise_correlation)}, so that lumps of noise are not "
                 "taken for stars; Observation.from_nddata(..., noise_correlation=1) takes it as it is given"
             )
         if observation.psf is None:
-            concerns.append(
+            remarks.append(
                 "the observation has no psf and is taken as not blurred: "
                 "add one with nddata.psf = array (odd sides, its centre in the middle)"
             )
         if not observation.bright.any():
-            concerns.append(
+            remarks.append(
                 "no pixel is significantly above the noise: "
                 "the reconstructed source is dominated by the prior"
             )
@@ -336,11 +315,11 @@ class SuperResolver:
             px, py = observation.grid.to_pixel(x, y)
             ny, nx = observation.shape
             if not (-0.5 <= px <= nx - 0.5 and -0.5 <= py <= ny - 0.5):
-                concerns.append(
+                remarks.append(
                     f'the lens has a centre at ({x:.6g}", {y:.6g}"), outside of the field: x and y are '
                     "counted from the middle of the image (or grid.reference), to the west and north"
                 )
-        return concerns
+        return remarks
 
     def _treatment(self, total):
         if self.solver.takes_covariance:

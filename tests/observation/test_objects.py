@@ -103,7 +103,7 @@ def test_masked_pixels_are_no_objects(grid):
 def test_nothing_to_see(grid, level):
     observation = observe(np.full(grid.shape, level), grid)
     assert not neighbor_mask(observation).any()
-    with pytest.raises(ObservationError, match="no object stands out"):
+    with pytest.raises(ObservationError, match="no object is significantly above"):
         main_object(observation)
 
 

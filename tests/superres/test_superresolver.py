@@ -259,8 +259,8 @@ class TestArguments:
         [
             ({"solver": LogNormal}, "solver must be a Solver; got <class"),
             ({"solver": "lognormal"}, "solver must be a Solver; got 'lognormal'"),
-            ({"source_grid": 64}, "source_grid must be a .*PixelGrid"),
-            ({"progress": 1}, "progress must be a bool"),
+            ({"source_grid": 64}, "source_grid must be a PixelGrid or None"),
+            ({"progress": 1}, "progress must be True, False or None"),
         ],
     )
     def test_wrong_kind(self, options, message):

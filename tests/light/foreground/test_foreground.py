@@ -201,8 +201,8 @@ class TestBadInput:
             ({"mask": np.ones((40, 40), dtype=bool)}, "no pixel of the observation can be used"),
             ({"data": np.full((40, 40), np.nan)}, "no pixel of the observation can be used"),
             ({"uncertainty": None}, "no uncertainty"),
-            ({"data": np.full((40, 40), 7.0)}, "no object stands out"),
-            ({}, "no object stands out"),
+            ({"data": np.full((40, 40), 7.0)}, "no object is significantly above"),
+            ({}, "no object is significantly above"),
         ],
     )
     def test_images(self, changes, message):

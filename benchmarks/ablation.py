@@ -125,7 +125,7 @@ def behind_one_lens(lenses: Sequence, seed: int) -> list[tuple]:
             raise SystemExit("the true sources must be on grids of one shape")
         source = item.truth.source.astype(float)
         image = model.forward(source)
-        snr = np.max(item.truth.noiseless / item.observation.uncertainty.array)
+        snr = np.max(item.truth.noiseless / item.observation.sigma)
         sigma = image.max() / snr
         again = replace(
             observation,

@@ -34,7 +34,7 @@ figure = fit.plot(figure=plt.figure(figsize=(14, 8)))
 # simulation, the arcs are known, and what is left of the galaxy can be told in units of the noise:
 model = ForwardModel(image, lens)
 arcs = model.forward(mock.source_image(model.source_grid))
-left = (fit.subtracted.data - arcs) / fit.subtracted.uncertainty.array
+left = (fit.subtracted.data - arcs) / fit.subtracted.sigma
 print(f"standard deviation of what is left: {np.std(left):.2f} sigma")
 
 # %%

@@ -178,7 +178,7 @@ class FitLight(Stage):
 
     def __call__(self, work: Work) -> Work:
         light = ForegroundFitter(self.n_components, modes=self.modes, progress=False)(work.observation)
-        return replace(work, light=light, observation=light.to_observation())
+        return replace(work, light=light, observation=light.subtracted)
 
     def write(self, work: Work, path: Path) -> None:
         model = work.light.model

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from astropy.nddata import CCDData
 
 from lenssuper.lens import LensModel
 from lenssuper.observation import Observation
@@ -64,6 +63,7 @@ class LensItem:
     ----------
     name : str
         The common part of the names of its files.
+    observation : Observation
     lens : LensModel
         The lens to work with; for a simulated one, without the substructure, which an observer does not know.
     truth : LensTruth or None
@@ -79,31 +79,11 @@ class LensItem:
     ) -> None:
         self.name = name
         self.lens = lens
-        self._observation = observation
+        self.observation = observation
         self._read_truth = read_truth
 
     def __repr__(self) -> str:
-        return f"LensItem({self.name!r}, {self._observation!r}, lens={self.lens!r})"
-
-    @cached_property
-    def observation(self) -> CCDData:
-        """Data, uncertainty, mask, PSF and WCS."""
-        return self._observation.to_nddata()
-
-    @property
-    def grid(self) -> PixelGrid:
-        """Pixel grid of the observation, as from its WCS, but with fewer rounding errors."""
-        return self._observation.grid
-
-    @property
-    def psf_oversampling(self) -> int:
-        """Number of PSF samples per pixel, along each axis."""
-        return self._observation.psf_oversampling
-
-    @property
-    def psf_includes_pixel(self) -> bool:
-        """Whether the PSF contains the averaging over a pixel."""
-        return self._observation.psf_includes_pixel
+        return f"LensItem({self.name!r}, {self.observation!r}, lens={self.lens!r})"
 
     @cached_property
     def truth(self) -> LensTruth | None:

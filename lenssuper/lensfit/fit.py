@@ -197,12 +197,10 @@ class LensFit:
         return self._pack(self._need_images().foreground)
 
     @property
-    def subtracted(self) -> CCDData:
-        """The observation less `foreground`, with uncertainty and PSF: the input of a super-resolution."""
+    def subtracted(self) -> Observation:
+        """The observation without `foreground`, ready for `~lenssuper.SuperResolver`."""
         images = self._need_images()
-        nddata = images.observation.to_nddata()
-        nddata.data = nddata.data - images.foreground
-        return nddata
+        return images.observation.without(images.foreground)
 
     def _pack(self, image):
         observation = self._need_images().observation

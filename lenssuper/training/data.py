@@ -258,16 +258,12 @@ class LensProblems:
 
     def _opened(self, i):
         """Return name, observation, lens and truth, checked."""
-        item = self.lenses[i]
-        name, observation, lens, truth = _parts(item, i)
+        name, observation, lens, truth = _parts(self.lenses[i], i)
         if not isinstance(lens, LensModel):
             raise ValueError(f"{name} has no lens: there must be a LensModel; got {lens!r:.80}")
-        if isinstance(observation, NDData):
-            options = ("grid", "psf_oversampling", "psf_includes_pixel")
-            known = {option: getattr(item, option) for option in options if hasattr(item, option)}
-            observation = Observation.from_nddata(observation, **known)
-        if not isinstance(observation, Observation):
+        if not isinstance(observation, NDData | Observation):
             raise TypeError(f"{name} must have an NDData as its observation; got {observation!r:.80}")
+        observation = Observation.of(observation)
         if observation.psf is None and self.psf_required:
             raise ObservationError(
                 f"{name} has no psf: add one with nddata.psf = array, or pass psf_required=False to "

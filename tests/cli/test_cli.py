@@ -469,7 +469,7 @@ def test_simulate_with_an_instrument(tmp_path):
     options = ["--instrument", "euclid-vis", "--size", "16", "--factor", "3", "--quiet"]
     assert main(["simulate", "--output", str(tmp_path), *options]) == 0
     (item,) = datasets.read_dataset(tmp_path)
-    assert item.grid.pixel_scale.to_value(u.arcsec) == pytest.approx(0.1)
+    assert item.observation.grid.pixel_scale.to_value(u.arcsec) == pytest.approx(0.1)
     assert item.truth.image.shape == (48, 48)
 
 

@@ -96,13 +96,13 @@ class TestSequence:
     def test_an_item(self, simulated):
         item = read_dataset(simulated, "train")[0]
         assert item.name == "mock_000000"
-        assert isinstance(item.observation, CCDData)
+        assert isinstance(item.observation, Observation)
         assert item.observation.unit == u.electron / u.s
         assert item.observation.meta["INSTRUME"] == "benchmark"
-        assert (item.psf_oversampling, item.psf_includes_pixel) == (1, True)
-        again = Observation.from_nddata(item.observation)
-        np.testing.assert_allclose(again.grid.matrix, item.grid.matrix, atol=1e-9)
-        np.testing.assert_allclose(again.grid.origin, item.grid.origin, atol=1e-9)
+        assert (item.observation.psf_oversampling, item.observation.psf_includes_pixel) == (1, True)
+        again = Observation.from_nddata(item.observation.to_nddata())
+        np.testing.assert_allclose(again.grid.matrix, item.observation.grid.matrix, atol=1e-9)
+        np.testing.assert_allclose(again.grid.origin, item.observation.grid.origin, atol=1e-9)
         assert item.observation is item.observation
         assert item.truth is item.truth
         assert "mock_000000" in repr(item)
@@ -171,7 +171,7 @@ class TestUsersLenses:
         write_observation(observation, tmp_path / "a.fits")
         LENS.write(tmp_path / "a_lens.json")
         (item,) = read_dataset(tmp_path)
-        assert (item.psf_oversampling, item.psf_includes_pixel) == (3, False)
+        assert (item.observation.psf_oversampling, item.observation.psf_includes_pixel) == (3, False)
 
     def test_no_psf_is_for_the_solver_to_refuse(self, tmp_path):
         observe(tmp_path / "a.fits", psf=None)

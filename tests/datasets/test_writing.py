@@ -86,7 +86,7 @@ def test_what_is_written(tmp_path, layout):
             assert more == len(truth.substructure["masses"])
         else:
             assert (more, truth.substructure["mass"]) == (5, 1e10)
-        sigma = item.observation.uncertainty.array
+        sigma = item.observation.sigma
         assert 29 < (truth.noiseless / sigma).max() < 32
         chi2 = ((item.observation.data - truth.noiseless) / sigma) ** 2
         assert 0.6 < chi2.mean() < 1.4
@@ -347,4 +347,4 @@ def test_another_instrument(tmp_path):
     instrument = Instrument.gaussian(0.05 * u.arcsec, 0.1 * u.arcsec)
     (item,) = write_dataset(tmp_path, 1, instrument=instrument, **{**SMALL, "shape": (12, 20)})
     assert item.observation.shape == (12, 20)
-    assert item.grid.pixel_scale.to_value(u.arcsec) == pytest.approx(0.05)
+    assert item.observation.grid.pixel_scale.to_value(u.arcsec) == pytest.approx(0.05)

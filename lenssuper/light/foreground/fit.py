@@ -69,14 +69,19 @@ class ForegroundFit:
         return image
 
     @property
-    def subtracted(self) -> CCDData:
+    def subtracted(self) -> Observation:
         """
         The image without galaxy and sky, ready for `~lenssuper.SuperResolver`.
 
-        The variance of the model is added to that of the data. Mask, PSF and WCS are those of the image; its
-        meta says what was taken off.
+        The variance of the model is added to that of the data. Mask, PSF and grid are those of the image; its
+        meta says what was subtracted.
         """
-        return self.to_observation().to_nddata()
+        meta = copy.deepcopy(self.observation.meta)
+        meta["FGSERSIC"] = len(self.fit.components)
+        meta["FGMODES"] = 0 if self.isophotes is None else self.isophotes.order
+        meta["FGSKY"] = self.sky
+        meta["FGARCPIX"] = int(np.count_nonzero(self.arcs))
+        return replace(self.observation.without(self.light + self.sky, self.variance), meta=meta)
 
     @property
     def reduced_chi2(self) -> float:
@@ -151,16 +156,7 @@ class ForegroundFit:
         overwrite : bool, optional
             Whether a file of that name may be replaced.
         """
-        write_observation(self.to_observation(), path, overwrite=overwrite)
-
-    def to_observation(self) -> Observation:
-        """Return `subtracted` as an Observation, with the grid and the kind of PSF of the image."""
-        meta = copy.deepcopy(self.observation.meta)
-        meta["FGSERSIC"] = len(self.fit.components)
-        meta["FGMODES"] = 0 if self.isophotes is None else self.isophotes.order
-        meta["FGSKY"] = self.sky
-        meta["FGARCPIX"] = int(np.count_nonzero(self.arcs))
-        return replace(self.observation.without(self.light + self.sky, self.variance), meta=meta)
+        write_observation(self.subtracted, path, overwrite=overwrite)
 
 
 def _line(row) -> str:

@@ -222,7 +222,7 @@ def subtract_foreground(
         The image without galaxy and sky, ready for `~lenssuper.SuperResolver`; the variance of what was
         subtracted is added to that of the data.
     """
-    return ForegroundFitter(n_components, **options)(observation).subtracted
+    return ForegroundFitter(n_components, **options)(observation).subtracted.to_nddata()
 
 
 def _check_arcs(arcs):

@@ -126,7 +126,7 @@ def test_both_layouts_hold_the_same(tmp_path):
         assert a.truth.source_grid == b.truth.source_grid
         for x, y in (
             (a.observation.data, b.observation.data),
-            (a.observation.uncertainty.array, b.observation.uncertainty.array),
+            (a.observation.sigma, b.observation.sigma),
             (a.observation.mask, b.observation.mask),
             (a.observation.psf, b.observation.psf),
             (a.truth.image, b.truth.image),

@@ -11,7 +11,7 @@ from astropy.coordinates import SkyCoord
 from astropy.nddata import CCDData, StdDevUncertainty
 from scipy.ndimage import convolve
 
-from lenssuper import Observation, PixelGrid
+from lenssuper import Observation, PixelGrid, read_observation, write_observation
 from lenssuper.exceptions import LensSuperWarning, ObservationError
 from lenssuper.observation import image as module
 from lenssuper.observation.noise import binned_covariance
@@ -198,6 +198,15 @@ def test_the_public_constructor_carries_all():
     assert observation.psf_fwhm_arcsec == pytest.approx(0.1, rel=0.2)
     with pytest.raises(ValueError, match="grid or reference, not both"):
         Observation.from_nddata(ccd, grid=GRID, reference=POSITION)
+
+
+def test_what_a_file_cannot_say(whole, tmp_path):
+    write_observation(whole, tmp_path / "a.fits")
+    there = SkyCoord(150.0002 * u.deg, 1.9999 * u.deg)
+    read = read_observation(tmp_path / "a.fits", reference=there, noise_correlation=2)
+    assert read.noise_correlation == 2
+    assert read.grid.reference.separation(there) < 1e-9 * u.arcsec
+    np.testing.assert_allclose(read.grid.origin, whole.recentred(there).grid.origin, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -292,7 +292,7 @@ class LensFit:
         elif not isinstance(resolver, SuperResolver):
             raise TypeError(f"resolver must be a SuperResolver; got {resolver!r:.80}")
         settings = copy.copy(resolver)
-        settings.lens = self.lens
+        settings.lens, observation = self.lens, Observation.of(observation)
         best = settings(observation)
         settings.source_grid, settings.progress = best.source_grid, False
         images, sources = [], []
@@ -301,19 +301,16 @@ class LensFit:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the most probable lens has given them already
                 drawn = settings(observation)
-            images.append(drawn.image.data)
+            images.append(drawn.lensed_image)
             sources.append(drawn.posterior.mean)
-        contents = best._contents
-        image_std = np.sqrt(contents.image_std**2 + np.var(images, axis=0, ddof=1))
+        lensed_std = np.sqrt(best.lensed_std**2 + np.var(images, axis=0, ddof=1))
         std = np.sqrt(best.posterior.std**2 + np.var(sources, axis=0, ddof=1))
         message = f"the uncertainties of image and source include the error of the lens, from {n} draws"
-        return SuperResolution(
-            replace(
-                contents,
-                image_std=image_std,
-                posterior=replace(best.posterior, std=std),
-                messages=(*contents.messages, message),
-            )
+        return replace(
+            best,
+            lensed_std=lensed_std,
+            posterior=replace(best.posterior, std=std),
+            messages=(*best.messages, message),
         )
 
     # Text, file and figure

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from astropy import constants as const
 from astropy import units as u
 
-from lenssuper._utils.units import to_number
+from lenssuper._utils.checks import check_number, check_quantity
 
 if TYPE_CHECKING:
     from astropy.cosmology import FLRW
@@ -22,10 +22,9 @@ def isothermal_radius(sigma: u.Quantity, z_lens: float, z_source: float, cosmolo
 
     Schneider, Ehlers & Falco 1992, eq. 8.34a. ``sigma`` is the one-dimensional velocity dispersion.
     """
-    speed = _physical(sigma, "sigma", u.km / u.s, "250 * u.km / u.s")
+    speed = check_quantity(sigma, "sigma", u.km / u.s, "250 * u.km / u.s", above=0)
     _, d_source, d_between = _distances(z_lens, z_source, cosmology)
-    angle = 4 * math.pi * (speed / const.c) ** 2 * d_between / d_source
-    return (angle.to_value(u.dimensionless_unscaled) * u.rad).to(u.arcsec)
+    return _angle(4 * math.pi * (speed / const.c) ** 2 * d_between / d_source)
 
 
 def halo_parameters(
@@ -36,28 +35,22 @@ def halo_parameters(
     M200 = 800 pi / 3 rho_crit(z_lens) r200^3 (Navarro, Frenk & White 1997), Rs = r200 / c, and
     alpha_Rs = 4 rho_s Rs^2 (1 + ln 1/2) / Sigma_crit with rho_s from the mass.
     """
-    mass = _physical(M200, "M200", u.Msun, "1e13 * u.Msun")
-    concentration = to_number(c, "c")
-    if not isinstance(concentration, float) or concentration <= 0:
-        raise ValueError(f"c must be a positive number; got {c!s}")
+    mass = check_quantity(M200, "M200", u.Msun, "1e13 * u.Msun", above=0)
+    c = check_number(c, "c", above=0)
     d_lens, d_source, d_between = _distances(z_lens, z_source, cosmology)
     density = _OVERDENSITY * cosmology.critical_density(float(z_lens))
     r200 = (3 * mass / (4 * math.pi * density)) ** (1 / 3)
-    radius = r200 / concentration
-    rho_s = mass / (
-        4 * math.pi * radius**3 * (math.log1p(concentration) - concentration / (1 + concentration))
-    )
+    radius = r200 / c
+    rho_s = mass / (4 * math.pi * radius**3 * (math.log1p(c) - c / (1 + c)))
     sigma_crit = const.c**2 / (4 * math.pi * const.G) * d_source / (d_lens * d_between)
     bending = 4 * rho_s * radius**2 * (1 + math.log(0.5)) / sigma_crit
     return _angle(bending / d_lens), _angle(radius / d_lens)
 
 
 def _distances(z_lens, z_source, cosmology):
-    """Return the angular diameter distances to the lens, to the source, and from the one to the other."""
-    lens, source = to_number(z_lens, "z_lens"), to_number(z_source, "z_source")
-    if not isinstance(lens, float) or lens <= 0:
-        raise ValueError(f"z_lens must be a positive number; got {z_lens!s}")
-    if not isinstance(source, float) or source <= lens:
+    """Return the angular diameter distances to the lens, to the source, and between them."""
+    lens, source = check_number(z_lens, "z_lens", above=0), check_number(z_source, "z_source")
+    if source <= lens:
         raise ValueError(f"z_source must be above z_lens = {lens:g}, behind the lens; got {z_source!s}")
     if not hasattr(cosmology, "angular_diameter_distance"):
         raise TypeError(f"cosmology must be an astropy.cosmology FLRW, e.g. Planck18; got {cosmology!r}")
@@ -70,20 +63,8 @@ def _distance_between(cosmology, z1, z2):
     try:
         return cosmology.angular_diameter_distance(z1, z2)
     except TypeError:
-        # astropy 7 knows the form with two redshifts under another name, which astropy 8 deprecates
+        # in astropy 7 this has another name, which astropy 8 deprecates
         return cosmology.angular_diameter_distance_z1z2(z1, z2)
-
-
-def _physical(value, name, unit, example):
-    if not isinstance(value, u.Quantity):
-        raise TypeError(f"{name} must be a Quantity, e.g. {example}; got {value!r}")
-    try:
-        number = value.to_value(unit)
-    except u.UnitConversionError:
-        raise u.UnitConversionError(f"{name} must have a unit like {unit}; got {value!s}") from None
-    if value.ndim or not math.isfinite(number) or number <= 0:
-        raise ValueError(f"{name} must be a positive, finite scalar; got {value!s}")
-    return number * unit
 
 
 def _angle(ratio):

@@ -54,10 +54,7 @@ class SIS(ProfileLens):
     _functions = (profiles.sis_potential, profiles.sis_deflection, profiles.sis_hessian)
     _lenstronomy = (Naming("SIS"),)
     _coolest = (Naming("SIE", write=lambda values: values | {"q": 1.0, "phi": 0.0}, read=None),)
-
-    @property
-    def torn(self):
-        return True
+    torn = True
 
     @classmethod
     def from_velocity_dispersion(
@@ -82,11 +79,6 @@ class SIS(ProfileLens):
             For example `astropy.cosmology.Planck18`.
         x, y : `~astropy.units.Quantity`, optional
             Centre.
-
-        Raises
-        ------
-        ValueError
-            If the source is not behind the lens.
         """
         return cls(theta_E=cosmo.isothermal_radius(sigma, z_lens, z_source, cosmology), x=x, y=y)
 
@@ -113,10 +105,7 @@ class SIE(ProfileLens):
     _functions = (profiles.sie_potential, profiles.sie_deflection, profiles.sie_hessian)
     _lenstronomy = (Naming("SIE"),)
     _coolest = (Naming("SIE"),)
-
-    @property
-    def torn(self):
-        return True
+    torn = True
 
 
 class EPL(ProfileLens):
@@ -262,10 +251,7 @@ class Multipole4(_Multipole):
 
     _functions = _of_order(4)
     _lenstronomy = multipole(4)
-
-    @property
-    def torn(self):
-        return True
+    torn = True
 
 
 class PointMass(ProfileLens):
@@ -358,11 +344,6 @@ class NFW(ProfileLens):
             For example `astropy.cosmology.Planck18`.
         x, y : `~astropy.units.Quantity`, optional
             Centre.
-
-        Raises
-        ------
-        ValueError
-            If the source is not behind the lens.
         """
         alpha_Rs, Rs = cosmo.halo_parameters(M200, c, z_lens, z_source, cosmology)
         return cls(alpha_Rs=alpha_Rs, Rs=Rs, x=x, y=y)

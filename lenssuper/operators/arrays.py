@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["float_images", "is_nddata", "is_tensor"]
+__all__ = ["float_images", "is_nddata", "is_tensor", "real_array"]
 
 
 def is_tensor(x: Any) -> bool:
@@ -32,10 +32,11 @@ def _float_tensor(x, name: str):
     return x.to(torch.float32 if x.dtype.is_floating_point else torch.float64)
 
 
-def _float_array(x, name: str) -> np.ndarray:
+def real_array(x, name: str) -> np.ndarray:
+    """Return an array of real numbers in float32, if it came in single or half precision, or float64."""
     if hasattr(x, "unit") or isinstance(x, np.ma.MaskedArray):
         # numpy would silently drop the unit or the mask
-        raise TypeError(f"{name} must be a plain array or a torch tensor; got {type(x).__name__}")
+        raise TypeError(f"{name} must be an array without a unit or a mask; got {type(x).__name__}")
     x = np.asarray(x)
     if x.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be an array of real numbers; got dtype {x.dtype}")
@@ -49,7 +50,7 @@ def float_images(x, shape: tuple[int, ...], name: str, what: str = "shape"):
 
     ``what`` is what the shape is called in the error message.
     """
-    x = _float_tensor(x, name) if is_tensor(x) else _float_array(x, name)
+    x = _float_tensor(x, name) if is_tensor(x) else real_array(x, name)
     if tuple(x.shape[-len(shape) :]) != shape:
         expected = ", ".join(str(n) for n in shape)
         raise ValueError(f"{name} must have shape (..., {expected}), the {what}; got {tuple(x.shape)}")

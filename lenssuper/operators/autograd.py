@@ -34,6 +34,5 @@ class _Apply(torch.autograd.Function):
         return _Apply.apply(op, x.movedim(in_dims[1], 0)), 0
 
 
-def apply(op, x: torch.Tensor) -> torch.Tensor:
-    """Apply ``op`` to a tensor (..., ny, nx) that has been checked, recording the gradient."""
-    return _Apply.apply(op, x)
+# Applies an operator to a tensor (..., ny, nx) that has been checked, and records the gradient.
+apply = _Apply.apply

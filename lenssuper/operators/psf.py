@@ -25,6 +25,7 @@ from scipy.signal import convolve
 
 from lenssuper._utils.checks import check_count
 from lenssuper._utils.warn import warn
+from lenssuper.operators.arrays import real_array
 from lenssuper.operators.convolution import StridedConvolution
 
 if TYPE_CHECKING:
@@ -232,11 +233,7 @@ def _is_single_point(psf: np.ndarray) -> bool:
 
 
 def _kernel_array(kernel, name: str) -> np.ndarray:
-    if hasattr(kernel, "unit") or isinstance(kernel, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be a plain array; got {type(kernel).__name__}")
-    kernel = np.array(kernel)
-    if kernel.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must be an array of real numbers; got dtype {kernel.dtype}")
+    kernel = real_array(kernel, name)
     if kernel.ndim != 2 or kernel.size == 0:
         raise ValueError(f"{name} must be a two-dimensional array; got shape {kernel.shape}")
     if not np.isfinite(kernel).all():

@@ -211,7 +211,7 @@ def test_halo_mass():
     [
         ({"z_source": 0.5}, ValueError, "z_source must be above z_lens = 0.5, behind the lens; got 0.5"),
         ({"z_source": 0.3}, ValueError, "z_source must be above z_lens"),
-        ({"z_lens": -0.1}, ValueError, "z_lens must be a positive number"),
+        ({"z_lens": -0.1}, ValueError, "z_lens must be positive; got -0.1"),
         ({"cosmology": 70}, TypeError, "cosmology must be an astropy.cosmology FLRW"),
     ],
 )
@@ -229,9 +229,9 @@ def test_bad_physical_quantities():
         SIS.from_velocity_dispersion(250, **given)
     with pytest.raises(u.UnitConversionError, match="sigma must have a unit like km / s"):
         SIS.from_velocity_dispersion(250 * u.km, **given)
-    with pytest.raises(ValueError, match="M200 must be a positive, finite scalar"):
+    with pytest.raises(ValueError, match="M200 must be positive"):
         NFW.from_mass_concentration(-1e13 * u.Msun, 6, **given)
-    with pytest.raises(ValueError, match="c must be a positive number; got 0"):
+    with pytest.raises(ValueError, match="c must be positive; got 0"):
         NFW.from_mass_concentration(1e13 * u.Msun, 0, **given)
 
 

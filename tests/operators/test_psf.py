@@ -306,7 +306,7 @@ def test_wings_cut_off():
         (np.full((3, 3), np.nan), ValueError, "psf must be finite; got 9 values"),
         (np.ones((3, 3), complex), TypeError, "psf must be an array of real numbers; got dtype complex128"),
         ("gaussian", TypeError, "psf must be an array of real numbers"),
-        (np.ma.ones((3, 3)), TypeError, "psf must be a plain array; got MaskedArray"),
+        (np.ma.ones((3, 3)), TypeError, "psf must be an array without a unit or a mask; got MaskedArray"),
     ],
 )
 def test_unusable_psf(psf, error, message):

@@ -117,5 +117,5 @@ def _of_corners(u, v, subdivide, sources, gradients):
         source = np.ascontiguousarray(source)
         before = np.pad(np.cumsum(source, axis=1), ((0, 0), (1, 0)))
         _gradient.edge_integrals(source, before, u, v, *edges)
-        _gradient.corner_gradient(u, v, subdivide, *edges, np.ascontiguousarray(gradient), *out)
+        _gradient.corner_gradient(u, v, subdivide, edges, np.ascontiguousarray(gradient), *out)
     return torch.from_numpy(out[0]), torch.from_numpy(out[1])

@@ -72,12 +72,12 @@ def _axis(v, e, rest, n):
 
 
 @compiled
-def _judge(plane, x, y, e, weight, cubic_x, cubic_y, rows, columns):
+def _judge(plane, x, y, e, weight, cubic_x, cubic_y, shape):
     """Return how much light of element e may be in a wrong cell, and the edge whose halving reduces it."""
     rx0, rx1, rx2 = _cubic(plane, cubic_x, e, 0), _cubic(plane, cubic_x, e, 1), _cubic(plane, cubic_x, e, 2)
     ry0, ry1, ry2 = _cubic(plane, cubic_y, e, 0), _cubic(plane, cubic_y, e, 1), _cubic(plane, cubic_y, e, 2)
-    reach_x, error_x, bx0, bx1, bx2 = _axis(x, e, max(rx0, rx1, rx2) + cubic_x[e, 4], columns)
-    reach_y, error_y, by0, by1, by2 = _axis(y, e, max(ry0, ry1, ry2) + cubic_y[e, 4], rows)
+    reach_x, error_x, bx0, bx1, bx2 = _axis(x, e, max(rx0, rx1, rx2) + cubic_x[e, 4], shape[1])
+    reach_y, error_y, by0, by1, by2 = _axis(y, e, max(ry0, ry1, ry2) + cubic_y[e, 4], shape[0])
     if reach_x < 0 or reach_y < 0 or (reach_x == 0 and reach_y == 0):
         return 0.0, 0
     most_x, most_y = max(bx0, bx1, bx2), max(by0, by1, by2)
@@ -205,12 +205,12 @@ def screen(u, v, rows, columns, tol, cubic_x, cubic_y, rough):
                     cubic[0, half, k] = cubic_x[p, k]
                     cubic[1, half, k] = cubic_y[p, k]
                 _lattice_element(u, v, 2 * i + 1, 2 * j + 1, half, x, y, half)
-                error += _judge(plane, x, y, half, 0.5, cubic[0], cubic[1], rows, columns)[0]
+                error += _judge(plane, x, y, half, 0.5, cubic[0], cubic[1], (rows, columns))[0]
             rough[i, j] = error > tol
 
 
 @compiled
-def _register(pixel, x, y, e, error, rows, columns, table, sign):
+def _register(pixel, x, y, e, error, shape, table, sign):
     """Add the error of element e to the cells its corners and middles are in (or take it off: sign -1).
 
     The table holds the sum of errors and their number, by a hash of pixel and cell; where two fall on one
@@ -219,8 +219,8 @@ def _register(pixel, x, y, e, error, rows, columns, table, sign):
     seen_last = -1
     seen_before = -1
     for k in range(6):
-        c = int(min(max(x[e, k], 0.0), columns - 1.0))
-        r = int(min(max(y[e, k], 0.0), rows - 1.0))
+        c = int(min(max(x[e, k], 0.0), shape[1] - 1.0))
+        r = int(min(max(y[e, k], 0.0), shape[0] - 1.0))
         slot = _slot(pixel[e], r, c, len(table))
         if slot != seen_last and slot != seen_before:
             table[slot, 0] += sign * error
@@ -239,16 +239,16 @@ def _slot(pixel, r, c, size):
 def forget(chosen, pixel, x, y, errors, rows, columns, table):
     """Take the errors of the chosen elements off the table of cells."""
     for e in chosen:
-        _register(pixel, x, y, e, errors[e], rows, columns, table, -1)
+        _register(pixel, x, y, e, errors[e], (rows, columns), table, -1)
 
 
 @compiled
 def judge(which, pixel, plane, x, y, weights, cubic_x, cubic_y, rows, columns, errors, edges, table):
     """Find error and worst edge of some elements, and enter the errors in the table of cells."""
     for e in which:
-        errors[e], edges[e] = _judge(plane, x, y, e, weights[e], cubic_x, cubic_y, rows, columns)
+        errors[e], edges[e] = _judge(plane, x, y, e, weights[e], cubic_x, cubic_y, (rows, columns))
         if errors[e] > 0.0:
-            _register(pixel, x, y, e, errors[e], rows, columns, table, 1)
+            _register(pixel, x, y, e, errors[e], (rows, columns), table, 1)
 
 
 @compiled

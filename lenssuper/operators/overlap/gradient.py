@@ -88,12 +88,13 @@ def _edge_term(out_u, out_v, ia, ja, ib, jb, u, v, edge, light, scale):
 
 
 @compiled
-def corner_gradient(u, v, k, across, up, diagonal, image_gradient, out_u, out_v):
+def corner_gradient(u, v, k, edges, image_gradient, out_u, out_v):
     """Add the gradient with respect to u and v, from the gradient with respect to the image.
 
     The pixels of `image_gradient` (ny, nx) are k x k squares of the lattice, each two triangles of equal
     weight.
     """
+    across, up, diagonal = edges
     ny, nx = image_gradient.shape
     weight = 0.5 / k**2
     for i in range(ny * k):

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
-from lenssuper._utils.units import to_arcsec, to_number, to_radian
+from lenssuper._utils.checks import check_angle, check_choice, check_interval, check_length, check_number
 from lenssuper.light.sersic.components import NAMES
 
 __all__ = ["per_component", "read_bounds", "read_start", "read_value"]
 
-_READ = {"x": to_arcsec, "y": to_arcsec, "R_e": to_arcsec, "n": to_number, "q": to_number, "phi": to_radian}
-_LARGEST = {"q": 1.0}
-_POSITIVE = ("R_e", "n", "q")
+_CHECKS = {
+    "x": check_length,
+    "y": check_length,
+    "R_e": partial(check_length, above=0),
+    "n": partial(check_number, above=0),
+    "q": partial(check_number, above=0, most=1),
+    "phi": check_angle,
+}
 
 
 def per_component(given, what, n, read):
-    """A list of one mapping of floats, for all components, or of one for each; None if nothing is given."""
+    """Return a list of one mapping of floats for all components, or of one for each; None for None."""
     if given is None:
         return None
     if isinstance(given, Mapping):
@@ -33,35 +39,23 @@ def per_component(given, what, n, read):
     return [{name: read(name, value, f"{what}[{name!r}]") for name, value in one.items()} for one in each]
 
 
-def _check_name(name, what):
-    if name not in NAMES:
-        raise ValueError(f"{what} is unknown; the parameters are {', '.join(NAMES)}")
-
-
 def read_value(name, value, what):
-    _check_name(name, what)
-    number = _READ[name](value, what)
-    if np.ndim(number):
-        raise ValueError(f"{what} must be one value; got {value!r}")
-    if (name in _POSITIVE and number <= 0) or number > _LARGEST.get(name, np.inf):
-        raise ValueError(f"{what} must be {'in (0, 1]' if name == 'q' else 'positive'}; got {value}")
-    return number
+    """Return one value of a parameter."""
+    check_choice(name, f"the name in {what}", NAMES)
+    return _CHECKS[name](value, what)
 
 
 def read_bounds(name, pair, what):
-    _check_name(name, what)
-    try:
-        low, high = pair
-    except (TypeError, ValueError):
-        raise TypeError(f"{what} must be two values, the lowest and the highest; got {pair!r}") from None
-    low, high = (read_value(name, value, what) for value in (low, high))
-    if not low < high:
-        raise ValueError(f"{what} must be the lowest and a higher value; got {pair!r}")
+    """Return the lowest and the highest value of a parameter."""
+    check_choice(name, f"the name in {what}", NAMES)
+    low, high = check_interval(pair, what, _CHECKS[name])
+    if low == high:
+        raise ValueError(f"{what} must be two different values (low, high); got {pair!r}")
     return low, high
 
 
 def read_start(rows, n):
-    """Parameters (K, 6) of where a search starts."""
+    """Return the parameters (K, 6) of the start of a search."""
     parameters = []
     for k, row in enumerate(rows):
         try:

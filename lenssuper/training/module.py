@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from lenssuper._utils.checks import check_count
 from lenssuper.networks.base import SourceNetwork
 from lenssuper.training.data import Batch, LensProblems, PreparedLenses, indices_of_step, seeded
 from lenssuper.training.loop import SteppedModule
@@ -54,6 +55,12 @@ class Schedule:
     seed: int
     check_every: int
     patience: int | None
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "check_every"):
+            check_count(getattr(self, name), name)
+        if self.patience is not None:
+            check_count(self.patience, "patience")
 
     def rate(self, step: int) -> float:
         """Share of the largest learning rate: from zero to one in 30 steps, and to zero along a cosine."""

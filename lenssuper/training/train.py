@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lenssuper._utils.checks import check_count
+from lenssuper._utils.checks import check_choice, check_kind
 from lenssuper._utils.version import __version__
 from lenssuper.exceptions import LensSuperError
 from lenssuper.networks.base import SourceNetwork
@@ -191,14 +191,7 @@ def train(
     }
     problems = LensProblems(data, **options)
     chosen, watched = _divide(problems, validation, seed, options)
-    schedule = Schedule(
-        check_count(steps, "steps", 1),
-        check_count(batch_size, "batch_size", 1),
-        float(learning_rate),
-        seed,
-        check_count(check_every, "check_every", 1),
-        None if patience is None else check_count(patience, "patience", 1),
-    )
+    schedule = Schedule(steps, batch_size, float(learning_rate), seed, check_every, patience)
     module = TrainingModule(
         copy.deepcopy(network),
         problems,
@@ -261,10 +254,8 @@ def _card(problems, chosen, watched, module, more):
 
 
 def _check_arguments(network, precision, output, compiled):
-    if not isinstance(network, SourceNetwork):
-        raise TypeError(f"network must be a SourceNetwork; got {network!r:.80}")
-    if precision not in ("32-true", "bf16-mixed"):
-        raise ValueError(f"precision must be '32-true' or 'bf16-mixed'; got {precision!r}")
+    check_kind(network, "network", SourceNetwork)
+    check_choice(precision, "precision", ("32-true", "bf16-mixed"))
     if output is not None:
         path = Path(output)
         if path.suffix != ".safetensors":
@@ -282,8 +273,7 @@ def _check_arguments(network, precision, output, compiled):
 
 def _check_losses(losses):
     for loss in losses:
-        if not isinstance(loss, Loss):
-            raise TypeError(f"losses must be a list of Loss; got {loss!r:.80}")
+        check_kind(loss, "losses", Loss, "a list of Loss")
     names = [loss.name for loss in losses]
     if not names:
         raise ValueError("losses must hold at least one Loss; got none")

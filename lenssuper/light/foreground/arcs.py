@@ -1,4 +1,4 @@
-"""Where an image shows more than the smooth galaxy in its middle: the arcs of a lens."""
+"""Arcs of a lens: light in addition to the smooth galaxy."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from lenssuper.observation.objects import smoothed
 
 __all__ = ["find_arcs", "first_arcs"]
 
-# An arc has peaks that are so many sigma of the smoothed image above what may be the galaxy; it goes on to
-# where it falls below the lower number of sigma.
+# Sigma of the smoothed image by which the peaks of an arc, and all of its pixels, exceed the galaxy.
 _PEAK, _EDGE = 3.0, 2.0
-# By how large a share of its light a model is wrong: this quantile of how much it is brighter than the image,
-# in pixels that are so many sigma bright, times a margin.
+# The error of a model, as a share of its light, is this quantile of its excess over the image in pixels so
+# many sigma bright, times a margin.
 _WORST, _SEEN, _SAFETY = 0.98, 10.0, 2.0
 # The least number of pixels of an arc.
 _PIXELS = 10
@@ -30,7 +29,9 @@ def find_arcs(
     least: float = 0.05,
 ) -> np.ndarray:
     """
-    Find the light that a model of the galaxy does not explain.
+    Return a mask (ny, nx) of the light that a model of the galaxy does not explain.
+
+    It contains groups of pixels that are significantly brighter than the galaxy, and a margin.
 
     Parameters
     ----------
@@ -42,18 +43,13 @@ def find_arcs(
     core : ndarray of bool, shape (ny, nx)
         Around the centre of the galaxy, where no arc is looked for.
     share : float, optional
-        By how large a share of the galaxy's light a peak must exceed it, at most; half of that is enough for
-        what is around a peak.
+        Largest threshold by which a peak must exceed the galaxy, as a share of its light; around a peak half
+        of the threshold is sufficient.
     reach : float, optional
         The largest distance of a pixel of an arc from a peak, in pixels.
     least : float, optional
-        The share where the model is never brighter than the image by as much: what is wrong with a model is
-        so to both sides, and arcs are to one.
-
-    Returns
-    -------
-    ndarray of bool, shape (ny, nx)
-        True on arcs: groups of pixels that are significantly brighter than the galaxy, and pixels around.
+        Threshold used instead of ``share`` if the model never exceeds the image by that much: model errors
+        have both signs, arcs only add light.
     """
     excess, noise = smoothed(observation.with_data(observation.data - model))
     light = np.maximum(model - sky, 0.0)
@@ -70,22 +66,10 @@ def first_arcs(
     reach: float = 8.0,
 ) -> np.ndarray:
     """
-    Guess where arcs are before there is a model: what is brighter than anything further in.
+    Return a mask of arcs as `find_arcs`, without a model: of light brighter than any closer to the centre.
 
-    Parameters
-    ----------
-    observation : Observation
-    center : (float, float)
-        Offset (x, y) of the galaxy in arcsec.
-    sky : float
-    core, reach
-        As for `find_arcs`.
-
-    Returns
-    -------
-    ndarray of bool, shape (ny, nx)
-        Galaxies become fainter outwards: the median brightness on circles, or what it was on a smaller one if
-        that is less, is taken as the galaxy's.
+    Galaxies become fainter outwards: the model is the median brightness on circles around ``center``, the
+    offset (x, y) in arcsec, or that on a smaller circle if it is less.
     """
     x, y = observation.grid.centers_arcsec()
     ring = np.floor(np.hypot(x - center[0], y - center[1]) / observation.grid.side_arcsec).astype(int)
@@ -99,11 +83,11 @@ def first_arcs(
 
 
 def _wrong_by(excess, noise, light, unused):
-    """The share of its light by which a model is brighter than the image, where it is most so."""
-    well_seen = (light > _SEEN * noise) & ~unused
-    if not well_seen.any():
+    """Return the largest share of its light by which a model is brighter than the image."""
+    significant = (light > _SEEN * noise) & ~unused
+    if not significant.any():
         return np.inf
-    too_bright = (-excess[well_seen] - _EDGE * noise[well_seen]) / light[well_seen]
+    too_bright = (-excess[significant] - _EDGE * noise[significant]) / light[significant]
     return _SAFETY * float(np.quantile(too_bright, _WORST))
 
 

@@ -1,4 +1,4 @@
-"""What a fit to the galaxy in front gives: its light, and the image without it."""
+"""The result of a fit to a lens galaxy: its light, and the image without it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ __all__ = ["ForegroundFit"]
 @dataclass(frozen=True, eq=False, repr=False)
 class ForegroundFit:
     """
-    The light of the galaxy in front of a lensed one, made by `ForegroundFitter`.
+    The light of a lens galaxy, made by `ForegroundFitter`.
 
     Attributes
     ----------
     observation : Observation
-        What was observed.
+        The image.
     fit : SersicFit
         The Sersic profiles and the sky, without the corrections to their isophotes.
     light : ndarray, shape (ny, nx)
@@ -37,7 +37,7 @@ class ForegroundFit:
     variance : ndarray, shape (ny, nx)
         Of galaxy and sky together.
     arcs : ndarray of bool, shape (ny, nx)
-        Where the image was left out of the fit, because of what lies there beside the galaxy.
+        Pixels that were not fitted because of other light than that of the galaxy.
     isophotes : Isophotes or None
         The corrections, if there are any.
     source : ndarray or None
@@ -62,7 +62,7 @@ class ForegroundFit:
 
     @property
     def model(self) -> CCDData:
-        """Galaxy and sky, with their standard deviation: what `subtracted` is without."""
+        """Galaxy and sky, with their standard deviation."""
         image = self.observation.to_nddata()
         image.data = self.light + self.sky
         image.uncertainty = StdDevUncertainty(np.sqrt(self.variance))
@@ -73,8 +73,8 @@ class ForegroundFit:
         """
         The image without galaxy and sky, ready for `~lenssuper.SuperResolver`.
 
-        The variance of the model is added to that of the data. Mask, PSF and grid are those of the image; its
-        meta says what was subtracted.
+        The variance of the model is added to that of the data. Mask, PSF and grid are those of the image; the
+        meta data name what was subtracted.
         """
         meta = copy.deepcopy(self.observation.meta)
         meta["FGSERSIC"] = len(self.fit.components)
@@ -85,7 +85,7 @@ class ForegroundFit:
 
     @property
     def reduced_chi2(self) -> float:
-        """Chi-square per pixel of what was fitted: 1 for a model and a noise that are right."""
+        """Chi-square per fitted pixel: 1 if model and noise are right."""
         residual = self.observation.data - self.light - self.sky
         used = ~self.observation.mask
         if self.source is None:
@@ -119,7 +119,7 @@ class ForegroundFit:
 
     def plot(self, *, figure: Figure | None = None) -> Figure:
         """
-        Draw the image, the galaxy, and the image without it, as a whole and in the middle.
+        Draw the image, the galaxy, and the image without it, as a whole and in the centre.
 
         Parameters
         ----------

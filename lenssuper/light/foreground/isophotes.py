@@ -1,7 +1,5 @@
 """
-Corrections to a smooth galaxy: isophotes that are not quite the ellipses of the model.
-
-Numbers only: images and weights in, images out.
+Corrections to a smooth galaxy whose isophotes differ from the ellipses of the model.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ _STEP = 1.5
 @dataclass(frozen=True, eq=False)
 class Isophotes:
     """
-    What a galaxy has beyond a smooth model of it.
+    The difference between a galaxy and a smooth model of it.
 
     Attributes
     ----------
@@ -30,7 +28,7 @@ class Isophotes:
     order : int
         The highest mode.
     effective : float
-        How many of the coefficients the data measure, rather than the prior.
+        Number of coefficients that the data determine, rather than the prior.
     """
 
     correction: np.ndarray
@@ -51,14 +49,14 @@ def fit_isophotes(
     share: float = 0.05,
 ) -> Isophotes:
     r"""
-    Fit what is left of a galaxy with Fourier modes along its ellipses.
+    Fit the residuals of a galaxy with Fourier modes along its ellipses.
 
     Parameters
     ----------
     residual : ndarray, shape (ny, nx)
         The image less the model.
     weights : ndarray, shape (ny, nx)
-        One over the variance of the image; 0 where it is not to be used.
+        One over the variance of the image; 0 in pixels that are not used.
     light : ndarray, shape (ny, nx)
         The galaxy in the model, without the sky.
     radius, angle : ndarray, shape (ny, nx)
@@ -68,7 +66,7 @@ def fit_isophotes(
     smallest : float
         The first radius at which the modes may change: about the width of the PSF.
     share : float, optional
-        Standard deviation of the coefficients before the data are seen, as a share of the light.
+        Standard deviation of the prior on the coefficients, as a share of the light.
 
     Returns
     -------
@@ -81,10 +79,10 @@ def fit_isophotes(
     .. math:: \sum_j h_j(R) \left[a_{0j} + \sum_{m=1}^{M} a_{mj} \cos m \varphi + b_{mj} \sin m \varphi\right]
 
     with hat functions h_j of log R, a factor of 1.5 apart: the Fourier modes along isophotes of Jedrzejewski
-    (1987, MNRAS 226, 747) with a Gaussian prior on each of them. Where most of a ring is masked, and the data
-    say little, it keeps them at zero.
+    (1987, MNRAS 226, 747) with a Gaussian prior on each of them, which keeps them near zero where most of a
+    ring is masked.
     """
-    basis = light * _modes(radius, angle, order, smallest, _outermost(radius, weights))
+    basis = light * _modes(radius, angle, order, smallest, radius[weights > 0].max())
     used = weights > 0
     columns = basis[:, used]
     weighted = columns * weights[used]
@@ -101,12 +99,8 @@ def fit_isophotes(
     )
 
 
-def _outermost(radius, weights):
-    return float(radius[weights > 0].max())
-
-
 def _modes(radius, angle, order, smallest, largest):
-    """Hat functions of log radius times the Fourier modes, shape (n, ny, nx)."""
+    """Return hat functions of log radius times the Fourier modes, shape (n, ny, nx)."""
     n = max(2, 1 + int(np.ceil(np.log(largest / smallest) / np.log(_STEP))))
     position = np.log(np.maximum(radius, 1e-3 * smallest) / smallest) / np.log(_STEP)
     images = []
@@ -115,7 +109,7 @@ def _modes(radius, angle, order, smallest, largest):
         if not hat.any():
             continue
         images.append(hat)
-        # in the middle an image has no direction
+        # the angle is not defined at the centre
         hat = hat * np.minimum(1.0, radius / smallest)
         for m in range(1, order + 1):
             images += [hat * np.cos(m * angle), hat * np.sin(m * angle)]

@@ -33,8 +33,9 @@ _FAINT = 30.0  # a pixel of exp(-30) of the brightness at R_e needs no accuracy
 
 
 @compiled
-def _add_point(dx, dy, weight, a11, a12, a22, n, b, db, out, derivatives):
+def _add_point(dx, dy, weight, form, out, derivatives):
     """Add the profile and its derivatives at one point."""
+    a11, a12, a22, n, b, db = form
     u = max(a11 * dx * dx + 2 * a12 * dx * dy + a22 * dy * dy, 1e-300)
     log = np.log(u)
     power = np.exp(log * (0.5 / n))
@@ -72,16 +73,17 @@ def _points_needed(s, half, n, b, tol):
 
 
 @compiled
-def _add_cell(dx, dy, side, a11, a12, a22, n, b, db, tol, half, share, out, derivatives):
-    """Add ``share`` times the mean over a square cell, by a Gauss rule that is accurate enough."""
+def _add_cell(dx, dy, side, half, form, tol, out, derivatives):
+    """Add the integral over a square cell, by a Gauss rule that is accurate enough."""
+    a11, a12, a22, n, b, _ = form
     s = np.sqrt(a11 * dx * dx + 2 * a12 * dx * dy + a22 * dy * dy)
-    m = _points_needed(s, half, n, b, tol)
+    m, share = _points_needed(s, half * side, n, b, tol), side * side
     for j in range(m):
         y = dy + side * _NODES[m, j]
         for i in range(m):
             x = dx + side * _NODES[m, i]
             weight = share * _WEIGHTS[m, i] * _WEIGHTS[m, j]
-            _add_point(x, y, weight, a11, a12, a22, n, b, db, out, derivatives)
+            _add_point(x, y, weight, form, out, derivatives)
 
 
 @compiled
@@ -100,7 +102,7 @@ def _parts_needed(s, half, ratio, n, b):
 
 
 @compiled
-def _add_triangle(x1, y1, x2, y2, area, a11, a12, a22, n, b, db, rays, out, derivatives):
+def _add_triangle(first_corner, last_corner, area, form, rays, out, derivatives):
     """
     Add the integral over a triangle with one corner in the centre, the others at 1 and 2, signed by ``area``.
 
@@ -109,6 +111,8 @@ def _add_triangle(x1, y1, x2, y2, area, a11, a12, a22, n, b, db, rays, out, deri
     gone, and ``rays`` has the factors that depend on tau alone; with s = s0 + w sinh(z), g = c w^2 cosh(z)^2,
     long triangles are as accurate as short ones.
     """
+    a11, a12, a22, n, b, db = form
+    (x1, y1), (x2, y2) = first_corner, last_corner
     ex, ey = x2 - x1, y2 - y1
     c = a11 * ex * ex + 2 * a12 * ex * ey + a22 * ey * ey
     h = a11 * x1 * ex + a12 * (x1 * ey + y1 * ex) + a22 * y1 * ey
@@ -179,21 +183,21 @@ def _rays(n):
 
 
 @compiled
-def _near_pixels(cx, cy, left, bottom, a11, a12, a22, n, b, db, derivatives):
+def _near_pixels(cx, cy, left, bottom, form, derivatives):
     """
     Return the integrals over the 3 x 3 pixels around the centre.
 
     A rectangle is the sum of four with one corner in the centre, signed: one for each corner of the pixel.
     """
-    corner, rays = np.zeros((4, 4, 7)), _rays(n)
+    corner, rays = np.zeros((4, 4, 7)), _rays(form[3])
     for j in range(4):
         y = bottom - 0.5 + j - cy
         for i in range(4):
             x = left - 0.5 + i - cx
             if x != 0 and y != 0:
                 out = corner[j, i]
-                _add_triangle(x, 0.0, x, y, x * y, a11, a12, a22, n, b, db, rays, out, derivatives)
-                _add_triangle(0.0, y, x, y, x * y, a11, a12, a22, n, b, db, rays, out, derivatives)
+                _add_triangle((x, 0.0), (x, y), x * y, form, rays, out, derivatives)
+                _add_triangle((0.0, y), (x, y), x * y, form, rays, out, derivatives)
     return corner[1:, 1:] - corner[1:, :-1] - corner[:-1, 1:] + corner[:-1, :-1]
 
 
@@ -241,8 +245,10 @@ def _exponentials(values, scratch, scratch_bits, out, count):
 
 
 @compiled
-def _gather(first, count, y, a11, a12, a22, n, b, db, u, log, power, light, slope, sums, derivatives):
+def _gather(first, count, y, form, work, sums, derivatives):
     """Add light at points, and its derivatives, to ``sums``; few arrays in a loop, so that it vectorises."""
+    a11, a12, a22, n, b, db = form
+    u, log, power, light, _, slope = work
     total = sums[0]
     for i in range(count):
         total[i] += light[i]
@@ -268,12 +274,14 @@ def _gather(first, count, y, a11, a12, a22, n, b, db, u, log, power, light, slop
 
 
 @compiled
-def _run(dx, count, dy, m, a11, a12, a22, n, b, db, work, bits, sums, derivatives):
+def _run(dx, count, dy, m, form, work, sums, derivatives):
     """
     Fill ``sums`` (7, count) with the means over pixels beside each other, all by the Gauss rule of order m.
 
-    ``work`` (6, count) is memory to work in, and ``bits`` the same as integers.
+    ``work`` (6, count) is memory to work in.
     """
+    a11, a12, a22, n, b, _ = form
+    bits = work.view(np.int64)
     u, log, power, light, argument, scratch = work
     for k in range(7 if derivatives else 1):
         for i in range(count):
@@ -295,9 +303,7 @@ def _run(dx, count, dy, m, a11, a12, a22, n, b, db, work, bits, sums, derivative
             _exponentials(argument, scratch, bits[5], light, count)
             for i in range(count):
                 light[i] *= weight
-            _gather(
-                first, count, y, a11, a12, a22, n, b, db, u, log, power, light, scratch, sums, derivatives
-            )
+            _gather(first, count, y, form, work, sums, derivatives)
 
 
 @compiled
@@ -338,8 +344,9 @@ def _keys(cx, cy, nx, ny, a11, a12, a22):
 
 
 @compiled
-def _add_divided(dx, dy, half, ratio, a11, a12, a22, n, b, db, tol, out, derivatives):
+def _add_divided(dx, dy, half, ratio, form, tol, out, derivatives):
     """Add the mean over a pixel that is divided into cells."""
+    a11, a12, a22, n, b, _ = form
     s = np.sqrt(a11 * dx * dx + 2 * a12 * dx * dy + a22 * dy * dy)
     parts = _parts_needed(s, half, ratio, n, b)
     side = 1.0 / parts
@@ -347,12 +354,11 @@ def _add_divided(dx, dy, half, ratio, a11, a12, a22, n, b, db, tol, out, derivat
         y = dy + (jj + 0.5) * side - 0.5
         for ii in range(parts):
             x = dx + (ii + 0.5) * side - 0.5
-            share, small = side * side, half * side
-            _add_cell(x, y, side, a11, a12, a22, n, b, db, tol, small, share, out, derivatives)
+            _add_cell(x, y, side, half, form, tol, out, derivatives)
 
 
 @compiled
-def averages(cx, cy, a11, a12, a22, n, b, db, transform, tol, border, image, slopes):
+def averages(cx, cy, form, transform, tol, border, image, slopes):
     """
     Fill ``image`` with the means over the pixels, and ``slopes`` with derivatives unless it is empty.
 
@@ -360,10 +366,9 @@ def averages(cx, cy, a11, a12, a22, n, b, db, transform, tol, border, image, slo
     ----------
     cx, cy : float
         Centre in pixel coordinates (column, row).
-    a11, a12, a22 : float
-        The quadratic form: (R / R_e)^2 of distances in pixels from the centre.
-    n, b, db : float
-        Sersic index, b_n, and the derivative of b_n by n.
+    form : tuple of 6 floats
+        a11, a12, a22 of the quadratic form, (R / R_e)^2 of distances in pixels from the centre; Sersic index
+        n, b_n, and the derivative of b_n by n.
     transform : array, shape (k, 6)
         Derivatives of cx, cy, a11, a12, a22, n by the k parameters.
     tol : float
@@ -373,6 +378,7 @@ def averages(cx, cy, a11, a12, a22, n, b, db, transform, tol, border, image, slo
     image : array, shape (ny, nx)
     slopes : array, shape (k, ny, nx) or (0, ny, nx)
     """
+    a11, a12, a22, n, b, _ = form
     ny, nx = image.shape
     wanted = slopes.shape[0]
     derivatives = wanted > 0
@@ -384,7 +390,7 @@ def averages(cx, cy, a11, a12, a22, n, b, db, transform, tol, border, image, slo
     reaches = -3 < left < nx and -3 < bottom < ny
     near = np.zeros((3, 3, 7))
     if reaches:
-        near = _near_pixels(cx, cy, left, bottom, a11, a12, a22, n, b, db, derivatives)
+        near = _near_pixels(cx, cy, left, bottom, form, derivatives)
     low, high = _keys(cx, cy, nx, ny, a11, a12, a22)
     rules = _rules(low, high, half, ratio, n, b, tol)
     loose = _rules(low, high, half, ratio, n, b, max(tol, 1e-2)) if border > 0 else rules
@@ -408,13 +414,13 @@ def averages(cx, cy, a11, a12, a22, n, b, db, transform, tol, border, image, slo
             if rule[i] > 0:
                 while i + count < nx and rule[i + count] == rule[i]:
                     count += 1
-                _run(i - cx, count, dy, rule[i], a11, a12, a22, n, b, db, work, bits, sums, derivatives)
+                _run(i - cx, count, dy, rule[i], form, work, sums, derivatives)
             else:
                 out[:] = 0.0
                 if rule[i] < 0:
                     out[:] = near[int(j - bottom), int(i - left)]
                 else:
-                    _add_divided(i - cx, dy, half, ratio, a11, a12, a22, n, b, db, tol, out, derivatives)
+                    _add_divided(i - cx, dy, half, ratio, form, tol, out, derivatives)
                 for k in range(7):
                     sums[k, 0] = out[k]
             for k in range(count):

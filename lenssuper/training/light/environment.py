@@ -1,8 +1,8 @@
 """
-Adding Sersics to an image as a game: a Markov decision process in the form of gymnasium.
+Adding Sersics to an image as a Markov decision process, an environment of gymnasium.
 
-The state is what is left of the image, an action is the next Sersic, the reward is what it takes off the mean
-squared error. Needs the extra ``rl``.
+The state is the residual image, an action is the next Sersic, the reward is the reduction of the mean squared
+error. Needs the extra ``rl``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ except ImportError as error:
         'the environment of SersicFitter\'s method "ppo" needs gymnasium: pip install "lenssuper[rl]"'
     ) from error
 
+from lenssuper._utils.checks import check_count
 from lenssuper.light.learned.actions import N_ACTIONS, SIZE, parameters_of, shapes_of
 from lenssuper.light.learned.network import action_of_bin
 from lenssuper.light.learned.torchsersic import render_shapes
@@ -32,16 +33,10 @@ BINS = 21
 
 class Episodes:
     """
-    Several episodes side by side, each on an image of its own.
+    Several episodes side by side, each with its own image.
 
-    Parameters
-    ----------
-    count : int
-        How many.
-    components : int
-        Sersics after which an episode is over.
-    min_gain : float
-        It is over as well when a Sersic takes less than this part off the first mean squared error.
+    An episode ends after ``components`` Sersics, or if one reduces the mean squared error by less than
+    ``min_gain`` of the first one.
     """
 
     def __init__(self, count: int, components: int, min_gain: float) -> None:
@@ -57,19 +52,7 @@ class Episodes:
         self.added[which] = 0
 
     def step(self, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """
-        Add a Sersic to each.
-
-        Parameters
-        ----------
-        actions : Tensor, shape (count, 7)
-            Between -1 and 1.
-
-        Returns
-        -------
-        rewards : Tensor, shape (count,)
-        over : Tensor of bool, shape (count,)
-        """
+        """Add a Sersic to each by actions (count, 7); return rewards (count,) and whether episodes end."""
         with torch.no_grad():
             self.residual -= render_shapes(shapes_of(actions), (SIZE, SIZE), oversampling=1)
         error = self.residual.square().mean((1, 2))
@@ -79,20 +62,21 @@ class Episodes:
         return gain.clamp_min(-1.0), (self.added >= self.components) | (gain < self.min_gain)
 
     def observations(self) -> np.ndarray:
-        """What is left of each image, row by row, (count, 4096), float32."""
+        """Return the residual images row by row, (count, 4096), float32."""
         return self.residual.flatten(1).clamp(-_LIMIT, _LIMIT).numpy().copy()
 
 
 def observation_space() -> gymnasium.spaces.Box:
     """
-    The space of residual images, as vectors: an image of floats is no image to stable-baselines3, which takes
-    three axes for 8-bit colours.
+    Return the space of residual images, as vectors.
+
+    stable-baselines3 takes arrays of three axes for 8-bit colour images.
     """
     return gymnasium.spaces.Box(-_LIMIT, _LIMIT, (SIZE * SIZE,), np.float32)
 
 
 def action_space(bins: int | None) -> gymnasium.Space:
-    """The space of actions: continuous, or of ``bins`` values each."""
+    """Return the space of actions: continuous, or of ``bins`` values each."""
     if bins is None:
         return gymnasium.spaces.Box(-1.0, 1.0, (N_ACTIONS,), np.float32)
     return gymnasium.spaces.MultiDiscrete([bins] * N_ACTIONS)
@@ -100,19 +84,19 @@ def action_space(bins: int | None) -> gymnasium.Space:
 
 class SersicEnv(gymnasium.Env):
     """
-    Add Sersics to an image of a galaxy until nothing is left of it but noise.
+    Add Sersics to an image of a galaxy until only noise is left.
 
     An observation is the residual image, 64 rows of 64 pixels one after another: without sky, in units of the
     brightest part of the image, limited to +-30. An action is the next Sersic as seven numbers from -1 to 1,
-    its amplitude among them (`lenssuper.light.learned.actions`). The reward is the reduction of the mean
-    squared error as a part of that of the image itself, so that an episode earns at most 1; a Sersic that
-    makes the error larger by more than that costs 1, however much larger. An episode is over after
-    ``components`` Sersics, or when one reduces the error by less than ``min_gain`` of that of the image.
+    including its amplitude (`lenssuper.light.learned.actions`). The reward is the reduction of the mean
+    squared error as a share of that of the image itself, so that the sum over an episode is at most 1; it is
+    at least -1. An episode ends after ``components`` Sersics, or if one reduces the error by less than
+    ``min_gain`` of that of the image.
 
     Parameters
     ----------
     images : sequence of array_like (ny, nx) or `~astropy.nddata.NDData`
-        Galaxies, of any sizes; each episode takes one at random.
+        Galaxies of any sizes; each episode takes one at random.
     components : int, optional
     bins : int, optional
         Make each action one of so many values (``MultiDiscrete``) instead of a continuous one.
@@ -128,10 +112,9 @@ class SersicEnv(gymnasium.Env):
     def __init__(
         self, images, *, components: int = 6, bins: int | None = None, min_gain: float = 1e-3
     ) -> None:
-        if not (isinstance(components, int) and components > 0):
-            raise ValueError(f"components must be an integer, 1 or more; got {components!r}")
-        if bins is not None and not (isinstance(bins, int) and bins > 1):
-            raise ValueError(f"bins must be None or an integer, 2 or more; got {bins!r}")
+        check_count(components, "components")
+        if bins is not None:
+            check_count(bins, "bins", 2)
         self._images = prepare_images(images)
         self._bins = bins
         self._episode = Episodes(1, components, min_gain)

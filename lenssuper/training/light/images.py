@@ -25,22 +25,10 @@ _HELD_OUT = 16  # one in so many images is for the score
 
 def prepare_images(images: Sequence) -> torch.Tensor:
     """
-    Bring images of galaxies into the form that networks see.
+    Convert images of galaxies, of any sizes, into the form (n, 64, 64) that networks take.
 
-    Parameters
-    ----------
-    images : sequence of array_like (ny, nx) or `~astropy.nddata.NDData`
-        Of any sizes. Masks of NDData are honoured, and pixels that are not finite are masked.
-
-    Returns
-    -------
-    Tensor, shape (n, 64, 64), float32
-        Without sky, their brightest parts at 1.
-
-    Raises
-    ------
-    ValueError
-        If there is no image, or one has no light above its sky.
+    They are arrays or NDData with a mask; pixels that are not finite are masked. Without an image, or if one
+    has no light above its sky, it is a ValueError.
     """
     frames = []
     for number, image in enumerate(images):
@@ -72,25 +60,14 @@ class TrainingImages:
     """
     The images of one training, and the file that it writes.
 
-    Parameters
-    ----------
-    images : sequence of array_like or `~astropy.nddata.NDData`
-    output : str or path-like
-        File of weights to write.
-    components : int
-        Sersics added to each image.
-    overwrite : bool
-        Whether ``output`` may be replaced.
-    **settings
-        Other settings, which must be the same when the training is resumed.
-
     Attributes
     ----------
     shown, kept : Tensor, shape (n, 64, 64)
         To train on, and for the score.
     settings : dict
+        Those that must be the same when the training is resumed.
     checkpoint : Path
-        Beside ``output``, while the training runs.
+        Beside the file of weights, while the training runs.
     """
 
     def __init__(
@@ -124,7 +101,7 @@ class TrainingImages:
 
 
 def augment(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Turn, mirror and shift images (n, 64, 64), each its own way; what comes in from outside is dark."""
+    """Turn, mirror and shift images (n, 64, 64) independently; pixels from outside are dark."""
     result = []
     for image in images:
         image = torch.rot90(image, int(rng.integers(4)))
@@ -139,5 +116,5 @@ def augment(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 
 
 def _shifted(k):
-    """Slices of the pixels that a shift by k fills, and of those it fills them with."""
+    """Return the slices of the pixels that a shift by k fills, and of those it takes them from."""
     return slice(max(k, 0), SIZE + min(k, 0)), slice(max(-k, 0), SIZE + min(-k, 0))

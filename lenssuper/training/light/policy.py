@@ -1,9 +1,8 @@
 """
 An agent that adds Sersics, trained by proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347).
 
-Continuous actions follow beta distributions (Chou, Maturana & Scherer 2017, PMLR 70, 834): they live between
-the bounds, where a Gaussian that is cut off piles up on them. Needs the extra ``rl``; what is trained is used
-without it.
+Continuous actions follow beta distributions (Chou, Maturana & Scherer 2017, PMLR 70, 834), which are bounded;
+a truncated Gaussian would accumulate at the bounds. Needs the extra ``rl``; trained networks do not.
 """
 
 from __future__ import annotations
@@ -42,29 +41,29 @@ __all__ = ["BetaDistribution", "BetaPolicy", "SersicVecEnv", "train_policy"]
 
 
 class BetaDistribution(Distribution):
-    """Independent beta distributions between -1 and 1, one an action."""
+    """Independent beta distributions between -1 and 1, one for each action."""
 
     def __init__(self, dimensions: int) -> None:
         super().__init__()
         self.dimensions = dimensions
 
     def proba_distribution_net(self, latent_dim: int) -> nn.Module:
-        """The layer that answers with the parameters."""
+        """Return the layer that predicts the parameters."""
         return nn.Linear(latent_dim, 2 * self.dimensions)
 
     def proba_distribution(self, answer: torch.Tensor) -> BetaDistribution:
-        """Take up the parameters."""
+        """Set the parameters."""
         self.distribution = torch.distributions.Beta(*beta_of(answer), validate_args=False)
         return self
 
     def log_prob(self, actions: torch.Tensor) -> torch.Tensor:
-        """Logarithm of the probability density of actions."""
-        # In float32 a draw can be exactly 0 or 1, where the logarithm has no value.
+        """Return the logarithm of the probability density of actions."""
+        # In float32 a draw can be exactly 0 or 1, where the logarithm is infinite.
         inside = ((actions + 1) / 2).clamp(1e-6, 1 - 1e-6)
         return (self.distribution.log_prob(inside) - np.log(2)).sum(-1)
 
     def entropy(self) -> torch.Tensor:
-        """Entropy, summed over actions."""
+        """Return the entropy, summed over actions."""
         return (self.distribution.entropy() + np.log(2)).sum(-1)
 
     def sample(self) -> torch.Tensor:
@@ -72,21 +71,21 @@ class BetaDistribution(Distribution):
         return 2 * self.distribution.rsample() - 1
 
     def mode(self) -> torch.Tensor:
-        """The mean: what is done when nothing is to be tried."""
+        """Return the mean, the action without exploration."""
         return 2 * self.distribution.mean - 1
 
     def actions_from_params(self, answer: torch.Tensor, deterministic: bool = False) -> torch.Tensor:
-        """Actions of the distribution with these parameters."""
+        """Return actions of the distribution with these parameters."""
         return self.proba_distribution(answer).get_actions(deterministic=deterministic)
 
     def log_prob_from_params(self, answer: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Actions and the logarithm of their probability density."""
+        """Return actions and the logarithm of their probability density."""
         actions = self.actions_from_params(answer)
         return actions, self.log_prob(actions)
 
 
 class _Features(BaseFeaturesExtractor):
-    """The convolutions of a `PolicyNetwork`, where stable-baselines3 wants them."""
+    """The convolutions of a `PolicyNetwork`, as stable-baselines3 needs them."""
 
     def __init__(self, observation_space, hidden: int = 128) -> None:
         super().__init__(observation_space, hidden)
@@ -115,17 +114,9 @@ class BetaPolicy(ActorCriticPolicy):
 
 class SersicVecEnv(VecEnv):
     """
-    Many environments like `~lenssuper.training.light.environment.SersicEnv` that are drawn as one batch.
+    A number ``count`` of environments `SersicEnv` whose Sersics are rendered as one batch.
 
-    Parameters
-    ----------
-    images : Tensor, shape (n, 64, 64)
-        As `~lenssuper.training.light.images.prepare_images` makes them; turned, mirrored and shifted at
-        random.
-    count : int
-        How many environments.
-    components, bins, min_gain
-        As in `~lenssuper.training.light.environment.SersicEnv`.
+    The images (n, 64, 64) are those of `prepare_images`, turned, mirrored and shifted at random.
     """
 
     def __init__(
@@ -145,7 +136,7 @@ class SersicVecEnv(VecEnv):
         super().__init__(count, observation_space(), action_space(bins))
 
     def draw_from(self, rng: np.random.Generator) -> None:
-        """Take the random numbers from here."""
+        """Use this generator of random numbers from now on."""
         self._rng = rng
 
     def reset(self) -> np.ndarray:
@@ -206,7 +197,7 @@ def train_policy(
     progress: bool | None = None,
 ) -> dict[str, Any]:
     """
-    Train an agent by PPO and write what it does at its best.
+    Train an agent by PPO and write the network of its most probable actions.
 
     Parameters
     ----------
@@ -215,13 +206,13 @@ def train_policy(
     output : str or path-like
         File of weights to write. ``OUTPUT.checkpoint`` beside it is there while the training runs.
     steps : int, optional
-        Sersics added in all, rounded up to whole updates of 1152.
+        Total number of Sersics added, rounded up to whole updates of 1152.
     components : int, optional
         Sersics added to an image.
     discrete : bool, optional
         Whether each action is one of 21 values instead of a continuous one.
     learning_rate : float, optional
-        At the start; it falls to a twentieth.
+        The initial one; it falls to a twentieth.
     seed : int, optional
         The same images and seed give the same weights.
     checkpoint_every : int, optional
@@ -263,7 +254,7 @@ def train_policy(
         rate = learning_rate * (1 - 0.95 * update / updates)
         agent.lr_schedule = lambda _, rate=rate: rate
         with _seeded(hash((seed, update)) % 2**32):
-            agent.learn(_COUNT * _LENGTH)  # of fresh episodes, so that it depends on no update before
+            agent.learn(_COUNT * _LENGTH)  # of new episodes, so that it does not depend on earlier ones
         buffer = agent.rollout_buffer
         reward = buffer.rewards.sum() / buffer.episode_starts.sum()
         if not all(torch.isfinite(p).all() for p in agent.policy.parameters()):
@@ -297,7 +288,7 @@ def _agent(environment, discrete):
         n_steps=_LENGTH,
         batch_size=_COUNT * _LENGTH // 4,
         n_epochs=4,
-        gamma=1.0,  # an episode is short, and its rewards add up to what counts
+        gamma=1.0,  # an episode is short, and the sum of its rewards is the goal
         gae_lambda=0.9,
         ent_coef=1e-3,
         max_grad_norm=0.5,
@@ -311,7 +302,7 @@ def _agent(environment, discrete):
 
 
 def network_of(agent: PPO, bins: int | None) -> PolicyNetwork:
-    """The part of an agent that acts, free of stable-baselines3."""
+    """Return the part of an agent that acts, independent of stable-baselines3."""
     policy = agent.policy
     with torch.random.fork_rng(devices=[]):
         network = PolicyNetwork(bins)
@@ -327,7 +318,7 @@ def network_of(agent: PPO, bins: int | None) -> PolicyNetwork:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Seed the random numbers of torch and of numpy, which PPO shuffles with, and give them back after."""
+    """Seed torch and numpy, which PPO uses for shuffling, and restore their states afterwards."""
     before = np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -115,8 +115,8 @@ def test_bins_are_steps_of_the_continuous_actions(galaxies):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"components": 0}, "components must be an integer, 1 or more; got 0"),
-        ({"bins": 1}, "bins must be None or an integer, 2 or more; got 1"),
+        ({"components": 0}, "components must be at least 1; got 0"),
+        ({"bins": 1}, "bins must be at least 2; got 1"),
     ],
 )
 def test_bad_options(galaxies, options, words):

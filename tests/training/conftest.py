@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,26 @@ def whole(lenses, tiny, tmp_path_factory):
     train(tiny.network(), lenses, output=output, **tiny.OPTIONS)
     yield output
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def in_fork():
+    """A function that calls others, each in a fork of this process, and returns their exit codes."""
+    torch_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a fork has no threads of its own to wait for
+
+    def call(*functions):
+        context = multiprocessing.get_context("fork")
+        processes = [context.Process(target=function) for function in functions]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+            for process in processes:
+                process.start()
+        for process in processes:
+            process.join(120)
+            if process.exitcode is None:
+                process.kill()
+        return [process.exitcode for process in processes]
+
+    yield call
+    torch.set_num_threads(torch_threads)

@@ -1,52 +1,39 @@
-"""Killed by a signal that no program can catch, a training goes on as if nothing had happened."""
+"""Killed by a signal that no program can catch, a training can be resumed as if nothing had happened."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
-from pathlib import Path
+
+import pytest
 
 from lenssuper.training import train
 from lenssuper.training.checkpoint import read_state
 
-SCRIPT = """
-import os, signal, sys
-import torch
-torch.set_num_threads(1)
-sys.path.insert(0, {here!r})
-import tiny
-from lenssuper.training import module
-from lenssuper.training.train import train
-
-before = module.weighted_sum
-calls = []
-
-def killing(*arguments):
-    calls.append(1)
-    if len(calls) == 9:  # in the third round, two checkpoints have been written
-        os.kill(os.getpid(), signal.SIGKILL)
-    return before(*arguments)
-
-module.weighted_sum = killing
-train(tiny.network(), tiny.lenses(6), output={output!r}, **{options!r})
-"""
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 
 
-def test_kill_9(whole, lenses, tiny, tmp_path):
+def train_until_killed(lenses, network, output, options):
+    """Train; SIGKILL in the third round, after two checkpoints."""
+    from lenssuper.training import module
+
+    before, calls = module.weighted_sum, []
+
+    def killing(*arguments):
+        calls.append(1)
+        if len(calls) == 9:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return before(*arguments)
+
+    module.weighted_sum = killing
+    train(network, lenses, output=output, **options)
+
+
+def test_kill_9(whole, lenses, tiny, in_fork, tmp_path):
     output = tmp_path / "net.safetensors"
-    script = SCRIPT.format(here=str(Path(__file__).parent), output=str(output), options=tiny.OPTIONS)
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        timeout=200,
-        check=False,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONWARNINGS": "ignore"},
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    (status,) = in_fork(lambda: train_until_killed(lenses, tiny.network(), output, tiny.OPTIONS))
+    assert status == -signal.SIGKILL
     assert [p.name for p in tmp_path.iterdir()] == ["net.safetensors.checkpoint"]
     assert read_state(tmp_path / "net.safetensors.checkpoint")["global_step"] == 6
     result = train(tiny.network(seed=5), lenses, output=output, resume=True, **tiny.OPTIONS)

@@ -17,7 +17,7 @@ _CHUNK = 16
 
 class Camera:
     """
-    What an observation shows of lensed images, in the pixels that are used.
+    The map from lensed images to the data of an observation, in the pixels that are used.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Camera:
     data : ndarray, shape (data,)
         Of the pixels that are used, over their noise, and made white where neighbours share it.
     others : ndarray, shape (data, K)
-        Images that have nothing to do with the source, likewise; with amplitudes expected to be 0 +- 1.
+        Images that do not depend on the source, likewise; with amplitudes expected to be 0 +- 1.
     constant : float
         Twice the logarithm of the density of the noise at its peak.
     """

@@ -1,14 +1,14 @@
 r"""
-How well a lens explains an observation, whatever the source: the source is integrated out.
+The evidence of a lens, with the source integrated out.
 
 With a Gaussian prior on the source, s = R^(-1/2) xi with xi white of variance 1 / lambda, and the whitened
-operator G = W^(1/2) A R^(-1/2), what is left of the data z once the best source is taken out is
+operator G = W^(1/2) A R^(-1/2), the evidence Z of the data z is
 
 .. math:: -2 \ln Z = \min_\xi |z - G \xi|^2 + \lambda |\xi|^2 + \ln\det(1 + G^T G / \lambda) + \mathrm{const}
 
 (Suyu et al. 2006, MNRAS 371, 983, eq. 19). Its derivatives with respect to the lens follow from those of the
 operator applied to a few sources: the best one (Golub & Pereyra 1973, SIAM J. Numer. Anal. 10, 413; Kaufman
-1975) and, for the determinant, random draws from what the data leave open.
+1975) and, for the determinant, random draws from its posterior.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lenssuper.operators import SplineSampling
 
 __all__ = ["Inversion", "SourceBasis", "SourcePrior", "invert"]
 
-# Draws that stand for the trace of the determinant's derivative
+# Number of draws from which the derivative of the determinant is estimated
 _DRAWS = 24
 # Sources that are transformed at once: few enough to stay near the processor
 _CHUNK = 16
@@ -35,7 +35,7 @@ _CHUNK = 16
 
 class SourcePrior:
     """
-    A Gaussian prior on the source: a stationary field, times an envelope that tells where it may be bright.
+    A Gaussian prior on the source: a stationary field times an envelope of its brightness.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class SourcePrior:
         return self.amplitude.shape
 
     def source(self, xi: np.ndarray) -> np.ndarray:
-        """Give the coefficients (n, pixels) of the sources of white coordinates (n, pixels)."""
+        """Return the spline coefficients (n, pixels) of the sources of white coordinates (n, pixels)."""
 
         def one_way(x):
             field = self._row_waves @ (self.amplitude * x) @ self._column_waves
@@ -67,7 +67,7 @@ class SourcePrior:
         return self._flat(one_way, xi)
 
     def adjoint(self, source: np.ndarray) -> np.ndarray:
-        """Give the adjoint of `source`."""
+        """Apply the adjoint of `source`."""
 
         def other_way(x):
             field = self.envelope * (self._rows @ x @ self._columns)
@@ -84,14 +84,14 @@ class SourcePrior:
 
 
 def _through_nodes(n):
-    """From values at the nodes to the coefficients of the cubic B-splines that take them; it is symmetric."""
+    """Return the symmetric matrix from values at the nodes to coefficients of cubic B-splines."""
     values = np.eye(n) * 4 / 6 + (np.eye(n, k=1) + np.eye(n, k=-1)) / 6
     return np.linalg.inv(values).astype(np.float32)
 
 
 def _sine_waves(n):
     """
-    The sine transform along an axis; it is symmetric.
+    Return the symmetric matrix of the sine transform along an axis.
 
     As a matrix it is up to four times as fast as by FFT at a hundred pixels: the FFT is of length 2 (n + 1),
     which may have a large prime factor.
@@ -101,11 +101,11 @@ def _sine_waves(n):
 
 class SourceBasis:
     """
-    The few shapes of a source that the data can tell from nothing, in units of the prior.
+    The few shapes of a source that the data can measure, in units of the prior.
 
-    Of the modes that the whitened operator G does not damp below the noise there are far fewer than pixels in
-    the source. Shapes that span them are found for one lens, as G^T G times random vectors (Halko, Martinsson
-    & Tropp 2011, SIAM Review 53, 217, section 4.5), and serve for lenses that differ little.
+    Far fewer modes than the source has pixels are above the noise behind the whitened operator G. Shapes that
+    span them are found for one lens, as G^T G times random vectors (Halko, Martinsson & Tropp 2011, SIAM
+    Review 53, 217, section 4.5), and serve for similar lenses.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class SourceBasis:
         self.shapes = np.ascontiguousarray(shapes, dtype=np.float32)
 
     def combine(self, coefficients: np.ndarray) -> np.ndarray:
-        """Give the sources (pixels, ...) of coefficients (n, ...)."""
+        """Return the sources (pixels, ...) of coefficients (n, ...)."""
         return self.shapes.T @ coefficients.astype(np.float32)
 
     @classmethod

@@ -134,7 +134,7 @@ class Exposure:
         return self.weights if self.covariance is None else self.part.weights
 
     @property
-    def lit_part(self) -> np.ndarray:
+    def bright(self) -> np.ndarray:
         """Pixels with light of the source."""
         return self.part.bright
 
@@ -142,8 +142,7 @@ class Exposure:
     def light(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Positions x and y, in arcsec, and brightness, 0 or more, of the pixels with light of the source."""
         x, y = np.broadcast_arrays(*self.part.grid.centers_arcsec())
-        lit = self.lit_part
-        return x[lit], y[lit], np.maximum(self.part.data[lit], 0.0)
+        return x[self.bright], y[self.bright], np.maximum(self.part.data[self.bright], 0.0)
 
     @property
     def others(self) -> np.ndarray | None:
@@ -153,8 +152,7 @@ class Exposure:
     @property
     def signal(self) -> float:
         """Square of the total signal-to-noise ratio of the light of the source."""
-        lit = self.lit_part
-        return float(self.part.data[lit] ** 2 @ self.weights[lit])
+        return float(self.part.data[self.bright] ** 2 @ self.weights[self.bright])
 
 
 def _images(given):

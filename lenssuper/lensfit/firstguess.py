@@ -1,8 +1,8 @@
 """
-A first lens model: a few Gaussians behind the lens, in place of a source that can look like anything.
+A first lens model: the source is a few Gaussians.
 
-A smooth source has a cost with a wide basin, where one made of pixels would rather look like the arcs. What
-is not Gaussian in the arcs is forgiven: a share of their brightness is added to the noise.
+With so smooth a source the cost has a wide minimum; a source of pixels might become a copy of the arcs. To
+allow for sources that are not Gaussian, a share of the brightness of the arcs is added to the noise.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ __all__ = ["Arcs", "FirstGuess", "first_guesses"]
 
 # Share of the arcs' brightness that is added to the noise
 _TOLERANCE = 0.08
-# How far a first model may stray from its start, in units of the spread of guesses
+# Standard deviation of a first model about its start, in units of the spread of guesses
 _LEASH = 4.0
-# Evaluations with a Jacobian of a start, and of the best few, and gains relative to the cost that end them
+# Most evaluations for a start, and for the best few, and relative gains of the cost that end them
 _FEW, _MANY = 12, 40
 _ROUGH, _FINE = 1e-3, 1e-4
-# Starts that are followed to the end
+# Number of starts that are fitted to the end
 _KEPT = 3
-# How far ellipticity, and the logarithm of the size, of a component are expected to be from where they start
+# Standard deviations of ellipticity, and of the logarithm of the size, of a component about its start
 _ROUND, _SIZES = 0.3, 0.8
-# Step of the derivatives of where rays land, in units of the spread of guesses: so short that one to one side
-# is as good as two
+# Step of the derivatives of the rays, in units of the spread of guesses; so short that a one-sided difference
+# is accurate
 _DELTA = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class FirstGuess:
-    """A lens and the cost of its Gaussians, lower the better; ``source`` holds what `Arcs.source` takes."""
+    """Vectors of a lens and of the Gaussians behind it, and their cost."""
 
     vector: np.ndarray
     source: np.ndarray
@@ -48,7 +48,7 @@ class FirstGuess:
 
 class Arcs:
     """
-    The arcs of an observation, to be compared with those of Gaussians behind a lens.
+    The arcs of an observation, to which images of Gaussians behind a lens are fitted.
 
     Parameters
     ----------
@@ -65,13 +65,13 @@ class Arcs:
         self._light = exposure.light
         self._smallest = 0.3 * observation.grid.side_arcsec
         self._used = weights > 0
-        peak = np.quantile(observation.data[exposure.lit_part], 0.98)
+        peak = np.quantile(observation.data[exposure.bright], 0.98)
         variance = 1 / weights[self._used] + (_TOLERANCE * peak) ** 2
         self._roots = variance**-0.5
         self._data = self._roots * observation.data[self._used]
 
     def start(self, vector: np.ndarray) -> np.ndarray:
-        """Give one component, where the lens takes the light of the arcs."""
+        """Return one component, with centroid and size of the light of the arcs in the source plane."""
         *positions, brightness = self._light
         x, y = self._trace(vector, *positions)
         total = brightness.sum()
@@ -80,7 +80,7 @@ class Arcs:
         return np.array([x0, y0, np.log(max(0.7 * size, self._smallest)), 0.0, 0.0])
 
     def fit(self, vector: np.ndarray, source: np.ndarray, evaluations: int, gain: float) -> FirstGuess:
-        """Move lens and source to where they fit best, not far from where they are."""
+        """Fit lens and source, not far from where they start."""
         n, parameters, start = len(vector), self._parameters, np.concatenate([vector, source])
         components = len(source) // PER_COMPONENT
         # the lens, sizes and shapes are held, the sizes where they start and the shapes near round
@@ -114,7 +114,7 @@ class Arcs:
         return FirstGuess(parameters.inside(found.x[:n]), found.x[n:], float(found.cost))
 
     def add_component(self, guess: FirstGuess) -> np.ndarray:
-        """Give the source with a component more, where the lens takes what is left of the arcs."""
+        """Return the source with one more component, at the source of the largest residual."""
         left = np.zeros(self._used.shape)
         left[self._used] = self._seen(guess.vector, guess.source).misfit / self._roots
         x, y = self._trace(guess.vector, *(v[self._inner] for v in (self._x, self._y)))
@@ -131,7 +131,7 @@ class Arcs:
         return np.s_[pad : ny - pad, pad : nx - pad]
 
     def _seen(self, vector, source):
-        """What is seen of Gaussians behind a lens, brightness of all of them at their best."""
+        """Return the images of Gaussians behind a lens, with the brightness that fits best."""
         rays = self._trace(vector, self._x, self._y)
         components = [Gaussians.at(*rays, part, self._smallest) for part in _parts(source)]
         images = self._blur.forward(np.concatenate([component.images for component in components]))
@@ -148,10 +148,10 @@ class Arcs:
 
     def _slopes(self, seen, moved, steps):
         """
-        The derivatives of the misfit with respect to the lens, by a step to each of some vectors, and source.
+        Return the derivatives of the misfit by the lens, from steps to other vectors, and by the source.
 
-        The brightness of the Gaussians stays at its best, which takes out of the derivatives what a change of
-        brightness makes up for. The other term of variable projection, as small as the misfit, is left out
+        The brightness of the Gaussians stays optimal, so that changes for which it compensates are projected
+        out of the derivatives. The other term of variable projection, as small as the misfit, is left out
         (Kaufman 1975, BIT 15, 49); the gradient of the cost is exact all the same.
         """
         x, y = seen.rays
@@ -174,7 +174,7 @@ class Arcs:
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """Gaussians behind a lens: rays, images of those that shine, and data less model over the noise."""
+    """Gaussians behind a lens: rays, images of those with light, and (data - model) / sigma."""
 
     rays: tuple[np.ndarray, np.ndarray]
     components: list[Gaussians]
@@ -184,7 +184,7 @@ class _Seen:
 
 
 def _parts(values, size=PER_COMPONENT):
-    """What belongs to each component."""
+    """Split values by component."""
     return values.reshape(-1, size)
 
 
@@ -200,12 +200,12 @@ def first_guesses(
     starts : iterable of ndarray
         Vectors of lens parameters.
     report : callable
-        Gets the share of the work done, and a word.
+        Called with the share of the work done, and what is done next.
 
     Returns
     -------
     list of FirstGuess
-        The best few that differ, best first.
+        The best few that differ, in the order of their cost.
     """
     starts = list(starts)
     found = []
@@ -221,7 +221,7 @@ def first_guesses(
 
 
 def _distinct(guesses, spread):
-    """The guesses by cost, without those that are next to a better one."""
+    """Sort guesses by cost, without those that are close to a better one."""
     kept: list[FirstGuess] = []
     for guess in sorted(guesses, key=lambda g: g.cost):
         if all(np.max(np.abs(guess.vector - other.vector) / spread) > 0.1 for other in kept):

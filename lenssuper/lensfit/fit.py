@@ -271,8 +271,7 @@ class LensFit:
         observation : `~astropy.nddata.NDData` or Observation
             The image to super-resolve.
         resolver : SuperResolver, optional
-            Its settings are used, with this fit's lens in place of its own; by default
-            ``SuperResolver(fit.lens)``.
+            Gives the settings, but not the lens; by default ``SuperResolver(fit.lens)``.
         n : int, optional
             Number of lenses drawn, at least 2; the relative error of the uncertainties is about
             1 / sqrt(2 n).

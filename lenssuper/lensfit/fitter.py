@@ -9,7 +9,7 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import NDData
 
-from lenssuper._utils.checks import check_count, check_kind
+from lenssuper._utils.checks import check_count, check_kind, check_length
 from lenssuper._utils.progress import share_bar
 from lenssuper._utils.threads import one_blas_thread
 from lenssuper._utils.units import to_arcsec
@@ -30,45 +30,45 @@ from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
 
 __all__ = ["LensFitter"]
 
-# Errors of Gauss-Newton are those of a source that is what its prior says. Over 40 mocks of clumpy galaxies
-# at S/N 40, seven parameters each, the root mean square of deviations over these errors is this
+# The errors of Gauss-Newton hold if the source is a draw from its prior. For 40 mocks of clumpy galaxies at
+# S/N 40, seven parameters each, the root mean square of deviations over these errors is this
 _CLUMPS = 1.2
-# Standard deviation, in arcsec, of what a fitted offset between two observations is expected to be
+# Standard deviation, in arcsec, of the prior on a fitted offset between two observations
 _OFFSET_STD = 0.1
 
 
 class LensFitter:
     """
-    Fits the parameters of a lens to images of the arcs, whatever the source looks like.
+    Fit the parameters of a lens to images of the arcs, without a parametric model of the source.
 
-    First a few Gaussians stand for the source, from several starts; then the source is anything that its
-    prior allows, and is integrated out: the lens is that of the largest evidence.
+    At first the source is a few Gaussians, from several starts; then it is a sum of B-splines with a Gaussian
+    prior, and is integrated out: the lens is that of the largest evidence.
 
     Parameters
     ----------
     guess : LensModel or `~astropy.units.Quantity`
-        Where to start, about 10% from the truth; or only the Einstein radius, to about 20%, for an `SIE` with
-        `ExternalShear` near the middle of the field.
+        Start of the fit, within about 10% of the truth; or only the Einstein radius, to about 20%, for an
+        `SIE` with `ExternalShear` near the middle of the field.
     free : iterable of str, optional
-        What to fit, by the names of ``guess.parameters``; by default everything but the origin of a shear,
+        Parameters to fit, by the names of ``guess.parameters``; by default all but the origin of a shear,
         which cannot be observed.
     fixed : iterable of str, optional
-        What not to fit; the name of a component, e.g. ``"ExternalShear"``, stands for all its parameters.
+        Parameters not to fit; the name of a component, e.g. ``"ExternalShear"``, stands for all of its own.
     priors : mapping of str to (mean, standard deviation), optional
-        Gaussian priors on parameters. Weak ones are always there: 0.35 on each component of ellipticity,
-        (1 - q) / (1 + q), and 0.15 on each of shear, around zero.
+        Gaussian priors on parameters. Weak ones are always applied: around zero, of width 0.35 on each
+        component of ellipticity, (1 - q) / (1 + q), and 0.15 on each of shear.
     factor : int, optional
         Pixels of the lensed image along the side of an observed one.
     prior : QuadraticPrior, optional
-        The source's; by default `~lenssuper.solvers.GradientPrior`. Its strength is fitted, and it is scaled
-        with the brightness of the source.
+        Prior on the source, by default `~lenssuper.solvers.GradientPrior`. Its strength is fitted, and it is
+        scaled with the brightness of the source.
     foreground : SersicFit, ForegroundFit, NDData or ndarray of shape (K, ny, nx), optional
-        Light in front of the arcs that is still in the observation. The brightness of each part of it (of
-        each profile, or image) and a sky are fitted with the lens and integrated out, each brightness with a
-        prior as wide as itself and the sky with one as wide as the noise of a pixel. For several observations
-        a list, with one for each.
+        Light in front of the arcs that has not been subtracted from the observation. The brightness of each
+        of its profiles or images, and a constant sky, are fitted with the lens and integrated out, with
+        priors as wide as the brightness, and as the noise of a pixel. For several observations a list, with
+        one for each.
     rng : `~numpy.random.Generator` or int, optional
-        For random vectors in the linear algebra; a seed gives the same result every time.
+        For random vectors in the linear algebra; the same seed gives the same result.
     progress : bool, optional
         Whether to show a progress bar; by default on a terminal, where it takes longer than a second.
 
@@ -81,13 +81,12 @@ class LensFitter:
     -----
     With the source integrated out (Suyu et al. 2006, MNRAS 371, 983, eq. 19), the derivatives of the evidence
     are those of variable projection (Golub & Pereyra 1973, SIAM J. Numer. Anal. 10, 413; Kaufman 1975) and of
-    the determinant. A source that is a copy of the image, smaller or larger, explains any data without a
-    lens, at the price of many modes; the Gaussians of the first step cannot look like that, which keeps the
-    fit away from it (Maresca, Dye & Li 2021, MNRAS 503, 2229), and the evidence does not favour it. Lenses
-    that do not take the light of the arcs near to each other, to half their distances or less, are the last
-    to be tried, and reported.
+    the determinant. A source that is a scaled copy of the image explains any data without a
+    lens, with many modes (Maresca, Dye & Li 2021, MNRAS 503, 2229). The Gaussians of the first step cannot
+    take this form, and the evidence does not favour it. Lenses behind which the light of the arcs is more
+    than half as wide as in the image are tried last, and reported.
 
-    The light of the lens galaxy is to be subtracted, masked, or given as ``foreground``, and that of
+    The light of the lens galaxy should be subtracted, masked, or given as ``foreground``, and that of
     neighbours subtracted or masked.
 
     Examples
@@ -117,29 +116,20 @@ class LensFitter:
         self._starts = around
         if isinstance(guess, u.Quantity):
             guess, self._starts = from_radius(guess), all_round
+        check_kind(guess, "guess", LensModel, "a LensModel, or an Einstein radius such as 1.2 * u.arcsec")
         prior = GradientPrior() if prior is None else prior
-        for name, value, kind in (
-            ("guess", guess, LensModel),
-            ("prior", prior, QuadraticPrior),
-            ("progress", progress, bool | None),
-        ):
-            if not isinstance(value, kind):
-                wanted = getattr(kind, "__name__", str(kind))
-                if name == "guess":
-                    wanted += ", or an Einstein radius such as 1.2 * u.arcsec"
-                raise TypeError(f"{name} must be a {wanted}; got {value!r:.80}")
         self.guess = guess
         self.parameters = FreeParameters(guess, free=free, fixed=fixed, priors=priors)
         self.factor = check_count(factor, "factor", 1)
-        self.prior = prior
+        self.prior = check_kind(prior, "prior", QuadraticPrior)
         self.foreground = foreground
         self.rng = rng
-        self.progress = progress
+        self.progress = check_kind(progress, "progress", bool | None)
 
     @classmethod
     def from_einstein_radius(cls, theta_E: u.Quantity, **options) -> LensFitter:
         """
-        Fit an `SIE` with `ExternalShear`, from nothing but a rough Einstein radius.
+        Fit an `SIE` with `ExternalShear`, from only a rough Einstein radius.
 
         Parameters
         ----------
@@ -175,7 +165,7 @@ class LensFitter:
         Warns
         -----
         LensSuperWarning
-            If the noise is correlated, there is no PSF, or the fit is not what one expects of a lens.
+            If the noise is correlated, there is no PSF, or the fitted lens is unusual.
         """
         exposure = Exposure.of(Observation.of(observation), self.foreground)
         return self._fit([(exposure,)], np.zeros((1, 2)), None)
@@ -196,11 +186,11 @@ class LensFitter:
             Images of any size, pixels, orientation, PSF and unit, each with a celestial WCS. The coordinates
             of the lens are offsets from the reference point of the first, by default its centre.
         offsets : `~astropy.units.Quantity`, shape (n, 2), optional
-            By how much each observation has to be moved (x, y) to lie where the first one is. By default this
-            is fitted together with the lens, as WCS of two cameras may disagree by a part of a pixel.
+            Shift (x, y) of each observation that aligns it with the first. By default the shifts are fitted
+            together with the lens, as the WCS of two cameras may disagree by a part of a pixel.
         offset_std : `~astropy.units.Quantity`, optional
-            Standard deviation of the Gaussian prior on each coordinate of an offset that is fitted, 0.1
-            arcsec by default.
+            Standard deviation of the Gaussian prior on each coordinate of a fitted offset, by default 0.1
+            arcsec.
 
         Returns
         -------
@@ -210,14 +200,14 @@ class LensFitter:
         Raises
         ------
         ObservationError
-            If an observation cannot be used, its place on the sky is not known, or none shows light.
+            If an observation cannot be used, its position on the sky is not known, or none shows light.
         TypeError, ValueError
             If there are none, or offsets are not angles.
 
         Warns
         -----
         LensSuperWarning
-            As for one observation; and if one shows no light, which then has no part in the fit.
+            As for one observation; and for one without light, which does not enter the fit.
         """
         exposures, given, std = self._several(observations, offsets, offset_std)
         return self._fit([(exposure,) for exposure in exposures], given, std)
@@ -266,14 +256,16 @@ class LensFitter:
         return self._fit([tuple(exposures)], given, std)
 
     def _several(self, observations, offsets, offset_std):
-        """Exposures in one frame, their offsets as given and the width of the prior on what is fitted."""
+        """Return exposures in one frame, their given offsets, and the width of the prior on fitted ones."""
         if isinstance(observations, (NDData, Observation, str)) or not isinstance(observations, Iterable):
             raise TypeError(
                 f"observations must be a list of NDData, such as CCDData; got {observations!r:.80}"
             )
         if offsets is not None and offset_std is not None:
             raise ValueError("offset_std is for offsets that are fitted; leave it out, or offsets")
-        std = None if offsets is not None else _OFFSET_STD if offset_std is None else _positive(offset_std)
+        std = None
+        if offsets is None:
+            std = _OFFSET_STD if offset_std is None else check_length(offset_std, "offset_std", above=0)
         observations = aligned(list(observations), offsets)
         n = len(observations)
         foregrounds = [None] * n if self.foreground is None else self.foreground
@@ -293,7 +285,7 @@ class LensFitter:
         sources = [
             LensedSource(group, where, self.factor, registration, self.prior)
             for group, where in numbered
-            if any(exposure.lit_part.any() for exposure in group)
+            if any(exposure.bright.any() for exposure in group)
         ]
         if not sources:
             raise ObservationError(
@@ -310,10 +302,3 @@ class LensFitter:
 
     def __repr__(self) -> str:
         return f"LensFitter({self.guess!r}, free={list(self.parameters.names)})"
-
-
-def _positive(offset_std):
-    std = to_arcsec(offset_std, "offset_std")
-    if np.ndim(std) or not std > 0:
-        raise ValueError(f"offset_std must be one positive angle; got {offset_std}")
-    return std

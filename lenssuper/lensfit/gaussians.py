@@ -1,4 +1,4 @@
-"""Concentric Gaussians where the rays of a lens land, and how what is seen of them changes."""
+"""Concentric Gaussians in the source plane, and the derivatives of their images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Gaussians:
     Attributes
     ----------
     x, y : ndarray
-        Where rays land, from the centre.
+        Source-plane positions of rays, relative to the centre.
     shape : ndarray, shape (2,)
         Ellipticity as it was given, over all the plane.
     ellipticity : ndarray, shape (2,)
@@ -46,7 +46,7 @@ class Gaussians:
     @classmethod
     def at(cls, x: np.ndarray, y: np.ndarray, component: np.ndarray, least: float) -> Gaussians:
         """
-        Look at a component where rays land.
+        Evaluate a component at source-plane positions.
 
         Parameters
         ----------
@@ -55,7 +55,7 @@ class Gaussians:
         component : ndarray, shape (5,)
             x, y, logarithm of the size, two of ellipticity.
         least : float
-            What widths do not fall below.
+            Width that is added in quadrature.
         """
         x0, y0, log_size, *shape = component
         x, y, shape = x - x0, y - y0, np.array(shape)
@@ -68,19 +68,19 @@ class Gaussians:
 
     def slopes(self, brightness: np.ndarray, along_x: np.ndarray, along_y: np.ndarray) -> np.ndarray:
         """
-        Give the derivatives of the sum of the images.
+        Return the derivatives of the sum of the images.
 
         Parameters
         ----------
         brightness : ndarray, shape (3,)
             Of each image.
         along_x, along_y : ndarray, shape (n, ...)
-            Derivatives of where rays land.
+            Derivatives of the positions of the rays by n parameters.
 
         Returns
         -------
         ndarray, shape (n + 5, ...)
-            With respect to what rays were differentiated by, and then to the component.
+            By these parameters, and then by those of the component.
         """
         e1, e2 = self.ellipticity
         minor = np.sqrt(1 - e1**2 - e2**2)
@@ -101,7 +101,7 @@ class Gaussians:
 
 
 def _shrink(shape):
-    """By what an ellipticity of any size is brought below 1, tanh(e) / e, and the derivatives of that."""
+    """Return the factor tanh(e) / e that brings an ellipticity of any size below 1, and its derivatives."""
     e = np.hypot(*shape)
     if e < 1e-4:  # the first terms of the series
         return 1 - e**2 / 3, -2 / 3 * shape

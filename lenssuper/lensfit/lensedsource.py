@@ -76,7 +76,7 @@ class LensedSource:
         """Split data (data, ...) by observation."""
         return np.split(data, np.cumsum([len(camera.data) for camera in self.cameras])[:-1])
 
-    # The observation that shows the light best tells where the source is
+    # The position of the source follows from the observation that shows the light best
 
     @property
     def clearest(self) -> Exposure:
@@ -101,9 +101,8 @@ class SourcePlane:
     Pixels of the source plane that move along with the light of the arcs.
 
     Most of what a small change of the lens does to the source plane is to shift, scale and shear it. The grid
-    is moved likewise, by the affine map that takes the light from where the first lens puts it to where
-    another lens does. What is expected of the source by a first look at it then does not hold the lens in its
-    place.
+    is moved likewise, by the affine map between the source-plane positions of the light behind the first lens
+    and behind another one. A prior from a first source then does not hold the lens at its first parameters.
 
     Parameters
     ----------

@@ -1,5 +1,5 @@
 """
-Which parameters of a lens are fitted, and the vector in which an optimiser moves them.
+The free parameters of a lens as a vector, in which an optimiser moves.
 
 The vector is regular where the parameters are not: axis ratio and angle become the two components of the
 ellipticity, (1 - q) / (1 + q) (cos 2 phi, sin 2 phi), which pass smoothly through a round lens, and radii
@@ -10,44 +10,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lenssuper.lens import CompositeLens, LensModel
 from lenssuper.lens.interop import ellipticity
-from lenssuper.lens.parameters import Parameter
 
-__all__ = ["FreeParameters", "parameter_table"]
+__all__ = ["FreeParameters"]
 
-# The flattest lens that is tried, as |e| = (1 - q) / (1 + q): q = 0.11
+# Ellipticity |e| = (1 - q) / (1 + q) of the flattest lens that is tried, q = 0.11
 _FLATTEST = 0.8
-# How far from an end of its range that does not belong to it a parameter stays, as a share of the range
+# Distance, as a share of its range, that a parameter keeps from an end that does not belong to the range
 _ASIDE = 0.02
-# The error of an angle that is not known at all, in radian: of a uniform distribution over half a turn
+# Error, in radian, of an angle that is not known at all: that of a uniform distribution over half a turn
 _ANY_ANGLE = math.pi / math.sqrt(12)
-# What lenses are like at all: standard deviations of each component of ellipticity and of shear. Together the
-# two can grow without bound, against each other, where the arcs are faint
+# Standard deviations of each component of ellipticity and of shear among lenses. Where the arcs are faint,
+# the two could otherwise grow without bound, one against the other
 _ELLIPTICITY, _SHEAR = 0.35, 0.15
-# Typical uncertainty of a guess, by kind: what starts of a fit are spread over
+# Typical error of a guess, by kind, over which the starts of a fit are spread
 _SPREAD = {"log": 0.08, "ellipse": 0.12, "length": 0.04, "number": 0.05, "angle": 0.3}
-
-
-def parameter_table(lens: LensModel) -> dict[str, Parameter]:
-    """Give what is known of each parameter of a lens, by the names of ``lens.parameters``."""
-    if isinstance(lens, CompositeLens):
-        return {f"{name}.{p.name}": p for name, part in lens._named() for p in part._schema}
-    return {p.name: p for p in lens._schema}
-
-
-def _unobservable(table):
-    """Return the parameters that move nothing but the source: the origin of a shear, for example."""
-    return {name for name, parameter in table.items() if not parameter.observable}
 
 
 @dataclass(frozen=True)
 class _Plain:
-    """A parameter that is an element of the vector itself, or by its logarithm."""
+    """A parameter that is an element of the vector, or whose logarithm is one."""
 
     name: str
     log: bool
@@ -97,7 +84,7 @@ class _Ellipse:
         return {self.q: q, self.phi: phi}
 
     def slopes(self, vector):
-        """d(q, phi) / d(e1, e2); of a lens next to round the angle is held to be unknown, not infinite."""
+        """Return d(q, phi) / d(e1, e2); the angle of an almost round lens is unknown, not infinite."""
         e = max(math.hypot(*vector), 1e-6)
         e1, e2 = (vector / e) if math.hypot(*vector) > 0 else (1.0, 0.0)
         radial = -2 / (1 + e) ** 2
@@ -114,14 +101,9 @@ class FreeParameters:
     Parameters
     ----------
     lens : LensModel
-        Gives the parameters that are not fitted, and the start of those that are.
-    free : iterable of str, optional
-        What to fit, by the names of ``lens.parameters``; by default all but those that move
-        nothing but the source, as the origin of an external shear does.
-    fixed : iterable of str, optional
-        What not to fit; the name of a component stands for all its parameters.
-    priors : mapping of str to (mean, standard deviation), optional
-        Gaussian priors, as Quantities where the parameter is one.
+        Gives the values of fixed parameters, and the start of free ones.
+    free, fixed, priors
+        As of `~lenssuper.LensFitter`.
 
     Raises
     ------
@@ -139,8 +121,11 @@ class FreeParameters:
         priors: Mapping[str, tuple] | None = None,
     ) -> None:
         self.template = lens
-        self._table = parameter_table(lens)
-        wanted = _chosen(lens, self._table, free, fixed)
+        if isinstance(lens, CompositeLens):
+            self._table = {f"{name}.{p.name}": p for name, part in lens._named() for p in part._schema}
+        else:
+            self._table = {p.name: p for p in lens._schema}
+        wanted = _chosen(self._table, free, fixed)
         self._blocks = _blocks(self._table, wanted, lens.values())
         self.names = tuple(name for block in self._blocks for name in block.names)
         self.start = self.pack(lens)
@@ -150,28 +135,28 @@ class FreeParameters:
         return len(self.names)
 
     def pack(self, lens: LensModel) -> np.ndarray:
-        """Give the vector of a lens of this kind."""
+        """Return the vector of a lens of this kind."""
         values = lens.values()
         return np.array([x for block in self._blocks for x in block.pack(values)], dtype=np.float64)
 
     def values(self, vector: np.ndarray) -> dict[str, float]:
-        """Give all parameters as plain numbers (arcsec, radian, 1)."""
+        """Return all parameters as plain numbers (arcsec, radian, 1)."""
         values = self.template.values()
         for block, part in self._parts(vector):
             values.update(block.unpack(part))
         return values
 
     def lens(self, vector: np.ndarray) -> LensModel:
-        """Give the lens of a vector."""
+        """Return the lens of a vector."""
         values = self.values(vector)
         return self.template.replace(**{n: self._table[n].to_public(values[n]) for n in self.names})
 
     def inside(self, vector: np.ndarray) -> np.ndarray:
-        """Bring a vector into the range of its parameters."""
+        """Move a vector into the range of the parameters."""
         return np.concatenate([block.inside(part) for block, part in self._parts(vector)])
 
     def slopes(self, vector: np.ndarray) -> np.ndarray:
-        """Give the derivatives of the parameters, in the order of `names`, with respect to the vector."""
+        """Return the derivatives of the parameters, in the order of `names`, by the vector."""
         slopes = np.zeros((len(self), len(self)))
         first = 0
         for block, part in self._parts(vector):
@@ -182,24 +167,24 @@ class FreeParameters:
 
     @property
     def spread(self) -> np.ndarray:
-        """How far from the truth an element of a guess may be."""
+        """Typical error of each element of a guess."""
         return np.array([_SPREAD[block.kind] for block in self._each_element()])
 
     @property
     def is_radius(self) -> np.ndarray:
-        """Which elements of the vector are logarithms of Einstein radii."""
+        """Elements of the vector that are logarithms of Einstein radii."""
         return np.array([b.names[0].rpartition(".")[2] == "theta_E" for b in self._each_element()])
 
     @property
     def is_ellipse(self) -> np.ndarray:
-        """Which elements are components of an ellipticity."""
+        """Elements of the vector that are components of an ellipticity."""
         return np.array([block.kind == "ellipse" for block in self._each_element()])
 
     def _each_element(self):
         return [block for block in self._blocks for _ in range(block.size)]
 
     def covariance(self, vector: np.ndarray, of_vector: np.ndarray) -> np.ndarray:
-        """Give the covariance of the parameters, in the order of `names`, from that of the vector."""
+        """Return the covariance of the parameters, in the order of `names`, from that of the vector."""
         slopes = self.slopes(vector)
         covariance = slopes @ of_vector @ slopes.T
         scale = np.ones(len(self))
@@ -210,9 +195,9 @@ class FreeParameters:
 
     def prior_residuals(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """
-        Give (value - mean) / std for each prior, and the derivatives with respect to the vector.
+        Return (value - mean) / std for each prior, and the derivatives by the vector.
 
-        After the priors that were asked for come weak ones, of ellipticity and shear around zero.
+        After the given priors come weak ones, of ellipticity and shear around zero.
         """
         residuals, rows = [], []
         if self._priors:
@@ -228,13 +213,9 @@ class FreeParameters:
 
     @property
     def log_prior_norm(self) -> float:
-        """Logarithm of the integral of exp(-(sum of squared prior residuals) / 2) over what has a prior."""
-        stds = [std for _, std in self._priors.values()]
-        weak = self._weak
-        return float(
-            np.sum(np.log([*stds, *(1 / weak[weak > 0])]))
-            + 0.5 * math.log(2 * math.pi) * (len(stds) + np.count_nonzero(weak))
-        )
+        """Logarithm of the integral of exp(-(sum of squared prior residuals) / 2) over their parameters."""
+        stds = [*(std for _, std in self._priors.values()), *(1 / self._weak[self._weak > 0])]
+        return float(np.sum(np.log(np.multiply(stds, math.sqrt(2 * math.pi)))))
 
     @property
     def _weak(self):
@@ -244,7 +225,7 @@ class FreeParameters:
         return np.where(shear, 1 / _SHEAR, weak)
 
     def public(self, name: str, number: float):
-        """Give a number as the lens has it: a Quantity, or itself."""
+        """Return a number as the lens has it: a Quantity, or itself."""
         return self._table[name].to_public(float(number))
 
     def _parts(self, vector):
@@ -254,19 +235,18 @@ class FreeParameters:
             first += block.size
 
 
-def _chosen(lens, table, free, fixed):
-    """The names to fit, in the order of the lens's parameters."""
+def _chosen(table, free, fixed):
+    """Return the names to fit, in the order of the lens's parameters."""
+    unobservable = {name for name, parameter in table.items() if not parameter.observable}
     fixed = _names(table, fixed, "fixed")
-    if free is not None:
-        free = _names(table, free, "free")
-        both = free & fixed
-        if both:
-            raise ValueError(f"{sorted(both)[0]!r} is both in free and in fixed")
-        lost = free & _unobservable(table)
-        if lost:
-            raise ValueError(f"free must not hold {sorted(lost)[0]!r}: it moves nothing but the source")
+    if free is None:
+        free = set(table) - fixed - unobservable
     else:
-        free = set(table) - fixed - _unobservable(table)
+        free = _names(table, free, "free")
+        if both := free & fixed:
+            raise ValueError(f"{sorted(both)[0]!r} is both in free and in fixed")
+        if lost := free & unobservable:
+            raise ValueError(f"free must not hold {sorted(lost)[0]!r}: it moves nothing but the source")
     if not free:
         raise ValueError("no parameter of the lens is left to fit: all are fixed")
     return [name for name in table if name in free]
@@ -287,11 +267,9 @@ def _names(table, given, argument):
 def _blocks(table, names, values):
     blocks = []
     for name in names:
-        stem, _, last = name.rpartition(".")
-        twin = {"q": "phi", "phi": "q"}.get(last)
-        if twin is not None:
-            twin = f"{stem}.{twin}" if stem else twin
-        if twin in names:
+        last = name.rpartition(".")[2]
+        twin = name[: -len(last)] + {"q": "phi", "phi": "q"}.get(last, "")
+        if last in ("q", "phi") and twin in names:
             if last == "q":
                 blocks.append(_Ellipse(name, twin))
             continue
@@ -324,16 +302,7 @@ def _priors(priors, table, names):
             mean, std = prior
         except (TypeError, ValueError):
             raise TypeError(f"priors[{name!r}] must be (mean, standard deviation); got {prior!r}") from None
-        mean, std = table[name].to_float(mean), _width(name, table[name], std)
-        checked[name] = mean, std
+        width = {"name": f"the standard deviation of {name} in priors", "lower": 0.0, "upper": math.inf}
+        width = replace(table[name], excluded=(0.0,), **width)
+        checked[name] = table[name].to_float(mean), width.to_float(std)
     return checked
-
-
-def _width(name, parameter, std):
-    from lenssuper._utils.units import to_arcsec, to_number, to_radian
-
-    convert = {"length": to_arcsec, "angle": to_radian, "number": to_number}[parameter.kind]
-    width = float(convert(std, f"the standard deviation of {name}"))
-    if not width > 0:
-        raise ValueError(f"the standard deviation of {name} in priors must be positive; got {std}")
-    return width

@@ -1,4 +1,4 @@
-"""The lens that explains the data best whatever the source: Gauss-Newton steps on the evidence."""
+"""The lens of the largest evidence, the source integrated out, by Gauss-Newton steps."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["Refined", "refine"]
 
 # Source pixels along the side of an observed one in the first round, and in the others
 _COARSE, _FINE = 2.0, 3.0
-# Modes of the source: for a first look, and then as a multiple of those that are measured, in the first round
+# Number of modes of the source at first; later a multiple of those that the data measure, in the first round
 # and in the others, within limits
 _FIRST_MODES, _FEW_PER_MEASURED, _PER_MEASURED, _LEAST_MODES, _MOST_MODES = 300, 2.0, 2.5, 150, 800
 # Rounds, each with its own source grid and prior, and steps in each
 _ROUNDS, _STEPS = 8, 4
-# Gain in log evidence below which a round ends; and move, in standard deviations, after which it was the last
+# Gain in log evidence that ends a round, and move, in standard deviations, that ends the last one
 _GAIN, _STILL = 0.1, 0.3
-# Step of the derivatives of where rays land, in units of the spread of guesses: so short that one to one side
-# is as good as two
+# Step of the derivatives of the rays, in units of the spread of guesses; so short that a one-sided difference
+# is accurate
 _DELTA = 1e-5
 # Damping at first, and the largest, relative to the diagonal
 _DAMPING, _STUCK = 1e-3, 1e4
@@ -32,7 +32,7 @@ _DAMPING, _STUCK = 1e-3, 1e4
 @dataclass(frozen=True, eq=False)
 class Refined:
     """
-    A lens at its best.
+    The lens of the largest evidence.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Refined:
         Minus the log of evidence and priors.
     converged : bool
     gathering : float
-        How near to each other the lens takes the light of the arcs, see `sourceplane.gathering`.
+        Relative size of the light in the source plane, see `sourceplane.gathering`.
     """
 
     vector: np.ndarray
@@ -72,10 +72,10 @@ def refine(
     rounds: int = _ROUNDS,
 ) -> Refined:
     """
-    Improve a lens until it stays where it is.
+    Improve a lens until it no longer changes.
 
-    Each round has a source grid and a prior that suit the lens it begins with, so that the evidence is smooth
-    in the lens while steps are taken.
+    In each round, source grid and prior are fixed, those that suit its first lens, so that the evidence is a
+    smooth function of the lens.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def refine(
         Where to start.
     rng : `~numpy.random.Generator`
     report : callable
-        Gets the share of the work done, and a word.
+        Called with the share of the work done, and what is done next.
     rounds : int, optional
         The most rounds.
     """
@@ -115,7 +115,7 @@ def _begin(source, vector, last, rng):
     lensing = plane.lensing(lenses)
     precision = source.prior.precision(grid.shape)
     if last is None:
-        # as strong as the data to begin with: of the first guess only its order of magnitude matters
+        # the strength is tuned from 1, as strong as the data
         basis = SourceBasis.of(SourcePrior(precision), plane, lensing, _FIRST_MODES, rng)
         flat = invert(plane, basis, lenses, 1.0, tune=25)
         light, strength, size = flat.source, flat.strength, _FEW_PER_MEASURED * flat.modes

@@ -1,8 +1,8 @@
 """
-The lens, and where several observations of it are: the vector of a fit to all of them.
+The vector of a fit to one or several observations: a lens, and offsets between the observations.
 
-The WCS of two cameras agree to a part of a pixel only. After the parameters of the lens the vector has, for
-each observation but the first, by how much it has to be moved to lie where the first one is.
+The WCS of two cameras agree to a part of a pixel only. After the parameters of the lens, the vector holds for
+each observation but the first the shift that aligns it with the first.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import linalg
 
 from lenssuper.lens import LensModel
 from lenssuper.lensfit.parameters import FreeParameters
 
 __all__ = ["Registration", "TrialLens"]
 
-# Typical misregistration in arcsec: what the steps of derivatives are measured by
+# Typical misregistration in arcsec, the unit of the steps of derivatives
 _SPREAD = 0.04
 
 
@@ -57,74 +58,61 @@ class Registration:
         Number of observations.
     std : float, optional
         Standard deviation, in arcsec, of the Gaussian prior on each coordinate of an offset; by default the
-        observations stay where they are.
+        offsets are fixed to 0.
     """
 
     def __init__(self, parameters: FreeParameters, n: int = 1, std: float | None = None) -> None:
         self.parameters = parameters
         self.n_observations = n
-        self._std = std
+        self._n = len(parameters)
+        self._std = 1.0 if std is None else std
         self._n_offsets = 0 if std is None else 2 * (n - 1)
 
     def __len__(self) -> int:
-        return len(self.parameters) + self._n_offsets
+        return self._n + self._n_offsets
 
     def begin(self, vector: np.ndarray) -> np.ndarray:
-        """Give the vector of a lens's vector, all observations where they are."""
+        """Append zero offsets to a vector of lens parameters."""
         return np.concatenate([vector, np.zeros(self._n_offsets)])
 
-    def of_lens(self, vector: np.ndarray) -> np.ndarray:
-        """Give the part of a vector that is the lens's."""
-        return vector[: len(self.parameters)]
-
     def lens(self, vector: np.ndarray) -> LensModel:
-        """Give the lens of a vector."""
-        return self.parameters.lens(self.of_lens(vector))
+        """Return the lens of a vector."""
+        return self.parameters.lens(vector[: self._n])
 
-    def offsets(self, of_vector: np.ndarray) -> np.ndarray:
-        """Give what a vector (or its errors) says of the observations, (n, 2) in arcsec, the first 0."""
+    def offsets(self, vector: np.ndarray) -> np.ndarray:
+        """Return the offsets in a vector, or in one of errors, (n, 2) in arcsec; that of the first is 0."""
         offsets = np.zeros((self.n_observations, 2))
         if self._n_offsets:
-            offsets[1:] = of_vector[len(self.parameters) :].reshape(-1, 2)
+            offsets[1:] = vector[self._n :].reshape(-1, 2)
         return offsets
 
     def trial(self, vector: np.ndarray, observation: int) -> TrialLens:
         """Return the lens of a vector as one of the observations sees it."""
         shift = tuple(self.offsets(vector)[observation].tolist())
-        return TrialLens(self.parameters.template, self.parameters.values(self.of_lens(vector)), shift)
+        return TrialLens(self.parameters.template, self.parameters.values(vector[: self._n]), shift)
 
     def moving(self, observations: tuple[int, ...]) -> list[int]:
-        """Tell which elements of the vector matter to some of the observations."""
-        first = len(self.parameters)
-        elements = list(range(first))
-        if self._n_offsets:
-            elements += [first + 2 * (k - 1) + axis for k in observations if k > 0 for axis in (0, 1)]
-        return elements
+        """Return the elements of the vector on which some of the observations depend."""
+        offsets = range(self._n, len(self))
+        return [*range(self._n), *(k for k in offsets if (k - self._n) // 2 + 1 in observations)]
 
     def inside(self, vector: np.ndarray) -> np.ndarray:
-        """Bring a vector into the range of its parameters."""
-        return np.concatenate([self.parameters.inside(self.of_lens(vector)), vector[len(self.parameters) :]])
+        """Move a vector into the range of the parameters."""
+        return np.concatenate([self.parameters.inside(vector[: self._n]), vector[self._n :]])
 
     @property
     def spread(self) -> np.ndarray:
-        """How far from the truth an element of a guess may be."""
+        """Typical error of each element of a guess."""
         return np.concatenate([self.parameters.spread, np.full(self._n_offsets, _SPREAD)])
 
     def prior_residuals(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Give (value - mean) / std for each prior, and the derivatives with respect to the vector."""
-        n = len(self.parameters)
-        residuals, rows = self.parameters.prior_residuals(self.of_lens(vector))
-        if not self._n_offsets:
-            return residuals, rows
-        every = np.zeros((len(rows) + self._n_offsets, len(self)))
-        every[: len(rows), :n] = rows
-        every[len(rows) :, n:] = np.eye(self._n_offsets) / self._std
-        return np.append(residuals, vector[n:] / self._std), every
+        """Return (value - mean) / std for each prior, and the derivatives by the vector."""
+        residuals, rows = self.parameters.prior_residuals(vector[: self._n])
+        of_offsets = np.eye(self._n_offsets) / self._std
+        return np.append(residuals, vector[self._n :] / self._std), linalg.block_diag(rows, of_offsets)
 
     @property
     def log_prior_norm(self) -> float:
-        """Logarithm of the integral of exp(-(sum of squared prior residuals) / 2) over what has a prior."""
-        norm = self.parameters.log_prior_norm
-        if self._n_offsets:
-            norm += self._n_offsets * math.log(self._std * math.sqrt(2 * math.pi))
-        return norm
+        """Logarithm of the integral of exp(-(sum of squared prior residuals) / 2) over their parameters."""
+        of_offsets = self._n_offsets * math.log(self._std * math.sqrt(2 * math.pi))
+        return self.parameters.log_prior_norm + of_offsets

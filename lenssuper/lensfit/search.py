@@ -16,12 +16,11 @@ from lenssuper.lensfit.refine import Refined, refine
 
 __all__ = ["POOR", "SCATTERED", "all_round", "around", "from_radius", "search"]
 
-# Chi-square per degree of freedom from which on another first guess is given a try
+# Chi-square per degree of freedom above which another first guess is tried
 POOR = 1.2
 # Size of the light in the source plane, relative to that in the image, up to which it is one source
 SCATTERED = 0.5
-# The cost of a first guess, relative to the best, that is not worth a try, how many are tried in all, and
-# rounds of a try
+# Relative cost of a first guess above which it is not tried, number tried, and rounds of a trial
 _HOPELESS, _TRIED, _TRY = 1.5, 2, 2
 # For fits of which only a radius is known: multiples of it, and ellipticities
 _RADII = (0.8, 0.9, 1.0, 1.12, 1.25)
@@ -74,7 +73,7 @@ def search(
         Vectors of lens parameters.
     rng : `~numpy.random.Generator`
     report : callable
-        Gets the share of the work done, and what is done next.
+        Called with the share of the work done, and what is done next.
     """
     sources = sorted(sources, key=lambda source: -source.clearest.signal)
     first, registration = sources[0], sources[0].registration

@@ -1,4 +1,4 @@
-"""Where the source of a fit may be: its grid, and how bright it may be where."""
+"""The grid of the source of a fit, and the envelope of its brightness."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lenssuper.observation.grid import PixelGrid
 
 __all__ = ["carried_along", "envelope", "gathering", "light_grid", "moved_to", "upright"]
 
-# Light at the ends of the distribution that does not decide on the size of the grid
+# Percentage of the light, at each end of its distribution, outside the grid before a margin is added
 _OUTLIERS = 0.5
-# Free space around the light, as a share of half its size: a source that is cut off bends the lens
+# Margin around the light, as a share of half its size: a truncated source would bias the lens
 _MARGIN = 0.6
-# The most pixels
+# Largest number of pixels
 _LARGEST = 9000
-# Relative brightness up to which there may be light anywhere, and how far light is expected around light, in
-# observed pixels
+# Relative brightness that is possible everywhere; standard deviation, in observed pixels, of the Gaussian
+# that smooths the first source
 _FLOOR, _AROUND = 0.02, 0.9
 
 
@@ -80,7 +80,7 @@ def gathering(exposure: Exposure, lens: TrialLens) -> float:
     """
     Return the size of the light in the source plane, relative to that in the image.
 
-    Images of one source come from one place; behind a lens that hardly magnifies they do not (Maresca, Dye &
+    Images of one source come from one region; behind a lens that hardly magnifies they do not (Maresca, Dye &
     Li 2021, MNRAS 503, 2229, on such unphysical reconstructions).
 
     Returns
@@ -100,7 +100,7 @@ def gathering(exposure: Exposure, lens: TrialLens) -> float:
 
 def envelope(source: np.ndarray, grid: PixelGrid, side: float) -> np.ndarray:
     """
-    Give the standard deviation to expect of each pixel, relative to the largest, from a first source.
+    Return the relative standard deviation of the prior in each pixel, from a first source.
 
     What wins in the reconstruction of lensed sources is smoothness relative to brightness (Nightingale, Dye &
     Massey 2018, MNRAS 478, 4738, section 3.3, who weigh source pixels by a first solution likewise).
@@ -119,13 +119,13 @@ def envelope(source: np.ndarray, grid: PixelGrid, side: float) -> np.ndarray:
 
 
 def moved_to(grid: PixelGrid, source: np.ndarray, source_grid: PixelGrid) -> np.ndarray:
-    """Give a source on another grid, by interpolation."""
+    """Interpolate a source to another grid."""
     columns, rows = source_grid.to_pixel(*np.broadcast_arrays(*grid.centers_arcsec()))
     return ndimage.map_coordinates(source, [rows, columns], order=1, mode="constant")
 
 
 def upright(grid: PixelGrid, finer: int) -> PixelGrid:
-    """Give square pixels, ``finer`` times smaller, whose rows and columns are along the axes, over a grid."""
+    """Return a grid of square pixels along the axes, ``finer`` times smaller, that covers another grid."""
     x, y = (v.ravel() for v in np.broadcast_arrays(*grid.vertices_arcsec()))
     low, high = np.array([x.min(), y.min()]), np.array([x.max(), y.max()])
     side = grid.side_arcsec / finer

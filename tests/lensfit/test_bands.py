@@ -275,7 +275,7 @@ def no_sky(image):
         (lambda image: [image], {"offsets": [[0, 0]] * u.s}, ValueError, "offsets"),
         (lambda image: [image], {"offsets": [0, 0] * u.arcsec}, ValueError, "for each of 1 observations"),
         (lambda image: [image], {"offset_std": 0.1}, TypeError, "offset_std must be a Quantity"),
-        (lambda image: [image], {"offset_std": 0 * u.arcsec}, ValueError, "must be one positive angle"),
+        (lambda image: [image], {"offset_std": 0 * u.arcsec}, ValueError, "offset_std must be positive"),
         (
             lambda image: [image],
             {"offsets": [[0, 0]] * u.arcsec, "offset_std": 1 * u.arcsec},

@@ -27,17 +27,6 @@ def plot_light_fit(fit, figure: Figure | None = None) -> Figure:
     Data and model share one asinh stretch. The profile is the mean, without the sky, over elliptical rings
     in the shape of the component with the most light; the error bars are one standard deviation of that mean,
     and model and components, blurred by the PSF, are averaged over the same pixels.
-
-    Parameters
-    ----------
-    fit : SersicFit
-        The fit.
-    figure : `~matplotlib.figure.Figure`, optional
-        Where to draw; by default a new one of 14 x 8 inches.
-
-    Returns
-    -------
-    `~matplotlib.figure.Figure`
     """
     figure = Figure(figsize=(14, 8)) if figure is None else figure
     layout = figure.add_gridspec(2, 3, **_MARGINS)

@@ -19,20 +19,7 @@ _MARGINS = {"left": 0.05, "right": 0.93, "bottom": 0.065, "top": 0.95, "wspace":
 
 
 def plot_foreground(fit, figure: Figure | None = None) -> Figure:
-    """
-    Draw the image, the galaxy and the image without it above; the residuals over sigma below.
-
-    Parameters
-    ----------
-    fit : ForegroundFit
-        The fit.
-    figure : `~matplotlib.figure.Figure`, optional
-        Where to draw; by default a new one of 14 x 8 inches.
-
-    Returns
-    -------
-    `~matplotlib.figure.Figure`
-    """
+    """Draw image, galaxy and the image without it above, residuals below; see `ForegroundFit.plot`."""
     figure = Figure(figsize=(14, 8)) if figure is None else figure
     (data, model, without), (arcs, residual, middle) = figure.subplots(2, 3, gridspec_kw=_MARGINS)
     observation, grid = fit.observation, fit.observation.grid
@@ -53,9 +40,9 @@ def plot_foreground(fit, figure: Figure | None = None) -> Figure:
     with np.errstate(invalid="ignore"):
         pulls = rest / observation.sigma
     for ax, image, title in (
-        (arcs, np.where(fit.arcs, np.nan, pulls), "left out of the fit: hatched"),
-        (residual, pulls, "what is left"),
-        (middle, pulls, "in the middle"),
+        (arcs, np.where(fit.arcs, np.nan, pulls), "not fitted: hatched"),
+        (residual, pulls, "residuals"),
+        (middle, pulls, "residuals in the centre"),
     ):
         drawn = show_image(ax, image, grid, norm=limits, cmap=SIGNED)
         show_colorbar(ax, drawn, "(data − model) / σ", extend="both")

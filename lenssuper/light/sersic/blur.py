@@ -38,18 +38,10 @@ class CuspBlur:
         The PSF; None if there is no blur.
     out_shape : (int, int)
         Shape of the observed image.
-    oversampling : int, optional
-        Samples of the PSF along the side of an observed pixel.
-    includes_pixel : bool, optional
-        Whether the PSF is effective or optical, see `~lenssuper.operators.BlurAndBin`.
+    oversampling, includes_pixel
+        As in `~lenssuper.operators.BlurAndBin`.
     fine : bool, optional
         Whether to use finer pixels; without, the blur is faster, and wrong by some percent at a cusp.
-
-    Notes
-    -----
-    A profile is a function of a lattice (first pixel, pixels along the side of an observed one, shape, and
-    number of pixels at the edges that are outside of the field and may be less accurate) that returns images
-    (k, ny, nx) of means over its pixels.
     """
 
     def __init__(self, psf, out_shape, *, oversampling=1, includes_pixel=True, fine=True):

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from lenssuper.light.sersic.components import Components
-from lenssuper.light.sersic.render import Renderer
+from lenssuper.light.sersic.render import SersicRenderer
 
 if TYPE_CHECKING:
     from lenssuper.forward.model import ForwardModel
@@ -22,35 +22,19 @@ _N, _SMALLEST = (0.3, 8.0), 0.25
 _BRIGHT = 0.3
 
 
-class LensedRenderer(Renderer):
+class LensedRenderer(SersicRenderer):
     """
     Sersic profiles in the source plane, as observed.
 
-    Parameters
-    ----------
-    model : ForwardModel
-        From the source to the observed image.
-    components : Components
-        What is free in the profiles; ``theta`` is the vector of it.
-    tol : float, optional
-        Largest relative error of the mean over a source pixel.
-
-    Notes
-    -----
-    A column is the forward model applied to the exact means of a profile over the source pixels. The forward
-    model is linear, so the derivatives of the column are its images of the derivatives of these means.
+    A column is the forward model applied to the means of a profile over the source pixels, with relative
+    errors up to ``tol``. The forward model is linear, so the derivatives of the column are its images of the
+    derivatives of these means.
     """
 
     def __init__(self, model: ForwardModel, components: Components, *, tol: float = 1e-6) -> None:
-        self._model, self._components, self._tol = model, components, tol
+        self._model, self._tol = model, tol
         self.out_shape = model.out_shape
-        self.n_parameters, self.n_columns = components.n_free, components.n
-        pairs = np.array(components.slopes(), dtype=int).reshape(-1, 2)
-        self.column_of, self._parameter_of = pairs.T
-
-    @property
-    def parameter_of(self):
-        return self._parameter_of
+        self._take(components)
 
     def columns(self, theta):
         return self._model.forward(profiles_on(self._model.source_grid, self._components, theta))

@@ -10,7 +10,7 @@ import numpy as np
 from lenssuper.light.sersic.blur import CuspBlur
 from lenssuper.light.sersic.components import Components
 
-__all__ = ["ConstantRenderer", "Renderer", "SkyRenderer"]
+__all__ = ["ConstantRenderer", "Renderer", "SersicRenderer", "SkyRenderer"]
 
 _FINE_TOL = 1e-3
 
@@ -68,16 +68,29 @@ class ConstantRenderer(Renderer):
         return self.columns(theta), np.zeros((0, *self.out_shape))
 
 
-class SkyRenderer(Renderer):
+class SersicRenderer(Renderer):
+    """Sersics as a part of a model; ``theta`` is the vector of what is free in their components."""
+
+    def _take(self, components: Components) -> None:
+        self._components = components
+        self.n_parameters, self.n_columns = components.n_free, components.n
+        pairs = np.array(components.slopes(), dtype=int).reshape(-1, 2)
+        self.column_of, self._parameter_of = pairs.T
+
+    @property
+    def parameter_of(self):
+        return self._parameter_of
+
+
+class SkyRenderer(SersicRenderer):
     """
     Sersics on the sky, blurred by the PSF.
 
     Parameters
     ----------
     matrix, origin, shape
-        The lattice of the observed pixels, as `PixelGrid` keeps it.
+        The lattice of the observed pixels, as in `PixelGrid`.
     components : Components
-        What is free in the Sersics; ``theta`` is the vector of it.
     blur : CuspBlur
         The PSF.
     tol : float, optional
@@ -90,12 +103,6 @@ class SkyRenderer(Renderer):
         self._blur, self._tol = blur, tol
         self.out_shape = tuple(shape)
         self._take(components)
-
-    def _take(self, components):
-        self._components = components
-        self.n_parameters, self.n_columns = components.n_free, components.n
-        pairs = np.array(components.slopes(), dtype=int).reshape(-1, 2)
-        self.column_of, self._parameter_of = pairs.T
 
     def with_components(self, components: Components) -> SkyRenderer:
         """Return a renderer of other Sersics with the same pixels and PSF."""
@@ -115,10 +122,6 @@ class SkyRenderer(Renderer):
             fine=fine,
         )
         return cls(grid.matrix, grid.origin, grid.shape, components, blur, tol=tol)
-
-    @property
-    def parameter_of(self):
-        return self._parameter_of
 
     def columns(self, theta):
         return np.array([self._render(k, theta, False)[0] for k in range(self.n_columns)])

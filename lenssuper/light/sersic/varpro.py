@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.linalg import qr, solve_triangular
@@ -115,8 +116,9 @@ def fit(
             theta[free] = z
             return theta
 
+        @lru_cache(maxsize=1)  # the search asks for residual and Jacobian one after the other
         def compressed(z):
-            theta = full(z)
+            theta = full(np.frombuffer(z))
             residual = projected.residual(theta)
             if report is not None:
                 report(projected.count, float(residual @ residual))
@@ -125,11 +127,10 @@ def fit(
             return np.pad(triangle, ((0, both.shape[1] - len(triangle)), (0, 0)))
 
         # the search needs only products of residual and Jacobian, and those of the triangle are the same
-        compressed = _Latest(compressed)
         found = least_squares(
-            lambda z: compressed(z)[:, -1],
+            lambda z: compressed(z.tobytes())[:, -1],
             inside[free],
-            lambda z: compressed(z)[:, :-1],
+            lambda z: compressed(z.tobytes())[:, :-1],
             bounds=(lower[free], upper[free]),
             method="trf",
             x_scale="jac",
@@ -170,18 +171,6 @@ def _norms(rows):
     """Return the norms of rows; infinite for one that is dark, which so gets no amplitude."""
     norms = np.linalg.norm(rows, axis=1)
     return np.where(norms <= _DARK * norms.max(initial=0.0), np.inf, norms)
-
-
-class _Latest:
-    """A function that remembers its latest value."""
-
-    def __init__(self, function):
-        self._function, self._argument = function, None
-
-    def __call__(self, argument):
-        if self._argument is None or not np.array_equal(argument, self._argument):
-            self._value, self._argument = self._function(argument), argument.copy()
-        return self._value
 
 
 class _ProjectedResidual:

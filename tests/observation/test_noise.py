@@ -83,7 +83,7 @@ def test_masked_pixels_do_not_count():
     assert not observe(data, mask=mask).bright.any()
 
 
-def test_lit_pixels_find_a_star_and_no_noise():
+def test_bright_pixels_are_those_of_a_star_and_not_of_noise():
     rng = np.random.default_rng(7)
     star = np.zeros((64, 64))
     star[40, 20] = 1
@@ -95,6 +95,6 @@ def test_lit_pixels_find_a_star_and_no_noise():
     assert not observe(rng.normal(size=(64, 64))).bright.any()
 
 
-def test_lit_pixels_know_of_correlations():
+def test_bright_pixels_heed_correlations():
     noise, _ = correlated((200, 200), np.ones((2, 2)), np.random.default_rng(8))
     assert np.count_nonzero(observe(noise).bright) < 20

@@ -16,8 +16,10 @@ from astropy.wcs import WCS
 
 from lenssuper import SIS, ExternalShear, ForwardModel, Observation, PixelGrid, SuperResolution
 from lenssuper.exceptions import FileFormatError
+from lenssuper.observation import hdus
 from lenssuper.simulate import HST_ACS_F814W, GaussianPSF, random_mock
 from lenssuper.solvers import Posterior
+from lenssuper.superres import resultfile
 
 
 def posterior_of(mean, n=5, **given):
@@ -345,6 +347,25 @@ def test_what_is_unknown_stays_unknown(model, posterior, tmp_path):
     assert same.posterior.converged is False
     assert same.observation.psf is None
     assert same.image.unit == u.dimensionless_unscaled
+
+
+def test_noise_goes_along(model, posterior, tmp_path, monkeypatch):
+    covariance = np.array([[0.2, 1, 0.2]])
+    for noise in (covariance, 1.5):
+        observation = dataclasses.replace(model.observation, noise_given=noise)
+        given = ForwardModel(observation, model.lens, factor=3, source_grid=model.source_grid)
+        SuperResolution.from_posterior(given, posterior).write(tmp_path / "a.fits", overwrite=True)
+        same = SuperResolution.read(tmp_path / "a.fits").observation
+        np.testing.assert_array_equal(same.noise_given, noise)
+        assert same.noise_correlation == observation.noise_correlation
+    # files of earlier versions do not say
+    monkeypatch.setattr(resultfile, "observation_info", without_noise)
+    SuperResolution.from_posterior(given, posterior).write(tmp_path / "b.fits")
+    assert SuperResolution.read(tmp_path / "b.fits").observation.noise_given is None
+
+
+def without_noise(observation):
+    return {name: value for name, value in hdus.observation_info(observation).items() if name != "noise"}
 
 
 def test_a_grid_without_a_sky_survives(model, posterior, tmp_path):

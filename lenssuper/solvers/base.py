@@ -1,4 +1,4 @@
-"""What every solver is asked for, and what it answers."""
+"""The protocol of solvers, and their result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Posterior", "Solver"]
 @dataclass(frozen=True, eq=False)
 class Posterior:
     """
-    What the data and a prior say of a source.
+    The posterior of a source, given the data and a prior.
 
     All images are on the source grid, in surface brightness like the data.
 
@@ -33,14 +33,14 @@ class Posterior:
     log_evidence : float
         Logarithm of the evidence of the prior at its hyper-parameters; NaN if the solver has none.
     effective_modes : float
-        Number of modes of the source that the data measure, rather than the prior; chi-square is expected to
-        be the number of pixels less this.
+        Number of modes of the source that the data determine rather than the prior; the expected chi-square
+        is the number of pixels less this.
     hyperparameters : mapping of str to float
-        What the prior was tuned to.
+        Those of the prior, by name.
     held_out_chi2 : float
-        Chi-square per pixel of pixels left out of a fit with the same hyper-parameters; NaN if not made.
+        Chi-square per pixel of pixels left out of a fit with the same hyper-parameters; NaN if not computed.
     converged : bool
-        Whether the iterations ended by themselves.
+        Whether the iterations converged.
     """
 
     mean: np.ndarray
@@ -60,7 +60,8 @@ class Posterior:
         Parameters
         ----------
         n : int
-            How many. Up to the number of `draws` these are returned, unless ``rng`` is given.
+            Number of sources. Up to the number of `draws`, the first of these are returned unless ``rng`` is
+            given.
         rng : `~numpy.random.Generator` or int, optional
             For fresh draws.
 
@@ -71,7 +72,7 @@ class Posterior:
         Raises
         ------
         ValueError
-            If more draws are asked for than were kept, of a posterior that cannot make new ones.
+            If ``n`` exceeds the number of draws kept, and the posterior cannot make new ones.
         """
         if rng is None and n <= len(self.draws):
             return self.draws[:n].copy()
@@ -87,14 +88,14 @@ class Solver(ABC):
     """
     A way to find the source behind an observation.
 
-    A solver keeps its settings and nothing of what it solves, so that one can serve many observations, one
-    after another or in several processes.
+    A solver keeps its settings only, so that one can be used for many observations, one after another or in
+    several processes.
 
     Attributes
     ----------
     takes_covariance : bool
-        Whether it looks at data through `Measurement.whiten` and `Measurement.whitened` alone, so that noise
-        which neighbouring pixels share is taken as what it is. For others the variance is raised instead.
+        Whether it uses the data through `Measurement.whiten` and `Measurement.whitened` alone, and so the
+        full covariance of correlated noise. For other solvers the variance is raised instead.
     """
 
     takes_covariance: ClassVar[bool] = False

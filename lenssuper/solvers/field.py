@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenssuper.solvers.numerics import ModulatedField, StationaryField, conjugate_gradients
+from lenssuper.solvers.numerics import ModulatedField, StationaryField, WhitenedData, conjugate_gradients
 
 if TYPE_CHECKING:
     from lenssuper.forward.model import ForwardModel
 
 __all__ = ["MAX_CG", "MAX_NEWTON", "UNIFORM", "FieldPrior", "FieldProblem"]
 
-# Mean of the logarithm of the brightness, relative to the brightest pixel of the image: the sky between
-# galaxies. Results do not depend on it, as the field's longest waves move it freely.
+# Mean of the logarithm of the brightness, relative to the brightest pixel of the image: that of the sky
+# between galaxies. Results do not depend on it, because the longest waves of the field shift it freely.
 _DARK = -5.0
 # Correlation length as a share of the grid: beyond it the spectrum is flat.
 _LENGTH = 1 / 3
@@ -33,13 +33,13 @@ class FieldPrior:
     ----------
     mean : float or ndarray, shape (ny, nx)
     std : ndarray, shape (ny, nx), or None
-        What the field is multiplied by; None for 1.
+        Map that multiplies the field; None for 1.
     length : float
         Correlation length as a share of the grid.
     log_std, slope : float
         Where the search for the hyper-parameters starts.
     least_slope : float
-        A field that varies about a mean of its own may be as rough as noise.
+        Lower bound of the spectral slope; may be below 2 if ``mean`` is a map.
     """
 
     mean: float | np.ndarray = _DARK
@@ -55,7 +55,7 @@ UNIFORM = FieldPrior()
 
 @dataclass(frozen=True)
 class _State:
-    """A point in the space of white noise, and what it looks like."""
+    """White noise with its source, residuals and energy."""
 
     xi: np.ndarray
     source: np.ndarray
@@ -65,23 +65,14 @@ class _State:
     converged: bool = False
 
 
-class FieldProblem:
+class FieldProblem(WhitenedData):
     """The posterior of the white noise: data in units of the noise, brightness in units of ``scale``."""
 
     def __init__(
         self, model: ForwardModel, scale: float, turnover: float | None, prior: FieldPrior = UNIFORM
     ) -> None:
-        self.model, self.scale, self.turnover, self.prior = model, scale, turnover, prior
-        self.shape = model.in_shape
-        self.data = model.whiten(model.data)
-        self.used = model.weights > 0
-        self._operator = model.whitened
-
-    def forward(self, source):
-        return self._operator.forward(self.scale * source)
-
-    def adjoint(self, image):
-        return self.scale * self._operator.adjoint(image)
+        super().__init__(model, scale)
+        self.turnover, self.prior = turnover, prior
 
     def field(self, theta) -> StationaryField | ModulatedField:
         length = self.prior.length * max(self.shape)
@@ -89,7 +80,7 @@ class FieldProblem:
         return field if self.prior.std is None else ModulatedField(field, self.prior.std)
 
     def link(self, u):
-        """Brightness of a field, and its derivative."""
+        """Return the brightness of a field, and its derivative."""
         u = np.clip(u + self.prior.mean, -50, 50)
         if self.turnover is None:
             source = np.exp(np.minimum(u, 20))
@@ -103,7 +94,7 @@ class FieldProblem:
         return _State(xi, source, slope, residuals, energy)
 
     def curvature(self, field, slope):
-        """The Gauss-Newton Hessian in white noise."""
+        """Return a function that applies the Gauss-Newton Hessian to white noise."""
 
         def apply(v):
             image = self.forward(slope * field.apply(v))
@@ -115,7 +106,7 @@ class FieldProblem:
         return field.transposed(state.slope * self.adjoint(state.residuals)) + state.xi - prior_mean
 
     def mode(self, field, xi=None, *, data=None, prior_mean=0.0, tolerance=1e-2, max_newton=MAX_NEWTON):
-        """Minimise the energy; ``tolerance`` is on its change, of which one is one sigma squared over two."""
+        """Minimise the energy until it changes by less than ``tolerance``; one sigma changes it by 1/2."""
         data = self.data if data is None else data
         state = self.state(field, np.zeros(self.shape) if xi is None else xi, data, prior_mean)
         for iteration in range(max_newton):
@@ -133,7 +124,7 @@ class FieldProblem:
         return state
 
     def _search(self, field, state, step, descent, data, prior_mean):
-        """Halve a step until the energy falls by a fair share of what its slope promises (Armijo 1966)."""
+        """Halve a step until the energy falls by a fixed share of the linear prediction (Armijo 1966)."""
         size = 1.0
         while size > 1e-4:
             new = self.state(field, state.xi + size * step, data, prior_mean)

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import lapack
 from scipy.optimize import minimize
 
+from lenssuper._utils.checks import check_count, check_kind, check_number
 from lenssuper._utils.threads import in_threads
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.solvers.base import Posterior, Solver
-from lenssuper.solvers.heldout import held_out_chi2, split_pixels
+from lenssuper.solvers.heldout import predicted_chi2
 from lenssuper.solvers.numerics import probes
 from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
 from lenssuper.solvers.whitened import EvidenceCurve, WhitenedProblem
@@ -28,12 +30,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Gaussian"]
 
-# Random vectors of an evidence curve, where it is the last word and where exact evidence follows it. Eight
-# find the strength to a few per cent
+# Random vectors of an evidence curve, if it is the final result and if exact evidence follows it. Eight find
+# the strength to a few per cent
 _PROBES, _FEW_PROBES = 8, 3
 # Error of its log-determinants, beside the scatter of the random vectors, which is larger
 _TOL = 0.5
-# While the shape of the prior is sought, two vectors will do, as they are the same ones for every shape
+# Two vectors are enough in the search for the shape of the prior, as they are the same for every shape
 _SEARCH_PROBES, _SEARCH_TOL, _SEARCH_EVALUATIONS = 2, 2.0, 25
 # Loss of log evidence at which the strength is good enough
 _LOSS = 0.05
@@ -99,15 +101,9 @@ class Gaussian(Solver):
         dense_limit: int = 5000,
     ) -> None:
         prior = GradientPrior() if prior is None else prior
-        if not isinstance(prior, QuadraticPrior):
-            raise TypeError(f"prior must be a QuadraticPrior, such as GradientPrior(); got {prior!r}")
-        if strength is not None and not 0 < strength < np.inf:
-            raise ValueError(f"strength must be positive; got {strength}")
-        if n_draws < 1:
-            raise ValueError(f"n_draws must be at least 1; got {n_draws}")
-        self.prior = prior
-        self.strength = strength
-        self.n_draws = n_draws
+        self.prior = check_kind(prior, "prior", QuadraticPrior, "a QuadraticPrior, e.g. GradientPrior()")
+        self.strength = None if strength is None else check_number(strength, "strength", above=0)
+        self.n_draws = check_count(n_draws, "n_draws")
         self.dense_limit = dense_limit
 
     def solve(self, model: ForwardModel, *, rng=None, report: Callable | None = None) -> Posterior:
@@ -133,7 +129,7 @@ class Gaussian(Solver):
         if std is None:
             std = np.sqrt(np.mean((draws - found.mean) ** 2, axis=0))
         report(0.9, "holding out pixels")
-        held_out = _held_out(model, problem, found.strength, split_rng)
+        held_out = predicted_chi2(model, partial(_refit, problem, found.strength), split_rng)
         report(1.0, "done")
         return Posterior(
             mean=found.mean,
@@ -148,7 +144,7 @@ class Gaussian(Solver):
         )
 
     def _shape(self, model, rng, report) -> np.ndarray:
-        """Fit the parameters of the prior beyond its strength, which is at its best for each."""
+        """Fit the parameters of the prior other than its strength, which is optimal for each trial."""
         start, bounds = self.prior.search(model.in_shape)
         if not start.size:
             return start
@@ -197,7 +193,7 @@ class _Solution:
 
 @dataclass(frozen=True)
 class _GaussianDraws:
-    """Draws from the posterior by solving for perturbed data: all it keeps is the mean and the problem."""
+    """Draw from the posterior by solving for perturbed data; it keeps the mean and the problem only."""
 
     problem: WhitenedProblem
     xi: np.ndarray
@@ -228,7 +224,7 @@ def _matrix_free(problem: WhitenedProblem, curve: EvidenceCurve, strength: float
 
 
 def _dense(problem: WhitenedProblem, curve: EvidenceCurve, strength: float, tune: bool) -> _Solution:
-    """Solve by Cholesky decomposition, and bring the strength to where the exact evidence is largest."""
+    """Solve by Cholesky decomposition, and move the strength to the maximum of the exact evidence."""
     normal = problem.dense_normal()
     right = problem.adjoint(problem.data).ravel()
     for _ in range(10):
@@ -259,10 +255,10 @@ def _dense(problem: WhitenedProblem, curve: EvidenceCurve, strength: float, tune
 
 
 def _inverse_root(normal: np.ndarray, strength: float) -> np.ndarray:
-    """Give the inverse of the lower Cholesky factor of ``normal + strength``."""
+    """Return the inverse of the lower Cholesky factor of ``normal + strength``."""
     matrix = normal.copy()
     matrix[np.diag_indices_from(matrix)] += strength
-    # a symmetric matrix is its own transpose, and that is in LAPACK's order: nothing is copied
+    # the transpose of a symmetric matrix is the matrix itself, in LAPACK's order: nothing is copied
     factor, info = lapack.dpotrf(matrix.T, lower=1, clean=1, overwrite_a=1)
     if info:
         raise ValueError(
@@ -273,7 +269,7 @@ def _inverse_root(normal: np.ndarray, strength: float) -> np.ndarray:
 
 
 def _standard_deviation(problem: WhitenedProblem, root: np.ndarray) -> np.ndarray:
-    """Square root of the diagonal of the source's covariance, given a root of that of xi."""
+    """Return the standard deviation of each source pixel, given a root of the covariance of xi."""
 
     def squares(rows):
         return np.sum(problem.source(rows.reshape(-1, *problem.shape)) ** 2, axis=0)
@@ -282,16 +278,15 @@ def _standard_deviation(problem: WhitenedProblem, root: np.ndarray) -> np.ndarra
     return np.sqrt(sum(in_threads(squares, chunks)))
 
 
-def _held_out(model: ForwardModel, problem: WhitenedProblem, strength: float, rng) -> float:
-    """Chi-square per pixel of a tenth of the pixels, from a fit of the others at the same prior."""
-    training, held_out = split_pixels(model, 0.1, rng)
+def _refit(problem: WhitenedProblem, strength: float, training: ForwardModel) -> np.ndarray:
+    """Return the source for another model with the same prior."""
     trained = problem.for_model(training)
     xi, _ = trained.solve(strength, trained.adjoint(trained.data), 1e-5)
-    return held_out_chi2(model, held_out, trained.source(xi))
+    return trained.source(xi)
 
 
 def _settled(curve: EvidenceCurve, strength: float) -> bool:
-    """Tell whether the evidence has its maximum where it was sought; warn if it has not."""
+    """Return whether the evidence has its maximum within the range searched; warn if not."""
     low, high = curve.bounds
     if low + 0.1 < np.log(strength) < high - 0.1:
         return True
@@ -303,7 +298,7 @@ def _settled(curve: EvidenceCurve, strength: float) -> bool:
     else:
         message = (
             "the evidence grows without end as the strength of the prior falls: the noise is so small that "
-            "the prior has no say. Check the uncertainty of the observation"
+            "the prior has no influence. Check the uncertainty of the observation"
         )
     warn(message, ConvergenceWarning)
     return False

@@ -1,22 +1,25 @@
-"""Pixels held out of a fit: how well does it foretell what it has not seen."""
+"""Pixels held out of a fit, to measure how well it predicts them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lenssuper._utils.checks import check_number
+
 if TYPE_CHECKING:
     from lenssuper.forward.model import ForwardModel
 
-__all__ = ["held_out_chi2", "split_pixels"]
+__all__ = ["held_out_chi2", "predicted_chi2", "split_pixels"]
 
 
 def split_pixels(
     model: ForwardModel, fraction: float = 0.1, rng: np.random.Generator | int | None = None
 ) -> tuple[ForwardModel, np.ndarray]:
     """
-    Hold some of the pixels that are used out of a model, chosen at random.
+    Return a model without some of its used pixels, chosen at random.
 
     Parameters
     ----------
@@ -37,8 +40,7 @@ def split_pixels(
     ValueError
         If ``fraction`` is not between 0 and 1.
     """
-    if not 0 < fraction < 1:
-        raise ValueError(f"fraction must be between 0 and 1; got {fraction}")
+    check_number(fraction, "fraction", above=0, below=1)
     rng = np.random.default_rng(rng)
     used = np.flatnonzero(model.weights)
     held_out = np.zeros(model.weights.size, dtype=bool)
@@ -49,7 +51,7 @@ def split_pixels(
 
 def held_out_chi2(model: ForwardModel, held_out: np.ndarray, source: np.ndarray) -> float:
     """
-    Give chi-square per pixel of the pixels held out; NaN if there are none.
+    Return chi-square per pixel of the pixels held out; NaN if there are none.
 
     Parameters
     ----------
@@ -63,3 +65,9 @@ def held_out_chi2(model: ForwardModel, held_out: np.ndarray, source: np.ndarray)
     if not held_out.any():
         return np.nan
     return float(np.mean(model.residuals(source)[held_out] ** 2))
+
+
+def predicted_chi2(model: ForwardModel, fit: Callable[[ForwardModel], np.ndarray], rng) -> float:
+    """Return chi-square per pixel of a tenth of the pixels, with a source fitted to the others."""
+    training, held_out = split_pixels(model, 0.1, rng)
+    return held_out_chi2(model, held_out, fit(training))

@@ -1,14 +1,13 @@
 """
 The default solver: a source that is the exponential of a Gaussian random field.
 
-Galaxies are positive, and rough where they are bright: what is smooth is the logarithm. A Gaussian prior on
-the logarithm of the surface brightness, with a power-law spectrum, says just that (log-normal correlated
-fields: Arras et al. 2022, Nature Astronomy 6, 259; in lens modelling Galan et al. 2024, A&A 689, A304).
+Galaxies are positive, and rough where they are bright: only the logarithm of the brightness is smooth. The
+prior is Gaussian in that logarithm, with a power-law spectrum (log-normal correlated fields: Arras et al.
+2022, Nature Astronomy 6, 259; in lens modelling Galan et al. 2024, A&A 689, A304).
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,16 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import minimize
 
-from lenssuper._utils.threads import in_threads
+from lenssuper._utils.checks import check_count, check_number
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.solvers.base import Posterior, Solver
 from lenssuper.solvers.field import MAX_CG, MAX_NEWTON, UNIFORM, FieldPrior, FieldProblem
-from lenssuper.solvers.heldout import held_out_chi2, split_pixels
+from lenssuper.solvers.heldout import predicted_chi2
 from lenssuper.solvers.numerics import (
     StationaryField,
     brightness_unit,
     conjugate_gradients,
+    draw_pairs,
     probes,
     spectral_sums,
 )
@@ -51,16 +51,16 @@ class LogNormal(Solver):
     Parameters
     ----------
     turnover : float or None, optional
-        Brightness t, in units of the brightest pixel of the image, around which the exponential turns into
-        proportionality: s = t log(1 + exp(f)) with the field f, so that what is brighter than t is smoother
-        than the logarithm asks for. None for the plain exponential.
+        Brightness t, in units of the brightest pixel of the image, above which the source is proportional to
+        the field f instead of its exponential, and so smoother: s = t log(1 + exp(f)). None for the plain
+        exponential.
     n_draws : int, optional
         Draws from the posterior, for the error bars; even, at least 2.
     max_evaluations : int, optional
         Evaluations of the evidence in the search for the hyper-parameters.
     n_probes, lanczos_steps : int, optional
         Random vectors, and steps for each, that estimate the log-determinant in the evidence; the search
-        makes do with half of the vectors, and the evidence that is returned takes twice as many steps.
+        uses half of the vectors, and the evidence that is returned twice as many steps.
 
     Notes
     -----
@@ -93,23 +93,11 @@ class LogNormal(Solver):
         n_probes: int = 4,
         lanczos_steps: int = 30,
     ) -> None:
-        if turnover is not None and not turnover > 0:
-            raise ValueError(f"turnover must be positive, or None; got {turnover}")
-        for name, value, least in (
-            ("n_draws", n_draws, 2),
-            ("max_evaluations", max_evaluations, 3),
-            ("n_probes", n_probes, 1),
-            ("lanczos_steps", lanczos_steps, 2),
-        ):
-            if operator.index(value) < least:
-                raise ValueError(f"{name} must be at least {least}; got {value}")
-        if n_draws % 2:
-            raise ValueError(f"n_draws must be even, as draws come in pairs; got {n_draws}")
-        self.turnover = turnover
-        self.n_draws = n_draws
-        self.max_evaluations = max_evaluations
-        self.n_probes = n_probes
-        self.lanczos_steps = lanczos_steps
+        self.turnover = None if turnover is None else check_number(turnover, "turnover", above=0)
+        self.n_draws = check_count(n_draws, "n_draws", 2, even=True)  # as draws come in pairs
+        self.max_evaluations = check_count(max_evaluations, "max_evaluations", 3)
+        self.n_probes = check_count(n_probes, "n_probes")
+        self.lanczos_steps = check_count(lanczos_steps, "lanczos_steps", 2)
 
     def solve(self, model: ForwardModel, *, rng=None, report: Callable | None = None) -> Posterior:
         """Find the source; see `Solver.solve`."""
@@ -125,7 +113,7 @@ class LogNormal(Solver):
         report: Callable | None = None,
     ) -> Posterior:
         """
-        Find the source with a prior of another shape, which the hyper-parameters stretch.
+        Find the source with a prior of another shape, whose standard deviation and slope are fitted.
 
         Parameters
         ----------
@@ -152,16 +140,16 @@ class LogNormal(Solver):
                 "trusting it; a lens model or a noise map that is far off can cause this",
                 ConvergenceWarning,
             )
-        # the search compares evidences, which fewer steps and vectors are enough for
+        # more steps and vectors than in the search, which only compares evidences
         log_evidence, modes = _laplace(problem, best.field, mode, vectors, 2 * self.lanczos_steps)
         report(0.7, "drawing from the posterior")
         draws = _draws(problem, best.field, mode, self.n_draws, rng)
         report(0.95, "predicting pixels held out")
-        held_out = _held_out(problem, best.field, mode, rng)
+        held_out = predicted_chi2(model, partial(_refit, problem, best.field, mode), rng)
         report(1.0, "done")
         return Posterior(
             mean=mode.source * problem.scale,
-            # of each pair half the difference is the deviation from its middle
+            # half the difference of a pair is the deviation from its middle
             std=np.sqrt(np.mean((draws[::2] - draws[1::2]) ** 2, axis=0)) / 2,
             draws=draws,
             log_evidence=log_evidence,
@@ -169,16 +157,15 @@ class LogNormal(Solver):
             hyperparameters=best.named,
             held_out_chi2=held_out,
             converged=mode.converged,
-            _draw=partial(
-                _draws, problem, best.field, mode
-            ),  # not a lambda: results travel between processes
+            # not a lambda: results are pickled
+            _draw=partial(_draws, problem, best.field, mode),
         )
 
-    def foretold(
+    def predicted(
         self, prior: FieldPrior, model: ForwardModel, scale: float, posterior: Posterior
     ) -> np.ndarray:
         """
-        Find the source (ny, nx) of other data with hyper-parameters that have been found.
+        Return the source (ny, nx) of other data, with the hyper-parameters of a posterior.
 
         Parameters
         ----------
@@ -209,7 +196,7 @@ class LogNormal(Solver):
             return -found[-1].log_evidence
 
         start = np.array([problem.prior.log_std, problem.prior.slope])
-        # it only asks which evidence is larger, so that rounding does not lead it elsewhere
+        # a search that only compares values, so that rounding errors cannot divert it
         minimize(
             evaluate,
             start,
@@ -227,7 +214,7 @@ class LogNormal(Solver):
 
 @dataclass(frozen=True)
 class _Tuned:
-    """Hyper-parameters and what follows from them."""
+    """Hyper-parameters, with their field, mode and evidence."""
 
     theta: np.ndarray
     field: StationaryField
@@ -240,29 +227,27 @@ class _Tuned:
 
 
 def _laplace(problem, field, state, vectors, steps) -> tuple[float, float]:
-    """Logarithm of the evidence in Laplace's approximation, and the number of modes that are measured."""
+    """Return the log evidence in Laplace's approximation, and the number of modes that are measured."""
     log_det, modes = spectral_sums(
         problem.curvature(field, state.slope), vectors, [np.log, lambda t: 1 - 1 / t], steps
     )
     return problem.model.log_norm - state.energy - log_det / 2, modes
 
 
-def _held_out(problem, field, mode, rng):
-    """Chi-square per pixel of a tenth of the pixels, foretold from the others."""
-    training, held_out = split_pixels(problem.model, 0.1, rng)
-    state = FieldProblem(training, problem.scale, problem.turnover, problem.prior).mode(field, mode.xi)
-    return held_out_chi2(problem.model, held_out, state.source * problem.scale)
+def _refit(problem, field, mode, training):
+    """Return the source for another model, starting from a mode."""
+    other = FieldProblem(training, problem.scale, problem.turnover, problem.prior)
+    return other.mode(field, mode.xi).source * problem.scale
 
 
 def _draws(problem, field, mode, n, rng):
     """Draw ``n`` sources, in pairs that follow each other."""
-    pairs = in_threads(lambda child: _pair(problem, field, mode, child), rng.spawn((n + 1) // 2))
-    return np.concatenate(list(pairs))[:n] * problem.scale
+    return draw_pairs(partial(_pair, problem, field, mode), n, rng) * problem.scale
 
 
 def _pair(problem, field, mode, rng):
-    """Two draws of opposite perturbations."""
-    noise = np.where(problem.used, rng.normal(size=problem.data.shape), 0.0)
+    """Return two draws of opposite perturbations."""
+    noise = problem.noise(rng)
     prior = rng.normal(size=problem.shape)
     right = prior + field.transposed(mode.slope * problem.adjoint(noise))
     step, _ = conjugate_gradients(
@@ -272,7 +257,7 @@ def _pair(problem, field, mode, rng):
     for sign in (1, -1):
         state = problem.mode(
             field,
-            # the step of the linear problem goes too far where the exponential rises
+            # the step of the linear problem is too long where the exponential rises
             mode.xi + 0.7 * sign * step,
             data=problem.data + sign * noise,
             prior_mean=sign * prior,

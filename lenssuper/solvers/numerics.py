@@ -1,4 +1,4 @@
-"""Conjugate gradients, random quadrature of spectra and stationary priors: what the solvers stand on."""
+"""Conjugate gradients, spectra by random vectors, and Gaussian random fields, shared by the solvers."""
 
 from __future__ import annotations
 
@@ -18,27 +18,63 @@ __all__ = [
     "LanczosRun",
     "ModulatedField",
     "StationaryField",
+    "WhitenedData",
     "brightness_unit",
     "conjugate_gradients",
     "dot",
+    "draw_pairs",
     "probes",
     "spectral_sums",
 ]
 
 
 def brightness_unit(model: ForwardModel) -> float:
-    """Give the brightness of the brightest pixel that is used, or of the median noise if that is more."""
+    """Return the brightness of the brightest pixel that is used, or the median noise if that is more."""
     used = model.weights > 0
     return float(max(np.max(model.data[used]), np.median(model.weights[used]) ** -0.5))
 
 
+class WhitenedData:
+    """
+    Data in units of their noise, and the map to them from a source in units of ``scale``.
+
+    Parameters
+    ----------
+    model : ForwardModel
+    scale : float
+        The unit of the source's brightness, in the unit of the data.
+    """
+
+    def __init__(self, model: ForwardModel, scale: float) -> None:
+        self.model, self.scale = model, scale
+        self.shape, self.used = model.in_shape, model.weights > 0
+        self.data = model.whiten(model.data)
+        self._operator = model.whitened
+
+    def forward(self, source: np.ndarray) -> np.ndarray:
+        """Return the image of a source in units of the noise."""
+        return self._operator.forward(self.scale * source)
+
+    def adjoint(self, image: np.ndarray) -> np.ndarray:
+        """Apply the transpose of `forward`."""
+        return self.scale * self._operator.adjoint(image)
+
+    def noise(self, rng: np.random.Generator) -> np.ndarray:
+        """Draw noise of unit variance in the pixels that are used."""
+        return np.where(self.used, rng.standard_normal(self.data.shape), 0.0)
+
+
+def draw_pairs(pair: Callable, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Return ``n`` draws, of which ``pair(rng)`` makes two of opposite deviations at a time, in threads."""
+    return np.concatenate(list(in_threads(pair, rng.spawn((n + 1) // 2))))[:n]
+
+
 def dot(x: np.ndarray, y: np.ndarray) -> float:
     """
-    Give the sum of products of two arrays of one shape.
+    Return the sum of products of two arrays of one shape.
 
-    numpy's own goes through BLAS, which splits it among threads. They wait for each other longer than they
-    work where processors are shared, with other threads of `in_threads` or other programs: a thousand times
-    longer was measured.
+    numpy's own uses the threads of BLAS. Where other threads of `in_threads` or other programs use the same
+    processors, these wait for each other: a thousand times as long as they work was measured.
     """
     return float(np.einsum("i,i->", x.ravel(), y.ravel()))
 
@@ -49,8 +85,8 @@ def conjugate_gradients(
     """
     Solve ``matrix(x) = right`` for a symmetric positive definite matrix, from x = 0.
 
-    Hestenes & Stiefel (1952). scipy's works on flat vectors and tests its tolerance the same way; this one
-    keeps images as they are, which saves a third of the time at these sizes.
+    Hestenes & Stiefel (1952). scipy's works on flat vectors; this one keeps images as they are, which saves a
+    third of the time at these sizes. `lenssuper.networks.conjugate` has one for torch, with gradients.
 
     Returns
     -------
@@ -76,7 +112,7 @@ def conjugate_gradients(
 
 
 def probes(n: int, shape: Sequence[int], rng: np.random.Generator) -> list[np.ndarray]:
-    """Give random signs, for `spectral_sums`."""
+    """Return arrays of random signs, for `spectral_sums`."""
     return [rng.choice([-1.0, 1.0], size=shape) for _ in range(n)]
 
 
@@ -93,10 +129,10 @@ def spectral_sums(
     matrix : callable
         Applies the matrix to an array.
     vectors : sequence of ndarray
-        Of random signs. The same ones for two matrices make the difference of their sums far more certain
-        than either.
+        Arrays of random signs. With the same ones for two matrices, the difference of their sums is far more
+        certain than either sum.
     functions : sequence of callable
-        Of an array of eigenvalues; they should vanish where the eigenvalues cluster.
+        Functions of an array of eigenvalues; they should vanish where the eigenvalues cluster.
     steps : int
         Of the Lanczos iteration.
 
@@ -118,7 +154,7 @@ def spectral_sums(
 
 class LanczosRun:
     """
-    The spectrum of a symmetric matrix as seen by a vector, ever more finely.
+    The spectrum of a symmetric matrix, weighted by a vector, with increasing resolution.
 
     Parameters
     ----------
@@ -135,7 +171,7 @@ class LanczosRun:
         self._beside: list[float] = []
 
     def extend(self, steps: int) -> LanczosRun:
-        """Take some steps; none are left when the vector's share of the matrix is known exactly."""
+        """Take some steps; fewer if the Krylov space of the vector is exhausted before."""
         done = len(self._diagonal)
         steps = min(steps, self._basis.shape[1] - done)
         if self._norm2 == 0 or len(self._basis) == done:
@@ -145,7 +181,7 @@ class LanczosRun:
             known = self._basis[: k + 1]
             image = self._matrix(known[k].reshape(self._shape)).ravel()
             self._diagonal.append(dot(known[k], image))
-            # against all before, as rounding makes the basis forget them; not by BLAS, see `dot`
+            # orthogonal to all before, as rounding errors accumulate; not by BLAS, see `dot`
             image = image - np.einsum("i,ij->j", np.einsum("ij,j->i", known, image), known)
             norm = np.sqrt(dot(image, image))
             if norm <= 1e-10 * max(self._diagonal):
@@ -156,7 +192,7 @@ class LanczosRun:
         return self
 
     def quadrature(self) -> tuple[np.ndarray, np.ndarray]:
-        """Give eigenvalues, and the squared length of the vector along each, as nodes and weights."""
+        """Return eigenvalues, and the squared length of the vector along each, as nodes and weights."""
         if self._norm2 == 0:
             return np.zeros(1), np.zeros(1)
         n = len(self._diagonal)
@@ -195,11 +231,11 @@ class StationaryField:
         self._amplitude = std * np.sqrt(power(2 * np.pi * np.fft.rfftfreq(shape[1])) / mean)
 
     def apply(self, white: np.ndarray) -> np.ndarray:
-        """Give the field (ny, nx) of white noise (ny, nx); the map is symmetric."""
+        """Return the field (ny, nx) of white noise (ny, nx); the map is symmetric."""
         return scipy.fft.irfft2(scipy.fft.rfft2(white) * self._amplitude, s=self.shape)
 
     def invert(self, field: np.ndarray) -> np.ndarray:
-        """Give the white noise (ny, nx) that `apply` turns into a field."""
+        """Return the white noise (ny, nx) that `apply` turns into a field."""
         return scipy.fft.irfft2(scipy.fft.rfft2(field) / self._amplitude, s=self.shape)
 
     def transposed(self, image: np.ndarray) -> np.ndarray:
@@ -209,7 +245,7 @@ class StationaryField:
 
 class ModulatedField:
     """
-    A stationary field times a map: how much it varies depends on the place.
+    A stationary field times a map of its standard deviation.
 
     Parameters
     ----------
@@ -222,7 +258,7 @@ class ModulatedField:
         self._field, self._std = field, std
 
     def apply(self, white: np.ndarray) -> np.ndarray:
-        """Give the field (ny, nx) of white noise (ny, nx)."""
+        """Return the field (ny, nx) of white noise (ny, nx)."""
         return self._std * self._field.apply(white)
 
     def transposed(self, image: np.ndarray) -> np.ndarray:
@@ -230,5 +266,5 @@ class ModulatedField:
         return self._field.apply(self._std * image)
 
     def invert(self, field: np.ndarray) -> np.ndarray:
-        """Give the white noise (ny, nx) that `apply` turns into a field."""
+        """Return the white noise (ny, nx) that `apply` turns into a field."""
         return self._field.invert(field / self._std)

@@ -2,12 +2,11 @@
 Positive sources: least squares with a convex or nearly convex penalty, and no pixel below zero.
 
 There is no evidence in closed form where positivity cuts the posterior off, so that the strength of the
-penalty is the one that foretells pixels held out best.
+penalty is the one that predicts held-out pixels best.
 """
 
 from __future__ import annotations
 
-import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,20 +16,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from lenssuper._utils.checks import check_count, check_kind, check_number
 from lenssuper._utils.threads import in_threads
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.solvers.base import Posterior, Solver
 from lenssuper.solvers.heldout import held_out_chi2, split_pixels
-from lenssuper.solvers.numerics import brightness_unit, conjugate_gradients, dot
+from lenssuper.solvers.numerics import WhitenedData, brightness_unit, conjugate_gradients, dot, draw_pairs
 
 if TYPE_CHECKING:
     from lenssuper.forward.model import ForwardModel
 
 __all__ = ["Positive", "RelativeGradient", "Roughness", "SquaredGradient", "TotalVariation"]
 
-# Share of the pixels held out to find the strength, and how often: one choice of pixels may ask for twice or
-# half the strength that another does
+# Share of the pixels held out to find the strength, and in how many splits: the best strengths of two splits
+# differ by up to a factor of two
 _HELD_OUT, _SPLITS = 0.15, 3
 # Range of the logarithm (base 10) of the strength, brightness being in units of the brightest pixel
 _STRENGTHS = (-1.5, 4.5)
@@ -42,22 +42,21 @@ class Roughness(ABC):
     """
     A penalty on the differences of neighbouring pixels of a source that is dark beyond its grid.
 
-    Penalties are sums of phi over the borders between pixels, each seeing the difference t across it. The
-    source is in units of the image's brightest pixel.
+    The source is in units of the image's brightest pixel.
     """
 
     @abstractmethod
     def value(self, source: np.ndarray) -> float:
-        """Give the penalty of a source (ny, nx)."""
+        """Return the penalty of a source (ny, nx)."""
 
     @abstractmethod
     def gradient(self, source: np.ndarray) -> np.ndarray:
-        """Give its derivative with respect to each pixel."""
+        """Return its derivative with respect to each pixel."""
 
     @abstractmethod
     def weights(self, source: np.ndarray) -> list[np.ndarray]:
         """
-        Give the curvature of the penalty along each difference, not negative.
+        Return the curvature of the penalty along each difference, not negative.
 
         With the difference operator grad, ``grad' weights grad`` stands for the Hessian (lagged diffusivity:
         Vogel & Oman 1996, SIAM J. Sci. Comput. 17, 227).
@@ -85,15 +84,14 @@ class TotalVariation(Roughness):
     Parameters
     ----------
     smoothing : float, optional
-        Gradients below this, in units of the image's brightest pixel per source pixel, are squared rather:
-        the length has no derivative at zero.
+        Gradients below this, in units of the image's brightest pixel per source pixel, count by their square,
+        because the length has no derivative at zero.
 
     Notes
     -----
     The sum of sqrt(tx^2 + ty^2 + smoothing^2) over the pixels, each with the differences to its neighbours on
-    two sides: edges in any direction count alike. The smaller the smoothing, the flatter the patches that the
-    source is made of, and the smaller the error bars: pixels of one patch are held together as if they had to
-    be equal.
+    two sides: edges in any direction count alike. With less smoothing the source consists of flatter patches,
+    and the error bars are smaller, as if the pixels of a patch had to be equal.
     """
 
     smoothing: float = 0.03
@@ -110,7 +108,7 @@ class TotalVariation(Roughness):
         return [inverse[:, 1:], inverse[1:]]
 
     def _lengths(self, source):
-        """Lengths at all pixels and the dark ones before the first of them, (ny + 1, nx + 1)."""
+        """Return the lengths at all pixels and the dark ones before the first of them, (ny + 1, nx + 1)."""
         along_y, along_x = differences(source)
         squares = np.pad(along_y**2, ((0, 0), (1, 0))) + np.pad(along_x**2, ((1, 0), (0, 0)))
         return np.sqrt(squares + self.smoothing**2)
@@ -119,12 +117,12 @@ class TotalVariation(Roughness):
 @dataclass(frozen=True)
 class RelativeGradient(Roughness):
     """
-    Half the sum of squared differences over the brightness between them: rough only where it is bright.
+    Half the sum of squared differences over the mean brightness of the pixels: bright sources may be rougher.
 
     Parameters
     ----------
     floor : float, optional
-        Brightness, in units of the image's brightest pixel, below which all is equally rough.
+        Brightness, in units of the image's brightest pixel, below which the penalty no longer depends on it.
 
     Notes
     -----
@@ -148,19 +146,19 @@ class RelativeGradient(Roughness):
 
 
 def differences(source: np.ndarray) -> list[np.ndarray]:
-    """Differences across all borders along y (ny + 1, nx) and x (ny, nx + 1), dark pixels beyond the grid."""
+    """Return differences along y (ny + 1, nx) and x (ny, nx + 1), with dark pixels beyond the grid."""
     padded = np.pad(source, 1)
     return [np.diff(padded[:, 1:-1], axis=0), np.diff(padded[1:-1], axis=1)]
 
 
 def spread(values: list[np.ndarray]) -> np.ndarray:
-    """The adjoint of `differences`."""
+    """Apply the adjoint of `differences`."""
     along_y, along_x = values
     return along_y[:-1] - along_y[1:] + along_x[:, :-1] - along_x[:, 1:]
 
 
 def means(source: np.ndarray) -> list[np.ndarray]:
-    """Means of the two pixels on the borders of `differences`."""
+    """Return the means of the pairs of pixels of `differences`."""
     padded = np.pad(source, 1)
     return [
         (padded[1:, 1:-1] + padded[:-1, 1:-1]) / 2,
@@ -169,14 +167,14 @@ def means(source: np.ndarray) -> list[np.ndarray]:
 
 
 def spread_means(values: list[np.ndarray]) -> np.ndarray:
-    """The adjoint of `means`."""
+    """Apply the adjoint of `means`."""
     along_y, along_x = values
     return (along_y[:-1] + along_y[1:] + along_x[:, :-1] + along_x[:, 1:]) / 2
 
 
 class Positive(Solver):
     r"""
-    Source without negative pixels under a penalty on its roughness, whose strength pixels held out decide.
+    Source without negative pixels, with a penalty on its roughness whose strength predicts held-out pixels.
 
     Parameters
     ----------
@@ -210,18 +208,10 @@ class Positive(Solver):
         max_evaluations: int = 10,
     ) -> None:
         roughness = RelativeGradient() if roughness is None else roughness
-        if not isinstance(roughness, Roughness):
-            raise TypeError(f"roughness must be a Roughness, such as TotalVariation(); got {roughness!r}")
-        if strength is not None and not 0 < strength < np.inf:
-            raise ValueError(f"strength must be positive; got {strength}")
-        if operator.index(n_draws) < 2 or n_draws % 2:
-            raise ValueError(f"n_draws must be even and at least 2; got {n_draws}")
-        if operator.index(max_evaluations) < 3:
-            raise ValueError(f"max_evaluations must be at least 3; got {max_evaluations}")
-        self.roughness = roughness
-        self.strength = strength
-        self.n_draws = n_draws
-        self.max_evaluations = max_evaluations
+        self.roughness = check_kind(roughness, "roughness", Roughness, "a Roughness, e.g. TotalVariation()")
+        self.strength = None if strength is None else check_number(strength, "strength", above=0)
+        self.n_draws = check_count(n_draws, "n_draws", 2, even=True)
+        self.max_evaluations = check_count(max_evaluations, "max_evaluations", 3)
 
     def solve(self, model: ForwardModel, *, rng=None, report: Callable | None = None) -> Posterior:
         """Find the source; see `Solver.solve`."""
@@ -251,11 +241,11 @@ class Positive(Solver):
         )
 
     def _tune(self, problem, model, splits, report):
-        """The strength, and chi-square per pixel held out."""
+        """Return the strength, and chi-square per pixel held out."""
         report(0.0, "tuning the strength on pixels held out")
         tried = {}
 
-        def foretell(log_strength):
+        def predict(log_strength):
             nearest = min(tried, key=lambda t: abs(t - log_strength), default=None)
             starts = [None] * len(splits) if nearest is None else tried[nearest][1]
 
@@ -271,9 +261,9 @@ class Positive(Solver):
             return tried[log_strength][0]
 
         if self.strength is not None:
-            return self.strength, float(foretell(np.log10(self.strength)))
+            return self.strength, float(predict(np.log10(self.strength)))
         minimize_scalar(
-            foretell,
+            predict,
             bounds=_STRENGTHS,
             method="bounded",
             options={"maxiter": self.max_evaluations, "xatol": 0.05},
@@ -289,14 +279,12 @@ class _Minimum:
     converged: bool
 
 
-class _PenalisedProblem:
+class _PenalisedProblem(WhitenedData):
     """Least squares with a penalty: data in units of the noise, brightness in units of ``scale``."""
 
     def __init__(self, model, scale, roughness):
-        self.model, self.scale, self.roughness = model, scale, roughness
-        self.shape, self.used = model.in_shape, model.weights > 0
-        self.data = model.whiten(model.data)
-        self._operator = model.whitened
+        super().__init__(model, scale)
+        self.roughness = roughness
 
     @classmethod
     def of(cls, model, roughness):
@@ -305,14 +293,8 @@ class _PenalisedProblem:
     def for_model(self, model):
         return _PenalisedProblem(model, self.scale, self.roughness)
 
-    def forward(self, source):
-        return self._operator.forward(self.scale * source)
-
-    def adjoint(self, image):
-        return self.scale * self._operator.adjoint(image)
-
     def curvature(self, source, strength, free):
-        """The Hessian of the energy among the pixels that are free."""
+        """Return a function that applies the Hessian of the energy among the pixels that are free."""
         weights = self.roughness.weights(source)
 
         def apply(v):
@@ -345,7 +327,7 @@ class _PenalisedProblem:
             while True:
                 new = np.maximum(source + size * step, 0.0)
                 new_value, new_residual = energy(new)
-                # a fair share of what the slope along the projected step promises
+                # a fixed share of the linear prediction along the projected step
                 if new_value <= value + 1e-4 * np.sum(gradient * (new - source)) or size < 1e-6:
                     break
                 size /= 2
@@ -364,21 +346,20 @@ def _draws(problem, strength, found, n, rng):
     curvature = problem.curvature(found.source, strength, np.ones(problem.shape, dtype=bool))
 
     def pair(child):
-        noise = np.where(problem.used, child.normal(size=problem.data.shape), 0.0)
+        noise = problem.noise(child)
         rough = spread([np.sqrt(strength * w) * child.normal(size=w.shape) for w in weights])
         right = problem.adjoint(noise) + rough
         step, _ = conjugate_gradients(curvature, right, tol=0.01, max_iterations=2 * _MAX_CG)
         return np.stack([found.source + step, found.source - step])
 
-    draws = np.concatenate(list(in_threads(pair, rng.spawn((n + 1) // 2))))[:n]
-    return np.maximum(draws, 0.0) * problem.scale
+    return np.maximum(draw_pairs(pair, n, rng), 0.0) * problem.scale
 
 
 def _measured_modes(problem, strength, found, rng, n=8):
     """
-    Trace of (F + lambda R)^-1 F among the free pixels, by Hutchinson's estimate (1990).
+    Return the trace of (F + lambda R)^-1 F among the free pixels, by Hutchinson's estimate (1990).
 
-    The data measure as many modes as that (Suyu et al. 2006, eq. 21; MacKay 1992).
+    It is the number of modes that the data measure (Suyu et al. 2006, eq. 21; MacKay 1992).
     """
     curvature = problem.curvature(found.source, strength, found.free)
 

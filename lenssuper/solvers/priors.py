@@ -1,9 +1,9 @@
 """
-Quadratic priors: how rough a source is expected to be, wave by wave.
+Quadratic priors on the roughness of a source.
 
-All have the source dark beyond its grid. Sine waves that vanish one pixel outside then diagonalise them, and
-a prior is the list of its eigenvalues: nothing is singular, and the square root or inverse of the prior costs
-two sine transforms.
+In all of them the source is dark beyond its grid, so that sine waves which vanish one pixel outside
+diagonalise them. A prior is the list of its eigenvalues: it is never singular, and its square root or inverse
+costs two sine transforms.
 """
 
 from __future__ import annotations
@@ -14,22 +14,24 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 
+from lenssuper._utils.checks import check_number
+
 __all__ = ["CurvaturePrior", "GradientPrior", "MaternPrior", "QuadraticPrior", "sine_transform"]
 
 
 def sine_transform(images: np.ndarray) -> np.ndarray:
-    """Turn images (..., ny, nx) into amplitudes of sine waves, or back: the transform is its own inverse."""
+    """Return the amplitudes of sine waves of images (..., ny, nx); the transform is its own inverse."""
     return scipy.fft.dstn(images, type=1, axes=(-2, -1), norm="ortho")
 
 
 def _per_axis(shape: tuple[int, int], function) -> tuple[np.ndarray, np.ndarray]:
-    """Give a function of the wavenumbers, in radian per pixel, of the rows (ny, 1) and columns (nx,)."""
+    """Return a function of the wavenumbers, in radian per pixel, of the rows (ny, 1) and columns (nx,)."""
     ky, kx = (function(np.pi * np.arange(1, n + 1) / (n + 1)) for n in shape)
     return ky[:, None], kx
 
 
 def _squared_difference(k: np.ndarray) -> np.ndarray:
-    """Mean square of the difference of neighbouring pixels over that of the pixels, in a wave."""
+    """Return the mean square of the difference of neighbouring pixels in a wave, over that of the pixels."""
     return 4 * np.sin(k / 2) ** 2
 
 
@@ -43,14 +45,14 @@ class QuadraticPrior(ABC):
     @abstractmethod
     def precision(self, shape: tuple[int, int], *parameters: float) -> np.ndarray:
         """
-        Give the eigenvalues of R.
+        Return the eigenvalues of R.
 
         Parameters
         ----------
         shape : (int, int)
             Rows and columns of the source grid.
         *parameters : float
-            What `search` starts from, or other values of the same.
+            Values of the free parameters, in the order of `search`.
 
         Returns
         -------
@@ -59,11 +61,11 @@ class QuadraticPrior(ABC):
         """
 
     def search(self, shape: tuple[int, int]) -> tuple[np.ndarray, list[tuple[float, float]]]:
-        """Give start and bounds of the free parameters of `precision`; most priors have none."""
+        """Return start and bounds of the free parameters of `precision`; most priors have none."""
         return np.empty(0), []
 
     def named(self, strength: float, *parameters: float) -> dict[str, float]:
-        """Give the hyper-parameters by name."""
+        """Return the hyper-parameters by name."""
         return {"strength": strength}
 
     def apply(self, source: np.ndarray) -> np.ndarray:
@@ -89,7 +91,7 @@ class GradientPrior(QuadraticPrior):
     """
 
     def precision(self, shape: tuple[int, int], *parameters: float) -> np.ndarray:
-        """Give the eigenvalues of R; see `QuadraticPrior.precision`."""
+        """Return the eigenvalues of R; see `QuadraticPrior.precision`."""
         ky2, kx2 = _per_axis(shape, _squared_difference)
         return ky2 + kx2
 
@@ -112,7 +114,7 @@ class CurvaturePrior(QuadraticPrior):
     """
 
     def precision(self, shape: tuple[int, int], *parameters: float) -> np.ndarray:
-        """Give the eigenvalues of R; see `QuadraticPrior.precision`."""
+        """Return the eigenvalues of R; see `QuadraticPrior.precision`."""
         ky2, kx2 = _per_axis(shape, _squared_difference)
         return ky2**2 + kx2**2
 
@@ -120,14 +122,14 @@ class CurvaturePrior(QuadraticPrior):
 @dataclass(frozen=True)
 class MaternPrior(QuadraticPrior):
     """
-    Prior of a Matern field: waves up to a scale are equally strong, shorter ones fall by a power law.
+    Prior of a Matern field: equal power on scales above a length, and a power law below it.
 
     Parameters
     ----------
     length : float, optional
         Correlation length in source pixels; fitted if not given.
     smoothness : float, optional
-        The field has as many derivatives as the next lower integer; fitted if not given.
+        Smoothness nu: the field has as many derivatives as the next lower integer; fitted if not given.
 
     Notes
     -----
@@ -142,21 +144,20 @@ class MaternPrior(QuadraticPrior):
 
     def __post_init__(self) -> None:
         for name in ("length", "smoothness"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < np.inf:
-                raise ValueError(f"{name} must be positive; got {value}")
+            if getattr(self, name) is not None:
+                check_number(getattr(self, name), name, above=0)
 
     def precision(self, shape: tuple[int, int], *parameters: float) -> np.ndarray:
-        """Give the eigenvalues of R for the logarithms of what is fitted of length and smoothness."""
+        """Return the eigenvalues of R for the logarithms of what is fitted of length and smoothness."""
         length, smoothness = self._values(parameters)
         ky2, kx2 = _per_axis(shape, _squared_difference)
-        # divided by the longest wave's: the powers themselves may overflow
+        # relative to the longest wave, as the powers themselves may overflow
         relative = (2 * smoothness / length**2 + ky2 + kx2) / (2 * smoothness / length**2 + ky2[0] + kx2[0])
         precision = relative ** (smoothness + 1)
         return precision * np.mean(1 / precision)
 
     def search(self, shape: tuple[int, int]) -> tuple[np.ndarray, list[tuple[float, float]]]:
-        """Give start and bounds of the logarithms of what is fitted of length and smoothness."""
+        """Return start and bounds of the logarithms of what is fitted of length and smoothness."""
         side = max(shape)
         options = []
         if self.length is None:
@@ -167,7 +168,7 @@ class MaternPrior(QuadraticPrior):
         return logs[:, 0], [(low, high) for _, low, high in logs]
 
     def named(self, strength: float, *parameters: float) -> dict[str, float]:
-        """Give standard deviation, length and smoothness."""
+        """Return standard deviation, length and smoothness."""
         length, smoothness = self._values(parameters)
         return {"std": float(strength**-0.5), "length": float(length), "smoothness": float(smoothness)}
 

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = ["EvidenceCurve", "WhitenedProblem"]
 
-# Up to this many source pixels all eigenvalues are computed: it takes less time than estimating them
+# Up to this many source pixels all eigenvalues are computed, which is faster than estimating them
 _FEW = 300
 # Source pixels whose columns are computed at once
 _CHUNK = 64
-# The most weights (12 bytes each) of the PSF as a matrix
+# Largest number of weights (12 bytes each) of the PSF as a matrix
 _MOST_WEIGHTS = 30_000_000
-# Steps of the Lanczos iteration between two looks at what they give, and in all
+# Steps of the Lanczos iteration between two tests of convergence, and in all
 _STEPS_AT_ONCE, _MOST_STEPS = 40, 400
-# The strength is sought between these multiples of the largest eigenvalue: where all that the data see is
-# measured ten thousand times better than it is guessed, and where nothing is
+# The strength is searched between these multiples of the largest eigenvalue: at the lower end the data
+# determine every mode, at the upper end none
 _RANGE = 1e-10, 1e3
 
 
@@ -53,11 +53,11 @@ class WhitenedProblem:
         self.shape = model.in_shape
 
     def for_model(self, model: ForwardModel) -> WhitenedProblem:
-        """Give the same prior with another model of the same source grid."""
+        """Return the same prior with another model of the same source grid."""
         return WhitenedProblem(model, self._amplitude**-2)
 
     def source(self, xi: np.ndarray) -> np.ndarray:
-        """Give the source of coordinates (..., ny, nx)."""
+        """Return the source of coordinates (..., ny, nx)."""
         return sine_transform(self._amplitude * xi)
 
     def adjoint(self, image: np.ndarray) -> np.ndarray:
@@ -69,7 +69,7 @@ class WhitenedProblem:
         return self.adjoint(self._operator.forward(self.source(xi)))
 
     def dense_normal(self) -> np.ndarray:
-        """Give G'G as a matrix (n, n), n being the number of source pixels."""
+        """Return G'G as a matrix (n, n), n being the number of source pixels."""
         size = self._amplitude.size
         normal = _normal_matrix(self.model)
 
@@ -77,13 +77,13 @@ class WhitenedProblem:
             rows = normal[first : first + _CHUNK]
             rows[...] = (self._amplitude * sine_transform(rows.reshape(-1, *self.shape))).reshape(rows.shape)
 
-        for _ in range(2):  # along the rows, and, as they change places, along the columns
+        for _ in range(2):  # along the rows, and after transposition along the columns
             list(in_threads(whiten, range(0, size, _CHUNK)))
             normal = np.ascontiguousarray(normal.T)
         return normal
 
     def solve(self, strength: float, right: np.ndarray, tol: float) -> tuple[np.ndarray, bool]:
-        """Solve (G'G + lambda) xi = right; also whether it got there."""
+        """Solve (G'G + lambda) xi = right; return xi and whether it converged."""
         limit = 5000
         xi, iterations = conjugate_gradients(
             lambda v: self.normal(v) + strength * v, right, tol=tol, max_iterations=limit
@@ -94,8 +94,8 @@ class WhitenedProblem:
         """
         Draw from the posterior, less its mean, in the coordinates xi.
 
-        The least-squares solution for data and prior that are nothing but their own noise: its covariance is
-        (G'G + lambda)^-1 exactly (Papandreou & Yuille 2010; Orieux et al. 2012).
+        It is the least-squares solution for data and prior replaced by draws of their noise, whose covariance
+        is exactly (G'G + lambda)^-1 (Papandreou & Yuille 2010; Orieux et al. 2012).
         """
         noise = np.where(self.model.weights > 0, rng.standard_normal(self.data.shape), 0.0)
         right = self.adjoint(noise) + np.sqrt(strength) * rng.standard_normal(self.shape)
@@ -103,15 +103,15 @@ class WhitenedProblem:
 
     def evidence_curve(self, probes: list[np.ndarray], tol: float) -> EvidenceCurve:
         """
-        Give the evidence as a function of the strength.
+        Return the evidence as a function of the strength.
 
         Parameters
         ----------
         probes : list of ndarray
-            Random signs that stand for all eigenvectors where there are too many to compute (stochastic
-            Lanczos quadrature: Ubaru, Chen & Saad 2017, SIAM J. Matrix Anal. Appl. 38, 1075).
+            Random signs, for stochastic Lanczos quadrature (Ubaru, Chen & Saad 2017, SIAM J. Matrix Anal.
+            Appl. 38, 1075) if there are too many eigenvalues to compute.
         tol : float
-            Change of the log-determinant, in ten steps of the Lanczos iteration, at which it ends.
+            The Lanczos iteration ends when the log-determinant changes by less than this in ten steps.
         """
         right = self.adjoint(self.data)
         constant = self.model.log_norm - 0.5 * dot(self.data, self.data)
@@ -119,7 +119,7 @@ class WhitenedProblem:
             values, vectors = np.linalg.eigh(self.dense_normal())
             projections = (right.ravel() @ vectors) ** 2
             return EvidenceCurve(constant, values, projections, values, np.ones(values.size))
-        # the data and one random vector say how many steps it takes
+        # the data and one random vector determine the number of steps
         pilots = [LanczosRun(self.normal, vector) for vector in (right, probes[0])]
         log_det, steps = np.inf, 0
         while steps < _MOST_STEPS:
@@ -137,7 +137,7 @@ class WhitenedProblem:
 
 
 def _normal_matrix(model: ForwardModel | JointForwardModel) -> np.ndarray:
-    """Give F = A' C_D^-1 A of a model as a dense matrix, the sum of those of its observations."""
+    """Return F = A' C_D^-1 A of a model as a dense matrix, the sum of those of its observations."""
     return sum(_normal_matrix_of_one(part) for part in model.parts)
 
 
@@ -178,7 +178,7 @@ class EvidenceCurve:
     ----------
     constant : float
     data_nodes, data_weights : ndarray
-        Eigenvalues, and what z projects on each.
+        Eigenvalues, and the squared projection of G'z on each.
     nodes, weights : ndarray
         Eigenvalues, and how often each occurs.
     """
@@ -190,37 +190,37 @@ class EvidenceCurve:
     weights: np.ndarray
 
     def __post_init__(self) -> None:
-        # G'G has no negative eigenvalues; rounding has
+        # G'G has no negative eigenvalues, but for rounding errors
         for name in ("data_nodes", "nodes"):
             object.__setattr__(self, name, np.maximum(getattr(self, name), 0.0))
 
     def log_evidence(self, strength) -> float:
-        """Give the logarithm of the evidence."""
+        """Return the logarithm of the evidence."""
         explained = 0.5 * float(self.data_weights @ (1 / (self.data_nodes + strength)))
         return self.constant + explained - self.half_log_det(strength)
 
     def half_log_det(self, strength: float) -> float:
-        """Give log det(1 + G'G / lambda) / 2."""
+        """Return log det(1 + G'G / lambda) / 2."""
         return 0.5 * float(self.weights @ np.log1p(self.nodes / strength))
 
     def modes(self, strength: float) -> float:
-        """Give the number of modes that the data measure better than the prior."""
+        """Return the number of modes that the data measure better than the prior."""
         return float(self.weights @ (self.nodes / (self.nodes + strength)))
 
     def curvature(self, strength: float) -> float:
-        """Give the second derivative of the log evidence with respect to log lambda."""
+        """Return the second derivative of the log evidence with respect to log lambda."""
         total = self.data_nodes + strength
         data = -0.5 * self.data_weights @ (strength * (self.data_nodes - strength) / total**3)
         return float(data - 0.5 * self.weights @ (strength * self.nodes / (self.nodes + strength) ** 2))
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The range of the logarithm of the strength in which the best is sought."""
+        """Range of the logarithm of the strength that is searched."""
         top = self.nodes.max()
         return float(np.log(_RANGE[0] * top)), float(np.log(_RANGE[1] * top))
 
     def best_strength(self) -> float:
-        """Maximise the evidence."""
+        """Return the strength that maximises the evidence."""
 
         def cost(u):
             return -self.log_evidence(np.exp(u))

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from lenssuper.networks.turns import turned
 from lenssuper.training.losses import Loss, over_stages
 
 __all__ = ["Equivariance", "moved"]
@@ -72,8 +73,9 @@ class Equivariance(Loss):
         shift = (2 * torch.rand(2, generator=generator) - 1) * self.shift
         if self.turns:
             # only square images can be turned by 90 degrees
-            sources = torch.rot90(sources, quarters if ny == nx else 2 * (quarters % 2), (-2, -1))
-            sources = sources.flip(-1) if mirrored else sources
+            quarters = quarters if ny == nx else 2 * (quarters % 2)
+            # mirrored after the turn, which is mirrored before the opposite one
+            sources = turned(sources, -quarters if mirrored else quarters, bool(mirrored))
         if self.shift:
             sources = moved(sources, *(float(s) for s in shift))
         if self.other_lens and n > 1:

@@ -1,8 +1,9 @@
-"""A preconditioner that knows where, and at which scales, the data measure a field."""
+"""A preconditioner that depends on where, and at which scales, the data measure a field."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +15,13 @@ class BandPreconditioner(nn.Module):
     """
     An approximate inverse of ``1 + G w B G``, for a correlated field G, a weight w and a blur B.
 
-    The field is taken apart into octaves of wavenumber. In each, blur and field are about constant and the
-    weight is smoothed to what the octave sees of it, so that the inverse is a division, pixel by pixel:
-    ``M = sum_b P_b' [1 / (1 + c_b g_b w_b)] P_b`` with the octaves' windows P_b, whose squares sum to one,
-    the field's mean power g_b in the octave, and a learned transmission c_b of the blur. That is the symbol
-    of a pseudo-differential operator, inverted (Taylor 1981, Pseudodifferential Operators, ch. 2), and
-    positive definite whatever the numbers, so that conjugate gradients converge to the same answer. Octaves
-    of long waves live on coarse grids, where they cost nothing.
+    The field is split into octaves of wavenumber. In each, blur and field are about constant and the weight
+    is smoothed to the scale of the octave, so that the inverse is a division, pixel by pixel: ``M = sum_b
+    P_b' [1 / (1 + c_b g_b w_b)] P_b`` with the octaves' windows P_b, whose squares sum to one, the field's
+    mean power g_b in the octave, and a learned transmission c_b of the blur. That is the symbol of a
+    pseudo-differential operator, inverted (Taylor 1981, Pseudodifferential Operators, ch. 2), and positive
+    definite for all values, so that conjugate gradients converge to the same answer. Octaves of long waves
+    are computed on coarse grids, at little cost.
 
     Parameters
     ----------
@@ -31,15 +32,13 @@ class BandPreconditioner(nn.Module):
 
     def __init__(self, octaves: int = 6) -> None:
         super().__init__()
-        # about that of a PSF as wide as eight source pixels at 128 x 128
+        # about the transmission of a PSF as wide as eight source pixels at 128 x 128
         start = [-0.6 * 0.1 * 4.0 ** (b - 2) for b in range(octaves)]
         self.log_transmission = nn.Parameter(torch.tensor(start).clamp(min=-6.0))
 
     def prepare(self, weight: Tensor, amplitude: Tensor) -> list[_Octave]:
         """
-        Give the octaves for a weight (n, ny, nx), not negative, and the field's amplitude(s).
-
-        For `apply`, of which many uses share the work.
+        Return the octaves for a weight (n, ny, nx), not negative, and the field's amplitude(s), for `apply`.
         """
         shape = tuple(weight.shape[-2:])
         transformed = torch.fft.rfft2(weight)
@@ -63,40 +62,41 @@ class BandPreconditioner(nn.Module):
         return torch.fft.irfft2(total, s=shape)
 
     def _windows(self, shape, device):
-        """Of each octave the window, the wavenumber in cycles along the longer side, and a grid for it."""
+        """Yield the window of each octave, the wavenumber in cycles along the longer side, and a grid."""
         ny, nx = shape
         longer = max(shape)
         ky = torch.fft.fftfreq(ny, device=device)[:, None] * longer
         kx = torch.fft.rfftfreq(nx, device=device)[None] * longer
         wave = torch.hypot(ky, kx)
-        place = torch.log2(wave.clamp(min=1e-3))
+        octave = torch.log2(wave.clamp(min=1e-3))
         last = len(self.log_transmission) - 1
         for number in range(last + 1):
-            distance = (place - number).abs()
+            distance = (octave - number).abs()
             if number == 0:
-                distance = torch.where(place < 0, 0.0, distance)
+                distance = torch.where(octave < 0, 0.0, distance)
             if number == last:
-                distance = torch.where(place > last, 0.0, distance)
+                distance = torch.where(octave > last, 0.0, distance)
             window = torch.cos(0.5 * math.pi * distance.clamp(max=1))
             need = 2.0 ** (number + 1) / longer if number < last else 1.0
             yield window, wave, tuple(_coarse_length(n, need) for n in shape)
 
 
-class _Octave:
-    """The window of an octave, its grid, and the inverse there."""
+class _Octave(NamedTuple):
+    """The window of an octave, the shape of its grid, and the inverse on it."""
 
-    def __init__(self, window: Tensor, coarse: tuple[int, int], inverse: Tensor) -> None:
-        self.window, self.coarse, self.inverse = window, coarse, inverse
+    window: Tensor
+    coarse: tuple[int, int]
+    inverse: Tensor
 
 
 def _coarse_length(n: int, need: float) -> int:
-    """Length of an axis that holds waves up to a frequency ``need`` (in cycles per pixel of n)."""
+    """Return the length of an axis that holds frequencies up to ``need`` (cycles per pixel of n)."""
     cycles = math.ceil(need * n)
     return min(n, 2 * cycles + 2)
 
 
 def _to_coarse(transformed: Tensor, shape, coarse) -> Tensor:
-    """Give the image, on a coarser grid, of a transform that vanishes beyond what that grid holds."""
+    """Return the image, on a coarser grid, of a transform that vanishes beyond that grid's frequencies."""
     if coarse == shape:
         return torch.fft.irfft2(transformed, s=shape)
     half, width = coarse[0] // 2, coarse[1] // 2 + 1
@@ -109,7 +109,7 @@ def _to_coarse(transformed: Tensor, shape, coarse) -> Tensor:
 
 
 def _from_coarse(images: Tensor, shape) -> Tensor:
-    """Give the transform, on the finer grid, of images on a coarser one."""
+    """Return the transform, on the finer grid, of images on a coarser one."""
     coarse = tuple(images.shape[-2:])
     transformed = torch.fft.rfft2(images)
     if coarse == shape:

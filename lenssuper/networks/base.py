@@ -1,4 +1,4 @@
-"""What every network is asked for, and how it is made again from its settings."""
+"""The protocol of networks that find sources."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from lenssuper.networks.sourceproblem import SourceProblem
 __all__ = ["LogPrior", "SourceNetwork"]
 
 FAINTEST = math.exp(-12.0)
-"""Brightness that is as good as none, in units of a problem's scale."""
+"""Brightness treated as zero, in units of a problem's scale."""
 
 
 @dataclass(frozen=True)
 class LogPrior:
     """
-    What a network expects of the logarithm of each source, before the data are looked at in full.
+    A network's prior of the logarithm of each source.
 
     Attributes
     ----------
     mean, std : Tensor, shape (n, ny, nx)
-        Of the logarithm of the brightness, in units of the problem's scale.
+        Mean and standard deviation of the log brightness, in units of the problem's scale.
     slope : Tensor, shape (n,)
-        Of the power spectrum of the correlated field that ``std`` multiplies.
+        Slope of the power spectrum of the correlated field that ``std`` multiplies.
     length : Tensor, shape ()
         Its correlation length as a share of the longer side of the grid.
     """
@@ -44,21 +44,21 @@ class SourceNetwork(nn.Module, ABC):
     """
     A network that turns observed lenses into sources, of any size.
 
-    It holds no lens: where light comes from is the `SourceProblem`'s. Its settings are numbers and tuples of
-    numbers, by which `config` makes the same network again.
+    It contains no lens, which is part of the `SourceProblem`. Its settings are numbers and tuples of numbers;
+    `config` has all that is needed to create the same network.
     """
 
     architecture: ClassVar[str]
-    """Name of the architecture in files of weights; another one when old weights no longer fit."""
+    """Name of the architecture in files of weights; it changes when old weights no longer fit."""
 
     @property
     @abstractmethod
     def config(self) -> dict[str, Any]:
-        """Arguments that make a network of the same shape; what JSON can hold."""
+        """Arguments that create a network of the same shape, ready for JSON."""
 
     @property
     def fingerprint(self) -> str:
-        """Digits that are others for other weights."""
+        """A hash of the weights."""
         digest = hashlib.sha256()
         for name, value in sorted(self.state_dict().items()):
             digest.update(name.encode() + value.detach().cpu().numpy().tobytes())
@@ -71,7 +71,7 @@ class SourceNetwork(nn.Module, ABC):
     @abstractmethod
     def stages(self, problem: SourceProblem) -> list[Tensor]:
         """
-        Give the sources after each stage of the network; the last is the answer.
+        Return the sources after each stage of the network; the last is the answer.
 
         Parameters
         ----------
@@ -81,18 +81,18 @@ class SourceNetwork(nn.Module, ABC):
         Returns
         -------
         list of Tensor, each of shape (n, ny, nx)
-            Not negative, in units of the problem's scale. Networks without stages give one.
+            Not negative, in units of the problem's scale. Networks without stages return one.
         """
 
     def forward(self, problem: SourceProblem) -> Tensor:
-        """Give the sources (n, ny, nx) of n observations, not negative, in units of the problem's scale."""
+        """Return the sources (n, ny, nx) of n observations, not negative, in units of the problem's scale."""
         return self.stages(problem)[-1]
 
     def prior(self, problem: SourceProblem) -> LogPrior:
         """
-        Give what the network expects of the sources of n observations, for a solver to go on from.
+        Return the network's prior of the sources of n observations, for a solver to start from.
 
-        Networks that draw up no prior of their own expect what they answer, to within a factor of e.
+        By default it is centred on the network's answer, with a standard deviation of a factor of e.
         """
         sources = self(problem)
         mean = sources.clamp(min=FAINTEST).log()

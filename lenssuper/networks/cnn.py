@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lenssuper._utils.checks import check_count
 from lenssuper.networks.linear import CHANNELS, CorrectedNetwork
 from lenssuper.networks.unet import Block, zeroed
 
@@ -25,7 +25,7 @@ class ResidualCNN(CorrectedNetwork):
     Parameters
     ----------
     n_blocks : int, optional
-        Each lets a pixel see four source pixels farther.
+        Each enlarges the field of view of a pixel by four source pixels on every side.
     channels : int, optional
     """
 
@@ -33,10 +33,8 @@ class ResidualCNN(CorrectedNetwork):
 
     def __init__(self, *, n_blocks: int = 8, channels: int = 48) -> None:
         super().__init__()
-        for name, value in (("n_blocks", n_blocks), ("channels", channels)):
-            if operator.index(value) < 1:
-                raise ValueError(f"{name} must be at least 1; got {value}")
-        self.n_blocks, self.channels = n_blocks, channels
+        self.n_blocks = check_count(n_blocks, "n_blocks")
+        self.channels = check_count(channels, "channels")
         self.first = nn.Conv2d(4 * CHANNELS, channels, 3, padding=1)
         self.blocks = nn.Sequential(*(Block(channels, channels) for _ in range(n_blocks)))
         self.last = zeroed(nn.Conv2d(channels, 4, 3, padding=1))
@@ -47,7 +45,7 @@ class ResidualCNN(CorrectedNetwork):
         return {"n_blocks": self.n_blocks, "channels": self.channels}
 
     def correction(self, images: Tensor) -> Tensor:
-        """Give what is added to the linear solution."""
+        """Return what is added to the linear solution."""
         ny, nx = images.shape[-2:]
         padded = functional.pad(images, (0, nx % 2, 0, ny % 2), mode="replicate")
         hidden = self.first(functional.pixel_unshuffle(padded, 2))

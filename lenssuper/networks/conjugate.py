@@ -1,4 +1,8 @@
-"""Conjugate gradients on a batch of images: a fixed number of steps, through which gradients flow."""
+"""
+Conjugate gradients on a batch of images: a fixed number of steps, through which gradients flow.
+
+`lenssuper.solvers.numerics` has one for numpy, which stops at a tolerance.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ def conjugate_gradients(
     preconditioner: Callable[[Tensor], Tensor] = lambda x: x,
 ) -> Tensor:
     """
-    Go some steps towards the solution of ``matrix(x) = right``, for every image of a batch.
+    Take some steps towards the solution of ``matrix(x) = right``, for every image of a batch.
 
     Hestenes & Stiefel (1952); preconditioned as in Golub & Van Loan (2013), algorithm 11.5.1.
 
@@ -33,13 +37,13 @@ def conjugate_gradients(
     start : Tensor, shape (n, ny, nx), optional
         By default 0.
     preconditioner : callable, optional
-        Applies something like the inverse of the matrix, symmetric and positive definite.
+        Applies an approximate inverse of the matrix, symmetric and positive definite.
 
     Returns
     -------
     Tensor, shape (n, ny, nx)
     """
-    # in units of its length, as squares of large numbers would overflow float32
+    # in units of its norm, as squares of large numbers would overflow float32
     unit = (_dot(right, right) + _TINY).sqrt()
     right = right / unit
     x = right * 0.0 if start is None else start / unit

@@ -1,4 +1,4 @@
-"""A network that tells observed images from imitations, patch by patch."""
+"""A network that distinguishes observed images from imitations, patch by patch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 __all__ = ["PatchDiscriminator"]
 
-# Noise is seen as it is, and bright pixels by their logarithm
+# Brightness, in units of the noise, above which pixels enter by their logarithm
 _KNEE = 2.0
 
 
 class PatchDiscriminator(nn.Module):
     """
-    A judge of small patches of images: each output sees a few tens of pixels.
+    A classifier of small patches of images: each output sees a few tens of pixels.
 
     Isola et al. (2017, CVPR, arXiv:1611.07004, section 3.2.2), with layers of spectral norm one in place of
     normalised activations (Miyato et al. 2018, ICLR, arXiv:1802.05957), so that an image is judged whatever
@@ -41,7 +41,7 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, white: Tensor) -> Tensor:
         """
-        Judge images.
+        Return the log odds that patches of images were observed.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What networks are shown of a problem: maps on the source grid, of order one."""
+"""Maps on the source grid, of order one, that networks see of a problem."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["DARK", "Features"]
 
 DARK = -5.0
 """Logarithm of the brightness of the sky between galaxies, in units of the problem's scale."""
-# a source may be this much brighter than what the PSF leaves of it
+# a source may be this much brighter than its blurred image
 _BRIGHTEST = 5.0
 
 
 @dataclass(frozen=True)
 class Features:
     """
-    Maps (n, ny, nx) of what the data say directly.
+    Maps (n, ny, nx) of what the data imply without a prior.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Features:
         Weighted mean of the observed pixels that each source pixel reaches, A'W y / A'W A 1.
     weight : Tensor
         A'W A 1, the row sums of A'W A: the squared S/N of a source pixel among equally bright ones. Unlike
-        the diagonal it takes two products, whatever the size.
+        the diagonal it takes only two products.
     significance : Tensor
         A'W y over the square root of the weight.
     coverage : Tensor
@@ -43,10 +43,10 @@ class Features:
 
     @classmethod
     def of(cls, problem: SourceProblem) -> Features:
-        """Look at a problem."""
+        """Return the features of a problem."""
         with torch.no_grad():
             ones = torch.ones(problem.source_shape, device=problem.white.device)
-            # rounding in the FFTs leaves numbers a little below zero
+            # rounding errors of the FFTs can be negative
             weight = problem.adjoint(problem.forward(ones)).clamp(min=0)
             projected = problem.adjoint(problem.white)
             return cls(
@@ -59,11 +59,11 @@ class Features:
 
     @property
     def log_back_projection(self) -> Tensor:
-        """Logarithm of the back-projection, no less than that of the sky."""
+        """Logarithm of the back-projection, at least that of the sky."""
         return self.back_projection.clamp(min=math.exp(DARK), max=_BRIGHTEST).log()
 
     def channels(self) -> Tensor:
-        """Give all four as an image (n, 4, ny, nx), scaled to order one."""
+        """Return all four as an image (n, 4, ny, nx), scaled to order one."""
         maps = [
             self.log_back_projection / 3 + 1,
             (self.weight + 1).log() / 4 - 1,

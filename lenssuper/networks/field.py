@@ -22,7 +22,7 @@ class CorrelatedField(nn.Module):
     ----------
     slope : float, optional
     length : float, optional
-        Where learning starts.
+        Initial values.
     """
 
     def __init__(self, slope: float = 3.0, length: float = 1 / 3) -> None:
@@ -33,13 +33,13 @@ class CorrelatedField(nn.Module):
 
     def amplitude(self, shape: tuple[int, int], slope: Tensor | None = None) -> Tensor:
         """
-        Give the factor on each mode of `torch.fft.rfft2` of an image (ny, nx).
+        Return the factor on each mode of `torch.fft.rfft2` of an image (ny, nx).
 
         Parameters
         ----------
         shape : (int, int)
         slope : Tensor, shape (n, 1, 1), optional
-            One for each of n images, instead of the one that is learned.
+            One for each of n images, instead of the learned one.
 
         Returns
         -------
@@ -55,7 +55,7 @@ class CorrelatedField(nn.Module):
         return (power / power.mean((-2, -1), keepdim=True)).sqrt()[..., : nx // 2 + 1]
 
     def forward(self, white: Tensor, amplitude: Tensor | None = None) -> Tensor:
-        """Give the field of white noise (..., ny, nx); ``amplitude`` saves computing it anew."""
+        """Return the field of white noise (..., ny, nx); ``amplitude`` saves computing it again."""
         shape = white.shape[-2:]
         amplitude = self.amplitude(shape) if amplitude is None else amplitude
         return torch.fft.irfft2(torch.fft.rfft2(white) * amplitude, s=shape)

@@ -1,4 +1,4 @@
-"""The linear solution of a lens, quickly: what networks start from that do not look at the data again."""
+"""The linear solution, from which networks start that see the data in their input channels only."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from lenssuper.networks.sourceproblem import SourceProblem
 __all__ = ["CHANNELS", "CorrectedNetwork", "LinearSolution"]
 
 CHANNELS = 6
-"""Number of maps that `CorrectedNetwork` shows to its layers."""
+"""Number of input channels of the layers of a `CorrectedNetwork`."""
 
 # Sharpness of the softplus: the sky between galaxies is log(2) / 200 of the brightest observed pixel, which
 # is below its noise
 _SHARPNESS = 200.0
-# The least standard deviation of a source, in units of the problem's scale, where there is but noise
+# Smallest standard deviation of a source, in units of the problem's scale, if there is nothing but noise
 _FAINTEST = 0.03
-# Waves come and go under the PSF: of the row sums of B'B, which are those of a flat source, they have a part
+# Share of the row sums of B'B, which are those of a flat source, that is left for waves after the PSF
 _SEEN = 0.03
 
 
 class LinearSolution(nn.Module):
     r"""
-    The mean of the posterior of a source under a Gaussian prior: a Wiener filter, turned round by the lens.
+    The mean of the posterior of a source under a Gaussian prior: a Wiener filter through the lens.
 
     With the prior :math:`s = a G \xi`, white noise :math:`\xi`, a correlated field :math:`G` of unit
     variance, and data :math:`d = B s + n` in units of their noise,
@@ -43,9 +43,9 @@ class LinearSolution(nn.Module):
 
     .. math:: a^2 = \frac{|d|^2 - N}{\sum_i (B 1)_i^2},
 
-    if the field is smooth over a pixel and the PSF: the method of moments, which takes one product, where
-    the evidence takes a solution and a determinant for every strength that is tried. Nothing in it is
-    learned, and no gradient goes through it.
+    if the field is smooth over a pixel and the PSF. This method of moments takes one product, whereas the
+    evidence takes a solution and a determinant for every strength tried. Nothing in it is learned, and no
+    gradient flows through it.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class LinearSolution(nn.Module):
 
     @staticmethod
     def strength(problem: SourceProblem) -> Tensor:
-        """Give the standard deviation (n, 1, 1) of the source, in units of the problem's scale."""
+        """Return the standard deviation (n, 1, 1) of the source, in units of the problem's scale."""
         ones = torch.ones(problem.source_shape, device=problem.white.device)
         seen = (problem.forward(ones) ** 2).sum((-2, -1), keepdim=True)
         excess = (problem.white**2 - problem.used.float()).sum((-2, -1), keepdim=True)
@@ -72,11 +72,11 @@ class LinearSolution(nn.Module):
     @torch.no_grad()
     def forward(self, problem: SourceProblem, weight: Tensor) -> Tensor:
         """
-        Give the sources (n, ny, nx), in units of the problem's scale; they may be negative.
+        Return the sources (n, ny, nx), in units of the problem's scale; they may be negative.
 
         ``weight`` is that of `Features`.
         """
-        # half precision around it is not for sums over pixels
+        # half precision would not do for sums over pixels
         with torch.autocast(problem.white.device.type, enabled=False):
             strength = self.strength(problem)
             amplitude = self.field.amplitude(problem.source_shape[1:])
@@ -96,9 +96,9 @@ class LinearSolution(nn.Module):
 
 class CorrectedNetwork(SourceNetwork):
     """
-    A network that corrects the linear solution in one go: it sees the data in its input channels only.
+    A network that corrects the linear solution in one step: it sees the data in its input channels only.
 
-    A new one gives the linear solution, made positive. Subclasses give the layers.
+    An untrained one returns the linear solution, made positive. Subclasses define the layers.
     """
 
     def __init__(self) -> None:
@@ -108,12 +108,12 @@ class CorrectedNetwork(SourceNetwork):
     @abstractmethod
     def correction(self, images: Tensor) -> Tensor:
         """
-        Give what is added to the linear solution before it is made positive.
+        Return what is added to the linear solution before it is made positive.
 
         Parameters
         ----------
         images : Tensor, shape (n, CHANNELS, ny, nx)
-            What is known of the sources, of order one.
+            The linear solution, its logarithm and the `Features`.
 
         Returns
         -------
@@ -122,7 +122,7 @@ class CorrectedNetwork(SourceNetwork):
         """
 
     def stages(self, problem: SourceProblem) -> list[Tensor]:
-        """Give the sources (n, ny, nx) in a list of one."""
+        """Return the sources (n, ny, nx) in a list of one."""
         features = Features.of(problem)
         linear = self.linear(problem, features.weight)
         logarithm = _positive(linear).log() / 3 + 1
@@ -131,5 +131,5 @@ class CorrectedNetwork(SourceNetwork):
 
 
 def _positive(sources):
-    # where it underflows, a logarithm must not be infinite
+    # the constant keeps the logarithm finite where softplus underflows
     return functional.softplus(sources, beta=_SHARPNESS) + 1e-6

@@ -15,7 +15,7 @@ __all__ = ["PlainUNet"]
 
 class PlainUNet(CorrectedNetwork):
     """
-    One pass of a U-Net over the linear solution and what the data say directly.
+    One pass of a U-Net over the linear solution and the features of the data.
 
     Ronneberger, Fischer & Brox (2015, MICCAI, arXiv:1505.04597); behind a linear solution as in Jin et al.
     (2017, IEEE Trans. Image Process. 26, 4509).
@@ -39,5 +39,5 @@ class PlainUNet(CorrectedNetwork):
         return {"widths": list(self.widths)}
 
     def correction(self, images: Tensor) -> Tensor:
-        """Give what is added to the linear solution."""
+        """Return what is added to the linear solution."""
         return self.unet(images)

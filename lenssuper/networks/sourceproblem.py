@@ -1,4 +1,4 @@
-"""What a network is asked: observed images in units of their noise, and the way there from the source."""
+"""The input of a network: observed images in units of their noise, and the map to them from the sources."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ class Projection(Protocol):
     """
     The linear map from a stack of sources to as many observed images, e.g. a `~lenssuper.ForwardModelBatch`.
 
-    It takes and gives float32 tensors on any device, and gradients flow through it.
+    It maps float32 tensors on any device, and gradients flow through it.
     """
 
     in_shape: tuple[int, int, int]
     out_shape: tuple[int, int, int]
 
     def forward(self, sources: Tensor) -> Tensor:
-        """Give the images of the sources as they would be observed."""
+        """Return the images of the sources as they would be observed."""
 
     def adjoint(self, images: Tensor) -> Tensor:
         """Apply the transpose of `forward`."""
 
     def lensed_image(self, sources: Tensor) -> Tensor:
-        """Give the lensed images on the finer grid, without PSF."""
+        """Return the lensed images on the finer grid, without PSF."""
 
 
 class SourceProblem:
@@ -54,7 +54,7 @@ class SourceProblem:
 
     Notes
     -----
-    The objects are not changed by anything; the ``with_`` methods give others that share the operator.
+    Objects never change; the ``with_`` methods return others that share the operator.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class SourceProblem:
 
     @classmethod
     def of(cls, batch, *, device: torch.device | str = "cpu") -> SourceProblem:
-        """Give the problem of a `~lenssuper.ForwardModelBatch`, in float32 on a device."""
-        # in double precision at first: in a faint unit, weights are beyond float32
+        """Return the problem of a `~lenssuper.ForwardModelBatch`, in float32 on a device."""
+        # first in double precision, because in a faint unit the weights exceed the range of float32
         problem = cls(batch, *(torch.tensor(np.asarray(i)) for i in (batch.data, batch.weights)))
         for name in ("_scale", "_gain", "_white"):
             setattr(problem, name, getattr(problem, name).to(device, torch.float32))
@@ -98,7 +98,7 @@ class SourceProblem:
         return (n, nx, ny) if self._turn[0] % 2 else (n, ny, nx)
 
     def forward(self, sources: Tensor) -> Tensor:
-        """Give the images (n, ny, nx) of sources, in units of the noise; 0 where a pixel is not used."""
+        """Return the images (n, ny, nx) of sources, in units of the noise; 0 where a pixel is not used."""
         return self._gain * self._projection.forward(self._to_grid(sources))
 
     def adjoint(self, images: Tensor) -> Tensor:
@@ -106,16 +106,16 @@ class SourceProblem:
         return self._from_grid(self._projection.adjoint(self._gain * images))
 
     def lensed_image(self, sources: Tensor) -> Tensor:
-        """Give the finer images (n, factor ny, factor nx) of sources without PSF, in units of ``scale``."""
+        """Return the finer images (n, factor ny, factor nx) of sources without PSF, in units of ``scale``."""
         return self._projection.lensed_image(self._to_grid(sources))
 
     def coverage(self) -> Tensor:
-        """Give how many observed pixels each source pixel reaches (n, ny, nx)."""
+        """Return how many observed pixels each source pixel reaches (n, ny, nx)."""
         return self._from_grid(self._projection.adjoint(torch.ones_like(self._gain)))
 
     def chi2(self, sources: Tensor, where: Tensor | None = None) -> Tensor:
         """
-        Give chi-square per pixel of each source (n,), over the pixels used or those of a mask (n, ny, nx).
+        Return chi-square per pixel of each source (n,), over the pixels used or those of a mask (n, ny, nx).
 
         Notes
         -----
@@ -126,13 +126,13 @@ class SourceProblem:
         return (squares * where).sum((-2, -1)) / where.sum((-2, -1)).clamp(min=1)
 
     def with_white(self, white: Tensor) -> SourceProblem:
-        """Give the same problem for other data (n, ny, nx) in units of the noise."""
+        """Return the same problem for other data (n, ny, nx) in units of the noise."""
         other = copy.copy(self)
         other._white = torch.where(self.used, white, 0.0)
         return other
 
     def without(self, held_out: Tensor) -> SourceProblem:
-        """Give the same problem with the pixels of a mask (n, ny, nx) not used."""
+        """Return the same problem with the pixels of a mask (n, ny, nx) not used."""
         other = copy.copy(self)
         other._gain = torch.where(held_out, 0.0, self._gain)
         other._white = torch.where(held_out, 0.0, self._white)
@@ -140,9 +140,9 @@ class SourceProblem:
 
     def turned(self, quarters: int, mirrored: bool = False) -> SourceProblem:
         """
-        Give the same problem with its sources turned by quarter turns, and mirrored before.
+        Return the same problem with its source plane turned by quarter turns, and mirrored before.
 
-        The observations are the same ones: it is the source plane that is looked at from another side.
+        The observations are the same.
         """
         if self._turn != (0, False):
             raise ValueError("turned is for a problem that has not been turned yet")
@@ -161,7 +161,7 @@ class SourceProblem:
 
 
 def _peak(data: Tensor, weights: Tensor) -> Tensor:
-    """Brightness of the brightest pixel of each image that is used, or of its noise if that is more."""
+    """Return the brightest used pixel of each image, or its noise if that is more."""
     found = []
     for image, weight in zip(data, weights, strict=True):
         used = weight > 0

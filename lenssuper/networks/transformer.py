@@ -1,14 +1,14 @@
-"""A small transformer that corrects the linear solution: attention within windows that shift to and fro."""
+"""A small transformer that corrects the linear solution, with attention within shifted windows."""
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lenssuper._utils.checks import check_count
 from lenssuper.networks.linear import CHANNELS, CorrectedNetwork
 from lenssuper.networks.unet import zeroed
 
@@ -33,19 +33,18 @@ class WindowTransformer(CorrectedNetwork):
     channels : int, optional
         Length of a token; a multiple of ``heads``.
     heads : int, optional
-        Ways in which each block attends.
+        Number of attention heads of each block.
     """
 
     architecture = "transformer-1"
 
     def __init__(self, *, n_blocks: int = 6, channels: int = 96, heads: int = 4) -> None:
         super().__init__()
-        for name, value in (("n_blocks", n_blocks), ("channels", channels), ("heads", heads)):
-            if operator.index(value) < 1:
-                raise ValueError(f"{name} must be at least 1; got {value}")
+        self.n_blocks = check_count(n_blocks, "n_blocks")
+        self.channels = check_count(channels, "channels")
+        self.heads = check_count(heads, "heads")
         if channels % heads:
             raise ValueError(f"channels must be a multiple of heads; got {channels} and {heads}")
-        self.n_blocks, self.channels, self.heads = n_blocks, channels, heads
         self.first = nn.Conv2d(_PATCH**2 * CHANNELS, channels, 3, padding=1)
         self.blocks = nn.ModuleList(
             WindowBlock(channels, heads, shift=_WINDOW // 2 * (number % 2)) for number in range(n_blocks)
@@ -60,7 +59,7 @@ class WindowTransformer(CorrectedNetwork):
         return {name: getattr(self, name) for name in ("n_blocks", "channels", "heads")}
 
     def correction(self, images: Tensor) -> Tensor:
-        """Give what is added to the linear solution."""
+        """Return what is added to the linear solution."""
         ny, nx = images.shape[-2:]
         right, below = (-n % (_PATCH * _WINDOW) for n in (nx, ny))
         padded = functional.pad(images, (0, right, 0, below), mode="replicate")
@@ -94,14 +93,14 @@ class WindowBlock(nn.Module):
         self.layer = nn.Sequential(
             nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels)
         )
-        # of each head, what the place of one token relative to another adds to the attention
+        # what each head adds to the attention for the position of one token relative to another
         self.bias = nn.Parameter(torch.zeros(heads, 2 * _WINDOW - 1, 2 * _WINDOW - 1))
         for linear in (self.attended, self.layer[-1]):
             nn.init.normal_(linear.weight, std=0.02)
             nn.init.zeros_(linear.bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Give tokens (n, ny, nx, channels) of such tokens, whose ny and nx are multiples of 8."""
+        """Return tokens (n, ny, nx, channels) of such tokens; ny and nx are multiples of 8."""
         tokens = tokens + self._attention(self.before_attention(tokens))
         return tokens + self.layer(self.before_layer(tokens))
 
@@ -119,9 +118,9 @@ class WindowBlock(nn.Module):
         return tokens.roll((self.shift, self.shift), (1, 2)) if self.shift else tokens
 
     def _mask(self, n, ny, nx):
-        """What is added to the attention: the bias, and much less than nothing where windows wrap round."""
-        place = torch.arange(_WINDOW, device=self.bias.device)
-        rows, columns = (p.flatten() for p in torch.meshgrid(place, place, indexing="ij"))
+        """Return the terms added to the attention: the bias, and -1e4 where only wrapping joins tokens."""
+        index = torch.arange(_WINDOW, device=self.bias.device)
+        rows, columns = (i.flatten() for i in torch.meshgrid(index, index, indexing="ij"))
         apart = (
             rows[:, None] - rows + _WINDOW - 1,
             columns[:, None] - columns + _WINDOW - 1,
@@ -129,7 +128,7 @@ class WindowBlock(nn.Module):
         bias = self.bias[:, apart[0], apart[1]]
         if not self.shift:
             return bias
-        # tokens that came from the other side belong to another region
+        # tokens that wrapped around belong to another region
         below, right = (
             (torch.arange(size, device=bias.device) >= size - self.shift).float() for size in (ny, nx)
         )

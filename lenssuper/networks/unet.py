@@ -17,8 +17,8 @@ class UNet(nn.Module):
     Convolutions at ever coarser resolution and back, with shortcuts between equal resolutions.
 
     Ronneberger, Fischer & Brox (2015, MICCAI, arXiv:1505.04597), with residual blocks. The image enters with
-    its 2 x 2 neighbours as channels (Shi et al. 2016, CVPR, arXiv:1609.05158), which spares the most
-    expensive layers. A new network gives zero.
+    its 2 x 2 neighbours as channels (Shi et al. 2016, CVPR, arXiv:1609.05158), which saves the most expensive
+    layers. A new network returns zero.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class UNet(nn.Module):
     widths : sequence of int
         Channels at 1/2, 1/4, 1/8, ... of the resolution.
     conditions : int, optional
-        Length of a vector that tells the network what it is asked for; every block sees it.
+        Length of a vector that selects the task of the network; every block sees it.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class UNet(nn.Module):
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """
-        Give images (n, out_channels, ny, nx) of images (n, in_channels, ny, nx).
+        Return images (n, out_channels, ny, nx) of images (n, in_channels, ny, nx).
 
         ``condition`` is a vector, the same for all.
         """
@@ -68,7 +68,7 @@ class UNet(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions beside a shortcut, which is all at first (He et al. 2016, CVPR, arXiv:1512.03385)."""
+    """Two convolutions and a shortcut; a new block is the shortcut (He et al. 2016, arXiv:1512.03385)."""
 
     def __init__(self, in_channels: int, out_channels: int, conditions: int = 0) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class Block(nn.Module):
         )
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Give images (n, out_channels, ny, nx) of images (n, in_channels, ny, nx)."""
+        """Return images (n, out_channels, ny, nx) of images (n, in_channels, ny, nx)."""
         hidden = self.before(images)
         if self.told is not None:
             hidden = hidden + self.told(condition)[:, None, None]
@@ -88,7 +88,7 @@ class Block(nn.Module):
 
 
 def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
-    """Give a layer that puts out nothing until it has learned."""
+    """Return a layer with zero weights, which returns zero until it is trained."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer

@@ -1,15 +1,15 @@
-"""The default network: a log-normal source whose prior a U-Net draws up, pixel by pixel, in a few stages."""
+"""The default network: a log-normal source, whose prior a U-Net predicts pixel by pixel in a few stages."""
 
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lenssuper._utils.checks import check_count
 from lenssuper.networks.bands import BandPreconditioner
 from lenssuper.networks.base import LogPrior, SourceNetwork
 from lenssuper.networks.conjugate import conjugate_gradients
@@ -20,29 +20,29 @@ from lenssuper.networks.unet import UNet
 
 __all__ = ["Unrolled"]
 
-# Range of the logarithm of a source's brightness, and of what a stage may change in it
+# Range of the logarithm of a source's brightness, and largest changes of it in a stage
 _RANGE = (-12.0, 2.3)
 _RISE, _FALL = 1.5, 3.0
-# Length of the vector that tells the U-Net which stage it is in
+# Length of the learned vector that identifies the stage to the U-Net
 _CONDITIONS = 8
 
 
 class Unrolled(SourceNetwork):
     r"""
-    Newton's method on the log-normal source's posterior, with a prior that a U-Net draws up at every stage.
+    Newton's method on the posterior of a log-normal source, with a prior that a U-Net predicts in every
+    stage.
 
     In stage k the logarithm of the source has the prior :math:`f = m_k + a_k G_k \xi` with white noise
-    :math:`\xi`, a correlated field :math:`G_k`, and maps :math:`m_k, a_k` that the U-Net makes of the
-    source so far, of its misfit, and of what the data say directly; so it does of the slope of the field's
-    spectrum. A few steps of conjugate gradients, from
-    the last stage's :math:`\xi`, go towards the minimum of
+    :math:`\xi` and a correlated field :math:`G_k`. The U-Net predicts the maps :math:`m_k, a_k` and the slope
+    of the field's spectrum from the source so far, its misfit, and the features of the data. A few steps of
+    conjugate gradients, from the last stage's :math:`\xi`, approach the minimum of
 
     .. math::
         \tfrac12 \lVert r_k + J_k (m_k + a_k G_k \xi - f_k) \rVert^2 + \tfrac12 \lVert \xi \rVert^2,
         \qquad J_k = B\, \mathrm{diag}(e^{f_k}), \quad r_k = B e^{f_k} - d,
 
-    :math:`B` and :math:`d` being forward model and data in units of the noise. A network that has learned
-    nothing is `~lenssuper.solvers.LogNormal` with fixed hyper-parameters and an early end. Learned iterations
+    :math:`B` and :math:`d` being forward model and data in units of the noise. An untrained network
+    is `~lenssuper.solvers.LogNormal` with fixed hyper-parameters and few iterations. Learned iterations
     with data consistency by conjugate gradients: Aggarwal, Mani & Jacob 2019, IEEE Trans. Med. Imaging 38,
     394 (MoDL), eqs. 9-10.
 
@@ -50,8 +50,8 @@ class Unrolled(SourceNetwork):
     ----------
     n_stages : int, optional
     cg_steps, cg_steps_used : int, optional
-        Steps of conjugate gradients in each stage, in training and in use. What has been learned with few
-        steps holds for more, which come closer to the mode.
+        Steps of conjugate gradients in each stage, in training and in use. Weights trained with few steps are
+        valid for more, which come closer to the mode.
     widths : sequence of int, optional
         Channels of the U-Net, which all stages share.
     """
@@ -67,10 +67,9 @@ class Unrolled(SourceNetwork):
         widths: Sequence[int] = (24, 48, 96),
     ) -> None:
         super().__init__()
-        for name, value in (("n_stages", n_stages), ("cg_steps", cg_steps), ("cg_steps_used", cg_steps_used)):
-            if operator.index(value) < 1:
-                raise ValueError(f"{name} must be at least 1; got {value}")
-        self.n_stages, self.cg_steps, self.cg_steps_used = n_stages, cg_steps, cg_steps_used
+        self.n_stages = check_count(n_stages, "n_stages")
+        self.cg_steps = check_count(cg_steps, "cg_steps")
+        self.cg_steps_used = check_count(cg_steps_used, "cg_steps_used")
         self.widths = tuple(widths)
         self.unet = UNet(6, 3, self.widths, conditions=_CONDITIONS)
         self.keep = nn.Parameter(torch.zeros(n_stages))
@@ -86,16 +85,16 @@ class Unrolled(SourceNetwork):
         return {name: getattr(self, name) for name in names} | {"widths": list(self.widths)}
 
     def stages(self, problem: SourceProblem) -> list[Tensor]:
-        """Give the sources (n, ny, nx) after each stage."""
+        """Return the sources (n, ny, nx) after each stage."""
         return [source for source, _ in self._walk(problem)]
 
     def prior(self, problem: SourceProblem) -> LogPrior:
-        """Give the prior of the last stage."""
+        """Return the prior of the last stage."""
         *_, (_, prior) = self._walk(problem)
         return prior
 
     def _walk(self, problem):
-        """Yield the sources after each stage, and the prior that it had."""
+        """Yield the sources after each stage, and the prior of the stage."""
         features = Features.of(problem)
         f = features.log_back_projection
         white = torch.zeros_like(f)
@@ -104,7 +103,7 @@ class Unrolled(SourceNetwork):
             yield f.exp(), prior
 
     def _step(self, number, f, white, problem, features):
-        """One stage: a prior, and some way to the mode of the posterior."""
+        """Run one stage: a prior, and steps towards the mode of the posterior."""
         source = f.exp()
         gradient = problem.adjoint(problem.forward(source) - problem.white)
         prior = self._prior(number, f, source * gradient, source, features)
@@ -129,15 +128,15 @@ class Unrolled(SourceNetwork):
             preconditioner=lambda x: self.preconditioner.apply(octaves, x),
         )
         change = mean + field(white) - f
-        # the linear problem knows nothing of the exponential
+        # limited, because the problem is linear only near f
         change = torch.where(
             change > 0, _RISE * torch.tanh(change / _RISE), _FALL * torch.tanh(change / _FALL)
         )
         return prior, (f + change).clamp(*_RANGE), white
 
     def _prior(self, number, f, slope, source, features):
-        """What the U-Net expects of the logarithm of the source."""
-        # in units of what noise makes of it
+        """Return the U-Net's prior of the logarithm of the source."""
+        # in units of its standard deviation by the noise
         misfit = slope / (1 + features.weight * source**2).sqrt()
         seen = torch.stack([f / 3 + 1, torch.tanh(misfit / 5)], dim=1)
         drawn = self.unet(torch.cat([seen, features.channels()], dim=1), self.stage[number])

@@ -1,4 +1,4 @@
-"""Networks in files: their weights, the settings that make them again, and where they come from."""
+"""Networks in files: their weights, their settings, and a model card."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["architectures", "card_path", "read_card", "read_network", "write_net
 
 
 def architectures() -> dict[str, type[SourceNetwork]]:
-    """Give the networks that can be made and read, by the names of their architectures."""
+    """Return the classes of networks, by the names of their architectures."""
     rooms = importlib.import_module("lenssuper.networks")
     for module in pkgutil.iter_modules(rooms.__path__):
         importlib.import_module(f"{rooms.__name__}.{module.name}")
@@ -29,7 +29,7 @@ def architectures() -> dict[str, type[SourceNetwork]]:
 
 
 def card_path(path: str | os.PathLike) -> Path:
-    """Give the path of the model card beside a file of weights: ``net.md`` of ``net.safetensors``."""
+    """Return the path of the model card beside a file of weights: ``net.md`` of ``net.safetensors``."""
     return Path(path).with_suffix(".md")
 
 
@@ -45,17 +45,17 @@ def write_network(
         Ending in ``.safetensors``; the card for people to read gets the ending ``.md``.
     network : SourceNetwork
     card : mapping
-        What is to be known of the network: data, loss, command, versions, scores. Of what JSON can hold. It
-        is in the file of weights too.
+        Data, loss, command, versions and scores of the training, ready for JSON. It is also written into the
+        file of weights.
     overwrite : bool, optional
-        Whether files of these names may be replaced.
+        Whether files with these names may be replaced.
 
     Raises
     ------
     FileExistsError
-        If one is there already and ``overwrite`` is not set.
+        If one exists and ``overwrite`` is not set.
     ValueError
-        If the name ends otherwise, or a weight is not finite. Nothing is written.
+        If the name has another ending, or a weight is not finite. Nothing is written.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -68,7 +68,7 @@ def write_network(
     if bad:
         raise ValueError(f"network has weights that are not finite, and is not written: {', '.join(bad)}")
     known = {"architecture": network.architecture, "config": network.config, "card": dict(card)}
-    # the weights come last: where they are, all is
+    # the weights are written last: if they exist, the card does too
     with atomic_write(card_path(path), overwrite=overwrite) as beside:
         beside.write_text(_as_text(path.name, known), encoding="utf-8")
     write_weights(path, weights, known, overwrite=overwrite)
@@ -86,8 +86,8 @@ def read_network(path: str | os.PathLike) -> SourceNetwork:
     Raises
     ------
     FileFormatError
-        If the file is none of these, is damaged, of another version or of an architecture that is not known,
-        or if its weights do not fit the network or are not finite. No code in a file is ever run.
+        If the file has another format or version, is damaged, or has an unknown architecture, or if its
+        weights do not fit the network or are not finite. No code in a file is ever run.
     """
     path = os.fspath(path)
     tensors, known = read_weights(path)
@@ -98,7 +98,7 @@ def read_network(path: str | os.PathLike) -> SourceNetwork:
         )
     kind, config = kinds[known["architecture"]], known.get("config")
     try:
-        # without memory at first: settings of a damaged file could ask for any amount
+        # first without memory: settings of a damaged file could require any amount
         with torch.device("meta"):
             sketch = kind(**config)
         load_into(sketch, tensors, path, fill=False)

@@ -20,13 +20,7 @@ def share(function: Callable, jobs: Sequence, workers: int) -> Iterator:
     """
     Call a function once for each job, and yield its results in the order in which they are ready.
 
-    Parameters
-    ----------
-    function : callable
-        With more than one worker it must be picklable.
-    jobs : sequence
-    workers : int
-        Number of processes; with 1 the work is done in this one.
+    With 1 worker the work is done in this process, with more the function must be picklable.
 
     Raises
     ------

@@ -28,20 +28,8 @@ def conjugate_gradients(
 
     Hestenes & Stiefel (1952); preconditioned as in Golub & Van Loan (2013), algorithm 11.5.1.
 
-    Parameters
-    ----------
-    matrix : callable
-        Applies a symmetric positive definite matrix to each of the images (n, ny, nx).
-    right : Tensor, shape (n, ny, nx)
-    steps : int
-    start : Tensor, shape (n, ny, nx), optional
-        By default 0.
-    preconditioner : callable, optional
-        Applies an approximate inverse of the matrix, symmetric and positive definite.
-
-    Returns
-    -------
-    Tensor, shape (n, ny, nx)
+    ``matrix`` and ``preconditioner``, an approximate inverse of it, apply symmetric positive definite
+    matrices to images (n, ny, nx). The iteration starts from ``start``, by default 0.
     """
     # in units of its norm, as squares of large numbers would overflow float32
     unit = (_dot(right, right) + _TINY).sqrt()

@@ -35,15 +35,8 @@ class CorrelatedField(nn.Module):
         """
         Return the factor on each mode of `torch.fft.rfft2` of an image (ny, nx).
 
-        Parameters
-        ----------
-        shape : (int, int)
-        slope : Tensor, shape (n, 1, 1), optional
-            One for each of n images, instead of the learned one.
-
-        Returns
-        -------
-        Tensor, shape (ny, nx // 2 + 1) or (n, ny, nx // 2 + 1)
+        ``slope`` (n, 1, 1) replaces the learned one for each of n images; the factors are then (n, ny, nx //
+        2 + 1), else (ny, nx // 2 + 1).
         """
         slope = 2 + self.log_slope.exp() if slope is None else slope
         ny, nx = shape

@@ -33,20 +33,7 @@ def pixel_averages(
     Every pixel starts with ``rays`` x ``rays`` points on a regular lattice. Where the estimated error exceeds
     ``tol`` times the largest average, their number is doubled in each direction.
 
-    Parameters
-    ----------
-    brightness : callable
-        Function of x and y in arcsec.
-    grid : PixelGrid
-        The pixels; x and y are its offsets.
-    rays : int, optional
-        Rays per pixel and direction to begin with: 1 or at least 3.
-    tol : float, optional
-        Allowed error relative to the brightest pixel.
-
-    Returns
-    -------
-    ndarray, shape ``grid.shape``
+    ``brightness`` is a function of offsets x and y in arcsec; ``rays`` is 1 or at least 3.
     """
     ny, nx = grid.shape
     columns, rows = (c.ravel() for c in np.meshgrid(np.arange(nx), np.arange(ny)))

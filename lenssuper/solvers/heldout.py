@@ -21,24 +21,9 @@ def split_pixels(
     """
     Return a model without some of its used pixels, chosen at random.
 
-    Parameters
-    ----------
-    model : ForwardModel
-    fraction : float, optional
-        Share of the used pixels to hold out, rounded down to whole pixels.
-    rng : `~numpy.random.Generator` or int, optional
-
-    Returns
-    -------
-    training_model : ForwardModel
-        With weight zero in the pixels held out; it shares the operators of ``model``.
-    held_out : ndarray of bool, shape (ny, nx) of the observation
-        True for the pixels held out, for `held_out_chi2`.
-
-    Raises
-    ------
-    ValueError
-        If ``fraction`` is not between 0 and 1.
+    The training model has weight zero in the pixels held out, a ``fraction`` of the used pixels rounded down,
+    and shares the operators of ``model``. The second value is True (ny, nx) for these pixels, for
+    `held_out_chi2`.
     """
     check_number(fraction, "fraction", above=0, below=1)
     rng = np.random.default_rng(rng)
@@ -51,16 +36,10 @@ def split_pixels(
 
 def held_out_chi2(model: ForwardModel, held_out: np.ndarray, source: np.ndarray) -> float:
     """
-    Return chi-square per pixel of the pixels held out; NaN if there are none.
+    Return chi-square per pixel of the pixels held out of ``model``, the one that was split; NaN if there are
+    none.
 
-    Parameters
-    ----------
-    model : ForwardModel
-        The one that was split, with all its weights.
-    held_out : ndarray of bool, shape (ny, nx) of the observation
-        From `split_pixels`.
-    source : ndarray, shape (ny, nx) of the source grid
-        From a fit of the training model.
+    The source (ny, nx) is from a fit of the training model of `split_pixels`.
     """
     if not held_out.any():
         return np.nan

@@ -115,18 +115,7 @@ class LogNormal(Solver):
         """
         Find the source with a prior of another shape, whose standard deviation and slope are fitted.
 
-        Parameters
-        ----------
-        prior : FieldPrior
-        model : ForwardModel
-        scale : float
-            The brightness whose logarithm is 0.
-        rng, report : optional
-            As for `solve`.
-
-        Returns
-        -------
-        Posterior
+        The logarithm of the brightness ``scale`` is 0; all else is as for `solve`.
         """
         rng = np.random.default_rng(rng)
         report = report or (lambda share, what: None)
@@ -164,16 +153,7 @@ class LogNormal(Solver):
     def predicted(
         self, prior: FieldPrior, model: ForwardModel, scale: float, posterior: Posterior
     ) -> np.ndarray:
-        """
-        Return the source (ny, nx) of other data, with the hyper-parameters of a posterior.
-
-        Parameters
-        ----------
-        prior, model, scale
-            As for `solve_with`.
-        posterior : Posterior
-            From there.
-        """
+        """Return the source (ny, nx) of other data with the hyper-parameters of a posterior."""
         problem = FieldProblem(model, scale, self.turnover, prior)
         found = posterior.hyperparameters
         return scale * problem.mode(problem.field([np.log(found["std"]), found["slope"]])).source

@@ -35,15 +35,7 @@ def brightness_unit(model: ForwardModel) -> float:
 
 
 class WhitenedData:
-    """
-    Data in units of their noise, and the map to them from a source in units of ``scale``.
-
-    Parameters
-    ----------
-    model : ForwardModel
-    scale : float
-        The unit of the source's brightness, in the unit of the data.
-    """
+    """Data in units of their noise, and the map to them from a source in units of ``scale``."""
 
     def __init__(self, model: ForwardModel, scale: float) -> None:
         self.model, self.scale = model, scale
@@ -87,11 +79,7 @@ def conjugate_gradients(
 
     Hestenes & Stiefel (1952). scipy's works on flat vectors; this one keeps images as they are, which saves a
     third of the time at these sizes. `lenssuper.networks.conjugate` has one for torch, with gradients.
-
-    Returns
-    -------
-    x : ndarray
-    iterations : int
+    Returns x and the number of iterations.
     """
     x = np.zeros_like(right)
     residual = right.copy()
@@ -123,23 +111,9 @@ def spectral_sums(
     Estimate the sums of functions over the eigenvalues of a symmetric positive definite matrix.
 
     Stochastic Lanczos quadrature (Ubaru, Chen & Saad 2017, SIAM J. Matrix Anal. Appl. 38, 1075, algorithm 1).
-
-    Parameters
-    ----------
-    matrix : callable
-        Applies the matrix to an array.
-    vectors : sequence of ndarray
-        Arrays of random signs. With the same ones for two matrices, the difference of their sums is far more
-        certain than either sum.
-    functions : sequence of callable
-        Functions of an array of eigenvalues; they should vanish where the eigenvalues cluster.
-    steps : int
-        Of the Lanczos iteration.
-
-    Returns
-    -------
-    list of float
-        A sum for each function.
+    The vectors hold random signs (see `probes`); with the same ones for two matrices, the difference of their
+    sums is far more certain than either sum. The functions, of an array of eigenvalues, should vanish where
+    the eigenvalues cluster; there is a sum for each. ``steps`` are those of the Lanczos iteration.
     """
 
     def quadrature(vector):
@@ -153,15 +127,7 @@ def spectral_sums(
 
 
 class LanczosRun:
-    """
-    The spectrum of a symmetric matrix, weighted by a vector, with increasing resolution.
-
-    Parameters
-    ----------
-    matrix : callable
-        Applies the matrix to an array.
-    vector : ndarray
-    """
+    """The spectrum of a symmetric matrix, weighted by a vector, with increasing resolution."""
 
     def __init__(self, matrix: Callable, vector: np.ndarray) -> None:
         self._matrix, self._shape = matrix, vector.shape
@@ -206,18 +172,8 @@ class StationaryField:
 
     ``apply`` turns white noise into the field: its covariance is ``apply`` twice, P(k) proportional to
     (1 + (k length)^2)^(-slope / 2) with angular wavenumber k: a Matern field of smoothness slope / 2 - 1
-    (Rasmussen & Williams 2006, eq. 4.15). The field is periodic.
-
-    Parameters
-    ----------
-    shape : (int, int)
-        Rows and columns.
-    length : float
-        Correlation length in pixels.
-    slope : float
-        Slope of the power spectrum at small scales.
-    std : float
-        Standard deviation at a point.
+    (Rasmussen & Williams 2006, eq. 4.15). The field is periodic; ``length`` is its correlation length in
+    pixels, ``slope`` that of its power spectrum at small scales, ``std`` its standard deviation at a point.
     """
 
     def __init__(self, shape: tuple[int, int], *, length: float, slope: float, std: float) -> None:
@@ -244,15 +200,7 @@ class StationaryField:
 
 
 class ModulatedField:
-    """
-    A stationary field times a map of its standard deviation.
-
-    Parameters
-    ----------
-    field : StationaryField
-    std : ndarray, shape (ny, nx)
-        Positive.
-    """
+    """A stationary field times a map (ny, nx) of its standard deviation, positive everywhere."""
 
     def __init__(self, field: StationaryField, std: np.ndarray) -> None:
         self._field, self._std = field, std

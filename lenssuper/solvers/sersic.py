@@ -7,13 +7,13 @@ Argentina de Astronomia 6, 41; Peng et al. 2010, AJ 139, 2097), which have no pi
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenssuper._utils.checks import check_count
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.light.sersic.components import Components
@@ -86,16 +86,9 @@ class Sersics(Solver):
     """
 
     def __init__(self, n_components: int | None = 1, *, max_components: int = 4, n_draws: int = 16) -> None:
-        for name, value in (
-            ("n_components", 1 if n_components is None else n_components),
-            ("max_components", max_components),
-            ("n_draws", n_draws),
-        ):
-            if operator.index(value) < 1:
-                raise ValueError(f"{name} must be at least 1; got {value}")
-        self.n_components = n_components
-        self.max_components = max_components
-        self.n_draws = n_draws
+        self.n_components = None if n_components is None else check_count(n_components, "n_components")
+        self.max_components = check_count(max_components, "max_components")
+        self.n_draws = check_count(n_draws, "n_draws")
 
     def solve(self, model: ForwardModel, *, rng=None, report: Callable | None = None) -> Posterior:
         """Find the source; see `Solver.solve`."""

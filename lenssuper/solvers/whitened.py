@@ -37,12 +37,7 @@ class WhitenedProblem:
     Least squares with a quadratic prior: |z - G xi|^2 + lambda |xi|^2.
 
     z are the data in units of the noise, and the source is s = R^(-1/2) xi, so that G = A R^(-1/2) / sigma.
-
-    Parameters
-    ----------
-    model : ForwardModel
-    precision : ndarray, shape (ny, nx) of the source grid
-        Eigenvalues of R on sine waves.
+    ``precision`` (ny, nx) are the eigenvalues of R on sine waves.
     """
 
     def __init__(self, model: ForwardModel, precision: np.ndarray) -> None:
@@ -105,13 +100,9 @@ class WhitenedProblem:
         """
         Return the evidence as a function of the strength.
 
-        Parameters
-        ----------
-        probes : list of ndarray
-            Random signs, for stochastic Lanczos quadrature (Ubaru, Chen & Saad 2017, SIAM J. Matrix Anal.
-            Appl. 38, 1075) if there are too many eigenvalues to compute.
-        tol : float
-            The Lanczos iteration ends when the log-determinant changes by less than this in ten steps.
+        The probes are random signs, for stochastic Lanczos quadrature (Ubaru, Chen & Saad 2017, SIAM J.
+        Matrix Anal. Appl. 38, 1075) if there are too many eigenvalues to compute. The Lanczos iteration ends
+        when the log-determinant changes by less than ``tol`` in ten steps.
         """
         right = self.adjoint(self.data)
         constant = self.model.log_norm - 0.5 * dot(self.data, self.data)
@@ -174,13 +165,8 @@ class EvidenceCurve:
     .. math:: \ln Z = \mathrm{const} + \tfrac12 \sum \frac{b}{\mu + \lambda}
               - \tfrac12 \sum \ln\left(1 + \frac{\mu}{\lambda}\right) .
 
-    Parameters
-    ----------
-    constant : float
-    data_nodes, data_weights : ndarray
-        Eigenvalues, and the squared projection of G'z on each.
-    nodes, weights : ndarray
-        Eigenvalues, and how often each occurs.
+    ``data_nodes`` and ``data_weights`` are eigenvalues and the squared projections on them, ``nodes`` and
+    ``weights`` eigenvalues and how often each occurs.
     """
 
     constant: float

@@ -275,11 +275,11 @@ def test_pickles(model):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: Gaussian("gradient"), TypeError, "prior must be a QuadraticPrior, such as GradientPrior"),
+        (lambda: Gaussian("gradient"), TypeError, "prior must be a QuadraticPrior, e.g. GradientPrior"),
         (lambda: Gaussian(strength=-1), ValueError, "strength must be positive; got -1"),
         (lambda: Gaussian(n_draws=0), ValueError, "n_draws must be at least 1; got 0"),
         (lambda: MaternPrior(length=0), ValueError, "length must be positive; got 0"),
-        (lambda: MaternPrior(smoothness=np.inf), ValueError, "smoothness must be positive; got inf"),
+        (lambda: MaternPrior(smoothness=np.inf), ValueError, "smoothness must be finite; got inf"),
     ],
 )
 def test_bad_options(make, error, message):

@@ -215,9 +215,9 @@ class TestBadInput:
         with pytest.raises(TypeError, match="network must be a SourceNetwork"):
             NetworkSolver("hst")
 
-    @pytest.mark.parametrize("n", [0, 3])
-    def test_number_of_draws(self, network, n):
-        with pytest.raises(ValueError, match="n_draws must be even and at least 2"):
+    @pytest.mark.parametrize(("n", "rule"), [(0, "at least 2; got 0"), (3, "even; got 3")])
+    def test_number_of_draws(self, network, n, rule):
+        with pytest.raises(ValueError, match=f"n_draws must be {rule}"):
             NetworkSolver(network, n_draws=n)
 
     def test_file_that_is_none(self, tmp_path):

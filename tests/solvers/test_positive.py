@@ -148,7 +148,7 @@ def test_strength_is_found_where_pixels_held_out_are_foretold_best(model):
     ("options", "message"),
     [
         ({"strength": 0}, "strength must be positive; got 0"),
-        ({"strength": np.nan}, "strength must be positive"),
+        ({"strength": np.nan}, "strength must be finite"),
         ({"n_draws": 3}, "n_draws must be even"),
         ({"max_evaluations": 1}, "max_evaluations must be at least 3"),
     ],
@@ -159,5 +159,5 @@ def test_bad_options(options, message):
 
 
 def test_roughness_is_an_object():
-    with pytest.raises(TypeError, match="roughness must be a Roughness, such as TotalVariation"):
+    with pytest.raises(TypeError, match="roughness must be a Roughness, e.g. TotalVariation"):
         Positive("tv")

@@ -159,5 +159,5 @@ def test_bad_options(options, message):
 
 
 def test_roughness_is_an_object():
-    with pytest.raises(TypeError, match="roughness must be a Roughness, e.g. TotalVariation"):
+    with pytest.raises(TypeError, match=r"roughness must be a Roughness, e\.g\. TotalVariation"):
         Positive("tv")

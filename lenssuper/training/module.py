@@ -73,7 +73,7 @@ class TrainingModule(SteppedModule):
 
     The average and the early stop are not those of Lightning: WeightAveraging copies the whole module with
     its data, and begins with the weights after the first step; EarlyStopping, resumed after it had decided to
-    stop, trains on up to another check.
+    stop, asks for a score that there is not yet.
     """
 
     kept = (*SteppedModule.kept, "best_score", "best_step", "stale")

@@ -44,16 +44,7 @@ class FitsMember:
         return self.folder / f"{self.name}{_TRUTH}"
 
     def read(self) -> LensItem:
-        """
-        Read the lens; its truth is read when it is needed.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no lens beside the observation.
-        FileFormatError
-            If a file is damaged; the message names it.
-        """
+        """Read the lens; its truth is read when it is needed."""
         observation = read_observation(self.observed)
         return LensItem(self.name, observation, self._read_model(), self._read_truth)
 
@@ -86,14 +77,7 @@ class FitsMember:
 
 
 def fits_members(folder: Path) -> list[FitsMember]:
-    """
-    List the observations in a directory; none if it does not exist.
-
-    Raises
-    ------
-    FileNotFoundError
-        If one has no lens beside it: better now than in the middle of the work.
-    """
+    """List the observations in a directory, if it exists; one without a lens is an error at once."""
     if not folder.is_dir():
         return []
     names = sorted(

@@ -39,14 +39,7 @@ class Hdf5Member:
     name: str
 
     def read(self) -> LensItem:
-        """
-        Read the lens; its truth is read when it is needed.
-
-        Raises
-        ------
-        FileFormatError
-            If the file is damaged.
-        """
+        """Read the lens; its truth is read when it is needed."""
         with _reading(self.path) as file:
             texts = self._texts(file, "lens", "info")
             images = {key: file[name][self.index] for key, name in _IMAGES.items()}
@@ -69,14 +62,7 @@ class Hdf5Member:
 
 
 def hdf5_members(path: Path) -> list[Hdf5Member]:
-    """
-    List the lenses in a file.
-
-    Raises
-    ------
-    FileFormatError
-        If it is damaged or has another format.
-    """
+    """List the lenses in a file."""
     with _reading(path) as file:
         names = [name.decode() for name in file["name"][()]]
     return [Hdf5Member(path, index, name) for index, name in enumerate(names)]

@@ -93,22 +93,7 @@ class LensItem:
 
 @dataclass(frozen=True, eq=False)
 class SimulatedLens:
-    """
-    A simulated lens as it is written to a data set.
-
-    Attributes
-    ----------
-    name : str
-    mock : MockLens
-    lens : LensModel
-        The lens without substructure, which is written beside the observation.
-    source_grid : PixelGrid
-        For the true source.
-    dark_matter : str
-        The class.
-    substructure : dict
-        Numbers and words.
-    """
+    """A simulated lens as it is written to a data set; ``lens`` is the one without substructure."""
 
     name: str
     mock: MockLens

@@ -20,12 +20,7 @@ def share(function: Callable, jobs: Sequence, workers: int) -> Iterator:
     """
     Call a function once for each job, and yield its results in the order in which they are ready.
 
-    With 1 worker the work is done in this process, with more the function must be picklable.
-
-    Raises
-    ------
-    TypeError
-        If the function cannot be sent to other processes.
+    With 1 worker the work is done in this process; with more the function must be picklable.
     """
     if workers == 1:
         yield from map(function, jobs)

@@ -23,11 +23,8 @@ class BandPreconditioner(nn.Module):
     definite for all values, so that conjugate gradients converge to the same answer. Octaves of long waves
     are computed on coarse grids, at little cost.
 
-    Parameters
-    ----------
-    octaves : int, optional
-        The first is the mean and the longest wave; each has waves half as long as the one before, and the
-        last has all that are shorter.
+    The first of the ``octaves`` is the mean and the longest wave; each has waves half as long as the one
+    before, and the last has all that are shorter.
     """
 
     def __init__(self, octaves: int = 6) -> None:

@@ -41,16 +41,9 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, white: Tensor) -> Tensor:
         """
-        Return the log odds that patches of images were observed.
+        Return the log odds (n, rows, columns) that patches of images (n, ny, nx) were observed.
 
-        Parameters
-        ----------
-        white : Tensor, shape (n, ny, nx)
-            In units of their noise, at least as many rows and columns as two to the power of the widths.
-
-        Returns
-        -------
-        Tensor, shape (n, rows, columns)
-            For each patch the logarithm of the odds that it was observed.
+        The images are in units of their noise, with at least two to the power of the number of widths pixels
+        on each side.
         """
         return self.layers(torch.asinh(white[:, None] / _KNEE))[:, 0]

@@ -16,13 +16,8 @@ class CorrelatedField(nn.Module):
 
     The power is proportional to (1 + (k l)^2)^(-p / 2) with the angular wavenumber k (a Matern field:
     Rasmussen & Williams 2006, eq. 4.15). The slope p and the correlation length l, a share of the image's
-    longer side, are learned. `forward` applies the square root of the covariance; it is symmetric.
-
-    Parameters
-    ----------
-    slope : float, optional
-    length : float, optional
-        Initial values.
+    longer side, are learned, from the initial values given. `forward` applies the square root of the
+    covariance; it is symmetric.
     """
 
     def __init__(self, slope: float = 3.0, length: float = 1 / 3) -> None:

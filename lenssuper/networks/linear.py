@@ -47,12 +47,7 @@ class LinearSolution(nn.Module):
     evidence takes a solution and a determinant for every strength tried. Nothing in it is learned, and no
     gradient flows through it.
 
-    Parameters
-    ----------
-    steps : int, optional
-        Of conjugate gradients.
-    slope, length : float, optional
-        Of the field's spectrum, see `CorrelatedField`.
+    ``steps`` are those of conjugate gradients, ``slope`` and ``length`` of the field as in `CorrelatedField`.
     """
 
     def __init__(self, *, steps: int = 30, slope: float = 3.0, length: float = 0.1) -> None:

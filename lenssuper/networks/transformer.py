@@ -73,15 +73,7 @@ class WindowTransformer(CorrectedNetwork):
 
 
 class WindowBlock(nn.Module):
-    """
-    Attention within windows and a layer for each token by itself, beside shortcuts.
-
-    Parameters
-    ----------
-    channels, heads : int
-    shift : int
-        By how many tokens the windows are shifted along both axes.
-    """
+    """Attention within windows shifted by ``shift`` tokens, and a layer for each token, with shortcuts."""
 
     def __init__(self, channels: int, heads: int, shift: int) -> None:
         super().__init__()

@@ -37,25 +37,10 @@ def write_network(
     path: str | os.PathLike, network: SourceNetwork, card: Mapping[str, Any], *, overwrite: bool = False
 ) -> None:
     """
-    Write a network to a file of safetensors, and its model card beside it.
+    Write a network to a file ``*.safetensors``, and its model card for people to read to ``*.md`` beside it.
 
-    Parameters
-    ----------
-    path : str or path-like
-        Ending in ``.safetensors``; the card for people to read gets the ending ``.md``.
-    network : SourceNetwork
-    card : mapping
-        Data, loss, command, versions and scores of the training, ready for JSON. It is also written into the
-        file of weights.
-    overwrite : bool, optional
-        Whether files with these names may be replaced.
-
-    Raises
-    ------
-    FileExistsError
-        If one exists and ``overwrite`` is not set.
-    ValueError
-        If the name has another ending, or a weight is not finite. Nothing is written.
+    The card has data, loss, command, versions and scores of the training, ready for JSON, and is written into
+    the file of weights too. If the name has another ending or a weight is not finite, nothing is written.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -76,18 +61,10 @@ def write_network(
 
 def read_network(path: str | os.PathLike) -> SourceNetwork:
     """
-    Read a network that `write_network` wrote.
+    Read a network that `write_network` wrote, in evaluation mode, on the CPU.
 
-    Returns
-    -------
-    SourceNetwork
-        In evaluation mode, on the CPU.
-
-    Raises
-    ------
-    FileFormatError
-        If the file has another format or version, is damaged, or has an unknown architecture, or if its
-        weights do not fit the network or are not finite. No code in a file is ever run.
+    A FileFormatError says if the file has another format, version or an unknown architecture, is damaged, or
+    if its weights do not fit the network or are not finite. No code in a file is ever run.
     """
     path = os.fspath(path)
     tensors, known = read_weights(path)
@@ -112,14 +89,7 @@ def read_network(path: str | os.PathLike) -> SourceNetwork:
 
 
 def read_card(path: str | os.PathLike) -> dict[str, Any]:
-    """
-    Read the model card that is in a file of weights.
-
-    Raises
-    ------
-    FileFormatError
-        If the file has none.
-    """
+    """Read the model card that is in a file of weights."""
     card = read_weights(path)[1].get("card")
     if not isinstance(card, dict):
         raise FileFormatError(f"{os.fspath(path)} has no model card: it is not a network for sources")

@@ -29,17 +29,10 @@ class FieldPrior:
     """
     Shape of the prior of the logarithm of the brightness.
 
-    Attributes
-    ----------
-    mean : float or ndarray, shape (ny, nx)
-    std : ndarray, shape (ny, nx), or None
-        Map that multiplies the field; None for 1.
-    length : float
-        Correlation length as a share of the grid.
-    log_std, slope : float
-        Where the search for the hyper-parameters starts.
-    least_slope : float
-        Lower bound of the spectral slope; may be below 2 if ``mean`` is a map.
+    The field is multiplied by the map ``std`` (None for 1) and added to ``mean``, a number or a map (ny, nx);
+    ``length`` is its correlation length as a share of the grid. The search for the hyper-parameters starts at
+    ``log_std`` and ``slope``; the slope is at least ``least_slope``, which may be below 2 if ``mean`` is a
+    map.
     """
 
     mean: float | np.ndarray = _DARK

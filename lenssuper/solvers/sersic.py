@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from lenssuper.light.sersic.lensed import LensedRenderer, lensed_components, len
 from lenssuper.light.sersic.spread import confined, prior_widths
 from lenssuper.light.sersic.varpro import fit
 from lenssuper.solvers.base import Posterior, Solver
-from lenssuper.solvers.heldout import held_out_chi2, split_pixels
+from lenssuper.solvers.heldout import predicted_chi2
 
 if TYPE_CHECKING:
     from lenssuper.forward.model import ForwardModel
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["Sersics"]
 
 NAMES = ("x", "y", "R_e", "n", "q", "phi", "amplitude")
-# Steps of a fit from each of several starts, and of the one that goes on.
+# Steps of a fit from each of several starts, and from the best of them.
 _FEW, _MANY = 8, 60
-# Pixels in which profiles are lensed along the side of a source pixel, at most, and of the source grid.
+# Largest number of pixels in which profiles are lensed along the side of a source pixel, and of the source
+# grid.
 _FINER, _PIXELS = 4, 400
 # Relative change of chi-square at which a fit ends.
 _TOLERANCE = 1e-6
@@ -47,9 +49,9 @@ class Sersics(Solver):
     Parameters
     ----------
     n_components : int or None, optional
-        Number of profiles; None to add them as long as the Bayesian information criterion improves.
+        Number of profiles; None to add them while the Bayesian information criterion improves.
     max_components : int, optional
-        The most profiles, where the number is open.
+        Largest number of profiles if ``n_components`` is None.
     n_draws : int, optional
         Draws from the posterior.
 
@@ -111,9 +113,7 @@ class Sersics(Solver):
         draws = draw(self.n_draws + _SPREAD, draw_rng)
         mean = fits.source(found)
         report(0.9, "predicting pixels held out")
-        training, held_out = split_pixels(fine, 0.1, split_rng)
-        trained = _LensedFits(training, fine.source_grid)
-        refit = trained.fit(found.profiles, _MANY)
+        held_out = predicted_chi2(fine, partial(_refit, found.profiles), split_rng)
         report(1.0, "done")
         return Posterior(
             mean=mean,
@@ -122,7 +122,7 @@ class Sersics(Solver):
             log_evidence=fits.log_norm - found.bic / 2,
             effective_modes=float(found.n_parameters),
             hyperparameters=fits.named(found),
-            held_out_chi2=held_out_chi2(fine, held_out, trained.source(refit)),
+            held_out_chi2=held_out,
             converged=found.result.converged,
             _draw=draw,
         )
@@ -169,7 +169,7 @@ class _LensedFits:
         return [guess[np.newaxis] for guess in lensed_guesses(self.model, self.data, self.weights)]
 
     def more_guesses(self, found):
-        """One more profile, beside those that were found."""
+        """Return starts with one more profile than were found."""
         left = self.data - found.result.model
         guesses = lensed_guesses(self.model, left, self.weights, found.brightest)
         return [np.vstack([found.profiles, guess]) for guess in guesses]
@@ -178,7 +178,7 @@ class _LensedFits:
         return self.draw(found).source(found.result.theta, found.result.amplitudes)
 
     def draw(self, found) -> _SersicDraws:
-        """What draws from the Gaussian around the best fit."""
+        """Return a function that draws from the Gaussian around the best fit."""
         theta, amplitudes = found.result.theta, found.result.amplitudes
         values, vectors = np.linalg.eigh(self.covariance(found))
         low, high = found.components.limits()
@@ -193,11 +193,11 @@ class _LensedFits:
         )
 
     def covariance(self, found) -> np.ndarray:
-        """Of what is free and the amplitudes; what the data leave open is as wide as a weak prior."""
+        """Return the covariance of free parameters and amplitudes, at most that of a weak prior."""
         return confined(found.result.covariance, prior_widths(found.profiles, len(found.result.amplitudes)))
 
     def named(self, found) -> dict[str, float]:
-        """The parameters and their errors by name, the brightest profile first."""
+        """Return the parameters and their errors by name, the brightest profile first."""
         n = len(found.profiles)
         variances = np.diag(found.parameter_covariance(self.covariance(found), self.unit))
         variances = np.column_stack([variances[: 6 * n].reshape(n, 6), variances[6 * n :]])
@@ -210,9 +210,15 @@ class _LensedFits:
         return named
 
 
+def _refit(profiles, training):
+    """Return the source for another model, starting from given profiles."""
+    trained = _LensedFits(training, training.source_grid)
+    return trained.source(trained.fit(profiles, _MANY))
+
+
 @dataclass(frozen=True)
 class _SersicDraws:
-    """Draws of the parameters from their covariance, as sources."""
+    """Draw parameters from their covariance, as sources."""
 
     grid: Any
     components: Components

@@ -15,19 +15,7 @@ ALIASES = {"euclid": "space", "hst": "space", "jwst": "space"}
 
 
 def path_of(name: str) -> Path:
-    """
-    Return the path of the weights of a network that comes with the package.
-
-    Parameters
-    ----------
-    name : str
-        One of `NAMES` or `ALIASES`.
-
-    Raises
-    ------
-    ValueError
-        If there is none of that name.
-    """
+    """Return the path of the weights of a network by its name or an alias."""
     if name not in (*NAMES, *ALIASES):
         raise ValueError(
             f"name must be one of {', '.join(NAMES)} (also known as {', '.join(ALIASES)}); got {name!r}"

@@ -207,13 +207,11 @@ def first_guesses(
     list of FirstGuess
         The best few that differ, in the order of their cost.
     """
-    starts = list(starts)
-    found = []
+    starts, found, final = list(starts), [], []
     for k, vector in enumerate(starts):
         report(0.6 * k / len(starts), "fitting Gaussians behind the lens")
         found.append(arcs.fit(vector, arcs.start(vector), _FEW, _ROUGH))
     best = _distinct(found, arcs._parameters.spread)[:_KEPT]
-    final = []
     for k, guess in enumerate(best):
         report(0.6 + 0.4 * k / len(best), "fitting Gaussians behind the lens")
         final.append(arcs.fit(guess.vector, arcs.add_component(guess), _MANY, _FINE))

@@ -76,8 +76,6 @@ class LensedSource:
         """Split data (data, ...) by observation."""
         return np.split(data, np.cumsum([len(camera.data) for camera in self.cameras])[:-1])
 
-    # The position of the source follows from the observation that shows the light best
-
     @property
     def clearest(self) -> Exposure:
         """The observation with the largest signal-to-noise ratio."""

@@ -9,7 +9,8 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
 
-from lenssuper._utils.checks import check_count
+from lenssuper._utils.checks import check_count, check_kind
+from lenssuper._utils.threads import granted_cores
 
 __all__ = ["Engine", "open_engine"]
 
@@ -92,10 +93,9 @@ def open_engine(
     ImportError
         If a scheduler is given and distributed is not installed.
     """
-    count = check_count(workers or os.cpu_count() or 1, "workers", 1)
+    count = check_count(workers or granted_cores(), "workers")
     if executor is not None:
-        if not isinstance(executor, Executor):
-            raise TypeError(f"executor must be a concurrent.futures.Executor; got {executor!r:.80}")
+        check_kind(executor, "executor", Executor, "a concurrent.futures.Executor")
         yield Engine(executor, getattr(executor, "_max_workers", None) or count)
         return
     try:

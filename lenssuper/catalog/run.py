@@ -13,7 +13,7 @@ from astropy import units as u
 from astropy.table import QTable, Table
 from astropy.utils.masked import Masked
 
-from lenssuper._utils.checks import check_count
+from lenssuper._utils.checks import check_count, check_kind
 from lenssuper._utils.files import atomic_write
 from lenssuper._utils.progress import progress_bar
 from lenssuper.catalog.engine import open_engine
@@ -100,8 +100,7 @@ def run(
         If ``output`` holds results of other settings.
     """
     solver = LogNormal() if solver is None else solver
-    if not isinstance(solver, Solver):
-        raise TypeError(f"solver must be a Solver; got {solver!r:.80}")
+    check_kind(solver, "solver", Solver)
     entries = _part(read_catalogue(catalogue), shard)
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from lenssuper._utils.checks import check_kind
 from lenssuper.exceptions import ObservationError
 from lenssuper.forward.sourcegrid import default_source_grid
 from lenssuper.lens import LensModel
@@ -49,8 +50,7 @@ def arc_region(observation: Observation, lens: LensModel, *, light: np.ndarray |
     star near the ring, residuals of the lens galaxy) is dropped. The region is grown by the radius that
     encloses 80 per cent of a star.
     """
-    if not isinstance(lens, LensModel):
-        raise TypeError(f"lens must be a LensModel; got {lens!r:.80}")
+    check_kind(lens, "lens", LensModel)
     light = observation.bright if light is None else np.asarray(light, dtype=bool)
     if light.shape != observation.shape:
         raise ValueError(f"light must have the shape of the data, {observation.shape}; got {light.shape}")

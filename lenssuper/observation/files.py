@@ -11,6 +11,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import CCDData
 
+from lenssuper._utils.checks import check_kind
 from lenssuper._utils.files import atomic_write, reading
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import FileFormatError, ObservationError
@@ -61,8 +62,7 @@ def write_observation(observation: Observation, path: str | os.PathLike, *, over
     LensSuperWarning
         If an entry of ``meta`` does not fit in a FITS header.
     """
-    if not isinstance(observation, Observation):
-        raise TypeError(f"observation must be an Observation; got {observation!r:.80}")
+    check_kind(observation, "observation", Observation)
     nddata = observation.to_nddata()
     nddata.meta = fits_header(observation.meta)
     hdus = nddata.to_hdu()

@@ -10,7 +10,7 @@ from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 from astropy.wcs import WCS
 
-from lenssuper._utils.checks import check_count, check_shape
+from lenssuper._utils.checks import check_count, check_kind, check_shape
 from lenssuper._utils.units import arcsec, to_arcsec, to_radian
 from lenssuper.exceptions import ObservationError
 from lenssuper.observation import _tangent
@@ -147,8 +147,7 @@ class PixelGrid:
         ObservationError
             If there is no WCS, or the data are not two-dimensional.
         """
-        if not isinstance(nddata, NDData):
-            raise TypeError(f"nddata must be an astropy NDData; got {type(nddata).__name__}")
+        check_kind(nddata, "nddata", NDData, "an astropy NDData")
         if np.ndim(nddata.data) != 2:
             got = np.shape(nddata.data)
             raise ObservationError(f"nddata must be a two-dimensional image; got shape {got}")
@@ -350,8 +349,7 @@ class PixelGrid:
 
     def sky_to_offset(self, coord: SkyCoord) -> tuple[u.Quantity, u.Quantity]:
         """Return offsets (x, y) of positions on the sky; exact, for any frame of ``coord``."""
-        if not isinstance(coord, SkyCoord):
-            raise TypeError(f"coord must be a SkyCoord; got {coord!r}")
+        check_kind(coord, "coord", SkyCoord)
         x, y = _tangent.sky_to_offset(coord, self._need_reference())
         return arcsec(x), arcsec(y)
 

@@ -11,6 +11,7 @@ from astropy.nddata import NDData
 from matplotlib.colors import AsinhNorm, Normalize
 from matplotlib.patches import Polygon
 
+from lenssuper._utils.checks import check_kind
 from lenssuper._utils.units import to_arcsec
 from lenssuper.observation.grid import PixelGrid
 
@@ -93,8 +94,7 @@ def show_image(
         grid = PixelGrid.from_nddata(image) if grid is None else grid
         if image.mask is not None:
             values = np.ma.array(values, mask=values.mask | image.mask)
-    if not isinstance(grid, PixelGrid):
-        raise TypeError(f"grid must be a PixelGrid; got {grid!r:.80}")
+    check_kind(grid, "grid", PixelGrid)
     if values.shape != grid.shape:
         raise ValueError(f"image must have the shape of the grid, {grid.shape}; got {values.shape}")
     x, y = grid.vertices_arcsec()

@@ -10,7 +10,7 @@ from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 from astropy.table import Table
 
-from lenssuper._utils.checks import check_count
+from lenssuper._utils.checks import check_count, check_kind
 from lenssuper._utils.progress import is_shown
 from lenssuper._utils.units import to_arcsec
 from lenssuper._utils.warn import warn
@@ -258,8 +258,7 @@ def _image(image):
     """Data, mask and pixel scale in arcsec of an image."""
     from lenssuper.observation.grid import PixelGrid
 
-    if not isinstance(image, NDData):
-        raise TypeError(f"image must be an NDData, such as a CCDData; got {image!r:.80}")
+    check_kind(image, "image", NDData, "an NDData, such as a CCDData")
     data = np.asarray(image.data, dtype=np.float64)
     mask = ~np.isfinite(data)
     if image.mask is not None:

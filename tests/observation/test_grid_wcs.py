@@ -285,5 +285,5 @@ def test_from_nddata_errors():
         PixelGrid.from_nddata(NDData(np.zeros((4, 5))))
     with pytest.raises(ObservationError, match=r"must be a two-dimensional image; got shape \(2, 4, 5\)"):
         PixelGrid.from_nddata(NDData(np.zeros((2, 4, 5)), wcs=WCS(naxis=3)))
-    with pytest.raises(TypeError, match="nddata must be an astropy NDData; got ndarray"):
+    with pytest.raises(TypeError, match="nddata must be an astropy NDData; got array"):
         PixelGrid.from_nddata(np.zeros((4, 5)))

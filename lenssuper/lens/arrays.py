@@ -46,7 +46,9 @@ def as_arrays(x, y, *parameters):
 
 def off_centre(xp, x, y, singular=True):
     """Return x, y moved off the points exactly at a singular centre, and where those are (to be masked)."""
-    centre = (x == 0) & (y == 0) & singular
+    centre = (x == 0) & (y == 0)
+    if singular is not True:
+        centre = centre & singular
     one = xp.ones_like(x + y)
     return xp.where(centre, one, x), xp.where(centre, one, y), centre
 

@@ -122,32 +122,11 @@ class Galaxy10(GalaxySet):
 
     def _read_columns(self):
         with _open(self._path) as file:
-            missing = [name for name in ("images", *_COLUMNS) if name not in file]
-            if missing:
-                raise FileFormatError(
-                    f"{self._path} is not Galaxy10: it has no {', '.join(missing)}; it has {sorted(file)}"
-                )
-            shape, kind = file["images"].shape, file["images"].dtype
-            if len(shape) != 4 or shape[3] != 3 or kind != np.uint8:
-                raise FileFormatError(
-                    f"{self._path} is not Galaxy10: images must be uint8 of shape (N, ny, nx, 3); "
-                    f"got {kind} of shape {shape}"
-                )
-            wrong = {name: file[name].shape for name in _COLUMNS if file[name].shape != shape[:1]}
+            wrong = _difference(file)
             if wrong:
-                raise FileFormatError(
-                    f"{self._path} is not Galaxy10: there are {shape[0]} images, and the shape of "
-                    + ", ".join(f"{name} is {got}" for name, got in wrong.items())
-                )
-            columns = {name: file[name][()] for name in _COLUMNS}
-        self._shape = shape[1:3]
-        labels = columns["ans"]
-        if np.any((labels < 0) | (labels >= len(GALAXY10_CLASSES))):
-            raise FileFormatError(
-                f"{self._path} is not Galaxy10: classes must be 0 to {len(GALAXY10_CLASSES) - 1}; "
-                f"got {labels.min()} to {labels.max()}"
-            )
-        return columns
+                raise FileFormatError(f"{self._path} is not Galaxy10: {wrong}")
+            self._shape = file["images"].shape[1:3]
+            return {name: file[name][()] for name in _COLUMNS}
 
     def __repr__(self) -> str:
         return f"Galaxy10({str(self._path)!r}, band={self._band!r}): {len(self)} galaxies"
@@ -234,6 +213,23 @@ class Galaxy10(GalaxySet):
         }
         image = CCDData(data, unit="", wcs=grid.wcs, meta=meta)
         return with_noise(image) if self._estimate_noise else image
+
+
+def _difference(file) -> str:
+    """Return how a file differs from Galaxy10; an empty text if it does not."""
+    missing = [name for name in ("images", *_COLUMNS) if name not in file]
+    if missing:
+        return f"it has no {', '.join(missing)}; it has {sorted(file)}"
+    shape, kind = file["images"].shape, file["images"].dtype
+    if len(shape) != 4 or shape[3] != 3 or kind != np.uint8:
+        return f"images must be uint8 of shape (N, ny, nx, 3); got {kind} of shape {shape}"
+    wrong = [f"{name} is {file[name].shape}" for name in _COLUMNS if file[name].shape != shape[:1]]
+    if wrong:
+        return f"there are {shape[0]} images, and the shape of {', '.join(wrong)}"
+    labels, n = file["ans"][()], len(GALAXY10_CLASSES)
+    if np.any((labels < 0) | (labels >= n)):
+        return f"classes must be 0 to {n - 1}; got {labels.min()} to {labels.max()}"
+    return ""
 
 
 def _open(path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -52,9 +53,10 @@ class SourceNetwork(nn.Module, ABC):
     """Name of the architecture in files of weights; it changes when old weights no longer fit."""
 
     @property
-    @abstractmethod
     def config(self) -> dict[str, Any]:
-        """Arguments that create a network of the same shape, ready for JSON."""
+        """Arguments that create a network of the same shape, ready for JSON: attributes of the same names."""
+        values = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
     @property
     def fingerprint(self) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -38,11 +36,6 @@ class ResidualCNN(CorrectedNetwork):
         self.first = nn.Conv2d(4 * CHANNELS, channels, 3, padding=1)
         self.blocks = nn.Sequential(*(Block(channels, channels) for _ in range(n_blocks)))
         self.last = zeroed(nn.Conv2d(channels, 4, 3, padding=1))
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Arguments that make a network of the same shape."""
-        return {"n_blocks": self.n_blocks, "channels": self.channels}
 
     def correction(self, images: Tensor) -> Tensor:
         """Return what is added to the linear solution."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor
 
@@ -32,11 +31,6 @@ class PlainUNet(CorrectedNetwork):
         super().__init__()
         self.widths = tuple(widths)
         self.unet = UNet(CHANNELS, 1, self.widths)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Arguments that make a network of the same shape."""
-        return {"widths": list(self.widths)}
 
     def correction(self, images: Tensor) -> Tensor:
         """Return what is added to the linear solution."""

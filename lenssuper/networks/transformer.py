@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -52,11 +50,6 @@ class WindowTransformer(CorrectedNetwork):
         self.norm = nn.LayerNorm(channels)
         self.grow = nn.Linear(channels, _PATCH**2 * _FINE)
         self.last = zeroed(nn.Conv2d(_FINE + CHANNELS, 1, 3, padding=1))
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Arguments that make a network of the same shape."""
-        return {name: getattr(self, name) for name in ("n_blocks", "channels", "heads")}
 
     def correction(self, images: Tensor) -> Tensor:
         """Return what is added to the linear solution."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,12 +76,6 @@ class Unrolled(SourceNetwork):
         self.field = CorrelatedField()
         self.preconditioner = BandPreconditioner()
         self.stage = nn.Parameter(0.1 * torch.randn(n_stages, _CONDITIONS))
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Arguments that make a network of the same shape."""
-        names = ("n_stages", "cg_steps", "cg_steps_used")
-        return {name: getattr(self, name) for name in names} | {"widths": list(self.widths)}
 
     def stages(self, problem: SourceProblem) -> list[Tensor]:
         """Return the sources (n, ny, nx) after each stage."""

@@ -78,10 +78,7 @@ def random_source(
         With a surface brightness of order 1.
     """
     rng = np.random.default_rng(rng)
-    size = rng.uniform(*check_interval(R_e, "R_e", check_length))
-    distance = rng.uniform(*check_interval(offset, "offset", check_length))
-    angle, phi = rng.uniform(0, 2 * np.pi, 2)
-    x, y = distance * np.cos(angle), distance * np.sin(angle)
+    size, x, y, phi = _placed(rng, R_e, offset)
     clumps = int(rng.integers(5, 26))
     galaxy = ClumpySpiral(
         size * u.arcsec,
@@ -105,6 +102,14 @@ def random_source(
     if rng.uniform() < 0.25:
         galaxy = galaxy + _companion(rng, size, x, y)
     return galaxy
+
+
+def _placed(rng, R_e, offset):
+    """Draw size, x and y in arcsec, and a direction in radian."""
+    size = rng.uniform(*check_interval(R_e, "R_e", check_length))
+    distance = rng.uniform(*check_interval(offset, "offset", check_length))
+    angle, phi = rng.uniform(0, 2 * np.pi, 2)
+    return size, distance * np.cos(angle), distance * np.sin(angle), phi
 
 
 def _companion(rng, size, x, y):
@@ -144,10 +149,8 @@ def random_sersics(
         With a surface brightness of order 1.
     """
     rng = np.random.default_rng(rng)
-    size = rng.uniform(*check_interval(R_e, "R_e", check_length))
-    distance = rng.uniform(*check_interval(offset, "offset", check_length))
-    angle, phi = rng.uniform(0, 2 * np.pi, 2)
-    place = {"x": distance * np.cos(angle) * u.arcsec, "y": distance * np.sin(angle) * u.arcsec}
+    size, x, y, phi = _placed(rng, R_e, offset)
+    place = {"x": x * u.arcsec, "y": y * u.arcsec}
     q = rng.uniform(0.3, 1.0)
     disc = SersicSource(size * u.arcsec, rng.uniform(0.5, 2.0), q=q, phi=phi * u.rad, **place)
     galaxy: Source = disc

@@ -17,7 +17,7 @@ from lenssuper import SIE, ForwardModel, JointForwardModel, Observation, PixelGr
 from lenssuper.exceptions import ObservationError
 from lenssuper.preparation import gaussian_psf
 from lenssuper.simulate import GaussianSource, random_mock
-from lenssuper.solvers import Gaussian, GradientPrior
+from lenssuper.solvers import Gaussian, GradientPrior, LogNormal
 
 LENS = SIE(theta_E=0.8 * u.arcsec, q=0.8, phi=30 * u.deg)
 SOURCE = sum(
@@ -127,7 +127,8 @@ def test_one_part_is_that_part():
 def test_dithers_show_more_than_one_exposure():
     """Four exposures with pixels larger than the PSF, half a pixel apart, against one of them."""
     grid = PixelGrid((48, 48), 0.02 * u.arcsec, reference=PLACE)
-    resolver = SuperResolver(LENS, 2, rng=1, source_grid=grid)
+    solver = LogNormal(max_evaluations=8, n_draws=8)
+    resolver = SuperResolver(LENS, 2, solver=solver, rng=1, source_grid=grid)
     truth = SOURCE.surface_brightness(*grid.centers_arcsec())
     errors, deviations = [], []
     # hyper-parameters of one exposure vary with its noise: of four seeds, errors are 0.57 to 0.85 times those

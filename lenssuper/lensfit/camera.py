@@ -19,22 +19,11 @@ class Camera:
     """
     The map from lensed images to the data of an observation, in the pixels that are used.
 
-    Parameters
-    ----------
-    exposure : Exposure
-    factor : int
-        Lensed pixels along the side of an observed one.
-
-    Attributes
-    ----------
-    image_grid : PixelGrid
-        Pixels of the lensed images, which extend beyond the observation as far as the PSF reaches.
-    data : ndarray, shape (data,)
-        Of the pixels that are used, over their noise, and made white where neighbours share it.
-    others : ndarray, shape (data, K)
-        Images that do not depend on the source, likewise; with amplitudes expected to be 0 +- 1.
-    constant : float
-        Twice the logarithm of the density of the noise at its peak.
+    ``factor`` lensed pixels lie along the side of an observed one. The lensed images have the pixels of
+    ``image_grid``, which extends beyond the observation as far as the PSF reaches. ``data`` (data,) are over
+    their noise, and made white where neighbours share it; ``others`` (data, K), likewise, are images that do
+    not depend on the source, with amplitudes expected to be 0 +- 1. ``constant`` is twice the logarithm of
+    the density of the noise at its peak.
     """
 
     def __init__(self, exposure: Exposure, factor: int) -> None:

@@ -37,12 +37,8 @@ class SourcePrior:
     """
     A Gaussian prior on the source: a stationary field times an envelope of its brightness.
 
-    Parameters
-    ----------
-    precision : ndarray, shape (ny, nx)
-        Eigenvalues of the field's inverse covariance on sine waves.
-    envelope : ndarray, shape (ny, nx), optional
-        Relative standard deviation of every pixel.
+    ``precision`` (ny, nx) are the eigenvalues of the field's inverse covariance on sine waves, ``envelope``
+    (ny, nx) the relative standard deviation of every pixel.
     """
 
     def __init__(self, precision: np.ndarray, envelope: np.ndarray | None = None) -> None:
@@ -103,14 +99,10 @@ class SourceBasis:
     """
     The few shapes of a source that the data can measure, in units of the prior.
 
-    Far fewer modes than the source has pixels are above the noise behind the whitened operator G. Shapes that
-    span them are found for one lens, as G^T G times random vectors (Halko, Martinsson & Tropp 2011, SIAM
-    Review 53, 217, section 4.5), and serve for similar lenses.
-
-    Parameters
-    ----------
-    shapes : ndarray, shape (n, pixels)
-        Sources; the coefficients of a draw from the prior are white, of variance 1 / strength.
+    Far fewer modes than the source has pixels are above the noise behind the whitened operator G. Shapes (n,
+    pixels) that span them are found for one lens, as G^T G times random vectors (Halko, Martinsson & Tropp
+    2011, SIAM Review 53, 217, section 4.5), and serve for similar lenses. The coefficients of a draw from the
+    prior are white, of variance 1 / strength.
     """
 
     def __init__(self, shapes: np.ndarray) -> None:
@@ -141,38 +133,17 @@ class SourceBasis:
 
 @dataclass(frozen=True, eq=False)
 class Inversion:
-    """
-    The most probable source for one lens and one prior.
-
-    Attributes
-    ----------
-    plane : SourcePlane
-    basis : SourceBasis
-    lensing : tuple of SplineSampling
-        From source to lensed image, for each observation.
-    operator : ndarray, shape (data, n + K)
-        From coefficients to data.
-    factor : ndarray, shape (n + K, n + K)
-        Cholesky factor of their inverse covariance.
-    coefficients : ndarray, shape (n + K,)
-        Of the shapes of the basis, and of the other images of the observations.
-    cost : float
-        Minus the logarithm of the evidence.
-    strength : float
-        The lambda of the prior.
-    modes : float
-        Modes of the source that the data measure.
-    """
+    """The most probable source for one lens and one prior."""
 
     plane: SourcePlane
     basis: SourceBasis
-    lensing: tuple[SplineSampling, ...]
-    operator: np.ndarray
-    factor: np.ndarray
-    coefficients: np.ndarray
-    cost: float
-    strength: float
-    modes: float
+    lensing: tuple[SplineSampling, ...]  # from source to lensed image, for each observation
+    operator: np.ndarray  # (data, n + K), from coefficients to data
+    factor: np.ndarray  # (n + K, n + K), Cholesky factor of the inverse covariance of the coefficients
+    coefficients: np.ndarray  # (n + K,), of the shapes of the basis, and of the observations' other images
+    cost: float  # minus the logarithm of the evidence
+    strength: float  # the lambda of the prior
+    modes: float  # how many modes of the source the data measure
 
     @property
     def source(self) -> np.ndarray:
@@ -206,11 +177,7 @@ class Inversion:
         """
         Return gradient and Gauss-Newton matrix of the cost with respect to the lens.
 
-        Parameters
-        ----------
-        directions : sequence of (tuple of TrialLens, float)
-            For each direction a lens a small step away, and the length of the step.
-        rng : `~numpy.random.Generator`
+        Each of the ``directions`` is a lens a small step away, and the length of the step.
         """
         white = rng.standard_normal((len(self.coefficients), _DRAWS))
         open_ = solve_triangular(self.factor, white, lower=True, trans="T")
@@ -230,18 +197,10 @@ def invert(
     plane: SourcePlane, basis: SourceBasis, lenses: Lenses, strength: float, *, tune: int = 0
 ) -> Inversion:
     """
-    Find the most probable source behind a lens, and the evidence.
+    Find the most probable source behind a lens, as each observation sees it, and the evidence.
 
-    Parameters
-    ----------
-    plane : SourcePlane
-    basis : SourceBasis
-    lenses : tuple of TrialLens
-        The lens, as each observation sees it.
-    strength : float
-        The lambda of the prior.
-    tune : int, optional
-        Most steps of ``strength`` towards the largest evidence (MacKay 1992, Neural Comput. 4, 415).
+    ``strength``, the lambda of the prior, takes at most ``tune`` steps towards the largest evidence (MacKay
+    1992, Neural Comput. 4, 415).
     """
     data, constant = plane.source.data, plane.source.constant
     lensing = plane.lensing(lenses)

@@ -17,34 +17,18 @@ __all__ = ["Exposure", "Foreground"]
 
 @dataclass(frozen=True, eq=False)
 class Foreground:
-    """
-    The light in front of the arcs, whose parts may be brighter or fainter than expected.
+    """The light in front of the arcs, whose parts may be brighter or fainter than expected."""
 
-    Attributes
-    ----------
-    expected : ndarray, shape (ny, nx)
-        In the unit of the data.
-    parts : ndarray, shape (K, ny, nx)
-        Images that may be added, with amplitudes expected to be 0 +- 1. The last is the sky.
-    """
-
-    expected: np.ndarray
-    parts: np.ndarray
+    expected: np.ndarray  # (ny, nx), in the unit of the data
+    parts: np.ndarray  # (K, ny, nx), images with amplitudes expected to be 0 +- 1; the last is the sky
 
     @classmethod
     def of(cls, given, observation: Observation) -> Foreground | None:
         """
-        Return the foreground of an observation from what a user gives.
+        Return the foreground from a SersicFit, a ForegroundFit, one or K images (ny, nx), or None.
 
-        Parameters
-        ----------
-        given : SersicFit, ForegroundFit, NDData, ndarray of shape (ny, nx) or (K, ny, nx), or None
-        observation : Observation
-
-        Raises
-        ------
-        TypeError, ValueError
-            If it is something else, has other pixels, or is not finite where there are data.
+        Raise a TypeError or ValueError if it is something else, has other pixels, or is not finite where
+        there are data.
         """
         if given is None:
             return None
@@ -71,20 +55,10 @@ class Foreground:
 
 @dataclass(frozen=True, eq=False)
 class Exposure:
-    """
-    An observation, and the arcs in it.
+    """An observation, and the arcs in it."""
 
-    Attributes
-    ----------
-    observation : Observation
-        As it was given.
-    arcs : Observation
-        The observation less the expected foreground.
-    foreground : Foreground or None
-    """
-
-    observation: Observation
-    arcs: Observation
+    observation: Observation  # as it was given
+    arcs: Observation  # the observation less the expected foreground
     foreground: Foreground | None
 
     @classmethod

@@ -45,10 +45,7 @@ def read_fields(path: str | os.PathLike) -> tuple[dict[str, Any], list[dict[str,
     """
     Return the fields of the `LensFit` in a file, and those of its fits to each of several observations.
 
-    Raises
-    ------
-    FileFormatError
-        If the file is damaged or something else.
+    Raise a FileFormatError if the file is damaged or something else.
     """
     lens = LensModel.read(path)
     try:

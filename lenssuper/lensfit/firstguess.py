@@ -47,15 +47,7 @@ class FirstGuess:
 
 
 class Arcs:
-    """
-    The arcs of an observation, to which images of Gaussians behind a lens are fitted.
-
-    Parameters
-    ----------
-    exposure : Exposure
-    parameters : FreeParameters
-        Of the lens.
-    """
+    """The arcs of an observation, to which images of Gaussians behind a lens are fitted."""
 
     def __init__(self, exposure: Exposure, parameters: FreeParameters) -> None:
         observation, weights = exposure.part, exposure.weights
@@ -192,20 +184,10 @@ def first_guesses(
     arcs: Arcs, starts: Iterable[np.ndarray], report: Callable[[float, str], None]
 ) -> list[FirstGuess]:
     """
-    Fit Gaussians behind the lens from several starts.
+    Fit Gaussians behind the lens from several starts; return the best few that differ, in order of cost.
 
-    Parameters
-    ----------
-    arcs : Arcs
-    starts : iterable of ndarray
-        Vectors of lens parameters.
-    report : callable
-        Called with the share of the work done, and what is done next.
-
-    Returns
-    -------
-    list of FirstGuess
-        The best few that differ, in the order of their cost.
+    ``starts`` are vectors of lens parameters; ``report`` is called with the share of the work done, and what
+    is done next.
     """
     starts, found, final = list(starts), [], []
     for k, vector in enumerate(starts):

@@ -53,25 +53,14 @@ class LensCovariance:
 
 @dataclass(frozen=True, eq=False)
 class FitImages:
-    """
-    Images of a fit to one observation.
+    """Images of a fit to one observation."""
 
-    Attributes
-    ----------
-    observation : Observation
-        The data, with the pixels moved by the fitted offset.
-    model, residuals, foreground : ndarray, shape (ny, nx)
-        Source and foreground as observed; (data - model) / sigma; the foreground alone.
-    source : ndarray, shape of the source grid
-    source_grid : PixelGrid
-    """
-
-    observation: Observation
-    model: np.ndarray
-    residuals: np.ndarray
+    observation: Observation  # the data, with the pixels moved by the fitted offset
+    model: np.ndarray  # (ny, nx), source and foreground as observed
+    residuals: np.ndarray  # (ny, nx), (data - model) / sigma
     source: np.ndarray
     source_grid: PixelGrid
-    foreground: np.ndarray
+    foreground: np.ndarray  # (ny, nx)
 
 
 def _no_offset():

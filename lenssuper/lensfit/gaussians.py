@@ -16,46 +16,24 @@ _WIDTHS = np.array([0.4, 1.0, 2.2])
 
 @dataclass(frozen=True, eq=False)
 class Gaussians:
-    """
-    Elliptical Gaussians of one centre and one shape, of height 1.
+    """Elliptical Gaussians of one centre and one shape, of height 1."""
 
-    Attributes
-    ----------
-    x, y : ndarray
-        Source-plane positions of rays, relative to the centre.
-    shape : ndarray, shape (2,)
-        Ellipticity as it was given, over all the plane.
-    ellipticity : ndarray, shape (2,)
-        (a^2 - b^2) / (a^2 + b^2) along the axes and the diagonals, below 1.
-    radii : ndarray
-        Squares of the elliptical radii of the rays.
-    reach, widths : ndarray, shape (3,)
-        Standard deviations as they were given, and with the least width added in squares.
-    images : ndarray, shape (3, ...)
-    """
-
-    x: np.ndarray
+    x: np.ndarray  # source-plane positions of rays relative to the centre; y likewise
     y: np.ndarray
-    shape: np.ndarray
-    ellipticity: np.ndarray
-    radii: np.ndarray
-    reach: np.ndarray
-    widths: np.ndarray
-    images: np.ndarray
+    shape: np.ndarray  # ellipticity (2,) as it was given, over all the plane
+    ellipticity: np.ndarray  # (a^2 - b^2) / (a^2 + b^2) along the axes and the diagonals, below 1
+    radii: np.ndarray  # squares of the elliptical radii of the rays
+    reach: np.ndarray  # standard deviations (3,) as they were given
+    widths: np.ndarray  # the same with the least width added in squares
+    images: np.ndarray  # shape (3, ...)
 
     @classmethod
     def at(cls, x: np.ndarray, y: np.ndarray, component: np.ndarray, least: float) -> Gaussians:
         """
-        Evaluate a component at source-plane positions.
+        Evaluate a component at source-plane positions x, y in arcsec.
 
-        Parameters
-        ----------
-        x, y : ndarray
-            In arcsec.
-        component : ndarray, shape (5,)
-            x, y, logarithm of the size, two of ellipticity.
-        least : float
-            Width that is added in quadrature.
+        The component is x, y, logarithm of the size, two of ellipticity; the width ``least`` is added in
+        quadrature.
         """
         x0, y0, log_size, *shape = component
         x, y, shape = x - x0, y - y0, np.array(shape)
@@ -68,19 +46,10 @@ class Gaussians:
 
     def slopes(self, brightness: np.ndarray, along_x: np.ndarray, along_y: np.ndarray) -> np.ndarray:
         """
-        Return the derivatives of the sum of the images.
+        Return the derivatives (n + 5, ...) of the sum of the images, each times its ``brightness`` (3,).
 
-        Parameters
-        ----------
-        brightness : ndarray, shape (3,)
-            Of each image.
-        along_x, along_y : ndarray, shape (n, ...)
-            Derivatives of the positions of the rays by n parameters.
-
-        Returns
-        -------
-        ndarray, shape (n + 5, ...)
-            By these parameters, and then by those of the component.
+        They are by n parameters, of which ``along_x`` and ``along_y`` (n, ...) are the derivatives of the
+        positions of the rays, and then by those of the component.
         """
         e1, e2 = self.ellipticity
         minor = np.sqrt(1 - e1**2 - e2**2)

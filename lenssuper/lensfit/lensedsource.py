@@ -25,28 +25,13 @@ Lenses = tuple[TrialLens, ...]
 
 @dataclass(frozen=True, eq=False)
 class LensedSource:
-    """
-    A source, and the observations that show it.
-
-    Attributes
-    ----------
-    exposures : tuple of Exposure
-        The observations.
-    positions : tuple of int
-        Their positions among all that ``registration`` knows.
-    factor : int
-        Lensed pixels along the side of an observed one.
-    registration : Registration
-        The parameters of the fit.
-    prior : QuadraticPrior
-        Of the source.
-    """
+    """A source, and the observations that show it."""
 
     exposures: tuple[Exposure, ...]
-    positions: tuple[int, ...]
-    factor: int
-    registration: Registration
-    prior: QuadraticPrior
+    positions: tuple[int, ...]  # of the exposures among all of the registration
+    factor: int  # lensed pixels along the side of an observed one
+    registration: Registration  # the parameters of the fit
+    prior: QuadraticPrior  # of the source
 
     def lenses(self, vector: np.ndarray) -> Lenses:
         """Return the lens of a vector of parameters, as each observation sees it."""
@@ -98,17 +83,10 @@ class SourcePlane:
     """
     Pixels of the source plane that move along with the light of the arcs.
 
-    Most of what a small change of the lens does to the source plane is to shift, scale and shear it. The grid
-    is moved likewise, by the affine map between the source-plane positions of the light behind the first lens
-    and behind another one. A prior from a first source then does not hold the lens at its first parameters.
-
-    Parameters
-    ----------
-    source : LensedSource
-    grid : PixelGrid
-        Nodes of the source's B-splines for the first lens.
-    lenses : tuple of TrialLens
-        The first lens.
+    Most of what a small change of the lens does to the source plane is to shift, scale and shear it. The
+    grid, nodes of the source's B-splines for the first lens, is moved likewise, by the affine map between the
+    source-plane positions of the light behind the first lens and behind another one. A prior from a first
+    source then does not hold the lens at its first parameters.
     """
 
     def __init__(self, source: LensedSource, grid: PixelGrid, lenses: Lenses) -> None:
@@ -153,20 +131,10 @@ class SourcePlane:
         sources: np.ndarray,
     ) -> Iterator[np.ndarray]:
         """
-        Differentiate the data of sources with respect to the lens.
+        Yield for each direction the derivatives (data, n) of the data of sources (n, coefficients).
 
-        Parameters
-        ----------
-        lensing : tuple of SplineSampling
-            That of the lens.
-        directions : iterable of (tuple of TrialLens, float)
-            For each direction a lens a small step away, and the length of the step.
-        sources : ndarray, shape (n, coefficients)
-
-        Yields
-        ------
-        ndarray, shape (data, n)
-            One direction after another.
+        ``lensing`` is that of the lens; each of the ``directions`` is a lens a small step away, and the
+        length of the step.
         """
         ends = [(lenses, self.grid(lenses), step) for lenses, step in directions]
         images = sources.reshape(-1, *self._grid.shape)

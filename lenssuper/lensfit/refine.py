@@ -31,30 +31,14 @@ _DAMPING, _STUCK = 1e-3, 1e4
 
 @dataclass(frozen=True, eq=False)
 class Refined:
-    """
-    The lens of the largest evidence.
+    """The lens of the largest evidence."""
 
-    Attributes
-    ----------
-    vector : ndarray
-        Of the parameters.
-    inversions : tuple of Inversion
-        One for each source.
-    information : ndarray
-        Inverse covariance of the vector, priors included.
-    cost : float
-        Minus the log of evidence and priors.
-    converged : bool
-    gathering : float
-        Relative size of the light in the source plane, see `sourceplane.gathering`.
-    """
-
-    vector: np.ndarray
-    inversions: tuple[Inversion, ...]
-    information: np.ndarray
-    cost: float
+    vector: np.ndarray  # of the parameters
+    inversions: tuple[Inversion, ...]  # one for each source
+    information: np.ndarray  # inverse covariance of the vector, priors included
+    cost: float  # minus the log of evidence and priors
     converged: bool
-    gathering: float
+    gathering: float  # relative size of the light in the source plane, see `sourceplane.gathering`
 
     @property
     def reduced_chi2(self) -> float:
@@ -72,22 +56,12 @@ def refine(
     rounds: int = _ROUNDS,
 ) -> Refined:
     """
-    Improve a lens until it no longer changes.
+    Improve a lens, from the parameters ``vector`` on, until it no longer changes.
 
-    In each round, source grid and prior are fixed, those that suit its first lens, so that the evidence is a
-    smooth function of the lens.
-
-    Parameters
-    ----------
-    sources : sequence of LensedSource
-        All with the same registration; their costs add up. The first is the clearest.
-    vector : ndarray
-        Where to start.
-    rng : `~numpy.random.Generator`
-    report : callable
-        Called with the share of the work done, and what is done next.
-    rounds : int, optional
-        The most rounds.
+    In each of at most ``rounds`` rounds, source grid and prior are fixed, those that suit its first lens, so
+    that the evidence is a smooth function of the lens. The sources share one registration, and their costs
+    add up; the first is the clearest. ``report`` is called with the share of the work done, and what is done
+    next.
     """
     seed = int(rng.integers(2**31))
     found = None

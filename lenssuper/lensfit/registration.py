@@ -24,22 +24,11 @@ _SPREAD = 0.04
 
 @dataclass(frozen=True, eq=False)
 class TrialLens:
-    """
-    A lens in plain numbers, as an optimiser tries it on one observation.
+    """A lens in plain numbers, as an optimiser tries it on one observation."""
 
-    Attributes
-    ----------
-    template : LensModel
-        The kind of lens.
-    values : dict of str to float
-        Its parameters (arcsec, radian, 1), by the names of ``template.values()``.
-    shift : (float, float)
-        Offset, in arcsec, of the observation: what it has at (x, y) lies at (x, y) + ``shift``.
-    """
-
-    template: LensModel
-    values: dict[str, float]
-    shift: tuple[float, float] = (0.0, 0.0)
+    template: LensModel  # the kind of lens
+    values: dict[str, float]  # its parameters (arcsec, radian, 1), by the names of `template.values()`
+    shift: tuple[float, float] = (0.0, 0.0)  # arcsec: the observation's (x, y) lies at (x, y) + shift
 
     def rays_arcsec(self, x, y):
         """Return the source-plane positions of positions of the observation, all in arcsec."""
@@ -48,17 +37,10 @@ class TrialLens:
 
 class Registration:
     """
-    Parameters of a lens, and offsets of the observations after the first.
+    Parameters of a lens, and offsets of the n - 1 observations after the first.
 
-    Parameters
-    ----------
-    parameters : FreeParameters
-        Of the lens.
-    n : int, optional
-        Number of observations.
-    std : float, optional
-        Standard deviation, in arcsec, of the Gaussian prior on each coordinate of an offset; by default the
-        offsets are fixed to 0.
+    ``std`` is the standard deviation, in arcsec, of the Gaussian prior on each coordinate of an offset;
+    without it, the offsets are fixed to 0.
     """
 
     def __init__(self, parameters: FreeParameters, n: int = 1, std: float | None = None) -> None:

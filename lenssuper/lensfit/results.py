@@ -34,18 +34,10 @@ def lens_fit(
     given: np.ndarray,
 ) -> LensFit:
     """
-    Return the result of a fit.
+    Return the result of a fit to all exposures, also those without light of the source.
 
-    Parameters
-    ----------
-    exposures : sequence of Exposure
-        All observations, also those without light of the source.
-    registration : Registration
-    refined : Refined
-    covariance : ndarray
-        Of its vector.
-    given : ndarray, shape (n, 2)
-        Offsets, in arcsec, by which the observations were moved before the fit.
+    ``covariance`` is that of the refined vector, ``given`` (n, 2) the offsets in arcsec by which the
+    observations were moved before the fit.
     """
     n, vector = len(registration.parameters), refined.vector
     lens, shifts = registration.lens(vector), registration.offsets(vector)

@@ -63,17 +63,10 @@ def search(
     report: Callable[[float, str], None],
 ) -> Refined:
     """
-    Fit a lens to all sources behind it.
+    Fit a lens to all sources behind it, from vectors of lens parameters.
 
-    Parameters
-    ----------
-    sources : sequence of LensedSource
-        With the same registration. The first guess is that of the clearest observation.
-    starts : iterable of ndarray
-        Vectors of lens parameters.
-    rng : `~numpy.random.Generator`
-    report : callable
-        Called with the share of the work done, and what is done next.
+    The first guess is that of the clearest observation. ``report`` is called with the share of the work done,
+    and what is done next.
     """
     sources = sorted(sources, key=lambda source: -source.clearest.signal)
     first, registration = sources[0], sources[0].registration

@@ -26,19 +26,9 @@ _FLOOR, _AROUND = 0.02, 0.9
 
 def light_grid(exposure: Exposure, lens: TrialLens, finer: float) -> PixelGrid:
     """
-    Return a grid around the light of the source.
+    Return a grid around the light of the source, with ``finer`` pixels along the side of an observed one.
 
-    Parameters
-    ----------
-    exposure : Exposure
-    lens : TrialLens
-    finer : float
-        Pixels of the source along the side of an observed one.
-
-    Raises
-    ------
-    ObservationError
-        If the lens takes the light nowhere.
+    Raise an ObservationError if the lens takes the light nowhere.
     """
     x, y, _ = exposure.light
     beta = np.stack(lens.rays_arcsec(x, y))
@@ -57,15 +47,9 @@ def light_grid(exposure: Exposure, lens: TrialLens, finer: float) -> PixelGrid:
 
 def carried_along(grid: PixelGrid, before: np.ndarray, after: np.ndarray, weights: np.ndarray) -> PixelGrid:
     """
-    Move, scale and shear a grid by the affine map that takes some positions closest to others.
+    Move, scale and shear a grid by the affine map that takes positions (2, n) in arcsec closest to others.
 
-    Parameters
-    ----------
-    grid : PixelGrid
-    before, after : ndarray, shape (2, n)
-        Positions in arcsec.
-    weights : ndarray, shape (n,)
-        Of their distances in the least squares.
+    ``weights`` (n,) are those of the distances in the least squares.
     """
     positions = np.column_stack([before.T, np.ones(before.shape[1])])
     weights = weights[:, None]
@@ -80,14 +64,10 @@ def gathering(exposure: Exposure, lens: TrialLens) -> float:
     """
     Return the size of the light in the source plane, relative to that in the image.
 
-    Images of one source come from one region; behind a lens that hardly magnifies they do not (Maresca, Dye &
-    Li 2021, MNRAS 503, 2229, on such unphysical reconstructions).
-
-    Returns
-    -------
-    float
-        Ratio of the root mean square distances of the light from its centroids: 1 without a lens, 0.13 to
-        0.34 for the true lenses of mocks, above 0.5 with half the radius.
+    It is the ratio of the root mean square distances of the light from its centroids: 1 without a lens, 0.13
+    to 0.34 for the true lenses of mocks, above 0.5 with half the radius. Images of one source come from one
+    region; behind a lens that hardly magnifies they do not (Maresca, Dye & Li 2021, MNRAS 503, 2229, on such
+    unphysical reconstructions).
     """
     x, y, brightness = exposure.light
 
@@ -100,18 +80,11 @@ def gathering(exposure: Exposure, lens: TrialLens) -> float:
 
 def envelope(source: np.ndarray, grid: PixelGrid, side: float) -> np.ndarray:
     """
-    Return the relative standard deviation of the prior in each pixel, from a first source.
+    Return the relative standard deviation of the prior in each pixel of ``grid``, from a first source.
 
     What wins in the reconstruction of lensed sources is smoothness relative to brightness (Nightingale, Dye &
-    Massey 2018, MNRAS 478, 4738, section 3.3, who weigh source pixels by a first solution likewise).
-
-    Parameters
-    ----------
-    source : ndarray, shape (ny, nx)
-    grid : PixelGrid
-        Its pixels.
-    side : float
-        Side of an observed pixel, in arcsec.
+    Massey 2018, MNRAS 478, 4738, section 3.3, who weigh source pixels by a first solution likewise). ``side``
+    is that of an observed pixel, in arcsec.
     """
     smooth = ndimage.gaussian_filter(np.maximum(source, 0.0), _AROUND * side / grid.side_arcsec)
     top = smooth.max()

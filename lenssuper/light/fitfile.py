@@ -72,14 +72,7 @@ def _table(table):
 
 
 def read_fit(path: str | os.PathLike) -> dict[str, Any]:
-    """
-    Return the attributes of a SersicFit that `write_fit` has written.
-
-    Raises
-    ------
-    FileFormatError
-        If the file is truncated, corrupt or something else.
-    """
+    """Return the attributes of a SersicFit that `write_fit` has written, or raise a FileFormatError."""
     path = os.fspath(path)
     with reading(path, "a fit of Sersics"):
         arrays, info = read_hdus(path, "LSSERSIC", _VERSION, "a fit of Sersics")

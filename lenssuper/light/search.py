@@ -37,18 +37,11 @@ _POOR = 1.3
 
 class Search:
     """
-    Least squares for one observation.
+    Least squares for one observation, whose masked pixels are not used.
 
-    Parameters
-    ----------
-    observation : Observation
-        Pixels that are not to be used are masked.
-    moments : mapping
-        Of the galaxy, see `~lenssuper.observation.objects.main_object`.
-    sky : bool
-        Whether a level of the sky is fitted.
-    options : callable
-        Returns the keywords of `Components` for a number of components.
+    ``moments`` are those of the galaxy (see `~lenssuper.observation.objects.main_object`); ``sky`` says
+    whether a level of the sky is fitted; ``options(n)`` returns the keywords of `Components` for n
+    components.
     """
 
     def __init__(self, observation: Observation, moments, sky, options):

@@ -21,21 +21,13 @@ __all__ = ["StridedConvolution"]
 class StridedConvolution(LinearOperator):
     """Convolution evaluated where the kernel lies inside the image, at every factor-th pixel.
 
-    With M = factor m the side of the kernel, an axis of factor (n + m - 1) pixels becomes one of n, and
-    y[p] = sum_j kernel[M - 1 - (j - factor p)] x[j].
+    With M = factor m the side of the kernel, an axis of factor (n + m - 1) pixels becomes one of n, and y[p]
+    = sum_j kernel[M - 1 - (j - factor p)] x[j]. A kernel (..., factor my, factor mx) with leading axes has
+    one for every image of a batch with the same last axes.
 
-    Parameters
-    ----------
-    kernel : array, shape (factor my, factor mx) or (..., factor my, factor mx)
-        With leading axes, a kernel for every image of a batch with the same last axes.
-    factor : int
-    out_shape : tuple of int
-
-    Notes
-    -----
-    The image is split into factor x factor interleaved images ("phases"), which are convolved by FFT
-    with the interleaved kernels and summed. Only the sum is transformed back, and it is as small as the
-    output. The FFT is as long as a phase: what wraps round falls on pixels that are not evaluated.
+    The image is split into factor x factor interleaved images ("phases"), which are convolved by FFT with the
+    interleaved kernels and summed. Only the sum is transformed back, and it is as small as the output. The
+    FFT is as long as a phase: what wraps round falls on pixels that are not evaluated.
     """
 
     def __init__(self, kernel: np.ndarray, factor: int, out_shape: Sequence[int]) -> None:
@@ -55,14 +47,10 @@ class StridedConvolution(LinearOperator):
         return self._kernel.copy()
 
     def as_sparse(self) -> sparse.csr_array:
-        """Return the operator as a matrix, every weight of it.
+        """Return the operator as a matrix (output x input pixels, flattened in C order) in float64.
 
-        Returns
-        -------
-        scipy.sparse.csr_array
-            Output x input pixels, both flattened in C order, float64. A row holds as many weights as the
-            kernel, so that this is large where the kernel is: 4096 x 52^2 x 12 bytes = 130 MB for a 25 x 25
-            PSF on 64 x 64 pixels at factor 2.
+        A row holds as many weights as the kernel, so that this is large where the kernel is: 4096 x 52^2 x 12
+        bytes = 130 MB for a 25 x 25 PSF on 64 x 64 pixels at factor 2.
         """
         (ky, kx), (ny, nx) = self._kernel.shape, self._out_shape
         width = self._in_shape[1]

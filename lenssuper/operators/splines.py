@@ -116,20 +116,7 @@ class SplineSampling(LensingOperator):
 
 
 def spline_image(coefficients: np.ndarray, grid: PixelGrid, finer: PixelGrid) -> np.ndarray:
-    """Evaluate a sum of cubic B-splines at the pixel centres of another grid.
-
-    Parameters
-    ----------
-    coefficients : ndarray, shape (ny, nx) of ``grid``
-    grid : PixelGrid
-        Its pixel centres are the nodes of the splines.
-    finer : PixelGrid
-        Where to evaluate them.
-
-    Returns
-    -------
-    ndarray, shape (ny, nx) of ``finer``
-    """
+    """Evaluate a sum of cubic B-splines with the pixel centres of ``grid`` as nodes at those of ``finer``."""
     positions = grid.to_pixel(*np.broadcast_arrays(*finer.centers_arcsec()))
     parts = _weights(*(v.reshape(-1, 1) for v in positions), grid.shape)
     matrix = sparse.csr_array(parts, shape=(math.prod(finer.shape), coefficients.size))

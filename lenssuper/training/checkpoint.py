@@ -20,16 +20,7 @@ def write_state(path: str | os.PathLike, state: dict[str, Any]) -> None:
     """
     Write a nested dictionary, replacing an earlier file; the file is complete or not there.
 
-    Parameters
-    ----------
-    path : str or path-like
-    state : dict
-        Of tensors, numbers, text and None, in dictionaries, lists and tuples.
-
-    Raises
-    ------
-    TypeError
-        If it holds anything else.
+    It may hold tensors, numbers, text and None, in dictionaries, lists and tuples; else raise a TypeError.
     """
     tensors: dict[str, torch.Tensor] = {}
     packed = _pack(state, tensors, "state")
@@ -37,28 +28,14 @@ def write_state(path: str | os.PathLike, state: dict[str, Any]) -> None:
 
 
 def read_state(path: str | os.PathLike) -> dict[str, Any]:
-    """
-    Read a state that `write_state` wrote. No code in the file is run.
-
-    Raises
-    ------
-    FileFormatError
-        If the file is something else, or damaged.
-    """
+    """Read what `write_state` wrote, running no code in it, or raise a FileFormatError."""
     tensors, known = read_weights(path, _KIND)
     with reading(path, "the state of a training"):
         return _unpack(known["state"], tensors)
 
 
 def check_settings(found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """
-    Refuse to resume a training with other settings.
-
-    Raises
-    ------
-    ValueError
-        If a setting differs.
-    """
+    """Raise a ValueError if a training would resume with other settings."""
     for name in sorted(found.keys() | wanted.keys()):
         before, now = found.get(name), wanted.get(name)
         if before != now:

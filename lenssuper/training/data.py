@@ -30,21 +30,11 @@ __all__ = ["Batch", "LensProblems", "PreparedLenses", "indices_of_step", "seeded
 
 @dataclass(frozen=True)
 class PreparedLenses:
-    """
-    Some lenses of a data set, prepared on the CPU by a worker.
-
-    Attributes
-    ----------
-    models : ForwardModelBatch
-    truth : ndarray, shape (n, factor ny, factor nx), or None
-        The lensed images without PSF and noise, if all are known.
-    correlation : ndarray, shape (n,)
-        Factor by which the variance was raised, see `~lenssuper.Observation.noise_correlation`.
-    """
+    """Some lenses of a data set, prepared on the CPU by a worker."""
 
     models: ForwardModelBatch
-    truth: np.ndarray | None
-    correlation: np.ndarray
+    truth: np.ndarray | None  # (n, factor ny, factor nx), lensed images without PSF and noise, if known
+    correlation: np.ndarray  # (n,), factor by which the variance was raised; `Observation.noise_correlation`
 
 
 class Batch:

@@ -49,17 +49,9 @@ class SteppedModule(LightningModule):
     A network in training.
 
     All random numbers of a step, and its data, follow from a seed and the number of the step: a training that
-    was interrupted continues as if it had not been.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-    steps, round_length : int
-        Number of steps, and of those from one check and checkpoint to the next.
-    settings : dict
-        What must be the same when the training is resumed.
-    workers : int, optional
-        Processes that prepare the data.
+    was interrupted continues as if it had not been. A check and a checkpoint follow every ``round_length`` of
+    the ``steps``. ``settings`` must be the same when the training is resumed; ``workers`` processes prepare
+    the data.
     """
 
     # attributes, beside the weights, that a checkpoint holds

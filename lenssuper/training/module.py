@@ -31,30 +31,14 @@ _MEMORY, _EARLY = 0.99, 20
 
 @dataclass(frozen=True)
 class Schedule:
-    """
-    How long and how fast to train.
+    """How long and how fast to train."""
 
-    Attributes
-    ----------
-    steps : int
-        Steps of the optimiser.
-    batch_size : int
-        Lenses a step, of each process.
-    learning_rate : float
-        The largest one.
-    seed : int
-    check_every : int
-        Steps from one check and checkpoint to the next.
-    patience : int or None
-        Checks without improvement after which the training ends.
-    """
-
-    steps: int
-    batch_size: int
-    learning_rate: float
+    steps: int  # of the optimiser
+    batch_size: int  # lenses a step, of each process
+    learning_rate: float  # the largest one
     seed: int
-    check_every: int
-    patience: int | None
+    check_every: int  # steps from one check and checkpoint to the next
+    patience: int | None  # checks without improvement after which the training ends
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "check_every"):

@@ -31,25 +31,10 @@ def find_arcs(
     """
     Return a mask (ny, nx) of the light that a model of the galaxy does not explain.
 
-    It contains groups of pixels that are significantly brighter than the galaxy, and a margin.
-
-    Parameters
-    ----------
-    observation : Observation
-    model : ndarray, shape (ny, nx)
-        The galaxy and the sky.
-    sky : float
-        The sky alone.
-    core : ndarray of bool, shape (ny, nx)
-        Around the centre of the galaxy, where no arc is looked for.
-    share : float, optional
-        Largest threshold by which a peak must exceed the galaxy, as a share of its light; around a peak half
-        of the threshold is sufficient.
-    reach : float, optional
-        The largest distance of a pixel of an arc from a peak, in pixels.
-    least : float, optional
-        Threshold used instead of ``share`` if the model never exceeds the image by that much: model errors
-        have both signs, arcs only add light.
+    It contains groups of pixels that are significantly brighter than ``model`` (galaxy and sky) outside of
+    ``core``, and a margin. A peak must exceed the galaxy by at most ``share`` of its light; around it half of
+    this threshold is sufficient, up to ``reach`` pixels away. ``least`` replaces ``share`` if the model never
+    exceeds the image by that much: model errors have both signs, arcs only add light.
     """
     excess, noise = smoothed(observation.with_data(observation.data - model))
     light = np.maximum(model - sky, 0.0)

@@ -53,18 +53,10 @@ _CORE, _FIRST_KNOT = 1.5, 1.0
 
 @dataclass(frozen=True, eq=False)
 class GalaxyFit(ProfileFit):
-    """
-    Profiles of a galaxy and of the source behind it, fitted to data in units of the noise of a pixel.
+    """Profiles of a galaxy and of the source behind it, fitted to data in units of the noise of a pixel."""
 
-    Attributes
-    ----------
-    source : ndarray, shape (n, 6)
-    model : ForwardModel or None
-        Of the source.
-    """
-
-    source: np.ndarray
-    model: ForwardModel | None
+    source: np.ndarray  # shape (n, 6)
+    model: ForwardModel | None  # of the source
 
     @property
     def start(self) -> tuple[np.ndarray, np.ndarray]:
@@ -78,17 +70,7 @@ class GalaxyFit(ProfileFit):
 
 
 class Galaxy:
-    """
-    An image with a galaxy in the middle.
-
-    Parameters
-    ----------
-    observation : Observation
-    rough : bool, optional
-        Whether rough means over pixels are sufficient.
-    factor : int, optional
-        Pixels of the original image along the side of a pixel.
-    """
+    """An image with a galaxy in the middle, whose pixels are ``factor`` times those of the original image."""
 
     def __init__(self, observation: Observation, *, rough: bool = False, factor: int = 1) -> None:
         self.observation, self._rough = observation, rough

@@ -15,36 +15,20 @@ __all__ = ["Frame", "sky_level"]
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """
-    An image in the form that networks take, and how to convert back.
+    """An image in the form that networks take, and how to convert back."""
 
-    Attributes
-    ----------
-    image : ndarray, shape (64, 64), float32
-        (data - sky) / scale, averaged over areas; unused pixels are filled from their neighbours.
-    sky, scale : float
-        In the unit of the data.
-    side : int
-        Side in pixels of the square that holds the data in its middle.
-    corner : ndarray, shape (2,)
-        Pixel coordinates (column, row) of the corner of the square.
-    """
-
-    image: np.ndarray
-    sky: float
+    image: np.ndarray  # (data - sky) / scale, 64 x 64, unused pixels filled from their neighbours
+    sky: float  # in the unit of the data; the scale likewise
     scale: float
-    side: int
-    corner: np.ndarray
+    side: int  # of the square, in pixels, that holds the data in its middle
+    corner: np.ndarray  # pixel coordinates (column, row) of the corner of the square
 
     @classmethod
     def of(cls, data: np.ndarray, mask: np.ndarray | None = None) -> Frame:
         """
         Convert an image (ny, nx); pixels that are masked or not finite are not used.
 
-        Raises
-        ------
-        ObservationError
-            If no pixel can be used, or none is brighter than the sky.
+        Raise an ObservationError if no pixel can be used, or none is brighter than the sky.
         """
         data = np.asarray(data, dtype=np.float64)
         if data.ndim != 2 or data.size == 0:

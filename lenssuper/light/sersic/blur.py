@@ -32,16 +32,9 @@ class CuspBlur:
     """
     The PSF, and the mean over a pixel, for profiles that are smooth except at their centres.
 
-    Parameters
-    ----------
-    psf : array, shape (ny, nx) with both odd, or None
-        The PSF; None if there is no blur.
-    out_shape : (int, int)
-        Shape of the observed image.
-    oversampling, includes_pixel
-        As in `~lenssuper.operators.BlurAndBin`.
-    fine : bool, optional
-        Whether to use finer pixels; without, the blur is faster, and wrong by some percent at a cusp.
+    Without a PSF there is no blur; ``out_shape`` is that of the observed image, and ``oversampling`` and
+    ``includes_pixel`` are as in `~lenssuper.operators.BlurAndBin`. Without ``fine`` pixels the blur is
+    faster, and wrong by some percent at a cusp.
     """
 
     def __init__(self, psf, out_shape, *, oversampling=1, includes_pixel=True, fine=True):
@@ -54,16 +47,11 @@ class CuspBlur:
 
     def __call__(self, profile, center):
         """
-        Return the images (k, *out_shape) of a profile as observed.
+        Return the images (k, *out_shape) of a profile with its cusp at ``center`` (column, row), as observed.
 
-        Parameters
-        ----------
-        profile : callable
-            ``profile(first, factor, shape, border=0)`` gives means (k, ny, nx) over a lattice of pixels
-            ``factor`` times finer than the observed ones, ``first`` (column, row) the outer corner, in
-            observed pixels, of its first one.
-        center : (float, float)
-            Position (column, row) of the cusp.
+        ``profile(first, factor, shape, border=0)`` gives means (k, ny, nx) over a lattice of pixels
+        ``factor`` times finer than the observed ones; ``first`` (column, row) is the outer corner, in
+        observed pixels, of its first one.
         """
         if self._native is None:
             return profile((-0.5, -0.5), 1, self._out_shape)

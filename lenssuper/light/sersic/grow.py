@@ -19,22 +19,11 @@ Model = TypeVar("Model")
 
 @dataclass(frozen=True, eq=False)
 class ProfileFit:
-    """
-    K Sersics that were fitted.
+    """K Sersics that were fitted."""
 
-    Attributes
-    ----------
-    components : Components
-        What is free in them.
-    result : VarProResult
-        Their parameters and amplitudes come first; those of the sky and of other profiles may follow.
-    n_pixels : float
-        Independent pixels.
-    """
-
-    components: Components
-    result: VarProResult
-    n_pixels: float
+    components: Components  # what is free in them
+    result: VarProResult  # parameters and amplitudes; those of the sky and of other profiles may follow
+    n_pixels: float  # independent pixels
 
     @property
     def profiles(self) -> np.ndarray:
@@ -112,19 +101,10 @@ def grow(
     pays: Callable[[Model, Model], bool] | None = bic_falls,
 ) -> Model:
     """
-    Add profiles one at a time as long as each improves the model.
+    Add at most ``most`` profiles one at a time, as long as each improves the model.
 
-    Parameters
-    ----------
-    found : ProfileFit or other model
-        The model to begin with.
-    add : callable
-        Returns the best model with one profile more than the one it is given.
-    most : int
-        How many profiles are added at most.
-    pays : callable or None, optional
-        Whether its first argument, which has one profile more, is to be preferred to its second. None to add
-        ``most`` profiles in any case.
+    ``add`` returns the best model with one profile more than the one it is given, and ``pays`` says whether
+    this model (its first argument) is to be preferred to the other; None adds ``most`` profiles in any case.
     """
     for _ in range(most):
         more = add(found)

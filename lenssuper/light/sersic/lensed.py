@@ -77,13 +77,8 @@ def lensed_guesses(
     """
     Guess profiles (6,) of a source from the moments of the bright part of its back-projected image.
 
-    Parameters
-    ----------
-    model : ForwardModel
-    image, weights : ndarray, shape (ny, nx) of the observation
-        The light to explain, and one over its variance; 0 for pixels that are not to be used.
-    old : ndarray, shape (6,), optional
-        A profile that was already fitted: copies of it with other sizes are among the guesses.
+    ``image`` (ny, nx) is the light to explain, ``weights`` one over its variance, 0 for pixels that are not
+    used. Copies with other sizes of an ``old`` profile, already fitted, are among the guesses.
     """
     x, y, size, q, phi = _moments(model, image, weights)
     if old is None:

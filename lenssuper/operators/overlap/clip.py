@@ -234,16 +234,11 @@ def _shift(window, across, along, n_across, n_along, p0, q0, p1, q1, p2, q2, b01
 
 @compiled
 def add_triangle(window, stride, width, height, x, y, e, c, r, weight):
-    """Spread `weight` over the cells of the window in proportion to their overlap with element e.
+    """Spread `weight` over the cells of a window in proportion to their overlap with element e.
 
-    Parameters
-    ----------
-    window : ndarray
-        Differences along the row, (height + 1) rows of `stride` >= width + 2.
-    x, y : ndarrays, shape (elements, 6)
-        Corners, and middles of the edges 01, 12, 20; they may lie outside the window.
-    c, r : int
-        Column and row of the window's first cell.
+    `window` holds differences along the row, (height + 1) rows of `stride` >= width + 2, its first cell in
+    column c and row r. `x` and `y` (elements, 6) are corners, and middles of the edges 01, 12, 20; they may
+    lie outside.
     """
     x0, x1, x2 = x[e, 0] - c, x[e, 1] - c, x[e, 2] - c
     y0, y1, y2 = y[e, 0] - r, y[e, 1] - r, y[e, 2] - r
@@ -388,16 +383,11 @@ def fill(shares, cell, starts, stops, x, y, weights, rows, columns, window, pixe
 
 @compiled
 def add_edges(window, rows, columns, x, y, scale):
-    """Add `scale` times the area to the right of edges, in every row they climb through, to each cell.
+    """Add to each cell `scale` times the area to the right of edges, in every row they climb through.
 
-    Parameters
-    ----------
-    window : ndarray, at least (rows + 1) * (columns + 2)
-        Differences along the row, rows of columns + 2: their running sum is the area.
-    x, y : ndarray, shape (2, edges)
-        Where edges begin and end.
-    scale : ndarray, shape (edges,)
-        Around a region, -1 counter-clockwise gives its area.
+    `x` and `y` (2, edges) are where edges begin and end; around a region, a `scale` of -1 counter-clockwise
+    gives its area. `window`, at least (rows + 1) * (columns + 2), holds differences along the rows: their
+    running sum is the area.
     """
     for e in range(len(scale)):
         _edge_clipped(window, columns + 2, columns, rows, x[0, e], y[0, e], x[1, e], y[1, e], scale[e])

@@ -58,19 +58,11 @@ def _block_border(task, first, last):
 
 
 def border_of_sheets(u: np.ndarray, v: np.ndarray, lower: np.ndarray, upper: np.ndarray):
-    """Return the edges between triangles of different parity, and of the whole lattice.
+    """Return the edges between triangles of different parity, and of the whole lattice, for `clip.add_edges`.
 
-    Parameters
-    ----------
-    u, v : ndarray, shape (2 m + 1, 2 n + 1)
-        The map at steps of half a pixel.
-    lower, upper : ndarray, shape (m, n)
-        1 or -1: the parity of the halves of each pixel below and above its diagonal.
-
-    Returns
-    -------
-    x, y, scale : ndarrays, shapes (2, edges), (2, edges), (edges,)
-        For `_clip.add_edges`; curved edges as short straight ones.
+    The map u, v (2 m + 1, 2 n + 1) is given at steps of half a pixel; ``lower`` and ``upper`` (m, n) are the
+    parity, 1 or -1, of the halves of each pixel below and above its diagonal. x and y have the shape (2,
+    edges), and scale (edges,); curved edges become short straight ones.
     """
     m, n = lower.shape
     along, up = np.zeros((m + 1, n)), np.zeros((m, n + 1))

@@ -121,17 +121,10 @@ def _row(ua, ub, va, vb, rows, columns, shares, cell):
 def quad_shares(u, v, rows, columns, shares, cell):
     """Write the shares of 3 x 3 cells in pixels that are mapped straight-edged, each cut into two triangles.
 
-    Parameters
-    ----------
-    u, v : ndarray, shape (m + 1, n + 1)
-        Mapped corners of m rows of n pixels.
-    rows, columns : int
-        Shape of the grid of cells.
-    shares : ndarray, shape (m, 9, n), filled
-        Of cells (r, c), (r, c + 1), ..., (r + 2, c + 2).
-    cell : ndarray, shape (m, n), filled
-        Flat index of (r, c), as floats; -1 where the pixel is not inside the grid or in no 3 x 3 cells, or
-        has no area to speak of, and the shares mean nothing.
+    u and v (m + 1, n + 1) are the mapped corners of m rows of n pixels. ``shares`` (m, 9, n) is filled with
+    those of the cells (r, c), (r, c + 1), ..., (r + 2, c + 2), ``cell`` (m, n) with the flat index of (r, c)
+    as floats: -1 where the pixel is not inside the grid or in no 3 x 3 cells, or has negligible area, and the
+    shares mean nothing.
     """
     for i in range(cell.shape[0]):
         _row(u[i], u[i + 1], v[i], v[i + 1], float(rows), float(columns), shares[i], cell[i])

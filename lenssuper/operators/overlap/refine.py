@@ -55,23 +55,10 @@ class Elements(NamedTuple):
 
 
 def refine(trace: Callable, elements: Elements, tol: float, shape: tuple[int, int]) -> Elements:
-    """Halve elements until, for every pixel and cell, the light in the wrong cell is less than `tol`.
+    """Halve elements until each pixel sends less than `tol` of its light into the wrong cell, for every cell.
 
-    Parameters
-    ----------
-    trace : callable
-        Maps arrays of column and row in the image plane to x and y in source cells.
-    elements : Elements
-        Where to start; changed.
-    tol : float
-        Largest error of the light a cell gets from a pixel, as a share of the pixel.
-    shape : tuple of int
-        Rows and columns of the source grid.
-
-    Returns
-    -------
-    Elements
-        In order of pixel.
+    ``trace`` maps arrays of column and row in the image plane to x and y in source cells, and ``shape`` is
+    that of the source grid. The elements are changed in place, and returned in order of pixel.
     """
     n = len(elements.pixel)
     slots = 1 << max(14, int(np.ceil(np.log2(16 * n + 1))))
@@ -118,19 +105,10 @@ def _torn_corners(elements, which):
 
 
 def open_at_centers(trace: Callable, pixels) -> Elements:
-    """Cut pixels into triangles that have the lens centres in them as corners.
+    """Cut pixels into triangles that have the lens centres in them as corners; `cubic` is an upper estimate.
 
-    Parameters
-    ----------
-    trace : callable
-        As in `refine`.
-    pixels : list of (int, int, int, list)
-        Of each pixel: index, column, row, and the (column, row) of the centres in it or on its border.
-
-    Returns
-    -------
-    Elements
-        Their `cubic` is an upper estimate.
+    ``pixels`` lists index, column, row, and the (column, row) of the centres in each pixel or on its border;
+    ``trace`` is as in `refine`.
     """
     triangles = []
     for pixel, column, row, centers in pixels:

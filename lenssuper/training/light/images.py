@@ -60,14 +60,9 @@ class TrainingImages:
     """
     The images of one training, and the file that it writes.
 
-    Attributes
-    ----------
-    shown, kept : Tensor, shape (n, 64, 64)
-        To train on, and for the score.
-    settings : dict
-        Those that must be the same when the training is resumed.
-    checkpoint : Path
-        Beside the file of weights, while the training runs.
+    ``shown`` and ``kept``, tensors (n, 64, 64), are to train on and for the score; ``settings`` must be the
+    same when the training is resumed; ``checkpoint`` stands beside the file of weights while the training
+    runs.
     """
 
     def __init__(

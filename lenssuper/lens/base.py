@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 
+from lenssuper._utils.checks import check_kind
 from lenssuper._utils.units import arcsec, to_arcsec
 from lenssuper.lens import curves, files, images
 from lenssuper.lens.interop import coolest, lenstronomy, pyautolens
@@ -361,9 +362,7 @@ class CompositeLens(LensModel):
     def __init__(self, lenses: Iterable[LensModel]):
         components = []
         for lens in lenses:
-            if not isinstance(lens, LensModel):
-                raise TypeError(f"lenses must be LensModel instances; got {lens!r}")
-            components.extend(lens.components)
+            components.extend(check_kind(lens, "each of lenses", LensModel).components)
         if not components:
             raise ValueError("lenses must hold at least one LensModel; got none")
         seen: dict[str, int] = {}

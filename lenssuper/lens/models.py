@@ -272,7 +272,7 @@ class PointMass(ProfileLens):
 
 
 class ExternalShear(ProfileLens):
-    """Shear that is the same everywhere, by what lies outside the field.
+    """Uniform shear, from mass outside the field.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, NDData
 
-from lenssuper._utils.checks import check_count
+from lenssuper._utils.checks import check_count, check_kind
 from lenssuper._utils.text import as_text
 from lenssuper._utils.units import arcsec
 from lenssuper.lens import LensModel
@@ -275,11 +275,8 @@ class LensFit:
         from lenssuper.superres.superresolver import SuperResolver
 
         n = check_count(n, "n", 2)
-        if resolver is None:
-            resolver = SuperResolver(self.lens)
-        elif not isinstance(resolver, SuperResolver):
-            raise TypeError(f"resolver must be a SuperResolver; got {resolver!r:.80}")
-        settings = copy.copy(resolver)
+        resolver = SuperResolver(self.lens) if resolver is None else resolver
+        settings = copy.copy(check_kind(resolver, "resolver", SuperResolver))
         settings.lens, observation = self.lens, Observation.of(observation)
         best = settings(observation)
         settings.source_grid, settings.progress = best.source_grid, False

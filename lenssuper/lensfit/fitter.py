@@ -138,10 +138,7 @@ class LensFitter:
         **options
             As for the class.
         """
-        if not isinstance(theta_E, u.Quantity):
-            raise TypeError(
-                f"theta_E must be a Quantity with an angular unit, e.g. 1.2 * u.arcsec; got {theta_E!r}"
-            )
+        check_kind(theta_E, "theta_E", u.Quantity, "a Quantity with an angular unit, e.g. 1.2 * u.arcsec")
         return cls(theta_E, **options)
 
     def __call__(self, observation: NDData | Observation) -> LensFit:

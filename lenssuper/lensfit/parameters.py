@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lenssuper._utils.checks import check_kind
 from lenssuper.lens import CompositeLens, LensModel
 from lenssuper.lens.interop import ellipticity
 
@@ -292,8 +293,7 @@ def _plain(name, parameter, value):
 def _priors(priors, table, names):
     if priors is None:
         return {}
-    if not isinstance(priors, Mapping):
-        raise TypeError(f"priors must map names to (mean, standard deviation); got {priors!r:.80}")
+    check_kind(priors, "priors", Mapping, "a mapping of names to (mean, standard deviation)")
     checked = {}
     for name, prior in priors.items():
         if name not in names:

@@ -131,7 +131,7 @@ def _fit_of(exposure, modelled, amplitudes, source, shift, fields):
 
 
 def _data_messages(exposure, reduced_chi2):
-    """Return what to know about one observation and its residuals."""
+    """Return messages on one observation and its residuals."""
     messages = []
     if exposure.observation.noise_given is None and exposure.covariance is not None:
         messages.append(
@@ -154,7 +154,7 @@ def _data_messages(exposure, reduced_chi2):
 
 
 def _lens_messages(lens: LensModel, refined: Refined) -> list[str]:
-    """Return what is unusual about a fitted lens."""
+    """Return messages on the unusual parameters of a fitted lens."""
     messages = []
     if not refined.converged:
         messages.append("the fit stopped before it converged: continue from its lens, LensFitter(fit.lens)")

@@ -81,7 +81,7 @@ class BilinearSampling(RaySampling):
 
     def _weights(self, column, row, shape):
         ny, nx = shape
-        # rays that land nowhere, or too far away for an integer, get a place beside the grid and no weight
+        # rays that land nowhere, or too far away for an integer, are moved beside the grid, with no weight
         near = (np.abs(column) < 2 * nx + 2) & (np.abs(row) < 2 * ny + 2)
         column, row = np.where(near, column, -2.0), np.where(near, row, -2.0)
         left, bottom = np.floor(column).astype(int), np.floor(row).astype(int)

@@ -15,7 +15,7 @@ import torch
 from astropy.nddata import NDData
 from torch import Tensor
 
-from lenssuper._utils.checks import check_count
+from lenssuper._utils.checks import check_count, check_kind
 from lenssuper.exceptions import ObservationError
 from lenssuper.forward.batch import ForwardModelBatch
 from lenssuper.forward.model import ForwardModel
@@ -251,8 +251,8 @@ class LensProblems:
         name, observation, lens, truth = _parts(self.lenses[i], i)
         if not isinstance(lens, LensModel):
             raise ValueError(f"{name} has no lens: there must be a LensModel; got {lens!r:.80}")
-        if not isinstance(observation, NDData | Observation):
-            raise TypeError(f"{name} must have an NDData as its observation; got {observation!r:.80}")
+        wanted = "an NDData or an Observation"
+        check_kind(observation, f"the observation of {name}", NDData | Observation, wanted)
         observation = Observation.of(observation)
         if observation.psf is None and self.psf_required:
             raise ObservationError(

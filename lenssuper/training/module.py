@@ -172,12 +172,12 @@ class TrainingModule(SteppedModule):
     # --- checkpoints
 
     def on_save_checkpoint(self, checkpoint):
-        """Add what losses have learned."""
+        """Add the state of the losses that learn."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["losses"] = {loss.name: loss.state() for loss in self.losses}
 
     def on_load_checkpoint(self, checkpoint):
-        """Restore it."""
+        """Restore the state of the losses that learn."""
         super().on_load_checkpoint(checkpoint)
         for loss in self.losses:
             loss.restore(checkpoint["losses"][loss.name])

@@ -64,7 +64,7 @@ A = u.arcsec
         (lambda: SIS(theta_E=1 * A, q=1), TypeError, "SIS has no parameter 'q'; it has theta_E, x, y"),
         (lambda: ExternalShear(gamma1=np.inf, gamma2=0), ValueError, "gamma1 must be finite"),
         (lambda: CompositeLens([]), ValueError, "lenses must hold at least one LensModel"),
-        (lambda: CompositeLens([1]), TypeError, "lenses must be LensModel instances; got 1"),
+        (lambda: CompositeLens([1]), TypeError, "each of lenses must be a LensModel; got 1"),
     ],
 )
 def test_bad_parameters_are_named(build, error, message):

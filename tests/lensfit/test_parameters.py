@@ -91,7 +91,7 @@ def test_priors_count_in_standard_deviations():
         ({"priors": {"SIE.q": 0.7}}, TypeError, r"must be \(mean, standard deviation\)"),
         ({"priors": {"SIE.q": (0.7, 0)}}, ValueError, "must be positive"),
         ({"priors": {"SIE.theta_E": (1.1, 0.1)}}, TypeError, "theta_E"),
-        ({"priors": [("SIE.q", 0.7, 0.1)]}, TypeError, "priors must map names"),
+        ({"priors": [("SIE.q", 0.7, 0.1)]}, TypeError, "priors must be a mapping of names"),
     ],
 )
 def test_bad_choices(options, error, message):

@@ -84,10 +84,8 @@ class ForegroundFitter:
         modes: int = 4,
         progress: bool | None = None,
     ) -> None:
-        if lens is not None and not isinstance(lens, LensModel):
-            raise TypeError(f"lens must be a LensModel; got {lens!r:.80}")
         self.n_components = None if n_components is None else check_count(n_components, "n_components", 1)
-        self.lens = lens
+        self.lens = check_kind(lens, "lens", LensModel | None)
         self.n_source = check_count(n_source, "n_source", 1)
         self.arcs = _check_arcs(arcs)
         self.modes = check_count(modes, "modes", 0)

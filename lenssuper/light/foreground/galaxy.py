@@ -60,7 +60,7 @@ class GalaxyFit(ProfileFit):
 
     @property
     def start(self) -> tuple[np.ndarray, np.ndarray]:
-        """What another fit starts from: galaxy and source."""
+        """The profiles of galaxy and source that another fit may start from."""
         return self.profiles, self.source
 
     @property
@@ -167,7 +167,7 @@ class Galaxy:
         return best_of(lambda start, steps: self.fit(*start, arcs, steps, model), starts, _FEW, _SOME)
 
     def guesses(self) -> list[tuple[np.ndarray, None]]:
-        """Return one profile of an elliptical, of a disk, and of a galaxy larger than it appears."""
+        """Return three starts of one profile: an elliptical, a disk, and a galaxy larger than it appears."""
         a, b, phi = (self.moments[name] for name in ("a", "b", "phi"))
         size, q = 1.2 * np.sqrt(a * b), max(b / a, 0.4)
         pairs = (1.0, 3.0), (1.0, 1.0), (3.0, 4.0)

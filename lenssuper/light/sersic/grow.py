@@ -32,7 +32,7 @@ class ProfileFit:
 
     @property
     def start(self) -> np.ndarray:
-        """What another fit starts from."""
+        """The parameters that another fit may start from."""
         return self.profiles
 
     @property

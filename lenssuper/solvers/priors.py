@@ -148,7 +148,7 @@ class MaternPrior(QuadraticPrior):
                 check_number(getattr(self, name), name, above=0)
 
     def precision(self, shape: tuple[int, int], *parameters: float) -> np.ndarray:
-        """Return the eigenvalues of R, given the logarithms of length and smoothness where these are fitted."""
+        """Return the eigenvalues of R for the logarithms of length and smoothness, if these are fitted."""
         length, smoothness = self._values(parameters)
         ky2, kx2 = _per_axis(shape, _squared_difference)
         # relative to the longest wave, as the powers themselves may overflow
@@ -157,7 +157,7 @@ class MaternPrior(QuadraticPrior):
         return precision * np.mean(1 / precision)
 
     def search(self, shape: tuple[int, int]) -> tuple[np.ndarray, list[tuple[float, float]]]:
-        """Return start and bounds of the logarithms of length and smoothness, where these are fitted."""
+        """Return start and bounds of the logarithms of length and smoothness, if these are fitted."""
         side = max(shape)
         options = []
         if self.length is None:

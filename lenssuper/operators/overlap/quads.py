@@ -39,7 +39,7 @@ def _negative(a, b):
 
 @inlined
 def _areas(x0, y0, x1, y1):
-    """Return twice an edge's share of the areas x < 0, x < 1, y < 0, y < 1 and of their four intersections."""
+    """Return twice an edge's part of the areas x < 0, x < 1, y < 0, y < 1 and their four intersections."""
     dy = y1 - y0
     slope = (x1 - x0) / dy if dy != 0.0 else 0.0
     west0 = dy * _negative(x0, x1)

@@ -20,16 +20,11 @@ _DAMAGE = (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError,
 
 @contextmanager
 def reading(path: str | os.PathLike, what: str, *more: type[Exception]) -> Iterator[None]:
-    """Raise a FileFormatError that names the file for what fails in the block, unless it cannot be opened.
+    """
+    Raise a FileFormatError that names the file for what fails in the block, unless it cannot be opened.
 
-    Parameters
-    ----------
-    path : str or path-like
-        The file that is read.
-    what : str
-        What it is read as, for the message: "a FITS image".
-    *more : type
-        Errors of the library at hand, beyond those of Python and of astropy.
+    ``what`` describes the expected contents in the message: "a FITS image". ``more`` are errors of the
+    library at hand, beyond those of Python and of astropy.
     """
     try:
         yield
@@ -46,30 +41,13 @@ def reading(path: str | os.PathLike, what: str, *more: type[Exception]) -> Itera
 
 @contextmanager
 def atomic_write(path: str | os.PathLike, *, overwrite: bool = False) -> Iterator[Path]:
-    """Write a file beside its place and move it there when it is complete.
+    """
+    Write a file under a temporary name beside ``path``, and rename it when it is complete.
 
-    The block gets the name of a temporary file in the same directory, with the same suffixes, and writes it.
-    When the block ends, the file is on the disk and takes the name ``path`` in one step; when it raises or is
-    interrupted, ``path`` is as it was and the temporary file is gone.
-
-    Parameters
-    ----------
-    path : str or path-like
-        Where the file is to be. A symbolic link is followed.
-    overwrite : bool, optional
-        Whether ``path`` may be replaced.
-
-    Yields
-    ------
-    pathlib.Path
-        The file to write.
-
-    Raises
-    ------
-    FileExistsError
-        If ``path`` is there and ``overwrite`` is not set.
-    FileNotFoundError
-        If the directory is not there.
+    The block writes the file whose name it gets, in the same directory and with the same suffixes. When the
+    block ends, the file is on the disk and takes the name ``path`` in one step; when it raises or is
+    interrupted, ``path`` is as it was and the temporary file is gone. A symbolic link is followed. An
+    existing file is replaced only with ``overwrite``.
     """
     path = Path(os.path.realpath(path))
     if not overwrite:

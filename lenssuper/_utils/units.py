@@ -16,30 +16,11 @@ __all__ = ["arcsec", "in_unit", "quoted", "to_arcsec", "to_number", "to_radian"]
 
 
 def to_arcsec(value: u.Quantity, name: str, *, finite: bool = True) -> float | np.ndarray:
-    """Return an angular Quantity as float64 arcsec.
+    """
+    Return an angular Quantity as float64 arcsec: a float for a scalar, else a new array.
 
-    Parameters
-    ----------
-    value : `~astropy.units.Quantity`
-        Scalar or array with an angular unit.
-    name : str
-        Name of the argument, for the message of an error.
-    finite : bool, optional
-        Whether NaN and infinity are errors.
-
-    Returns
-    -------
-    float or ndarray
-        A float for a scalar, else a new float64 array of the same shape.
-
-    Raises
-    ------
-    TypeError
-        If ``value`` is not a Quantity.
-    ArgumentUnitError
-        If its unit is not an angle.
-    ValueError
-        If a value is not finite.
+    ``name`` is that of the argument, for messages. What is not a Quantity is a TypeError, another unit an
+    ArgumentUnitError, and NaN or infinity a ValueError unless ``finite`` is False.
     """
     return in_unit(value, name, u.arcsec, "1.2 * u.arcsec", finite=finite)
 
@@ -50,17 +31,7 @@ def to_radian(value: u.Quantity, name: str, *, finite: bool = True) -> float | n
 
 
 def to_number(value: float | u.Quantity, name: str, *, finite: bool = True) -> float | np.ndarray:
-    """Return a dimensionless number, array or Quantity as float64.
-
-    Raises
-    ------
-    TypeError
-        If ``value`` is not numeric.
-    ArgumentUnitError
-        If it carries a unit that is not dimensionless.
-    ValueError
-        If a value is not finite.
-    """
+    """Return a dimensionless number, array or Quantity as float64; errors as `to_arcsec`."""
     if isinstance(value, u.Quantity):
         try:
             value = value.to_value(u.dimensionless_unscaled)

@@ -29,16 +29,9 @@ def write_weights(
     overwrite: bool = False,
 ) -> None:
     """
-    Write tensors and what is to be known of them; the file is there whole or not at all.
+    Write tensors with their metadata, whole or not at all.
 
-    Parameters
-    ----------
-    path : str or path-like
-    tensors : mapping of str to Tensor
-    metadata : mapping
-        Of what JSON can hold; ``architecture`` is what the file is checked for when it is read.
-    overwrite : bool, optional
-        Whether a file of that name may be replaced.
+    The metadata is what JSON can hold; its ``architecture`` is compared when the file is read.
     """
     text = json.dumps({"version": VERSION, **metadata}, sort_keys=True)
     # Copies, since two names of one tensor cannot be written.
@@ -52,23 +45,9 @@ def read_weights(
     path: str | os.PathLike, architecture: str | None = None
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """
-    Read what `write_weights` wrote.
+    Read the tensors and the metadata of a file of weights, which must be for ``architecture`` if given.
 
-    Parameters
-    ----------
-    path : str or path-like
-    architecture : str, optional
-        What the weights must be for.
-
-    Returns
-    -------
-    tensors : dict of str to Tensor
-    metadata : dict
-
-    Raises
-    ------
-    FileFormatError
-        If the file is none of these, damaged, of another version or for something else.
+    Another, damaged or unsuitable file is a FileFormatError.
     """
     path = os.fspath(path)
     what = "weights (safetensors)"
@@ -98,10 +77,7 @@ def load_into(
     """
     Give a module its weights, or, with ``fill=False``, only check whether they fit.
 
-    Raises
-    ------
-    FileFormatError
-        If names or shapes are not those of the module, or a weight is not finite.
+    Other names or shapes than the module's, or weights that are not finite, are a FileFormatError.
     """
     own = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     given = {name: tuple(value.shape) for name, value in tensors.items()}

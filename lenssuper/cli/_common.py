@@ -69,7 +69,7 @@ def add_observations(parser: argparse.ArgumentParser) -> None:
 
 
 def changed(options: argparse.Namespace, **changes) -> argparse.Namespace:
-    """Give the options with some of them changed."""
+    """Return the options with some of them changed."""
     return argparse.Namespace(**vars(options) | changes)
 
 
@@ -110,7 +110,7 @@ def _integer(text, least):
 
 
 def check_writable(paths: Iterable[Path], *, overwrite: bool) -> None:
-    """See to it that files can be written, before the work is done rather than after."""
+    """Refuse files that cannot be written, before the work is done rather than after."""
     for path in paths:
         if not path.parent.is_dir():
             raise FileNotFoundError(f"the directory {path.parent} does not exist")
@@ -174,7 +174,7 @@ def read_lens_light(text: str, image: Path) -> np.ndarray:
 
 
 def picture_beside(options: argparse.Namespace, output: Path, kind: str) -> Path:
-    """Give the name of the picture, which must not be that of what it is of."""
+    """Return the name of the picture, which must not be that of the result."""
     picture = options.png or output.with_suffix(".png")
     if picture == output:
         raise ValueError(f"--output is the {kind} file, and must not have the name of the picture, {picture}")
@@ -182,7 +182,7 @@ def picture_beside(options: argparse.Namespace, output: Path, kind: str) -> Path
 
 
 def like(image: np.ndarray, observation: Observation, option: str) -> np.ndarray:
-    """Give an image back if it has the shape of the data."""
+    """Return an image if it has the shape of the data."""
     if image.shape != observation.shape:
         raise ValueError(f"{option} must have the shape of the data, {observation.shape}; got {image.shape}")
     return image
@@ -205,16 +205,16 @@ def add_network(group) -> None:
     group.add_argument(
         "--refine",
         action="store_true",
-        help="go on from what the network expects, with each observation alone",
+        help="improve the network's source with a fit to each observation",
     )
 
 
 def solver_of(options: argparse.Namespace) -> Solver | None:
-    """Give the solver that `add_network`'s options and ``--draws`` ask for; None for the default."""
+    """Return the solver that `add_network`'s options and ``--draws`` ask for; None for the default."""
     draws = {} if getattr(options, "draws", None) is None else {"n_draws": options.draws}
     if getattr(options, "network", None) is None:
         if getattr(options, "refine", False):
-            raise ValueError("--refine is for what a network expects; add --network")
+            raise ValueError("--refine improves the answer of a network; add --network")
         if not draws:
             return None
         from lenssuper.solvers import LogNormal

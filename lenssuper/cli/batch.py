@@ -5,22 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lenssuper.cli._common import (
-    add_factor,
-    add_network,
-    natural,
-    new_command,
-    positive,
-    say,
-    solver_of,
-)
+from lenssuper.cli import _common as common
 
 __all__ = ["add"]
 
 
 def add(commands) -> None:
     """Add this command to the command line."""
-    parser = new_command(commands, "batch", _run, "super-resolve all lenses of a catalogue")
+    parser = common.new_command(commands, "batch", _run, "super-resolve all lenses of a catalogue")
     parser.add_argument(
         "catalogue",
         type=Path,
@@ -35,9 +27,9 @@ def add(commands) -> None:
         metavar="DIR",
         help="directory of the results; what an earlier run left there is not done again",
     )
-    add_factor(parser)
-    add_network(parser)
-    parser.add_argument("--seed", type=natural, default=0, help="the same seed gives the same results")
+    common.add_factor(parser)
+    common.add_network(parser)
+    parser.add_argument("--seed", type=common.natural, default=0, help="the same seed gives the same results")
     parser.add_argument("--no-pictures", action="store_true", help="draw nothing")
     parser.add_argument("--retry-failed", action="store_true", help="try again what failed in an earlier run")
     parser.add_argument(
@@ -45,7 +37,7 @@ def add(commands) -> None:
     )
     _add_stages(parser.add_argument_group("what is done before"))
     where = parser.add_argument_group("where the work is done")
-    where.add_argument("--workers", type=positive, metavar="N", help="processes (default: one a core)")
+    where.add_argument("--workers", type=common.positive, metavar="N", help="processes (default: one a core)")
     where.add_argument("--scheduler", metavar="ADDRESS", help="a dask scheduler, e.g. tcp://host:8786")
     where.add_argument(
         "--shard", type=_shard, metavar="I/N", help="do the I-th of N parts, for array jobs, e.g. 3/100"
@@ -75,7 +67,7 @@ def _add_stages(group):
 
 
 def _even(text: str) -> int:
-    number = positive(text)
+    number = common.positive(text)
     if number % 2:
         raise argparse.ArgumentTypeError(f"must be even; got {text!r}")
     return number
@@ -84,7 +76,7 @@ def _even(text: str) -> int:
 def _shard(text: str) -> tuple[int, int]:
     first, _, second = text.partition("/")
     try:
-        return positive(first), positive(second)
+        return common.positive(first), common.positive(second)
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(f"must be I/N, such as 3/100; got {text!r}") from None
 
@@ -97,7 +89,7 @@ def _run(options: argparse.Namespace) -> None:
         options.output,
         stages=_stages(options),
         factor=options.factor,
-        solver=solver_of(options),
+        solver=common.solver_of(options),
         workers=options.workers,
         scheduler=options.scheduler,
         shard=options.shard,
@@ -107,9 +99,9 @@ def _run(options: argparse.Namespace) -> None:
         progress=False if options.quiet else None,
     )
     done = summary["status"] == "done"
-    say(options, f"{done.sum()} of {len(summary)} lenses are super-resolved, in {options.output}")
+    common.say(options, f"{done.sum()} of {len(summary)} lenses are super-resolved, in {options.output}")
     for row in summary[~done]:
-        say(options, f"{row['status']:<9}{row['name']}: {row['reason']}")
+        common.say(options, f"{row['status']:<9}{row['name']}: {row['reason']}")
     if len(summary) and not done.any():
         raise ValueError("no lens could be super-resolved")
 

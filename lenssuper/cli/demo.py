@@ -7,15 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lenssuper.cli._common import (
-    add_factor,
-    natural,
-    new_command,
-    resolver_of,
-    say,
-    write_inputs,
-    write_png,
-)
+from lenssuper.cli import _common as common
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +22,7 @@ _SEED = 40
 
 def add(commands) -> None:
     """Add this command to the command line."""
-    parser = new_command(
+    parser = common.new_command(
         commands, "demo", _demo, "simulate a lens, super-resolve it, and compare with the truth"
     )
     parser.add_argument(
@@ -42,9 +34,9 @@ def add(commands) -> None:
         "the files of an earlier demo are replaced",
     )
     parser.add_argument(
-        "--seed", type=natural, default=_SEED, help="which lens and galaxy (default: %(default)s)"
+        "--seed", type=common.natural, default=_SEED, help="which lens and galaxy (default: %(default)s)"
     )
-    add_factor(parser)
+    common.add_factor(parser)
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -55,24 +47,24 @@ def _demo(options: argparse.Namespace) -> None:
     names = ("observation.fits", "lens.json", "demo.fits", "demo.png")
     observed, lens, found, picture = (options.output / name for name in names)
     mock = random_mock(options.seed, factor=options.factor)
-    write_inputs(mock, observed, lens, overwrite=True)
-    say(options, f"simulated lens {options.seed}; now super-resolving it")
+    common.write_inputs(mock, observed, lens, overwrite=True)
+    common.say(options, f"simulated lens {options.seed}; now super-resolving it")
     start = time.perf_counter()
-    result = resolver_of(options, mock.lens)(read_observation(observed))
+    result = common.resolver_of(options, mock.lens)(read_observation(observed))
     seconds = time.perf_counter() - start
     result.write(found, overwrite=True)
-    write_png(result, picture, overwrite=True)
+    common.write_png(result, picture, overwrite=True)
 
     truth = mock.image(options.factor)
     after, before = _psnr(result.image.data, truth), _psnr(_interpolated(mock, options.factor), truth)
-    say(options, f"\n{result.summary()}")
-    say(
+    common.say(options, f"\n{result.summary()}")
+    common.say(
         options,
         f"gain     {after - before:+.1f} dB over cubic interpolation (PSNR {before:.1f} to {after:.1f})",
     )
-    say(options, f"time     {seconds:.1f} s")
-    say(options, f"\nwrote    {found}\n         {picture}")
-    say(options, f"try      lenssuper run {observed} --lens {lens} --factor {options.factor}")
+    common.say(options, f"time     {seconds:.1f} s")
+    common.say(options, f"\nwrote    {found}\n         {picture}")
+    common.say(options, f"try      lenssuper run {observed} --lens {lens} --factor {options.factor}")
 
 
 def _interpolated(mock: MockLens, factor: int) -> np.ndarray:
@@ -82,7 +74,7 @@ def _interpolated(mock: MockLens, factor: int) -> np.ndarray:
 
 
 def _psnr(image: np.ndarray, truth: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB: the peak of the truth over the rms error."""
+    """Return the peak signal-to-noise ratio in dB: the peak of the truth over the rms error."""
     import numpy as np
 
     return float(20 * np.log10(truth.max() / np.sqrt(np.mean((image - truth) ** 2))))

@@ -6,21 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lenssuper.cli._common import (
-    add_factor,
-    add_observations,
-    add_overwrite,
-    add_psf,
-    changed,
-    check_writable,
-    like,
-    natural,
-    new_command,
-    picture_beside,
-    read_lens_light,
-    say,
-    write_png,
-)
+from lenssuper.cli import _common as common
 from lenssuper.cli._data import add_data, prepared
 
 if TYPE_CHECKING:
@@ -34,10 +20,10 @@ __all__ = ["add"]
 
 def add(commands) -> None:
     """Add this command to the command line."""
-    parser = new_command(
+    parser = common.new_command(
         commands, "fit-lens", _run, "fit the parameters of a lens to an observation, or several"
     )
-    add_observations(parser)
+    common.add_observations(parser)
     guess = parser.add_mutually_exclusive_group(required=True)
     guess.add_argument(
         "--lens", type=Path, metavar="GUESS.json", help="lens model to start from, about 10%% from the truth"
@@ -55,15 +41,17 @@ def add(commands) -> None:
         metavar="NAME",
         help="parameters that stay as they are, e.g. SIE.x SIE.y, or a whole component, ExternalShear",
     )
-    add_factor(parser, "the lensed image")
-    parser.add_argument("--seed", type=natural, default=0, help="for random vectors (default: %(default)s)")
+    common.add_factor(parser, "the lensed image")
+    parser.add_argument(
+        "--seed", type=common.natural, default=0, help="for random vectors (default: %(default)s)"
+    )
     parser.add_argument(
         "--fit-lens-light",
         action="store_true",
         help="with --lens-light: fit how bright it is together with the lens, and a sky",
     )
     _add_output(parser.add_argument_group("output"))
-    add_psf(parser.add_argument_group("point spread function"))
+    common.add_psf(parser.add_argument_group("point spread function"))
     add_data(parser.add_argument_group("data"))
 
 
@@ -77,13 +65,13 @@ def _add_output(group):
     group.add_argument(
         "--png", type=Path, metavar="OUT.png", help="picture of the fit (default: FIT.png, beside it)"
     )
-    add_overwrite(group)
+    common.add_overwrite(group)
 
 
 def _run(options: argparse.Namespace) -> None:
     output = options.output or Path(f"{options.observations[0].stem}_lens.json")
-    picture = picture_beside(options, output, "JSON")
-    check_writable([output, picture], overwrite=options.overwrite)
+    picture = common.picture_beside(options, output, "JSON")
+    common.check_writable([output, picture], overwrite=options.overwrite)
     lens, guess = _guess(options)
     if options.fit_lens_light:
         foregrounds, observations = _with_lens_light(options, lens)
@@ -107,25 +95,25 @@ def _run(options: argparse.Namespace) -> None:
     else:
         fit = fitter.bands(observations)
     fit.write(output, overwrite=options.overwrite)
-    write_png(fit, picture, overwrite=options.overwrite)
-    say(options, fit.summary())
-    say(options, f"wrote    {output}\n         {picture}")
+    common.write_png(fit, picture, overwrite=options.overwrite)
+    common.say(options, fit.summary())
+    common.say(options, f"wrote    {output}\n         {picture}")
 
 
 def _with_lens_light(options, lens) -> tuple[list, list[Observation]]:
-    """The light of the lens galaxy in each observation, and the observations with it."""
+    """Return the light of the lens galaxy in each observation, and the observations with it."""
     if options.lens_light is None:
         raise ValueError("--fit-lens-light needs --lens-light, the light whose brightness it fits")
-    observations = prepared(changed(options, lens_light=None), lens)
+    observations = prepared(common.changed(options, lens_light=None), lens)
     lights = [
-        like(read_lens_light(options.lens_light, path), observation, "--lens-light")
+        common.like(common.read_lens_light(options.lens_light, path), observation, "--lens-light")
         for path, observation in zip(options.observations, observations, strict=True)
     ]
     return lights, observations
 
 
 def _guess(options: argparse.Namespace) -> tuple[LensModel | None, LensModel | Quantity]:
-    """The lens around whose centre there may be an annulus, and what the fit starts from."""
+    """Return the lens whose centre is that of an annulus, None if unknown, and the start of the fit."""
     if options.lens is None:
         import astropy.units as u
 

@@ -6,34 +6,20 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lenssuper.cli._common import (
-    add_factor,
-    add_network,
-    add_observations,
-    add_overwrite,
-    add_psf,
-    check_writable,
-    natural,
-    new_command,
-    picture_beside,
-    resolver_of,
-    say,
-    write_png,
-)
+from lenssuper.cli import _common as common
 from lenssuper.cli._data import add_data, prepared
 
 if TYPE_CHECKING:
     from astropy.units import Quantity
 
-    from lenssuper.superres.result import SuperResolution
 
 __all__ = ["add"]
 
 
 def add(commands) -> None:
     """Add this command to the command line."""
-    parser = new_command(commands, "run", _run, "super-resolve an observation with a lens model")
-    add_observations(parser)
+    parser = common.new_command(commands, "run", _run, "super-resolve an observation with a lens model")
+    common.add_observations(parser)
     parser.add_argument(
         "--lens",
         type=Path,
@@ -42,9 +28,9 @@ def add(commands) -> None:
         help="lens model, as lenssuper writes it or in a COOLEST template; from a fit to several "
         "observations come their offsets too",
     )
-    add_factor(parser)
-    add_network(parser)
-    parser.add_argument("--seed", type=natural, help="the same seed gives the same result")
+    common.add_factor(parser)
+    common.add_network(parser)
+    parser.add_argument("--seed", type=common.natural, help="the same seed gives the same result")
     parser.add_argument(
         "--noise-correlation",
         type=float,
@@ -52,7 +38,7 @@ def add(commands) -> None:
         help="fit with X times the variance, for noise that pixels share (default: measured in the sky)",
     )
     _add_output(parser.add_argument_group("output"))
-    add_psf(parser.add_argument_group("point spread function"))
+    common.add_psf(parser.add_argument_group("point spread function"))
     add_data(parser.add_argument_group("data"))
 
 
@@ -67,36 +53,37 @@ def _add_output(group):
         "--png", type=Path, metavar="OUT.png", help="picture of the result (default: OUT.png, beside it)"
     )
     group.add_argument("--html", type=Path, metavar="OUT.html", help="page on the result for a browser")
-    add_overwrite(group)
+    common.add_overwrite(group)
 
 
 def _run(options: argparse.Namespace) -> None:
     several = len(options.observations) > 1
     outputs, pictures = _outputs_of_several(options) if several else _output_of_one(options)
     pages = [] if options.html is None else [options.html]
-    check_writable([*outputs, *pictures, *pages], overwrite=options.overwrite)
+    common.check_writable([*outputs, *pictures, *pages], overwrite=options.overwrite)
     from lenssuper.lens import LensModel
+    from lenssuper.plotting.pages import write_report
 
     lens = LensModel.read(options.lens)
     offsets = _fitted_offsets(options.lens, len(outputs))
-    resolver, observations = resolver_of(options, lens), prepared(options, lens)
+    resolver, observations = common.resolver_of(options, lens), prepared(options, lens)
     if several:
         results = (resolver.joint if options.exposures else resolver)(observations, offsets=offsets)
     else:
         results = [resolver(observations[0])]
     for result, output, picture in zip(results, outputs, pictures, strict=True):
         result.write(output, overwrite=options.overwrite)
-        write_png(result, picture, overwrite=options.overwrite)
+        common.write_png(result, picture, overwrite=options.overwrite)
         for page in pages:
-            _write_page(result, page, options.overwrite)
-        say(options, result.summary())
-        say(options, "wrote    " + "\n         ".join(map(str, (output, picture, *pages))))
+            write_report(result, page, overwrite=options.overwrite)
+        common.say(options, result.summary())
+        common.say(options, "wrote    " + "\n         ".join(map(str, (output, picture, *pages))))
 
 
 def _output_of_one(options):
     output = options.output or _name(options.observations[0])
-    check_writable([output], overwrite=options.overwrite)
-    return [output], [picture_beside(options, output, "FITS")]
+    common.check_writable([output], overwrite=options.overwrite)
+    return [output], [common.picture_beside(options, output, "FITS")]
 
 
 def _outputs_of_several(options):
@@ -114,7 +101,7 @@ def _name(observation):
 
 
 def _fitted_offsets(path: Path, n: int) -> Quantity:
-    """Offsets of n observations of a lens: those of a fit to them, else that they lie where the WCS say."""
+    """Return the offsets of n observations of a lens: those of a fit to them, or zero."""
     import json
 
     import astropy.units as u
@@ -134,9 +121,3 @@ def _fitted_offsets(path: Path, n: int) -> Quantity:
             f"offsets belong together; got {n}"
         )
     return fitted
-
-
-def _write_page(result: SuperResolution, path: Path, overwrite: bool) -> None:
-    from lenssuper.plotting.pages import write_report
-
-    write_report(result, path, overwrite=overwrite)

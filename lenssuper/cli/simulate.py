@@ -41,7 +41,7 @@ def add(commands) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="directory to write to, made if need be; a set that was interrupted is gone on with",
+        help="directory to write to, made if need be; a set that was interrupted is completed",
     )
     parser.add_argument("--n", type=positive, default=1, help="how many (default: %(default)s)")
     parser.add_argument(

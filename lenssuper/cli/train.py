@@ -62,11 +62,11 @@ def add(commands) -> None:
         "--validation",
         type=Path,
         metavar="DIR",
-        help="lenses that tell the best weights (default: the validation set of DIR, or one in eight)",
+        help="lenses that choose the best weights (default: the validation set of DIR, or one in eight)",
     )
     _add_training(parser.add_argument_group("the training"))
     _add_machine(parser.add_argument_group("the machine"))
-    parser.add_argument("--resume", action="store_true", help="go on with a training that was interrupted")
+    parser.add_argument("--resume", action="store_true", help="resume a training that was interrupted")
     add_overwrite(parser)
 
 
@@ -199,7 +199,7 @@ def _train(options: argparse.Namespace) -> None:
     )
     if not result.finished:
         steps = result.history[-1]["step"]
-        say(options, f"stopped  after {steps} of {options.steps} steps; add --resume to go on")
+        say(options, f"stopped  after {steps} of {options.steps} steps; add --resume to continue")
         return
     if "scores" not in result.card:  # another process has it
         return
@@ -213,7 +213,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _read(options) -> tuple[LensDataset, LensDataset | None]:
-    """Lenses to train on, and to look at: all parts of that name, or none."""
+    """Return the lenses to train on and those to validate with; None if no set has a validation part."""
     data = reduce(operator.add, [_part(path, "train") for path in options.data])
     if options.validation is not None:
         return data, _part(options.validation, "validation")
@@ -222,7 +222,7 @@ def _read(options) -> tuple[LensDataset, LensDataset | None]:
 
 
 def _part(path: Path, name: str) -> LensDataset:
-    """Part of a set that is divided, all of another."""
+    """Return the named part of a divided set, or all of another."""
     from lenssuper.datasets import read_dataset
 
     return read_dataset(path, name if name in _parts(path) else None)
@@ -258,7 +258,7 @@ def _losses(options) -> list[Loss]:
 
 
 def _command(options: argparse.Namespace) -> str:
-    """What makes the same weights again from the same data."""
+    """Return the command that gives the same weights again from the same data."""
     words = ["lenssuper", "train", *(path.name for path in options.data), "--output", options.output.name]
     if options.validation is not None:
         words += ["--validation", options.validation.name]

@@ -48,7 +48,7 @@ def add(commands) -> None:
         "--components", type=positive, default=6, help="Sersics added to an image (default: %(default)s)"
     )
     parser.add_argument("--seed", type=natural, default=0, help="the same seed gives the same weights")
-    parser.add_argument("--resume", action="store_true", help="go on with a training that was interrupted")
+    parser.add_argument("--resume", action="store_true", help="resume a training that was interrupted")
     add_overwrite(parser)
 
 
@@ -89,7 +89,7 @@ def _simulated(options):
 
 
 def _read(paths: list[Path]):
-    """All two-dimensional images of the files, and of the FITS files in the directories."""
+    """Return all two-dimensional images of the files, and of the FITS files in the directories."""
     from astropy.io import fits
 
     from lenssuper._utils.files import reading
@@ -110,7 +110,7 @@ def _read(paths: list[Path]):
 
 
 def _galaxies_of(hdus):
-    """The images of a file that are data, with the mask of the CCDData layout if there is one."""
+    """Return the images of a file that are data, with the mask of the CCDData layout if there is one."""
     import numpy as np
 
     beside = {"UNCERT", "MASK", "PSFIMAGE", "LENSLIGHT"}

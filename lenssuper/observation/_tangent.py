@@ -73,26 +73,13 @@ def _triad(reference):
 
 
 def linearise(wcs, shape, reference):
-    """Return the affine map from pixels to offsets that touches a WCS at the centre of an image.
+    """
+    Return the affine map from pixels to offsets that touches a WCS at the centre of an image (ny, nx).
 
-    Parameters
-    ----------
-    wcs : WCS of the common interface (APE 14)
-        Two pixel axes; celestial, or with two world axes in angular units.
-    shape : (int, int)
-        Shape (ny, nx) of the image.
-    reference : SkyCoord, Quantity of two angles, or None
-        Zero of the offsets: on the sky, or in the world coordinates of a linear WCS. None is the centre
-        of the image.
-
-    Returns
-    -------
-    matrix : (2, 2) ndarray
-        Arcsec per pixel, columns for the x and the y pixel axis.
-    origin : (2,) ndarray
-        Offset in arcsec of pixel (0, 0).
-    reference : (float, float) or None
-        Right ascension and declination in degrees; None without a celestial WCS.
+    The zero of the offsets, ``reference``, is a SkyCoord, a Quantity of two world coordinates of a linear
+    WCS, or by default the centre of the image. The map is a matrix (2, 2) in arcsec per pixel, with columns
+    for the x and the y pixel axis, and the offset (2,) of pixel (0, 0); with them comes the reference as
+    right ascension and declination in degrees, None without a celestial WCS.
     """
     wcs = _two_dimensional(wcs)
     centre = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])

@@ -27,19 +27,9 @@ def aligned(
     Parameters
     ----------
     observations : sequence of `~astropy.nddata.NDData` or Observation
+        Each with a position on the sky, or it is refused with an ObservationError.
     offsets : `~astropy.units.Quantity`, shape (n, 2), optional
         Shift (x, y) that aligns each with the first one.
-
-    Returns
-    -------
-    list of Observation
-
-    Raises
-    ------
-    ObservationError
-        If an observation cannot be used, or has no position on the sky.
-    TypeError, ValueError
-        If there are none, or ``offsets`` is not one pair of angles for each.
     """
     if not observations:
         raise ValueError("observations must hold at least one; got none")

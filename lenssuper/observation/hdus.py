@@ -97,29 +97,10 @@ def info_hdu(info: Mapping[str, Any]) -> fits.BinTableHDU:
 
 def read_hdus(path: str, key: str, version: int, what: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """
-    Read a file that lenssuper wrote.
+    Read the images (by extension) and the table INFO of a file that lenssuper wrote.
 
-    Parameters
-    ----------
-    path : str
-    key : str
-        Card of the first header with the version of the layout.
-    version : int
-        The version that can be read.
-    what : str
-        Description of the expected contents, for messages.
-
-    Returns
-    -------
-    arrays : dict of str to ndarray
-        By extension, in the byte order of this machine.
-    info : dict
-        As given to `info_hdu`.
-
-    Raises
-    ------
-    FileFormatError
-        If the file is damaged, truncated, corrupt or something else.
+    The card ``key`` of the first header holds the version of the layout, which must be ``version``; ``what``
+    describes the expected contents in messages. A damaged, truncated or other file is a FileFormatError.
     """
     # Damage is looked for in the warnings afterwards: an error raised inside astropy leaves the file open.
     with warnings.catch_warnings(record=True) as caught:

@@ -39,14 +39,8 @@ def main_object(
     """
     Find the main object of an image: the brightest, with more weight near the middle.
 
-    Parameters
-    ----------
-    observation : Observation
-    peak : bool, optional
-        Whether to compare peak brightness rather than flux: arcs may have more light than the galaxy they
-        surround, which is more concentrated.
-    objects : tuple, optional
-        The result of `find_objects`, if it is known.
+    With ``peak`` the peak brightness decides rather than the flux: arcs may have more light than the galaxy
+    they surround, which is more concentrated. ``objects`` is the result of `find_objects`, if it is known.
 
     Returns
     -------
@@ -56,11 +50,6 @@ def main_object(
         The centre x and y, the standard deviations a and b along the major and the minor axis, all in arcsec,
         the angle phi of the major axis in radian, counter-clockwise from +x, and the flux, all as seen,
         including the PSF.
-
-    Raises
-    ------
-    ObservationError
-        If nothing is significantly above the noise.
     """
     labels, background = find_objects(observation) if objects is None else objects
     mask = labels == _main_label(observation, labels, background, peak)
@@ -74,21 +63,10 @@ def neighbor_mask(
     objects: tuple[np.ndarray, float] | None = None,
 ) -> np.ndarray:
     """
-    Find the pixels of all objects but one.
+    Find the pixels of all objects but the one at an offset (x, y) in arcsec, by default the `main_object`.
 
-    Parameters
-    ----------
-    observation : Observation
-    at : (float, float), optional
-        Offset (x, y) in arcsec of the object that is not masked; by default the `main_object`.
-    objects : tuple, optional
-        The result of `find_objects`, if it is known.
-
-    Returns
-    -------
-    ndarray of bool, shape (ny, nx)
-        True on the other objects and a little around them. Lumps of the object itself are not masked if there
-        is similar light on the opposite side.
+    True (ny, nx) on the other objects and a little around them. Lumps of the object itself are not masked if
+    there is similar light on the opposite side. ``objects`` is the result of `find_objects`, if it is known.
     """
     labels, background = find_objects(observation) if objects is None else objects
     if not labels.any():
@@ -119,18 +97,7 @@ def neighbor_mask(
 
 def find_objects(observation: Observation) -> tuple[np.ndarray, float]:
     """
-    Number the objects of an image.
-
-    Parameters
-    ----------
-    observation : Observation
-
-    Returns
-    -------
-    labels : ndarray of int, shape (ny, nx)
-        0 for the sky, and the number of the object elsewhere, from 1.
-    background : float
-        Brightness of the sky.
+    Number the objects of an image: return labels (ny, nx), 0 for the sky, and the brightness of the sky.
 
     Notes
     -----
@@ -152,17 +119,10 @@ def find_objects(observation: Observation) -> tuple[np.ndarray, float]:
 
 def smoothed(observation: Observation) -> tuple[np.ndarray, np.ndarray]:
     """
-    Smooth an image a little, so that its noise is small and its shapes stay.
+    Smooth an image with a Gaussian of 1.2 pixels, so that its noise is small and its shapes stay.
 
-    Parameters
-    ----------
-    observation : Observation
-
-    Returns
-    -------
-    image, noise : ndarray, shape (ny, nx)
-        The image smoothed with a Gaussian of 1.2 pixels, with masked pixels filled from those around, and its
-        standard deviation in every pixel, correlations included; infinite where no pixel around is used.
+    Return the image (ny, nx), with masked pixels filled from those around, and its standard deviation in
+    every pixel, correlations included; infinite where no pixel around is used.
     """
     relative = (~observation.mask).astype(float)
     total = ndimage.gaussian_filter(relative, _SMOOTHING, mode="constant")

@@ -113,7 +113,7 @@ def show_image(
 
 
 def _is_upright(grid):
-    """Whether rows and columns run along the axes, to a thousandth of a pixel over the grid."""
+    """Check whether rows and columns run along the axes, to a thousandth of a pixel over the grid."""
     ny, nx = grid.shape
     across = np.abs([grid.matrix[0, 1] * ny, grid.matrix[1, 0] * nx])
     return bool(np.all(across < 1e-3 * grid.side_arcsec))
@@ -184,7 +184,7 @@ def show_colorbar(ax: Axes, drawn: ScalarMappable, label: str, *, extend: str = 
 
 
 def _asinh_ticks(norm):
-    """Zero, and round numbers along the logarithmic part."""
+    """Return zero, and round numbers along the logarithmic part."""
     lowest, highest = np.log10(norm.linear_width / 2), np.log10(norm.vmax)
     steps = (1,) if highest - lowest > 3 else (1, 3)
     decades = 10.0 ** np.arange(np.floor(lowest), np.ceil(highest) + 1)

@@ -14,7 +14,7 @@ _OUTLINE = [withStroke(linewidth=2.5, foreground="black")]
 
 
 def crop(ax, observation):
-    """Leave out what is all masked around the pixels that are used, but for a margin."""
+    """Limit the axes to the pixels that are used, with a margin."""
     rows, columns = np.nonzero(~observation.mask)
     ny, nx = observation.shape
     margin = 1 + 0.03 * max(ny, nx)
@@ -26,7 +26,7 @@ def crop(ax, observation):
 
 
 def unit_label(unit):
-    """The unit of surface brightness; of one that is per solid angle nothing needs to be said of pixels."""
+    """Return the unit of surface brightness for a label; per data pixel, unless it is per solid angle."""
     if unit == u.dimensionless_unscaled:
         return ""
     text = unit.to_string("unicode", fraction="inline").replace(" / ", "/")
@@ -35,7 +35,7 @@ def unit_label(unit):
 
 
 def beam(ax, fwhm):
-    """A disc as wide as the PSF in the lower left corner."""
+    """Draw a disc as wide as the PSF in the lower left corner."""
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     x, y = left + 0.04 * (right - left) + fwhm / 2, bottom + 0.04 * (top - bottom) + fwhm / 2
     ax.add_patch(Circle((x, y), fwhm / 2, facecolor="white", edgecolor="black", linewidth=0.8))
@@ -44,13 +44,13 @@ def beam(ax, fwhm):
 
 
 def note(ax, text):
-    """A line in the upper left corner."""
+    """Write a line in the upper left corner."""
     box = {"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
     ax.text(0.03, 0.97, text, transform=ax.transAxes, va="top", bbox=box)
 
 
 def compass(ax):
-    """Arrows to the north and east in the lower right corner."""
+    """Draw arrows to the north and east in the lower right corner."""
     arrow = {"arrowstyle": "<-", "color": "white", "shrinkA": 2, "shrinkB": 0, "path_effects": _OUTLINE}
     for name, dx, dy in (("N", 0.0, 0.13), ("E", -0.13, 0.0)):
         letter = ax.annotate(

@@ -34,17 +34,6 @@ def plot_result(result, figure: Figure | None = None) -> Figure:
 
     Data, model, image and source share one asinh stretch, as all of them are surface brightness per observed
     pixel. Critical curves are drawn on the image, caustics (solid) and cuts (dashed) on the source.
-
-    Parameters
-    ----------
-    result : SuperResolution
-        What to draw.
-    figure : `~matplotlib.figure.Figure`, optional
-        Where to draw; by default a new one of 14 x 8 inches.
-
-    Returns
-    -------
-    `~matplotlib.figure.Figure`
     """
     if figure is None:
         figure = Figure(figsize=(14, 8))

@@ -104,14 +104,7 @@ def _number(value):
 
 
 def read_fields(path: str | os.PathLike) -> dict[str, Any]:
-    """
-    Read the fields of a `SuperResolution` that `write_result` wrote.
-
-    Raises
-    ------
-    FileFormatError
-        If the file is truncated, corrupt or something else.
-    """
+    """Read the fields of a `SuperResolution` that `write_result` wrote."""
     path = os.fspath(path)
     with reading(path, "a lenssuper result"):
         return _unpack(*read_hdus(path, "LSRESULT", _VERSION, "the result of a super-resolution"))

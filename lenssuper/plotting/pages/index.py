@@ -66,7 +66,7 @@ def write_index(
 
 
 def _lenses(summary, columns, beside):
-    """What the script needs of each lens: name, whether page and picture are there, status, note, numbers."""
+    """Return what the script needs of each lens: name, has page, has picture, status, note, numbers."""
     words = (
         np.asarray(summary[name]).astype(str).tolist() for name in ("name", "status", "reason", "warnings")
     )
@@ -84,7 +84,7 @@ def _lenses(summary, columns, beside):
 
 
 def _texts(summary, name):
-    """A column of numbers as text; empty where there is none."""
+    """Return a column of numbers as text, empty for NaN."""
     _, unit, decimals = _NUMBERS[name]
     values = u.Quantity(summary[name]).to_value(unit) if unit else np.asarray(summary[name], dtype=float)
     return ["" if np.isnan(value) else f"{value:.{decimals}f}" for value in values.tolist()]

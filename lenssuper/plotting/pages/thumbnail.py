@@ -48,7 +48,7 @@ def thumbnail(panels: Sequence[np.ndarray], sigma: float, size: int = 120) -> by
 
 
 def _resampled(image, size):
-    """The nearest pixel of an image, scaled to fit into a square."""
+    """Return the nearest pixels of an image scaled to fit into a square; NaN around it."""
     ny, nx = image.shape
     side = max(ny, nx)
     step = (np.arange(size) + 0.5) * side / size

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 # Before anything imports matplotlib: a test never opens a window.
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -28,3 +30,19 @@ def pytest_configure(config):
     for name in ("numpy", "scipy", "astropy", "numba", "torch", "lenstronomy", "shapely"):
         PYTEST_HEADER_MODULES[name] = name
     TESTED_VERSIONS["lenssuper"] = __version__
+
+
+@pytest.fixture(scope="session")
+def render():
+    """Return how to draw Sersics x, y, R_e, n, q, phi (radian), amplitude (..., 7) with torch."""
+    import torch
+
+    from lenssuper.light.learned.torchsersic import render_shapes
+
+    def draw(parameters, shape, **options):
+        x, y, R_e, n, q, phi, amplitude = parameters.unbind(-1)
+        e = (1 - q) / (1 + q)
+        shapes = [x, y, R_e, n, e * torch.cos(2 * phi), e * torch.sin(2 * phi), amplitude]
+        return render_shapes(torch.stack(shapes, -1), shape, **options)
+
+    return draw

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 import torch
 
-__all__ = ["render", "render_shapes", "sersic_b"]
+__all__ = ["render_shapes", "sersic_b"]
 
 _FINE = 3  # pixels on each side of the central one that are integrated with more points
 _CORE = 1  # pixels on each side of it that are divided into triangles
@@ -35,27 +35,13 @@ def sersic_b(n: torch.Tensor) -> torch.Tensor:
     return 2 * n - 1 / 3 + series
 
 
-def render(parameters: torch.Tensor, shape: tuple[int, int], *, oversampling: int = 2) -> torch.Tensor:
-    """
-    Return the means (..., ny, nx) of Sersic profiles over pixels.
-
-    Parameters
-    ----------
-    parameters : Tensor, shape (..., 7)
-        x, y, R_e (intermediate axis), n, q, phi (radian, from +x to +y), amplitude (brightness at R_e).
-    shape : (int, int)
-        Rows and columns of the image.
-    oversampling : int, optional
-        Points per pixel and direction; near the centre of a profile there are as many as needed.
-    """
-    x, y, R_e, n, q, phi, amplitude = parameters.unbind(-1)
-    e = (1 - q) / (1 + q)
-    shapes = torch.stack([x, y, R_e, n, e * torch.cos(2 * phi), e * torch.sin(2 * phi), amplitude], -1)
-    return render_shapes(shapes, shape, oversampling=oversampling)
-
-
 def render_shapes(shapes: torch.Tensor, shape: tuple[int, int], *, oversampling: int = 2) -> torch.Tensor:
-    """Return the same as `render` of x, y, R_e, n, e1, e2, amplitude (..., 7), smooth at q = 1."""
+    """
+    Return the means (..., ny, nx) over pixels of profiles x, y, R_e, n, e1, e2, amplitude (..., 7).
+
+    R_e is on the intermediate axis, and the amplitude is the brightness there. There are ``oversampling``
+    points per pixel and direction, near the centre of a profile as many as needed.
+    """
     ny, nx = shape
     flat = shapes.reshape(-1, 7)
     profile = _Profile(flat, max(ny, nx))

@@ -14,7 +14,7 @@ from lenssuper.exceptions import FileFormatError
 from lenssuper.light.learned import actions
 from lenssuper.light.learned.actions import parameters_of, shapes_of
 from lenssuper.light.learned.network import PolicyNetwork, SersicNetwork, action_of_bin, beta_of, roll_out
-from lenssuper.light.learned.torchsersic import render, render_shapes
+from lenssuper.light.learned.torchsersic import render_shapes
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_the_last_action_is_the_brightness_near_the_centre():
     np.testing.assert_allclose(near, actions.BRIGHTNESS * 0.7**2)
 
 
-def test_house_parameters_draw_the_same_image():
+def test_house_parameters_draw_the_same_image(render):
     shapes = shapes_of(2 * torch.rand(5, 7, generator=torch.manual_seed(3)).double() - 1)
     torch.testing.assert_close(render(parameters_of(shapes), (32, 32)), render_shapes(shapes, (32, 32)))
 

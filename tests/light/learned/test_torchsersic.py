@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.special import gammaincinv
 
-from lenssuper.light.learned.torchsersic import render, render_shapes, sersic_b
+from lenssuper.light.learned.torchsersic import render_shapes, sersic_b
 from lenssuper.light.sersic.profile import sersic_averages
 
 #              x      y     R_e    n    q    phi  amplitude
@@ -36,7 +36,7 @@ def test_b_is_that_which_halves_the_light():
 
 @pytest.mark.parametrize("shape", [(64, 64), (24, 40)])
 @pytest.mark.parametrize("name", PROFILES)
-def test_pixels_are_averages(name, shape):
+def test_pixels_are_averages(render, name, shape):
     parameters = PROFILES[name]
     image = render(torch.tensor(parameters, dtype=torch.float64), shape).numpy()
     truth = exact(parameters, shape)
@@ -47,7 +47,7 @@ def test_pixels_are_averages(name, shape):
     np.testing.assert_allclose(image[bright], truth[bright], rtol=2e-3)
 
 
-def test_a_point_at_the_centre_of_pixels_is_not_enough():
+def test_a_point_at_the_centre_of_pixels_is_not_enough(render):
     # What the core's own points are for: the centre of a cuspy profile between the centres of pixels.
     parameters = PROFILES["cusp on a corner"]
     truth = exact(parameters, (64, 64))
@@ -55,7 +55,7 @@ def test_a_point_at_the_centre_of_pixels_is_not_enough():
     np.testing.assert_allclose(one, truth, atol=2e-3 * truth.max())
 
 
-def test_batches_are_rendered_one_by_one():
+def test_batches_are_rendered_one_by_one(render):
     batch = torch.tensor(list(PROFILES.values()), dtype=torch.float64).reshape(7, 1, 7)
     images = render(batch, (16, 20))
     assert images.shape == (7, 1, 16, 20)
@@ -64,7 +64,7 @@ def test_batches_are_rendered_one_by_one():
 
 
 @pytest.mark.parametrize("name", ["disc", "flat", "spheroid", "compact", "on the edge"])
-def test_gradients(name):
+def test_gradients(render, name):
     # Away from the borders of pixels, where the set of finer pixels moves on by one.
     parameters = torch.tensor(PROFILES[name], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(
@@ -79,7 +79,7 @@ def test_gradients_where_the_ellipse_is_round():
     )
 
 
-def test_single_precision_is_enough():
+def test_single_precision_is_enough(render):
     for parameters in PROFILES.values():
         double = render(torch.tensor(parameters, dtype=torch.float64), (64, 64))
         single = render(torch.tensor(parameters, dtype=torch.float32), (64, 64)).double()

@@ -12,7 +12,7 @@ import torch
 gymnasium = pytest.importorskip("gymnasium")
 
 from lenssuper.light.learned.actions import shapes_of  # noqa: E402
-from lenssuper.light.learned.torchsersic import render, render_shapes  # noqa: E402
+from lenssuper.light.learned.torchsersic import render_shapes  # noqa: E402
 from lenssuper.simulate import galaxy_stamp  # noqa: E402
 from lenssuper.training.light.environment import Episodes, SersicEnv  # noqa: E402
 from lenssuper.training.light.images import prepare_images  # noqa: E402
@@ -38,7 +38,7 @@ def test_stable_baselines_accepts_it(galaxies, bins):
     check_env(SersicEnv(galaxies, bins=bins), warn=True)
 
 
-def test_the_observation_is_what_is_left(galaxies):
+def test_the_observation_is_what_is_left(galaxies, render):
     env = SersicEnv(galaxies)
     seen, info = env.reset(options={"image": 1})
     image = prepare_images(galaxies)[1]

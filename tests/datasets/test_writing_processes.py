@@ -25,7 +25,8 @@ def test_several_processes_write_the_same(tmp_path, contents):
 
 KILLED = """
 import sys
-from lenssuper.simulate import random_sersics, write_dataset, NoSubstructure, AxionVortex
+from lenssuper.datasets import write_dataset
+from lenssuper.simulate import random_sersics, NoSubstructure, AxionVortex
 
 if __name__ == "__main__":
     write_dataset(

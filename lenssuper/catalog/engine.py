@@ -14,36 +14,28 @@ from lenssuper._utils.threads import granted_cores
 
 __all__ = ["Engine", "open_engine"]
 
-# What tells the libraries that compute how many threads to start: workers share the cores.
+# Variables that limit the threads of numerical libraries, as workers share the cores.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 class Engine:
-    """
-    Something to submit work to, that can be replaced when a worker's death has broken it.
-
-    Parameters
-    ----------
-    executor : `~concurrent.futures.Executor`
-    workers : int
-        How many things are done at a time.
-    """
+    """Executor with a number of workers, which can be replaced when the death of a worker has broken it."""
 
     def __init__(self, executor: Executor, workers: int) -> None:
         self._executor = executor
         self.workers = workers
 
     def submit(self, function, argument) -> Future:
-        """Have ``function(argument)`` done; its death is in the future as an exception."""
+        """Submit ``function(argument)``; the future raises if the worker dies."""
         return self._executor.submit(function, argument)
 
     def renew(self) -> bool:
-        """Replace a broken executor; False if that is not possible."""
+        """Replace a broken executor; return False if that is not possible."""
         return False
 
 
 class _Processes(Engine):
-    """Processes of this machine; a pool whose worker was killed is of no use any more, and is replaced."""
+    """Processes of this machine; a pool with a killed worker accepts no more work, and is replaced."""
 
     def __init__(self, workers):
         self._open(workers)
@@ -71,12 +63,12 @@ def open_engine(
     executor: Executor | None = None, *, workers: int | None = None, scheduler: str | None = None
 ) -> Iterator[Engine]:
     """
-    Open what the work is submitted to.
+    Open the executor that the work is submitted to.
 
     Parameters
     ----------
     executor : `~concurrent.futures.Executor`, optional
-        One that is there already; it is left open.
+        An open one to use; it is left open.
     workers : int, optional
         How many processes to start; by default one a core.
     scheduler : str, optional
@@ -113,7 +105,7 @@ def open_engine(
         return
     with _client(distributed, scheduler, count) as client:
         threads = sum(client.ncores().values()) or count
-        # a worker that dies takes its lens with it twice, and then that lens is given up
+        # without retries by dask, a lens is given up after its worker has died twice
         yield Engine(client.get_executor(pure=False, retries=0), threads)
 
 

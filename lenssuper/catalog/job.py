@@ -1,4 +1,4 @@
-"""One lens of a catalogue, from its file to its result: what a worker does, and what it leaves behind."""
+"""One lens of a catalogue, from its file to its result and the record of how it went."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lenssuper.plotting.pages import write_report
 
 __all__ = ["Job", "StorageFullError", "read_record", "run_job"]
 
-# Errors of the disk, not of the lens: nothing can be written, and the next lens would fare no better.
+# Errors of the disk, not of the lens: the results of the next lens could not be written either.
 _STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
@@ -36,75 +36,50 @@ class StorageFullError(OSError):
 
 @dataclass(frozen=True)
 class Job:
-    """
-    What a worker needs to know of one lens.
-
-    Attributes
-    ----------
-    entry : Entry
-    output : str
-        Directory of the results.
-    stages : tuple of Stage
-        What is done, in this order; the last is `SuperResolve`.
-    seed : int
-    pictures : bool
-        Whether to write a page with pictures of the result.
-    """
+    """What a worker needs to know of one lens."""
 
     entry: Entry
-    output: str
-    stages: tuple[Stage, ...]
+    output: str  # directory of the results
+    stages: tuple[Stage, ...]  # in this order; the last is `SuperResolve`
     seed: int
     pictures: bool
 
     def file(self, stage: Stage) -> Path | None:
-        """Where a stage writes what it found; None if it writes nothing."""
+        """Return the file that a stage writes; None if it writes none."""
         return Path(self.output) / f"{self.entry.name}{stage.ending}" if stage.ending else None
 
     @property
     def files(self) -> list[Path]:
-        """Where the stages write what they found, the super-resolution last."""
+        """Files that the stages write, the super-resolution last."""
         return [self.file(stage) for stage in self.stages if stage.ending]
 
     @property
     def result(self) -> Path:
-        """Where the super-resolution is written."""
+        """File of the super-resolution."""
         return self.files[-1]
 
     @property
     def record(self) -> Path:
-        """Where it is noted how it went; it is written last."""
+        """File that records how the work went; it is written last."""
         return Path(self.output) / f"{self.entry.name}.json"
 
     @property
     def page(self) -> Path:
-        """Where the page on it is written."""
+        """Page on the lens."""
         return Path(self.output) / f"{self.entry.name}.html"
 
     @property
     def picture(self) -> Path:
-        """Where the small picture for the index is written."""
+        """Small picture for the index."""
         return Path(self.output) / f"{self.entry.name}_small.png"
 
 
 def run_job(job: Job) -> dict:
     """
-    Super-resolve one lens and write its result, and after it the record that it is done.
+    Super-resolve one lens, write its result, and then the record, which is returned.
 
-    Parameters
-    ----------
-    job : Job
-
-    Returns
-    -------
-    dict
-        The record: ``status`` is "done" or "failed"; a failure has its ``reason``.
-
-    Raises
-    ------
-    StorageFullError
-        If the results cannot be written. Of a lens that fails for another reason that is noted, and no error
-        is raised.
+    Its ``status`` is "done" or "failed", with a ``reason``. Only a StorageFullError is raised; every other
+    error is recorded.
     """
     _one_thread()
     start, busy = time.perf_counter(), time.process_time()
@@ -123,13 +98,13 @@ def run_job(job: Job) -> dict:
     record["cpu_seconds"] = time.process_time() - busy
     record["memory"] = _peak_memory()
     write_record(job, record)
-    # figures hold themselves in circles, and would pile up until Python looks for such on its own
+    # figures have circular references: without this they would fill the memory for a while
     gc.collect()
     return record
 
 
 def write_record(job: Job, record: dict) -> None:
-    """Write how it went, whole or not at all."""
+    """Write the record of a lens, whole or not at all."""
     try:
         with atomic_write(job.record, overwrite=True) as beside:
             beside.write_text(json.dumps(record, allow_nan=True) + "\n", encoding="utf-8")
@@ -149,7 +124,7 @@ def read_record(path: Path) -> dict | None:
 
 
 def _do(job, record):
-    """Do one thing after the other, and note what each found and cost."""
+    """Run the stages, and record the numbers and the time of each."""
     with _timed(record, job.stages[0].what):
         if job.entry.problem:
             raise ValueError(job.entry.problem)
@@ -184,7 +159,7 @@ def _draw(job, work):
 
 @contextmanager
 def _timed(record: dict[str, Any], what: str) -> Iterator[None]:
-    """Note what is being done, and the time of the processor that it has taken, also if it fails."""
+    """Record the processor time of a stage, also if it fails."""
     busy = time.process_time()
     before = record["stages"].setdefault(what, 0.0)
     try:
@@ -194,7 +169,7 @@ def _timed(record: dict[str, Any], what: str) -> Iterator[None]:
 
 
 def _peak_memory():
-    """The most memory that this process has had so far, in MiB; not known where there is no `resource`."""
+    """Return the peak memory of this process so far in MiB; NaN where it is not known."""
     try:
         import resource
     except ImportError:  # Windows
@@ -204,7 +179,7 @@ def _peak_memory():
 
 
 def _one_thread():
-    """One thread a worker: workers share the cores, and a lens keeps no more than one busy."""
+    """Limit torch to one thread, as the workers share the cores."""
     torch = sys.modules.get("torch")  # loaded by now if the solver needs it
     if torch is not None and torch.get_num_threads() != 1:
         torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Handing out lenses to workers that may die."""
+"""Distribution of lenses to workers that may die."""
 
 from __future__ import annotations
 
@@ -14,15 +14,10 @@ __all__ = ["Queue"]
 
 class Queue:
     """
-    Hands out lenses, with no more of them on their way than needed to keep the workers busy.
+    Jobs as they are finished by an engine, which gets no more of them at once than keep its workers busy.
 
-    When a worker dies, all that was on its way may be to blame. Those lenses are tried again one at a time,
-    and one that then takes its worker with it is given up.
-
-    Parameters
-    ----------
-    engine : Engine
-    todo : iterable of Job
+    When a worker dies, any of the lenses in progress may be the cause. They are tried again one at a time,
+    and a lens whose worker dies again is given up.
     """
 
     def __init__(self, engine: Engine, todo: Iterable[Job]) -> None:
@@ -33,7 +28,7 @@ class Queue:
         self._alone = False
 
     def __iter__(self) -> Iterator[Job]:
-        """Yield the lenses that are done with, as they come in."""
+        """Yield the jobs in the order in which they end."""
         self._hand_out()
         while self._running:
             finished, _ = wait(self._running, return_when=FIRST_COMPLETED)
@@ -69,27 +64,27 @@ class Queue:
         self._running[self._engine.submit(run_job, job)] = job
 
     def _recover(self, future):
-        """Replace a pool that broke, and take back what was in it."""
+        """Replace a broken pool, and take back the lenses that were in it."""
         if not isinstance(future.exception(), BrokenExecutor):
             return
         if not self._engine.renew():
             raise RuntimeError(
-                "a worker was killed, and with it the executor that was given: "
-                "the same call with a new one goes on where this ended"
+                "a worker was killed, which broke the executor that was given: "
+                "make the same call with a new one to resume"
             )
         self._suspects.extend(self._running.values())
         self._running.clear()
 
 
 def _has_died(future):
-    """Whether the worker went away before it was done."""
+    """Check whether the worker died before the job ended."""
     if future.cancelled():
         return True
     error = future.exception()
-    # dask's name for it; it is there only where distributed is
+    # KilledWorker is dask's; it cannot be imported where distributed is not installed
     return isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker"
 
 
 def _give_up(job):
-    reason = "the worker died twice while at it: out of memory, perhaps"
+    reason = "the worker died twice on this lens, perhaps because it ran out of memory"
     write_record(job, {"name": job.entry.name, "status": "failed", "reason": reason, "warnings": []})

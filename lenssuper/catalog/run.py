@@ -1,4 +1,4 @@
-"""Many lenses: hand them out, note how each went, and go on where an earlier run ended."""
+"""Run all lenses of a catalogue, resume an earlier run, and summarise the results."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from lenssuper.solvers import LogNormal, Solver
 __all__ = ["run", "summarise"]
 
 _SETTINGS = "settings.json"
-# Columns that say what a lens has cost, and what the records call it.
+# Columns of the cost of a lens, with their names in the records.
 _COSTS = {"time": ("seconds", u.s), "cpu_time": ("cpu_seconds", u.s), "memory": ("memory", u.Unit("Mibyte"))}
 _NUMBERS = ("chi2", "n_pixels", "reduced_chi2", "log_evidence", "effective_modes")
-# Those of what is done before, which are there only if it was.
+# Columns of the stages before, present only if these were run.
 _BEFORE = ("light_reduced_chi2", "lens_reduced_chi2")
 
 
@@ -54,8 +54,8 @@ def run(
     Super-resolve all lenses of a catalogue, from cutouts that are ready or, with ``stages``, from raw ones.
 
     Each lens gets a FITS file (`~lenssuper.SuperResolution.read`), a page with pictures, and a record of how
-    it went; ``index.html`` lists all. A run that ended, however it did, is taken up by the same call: what
-    has succeeded is not done again. A lens that fails, or kills its worker, fails alone.
+    it went; ``index.html`` lists all. The same call resumes a run that was interrupted: what has succeeded
+    is not done again. A lens that fails, or kills its worker, fails alone.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def run(
     Raises
     ------
     StorageFullError
-        If the results cannot be written any more. What is written is whole; the same call goes on later.
+        If the results cannot be written any more. What is written is whole; the same call resumes later.
     ValueError
         If ``output`` holds results of other settings.
     """
@@ -142,7 +142,7 @@ def _described(solver):
 
 
 def _check_settings(output, settings):
-    """Keep results of different settings apart."""
+    """Refuse a directory with results of other settings."""
     path = output / _SETTINGS
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -171,7 +171,7 @@ def _is_done(job, retry_failed):
 
 def summarise(output: str | os.PathLike, names: list[str] | None = None) -> QTable:
     """
-    Collect how the lenses of a directory went.
+    Collect the results of all lenses of a directory in a table.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ def _add_lenses(table, lenses):
 
 
 def _write_summary(output, names, shard):
-    """Write the summary and the index, and give the summary."""
+    """Write the summary and the index; return the summary."""
     name = "summary.ecsv" if shard is None else f"summary-{shard[0]}-of-{shard[1]}.ecsv"
     try:
         summary = summarise(output, names)

@@ -1,4 +1,4 @@
-"""What is done to a lens of a catalogue, one thing after the other: from a cutout to a super-resolution."""
+"""The steps that each lens of a catalogue goes through, from a cutout to a super-resolution."""
 
 from __future__ import annotations
 
@@ -36,24 +36,9 @@ _ROUGHLY = 2.0
 @dataclass(frozen=True, eq=False)
 class Work:
     """
-    What is known of a lens so far.
+    What is known of a lens so far; what no stage has found yet is None.
 
-    Attributes
-    ----------
-    entry : Entry
-        What the catalogue says of it.
-    lens : LensModel
-        That of the catalogue; once it is fitted, the fitted one.
-    rng : `~numpy.random.Generator`
-        For whatever is random.
-    observation : Observation or None
-        The image, and what has been done to it.
-    light : ForegroundFit or None
-        The light of the lens galaxy, if it was fitted.
-    fit : LensFit or None
-        The fit of the lens, if there was one.
-    result : SuperResolution or None
-        What it all is for.
+    Its ``lens`` is that of the catalogue, or the fitted one, and ``light`` that of the lens galaxy.
     """
 
     entry: Entry
@@ -67,14 +52,14 @@ class Work:
 
 class Stage(ABC):
     """
-    One thing that is done to each lens of a catalogue; a frozen dataclass of its settings.
+    A step that each lens of a catalogue goes through; a frozen dataclass of its settings.
 
     Attributes
     ----------
     what : str
-        What it is called in records and in the reason of a failure.
+        Its name in records and in the reason of a failure.
     ending : str
-        What is put behind the name of the lens for the file that `write` writes; empty if it writes none.
+        Ending, after the name of the lens, of the file that `write` writes; empty if it writes none.
     """
 
     what: ClassVar[str]
@@ -82,13 +67,13 @@ class Stage(ABC):
 
     @abstractmethod
     def __call__(self, work: Work) -> Work:
-        """Do it; what is given is not changed."""
+        """Return the work with the result of this stage; ``work`` is not changed."""
 
     def write(self, work: Work, path: Path) -> None:  # noqa: B027  most leave nothing
-        """Write what it found, whole or not at all; a file of an earlier run may be replaced."""
+        """Write the result of this stage, whole or not at all; replace a file of an earlier run."""
 
     def numbers(self, work: Work) -> dict[str, Any]:
-        """Give what is to be noted of it in the lens's record, ready for JSON."""
+        """Return numbers for the record of the lens, ready for JSON."""
         return {}
 
     def __repr__(self) -> str:
@@ -174,7 +159,7 @@ class FitLight(Stage):
     modes: int = 4
 
     def __post_init__(self) -> None:
-        ForegroundFitter(self.n_components, modes=self.modes)  # refuses what makes no sense
+        ForegroundFitter(self.n_components, modes=self.modes)  # checks the settings
 
     def __call__(self, work: Work) -> Work:
         light = ForegroundFitter(self.n_components, modes=self.modes, progress=False)(work.observation)
@@ -281,11 +266,11 @@ def _einstein_radius(lens):
 
 
 def check_stages(stages: Iterable[Stage]) -> tuple[Stage, ...]:
-    """Give the stages before the super-resolution as a tuple that begins with one that reads the file."""
+    """Return the stages before the super-resolution as a tuple that begins with one that reads the file."""
     stages = tuple(stages)
     for stage in stages:
         if not isinstance(stage, Stage):
-            raise TypeError(f"stages must be such as FitLens(); got {stage!r:.80}")
+            raise TypeError(f"stages must be instances of Stage, e.g. FitLens(); got {stage!r:.80}")
     kinds = [type(stage) for stage in stages]
     if len(set(kinds)) < len(kinds):
         raise ValueError(f"stages must hold each kind once; got {', '.join(kind.__name__ for kind in kinds)}")

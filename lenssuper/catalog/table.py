@@ -20,14 +20,14 @@ from lenssuper.lens import SIE, ExternalShear, LensModel
 
 __all__ = ["Entry", "read_catalogue"]
 
-# Columns of the lens's parameters, and of the place of a cutout, and the unit each must be convertible to.
+# Columns of the lens's parameters, and of the position of a cutout, and the unit each must be convertible to.
 _LENS = {"theta_E": u.arcsec, "q": u.one, "phi": u.deg, "x": u.arcsec, "y": u.arcsec}
 _SHEAR = ("gamma1", "gamma2")
 _PLACE = {"ra": u.deg, "dec": u.deg, "size": u.arcsec}
 # Columns that tell of the noise of an image that has no noise map, as `lenssuper.prepare` takes them.
 _NOISE = ("exposure_time", "gain")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-# What is put behind a name for some of its files, and the names of files that belong to no lens.
+# Endings added to a name for some of its files, and names of files that belong to no lens.
 _ENDINGS, _RESERVED = ("_lens", "_light"), ("index", "settings")
 
 
@@ -70,13 +70,13 @@ class Entry:
 
     @property
     def number(self) -> int:
-        """A number that belongs to the name, for seeds and for shards."""
+        """Number made from the name, for the seed."""
         return zlib.crc32(self.name.encode())
 
 
 def read_catalogue(catalogue: str | os.PathLike | Table) -> list[Entry]:
     """
-    Read which lenses there are.
+    Read a catalogue of lenses.
 
     Parameters
     ----------
@@ -130,16 +130,18 @@ def read_catalogue(catalogue: str | os.PathLike | Table) -> list[Entry]:
 
 
 def _check_names(names):
-    """See to it that no lens's files are another's."""
+    """Refuse names whose output files would collide."""
     once = set(names)
     if len(once) < len(names):
         twice = sorted(name for name, count in Counter(names).items() if count > 1)
-        raise ValueError(f"names must be unique in a catalogue; there more than once: {', '.join(twice[:5])}")
+        raise ValueError(f"names must be unique in a catalogue; got more than once: {', '.join(twice[:5])}")
     for name in names:
         if not _NAME.fullmatch(name):
             raise ValueError(f"a name must consist of letters, digits and . _ + -; got {name!r}")
         if name in _RESERVED:
-            raise ValueError(f"{', '.join(_RESERVED)} are files of the results' own, and no name of a lens")
+            raise ValueError(
+                f"a lens cannot be named {' or '.join(_RESERVED)}: the results have files of these names"
+            )
         for ending in _ENDINGS:
             if name + ending in once:
                 raise ValueError(f"{name} and {name + ending} would share a file: rename one of them")
@@ -150,7 +152,7 @@ def _read(path):
         return QTable.read(path)
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
-    except Exception as error:  # astropy's readers raise what they like
+    except Exception as error:  # astropy's readers raise errors of any kind
         raise FileFormatError(f"{path} cannot be read as a table: {error}") from error
 
 
@@ -184,7 +186,7 @@ def _entry(row, columns, base):
 
 
 def _image(row, columns, base):
-    """What is known of the image besides the lens in it."""
+    """Return the fields of an entry that describe its image."""
     known = {"noise": {name: row[name] for name in _NOISE if name in columns}}
     if "psf" in columns:
         known["psf"] = os.fspath(base / str(row["psf"]))

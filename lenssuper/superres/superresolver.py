@@ -108,7 +108,7 @@ class SuperResolver:
         factor : int, optional
             That of the training, 2.
         refine : bool, optional
-            Whether to go on from the network's prior with each observation alone, for seconds instead of
+            Whether to improve the network's source with a fit to each observation, in seconds instead of
             milliseconds, see `~lenssuper.solvers.NetworkSolver`.
         **options
             As for the class.
@@ -299,7 +299,7 @@ class SuperResolver:
             remarks.append(
                 "the noise of neighbouring pixels is correlated, as in drizzled images: the source is fitted "
                 f"with {self._treatment(observation.noise_correlation)}, so that lumps of noise are not "
-                "taken for stars; Observation.from_nddata(..., noise_correlation=1) takes it as it is given"
+                "taken for light; Observation.from_nddata(..., noise_correlation=1) takes it as it is given"
             )
         if observation.psf is None:
             remarks.append(

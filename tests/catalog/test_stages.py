@@ -262,7 +262,7 @@ def test_a_rough_radius_masks_less(tmp_path):
 def test_stages_are_checked():
     assert check_stages([]) == (Read(),)
     assert check_stages([Prepare(), FitLens()]) == (Prepare(), FitLens())
-    with pytest.raises(TypeError, match=r"such as FitLens\(\)"):
+    with pytest.raises(TypeError, match=r"e\.g\. FitLens\(\)"):
         check_stages([FitLens])
     with pytest.raises(ValueError, match="each kind once"):
         check_stages([FitLens(), FitLens(["SIE.x"])])

@@ -94,7 +94,7 @@ def test_a_bad_line_is_reported_with_its_lens(tmp_path):
         ({"file": ["a.fits"], "theta_E": [1.0] * u.kg}, "'theta_E' must have a unit like arcsec"),
         ({"file": ["x/a.fits", "y/a.fits"], "lens": ["a", "b"]}, "unique"),
         ({"file": ["a.fits"], "name": ["../a"], "lens": ["b"]}, "letters, digits"),
-        ({"file": ["a.fits"], "name": ["index"], "lens": ["b"]}, "no name of a lens"),
+        ({"file": ["a.fits"], "name": ["index"], "lens": ["b"]}, "a lens cannot be named index or settings"),
         ({"file": ["a.fits", "a_lens.fits"], "lens": ["a", "b"]}, "a and a_lens would share a file"),
         ({"file": ["a.fits"], "lens": ["b"], "ra": [1.0] * u.deg, "dec": [1.0] * u.deg}, "ra and dec"),
         ({"file": ["a.fits"], "lens": ["b"], "exposure_time": [100.0]}, "'exposure_time' must have a unit"),

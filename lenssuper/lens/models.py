@@ -214,7 +214,7 @@ class Multipole1(_Multipole):
     phi : `~astropy.units.Quantity`, optional
         Direction of its major axis, counter-clockwise from +x.
     r_E : `~astropy.units.Quantity`, optional
-        Radius that normalises the deflection, which grows as ln(r / r_E); it moves nothing but the source.
+        Radius that normalises the deflection, which grows as ln(r / r_E); it only moves the source.
     x, y : `~astropy.units.Quantity`, optional
         Centre.
     """

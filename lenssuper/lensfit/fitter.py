@@ -259,7 +259,7 @@ class LensFitter:
                 f"observations must be a list of NDData, such as CCDData; got {observations!r:.80}"
             )
         if offsets is not None and offset_std is not None:
-            raise ValueError("offset_std is for offsets that are fitted; leave it out, or offsets")
+            raise ValueError("offset_std is for offsets that are fitted: pass either offsets or offset_std")
         std = None
         if offsets is None:
             std = _OFFSET_STD if offset_std is None else check_length(offset_std, "offset_std", above=0)

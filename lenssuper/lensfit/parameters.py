@@ -247,7 +247,7 @@ def _chosen(table, free, fixed):
         if both := free & fixed:
             raise ValueError(f"{sorted(both)[0]!r} is both in free and in fixed")
         if lost := free & unobservable:
-            raise ValueError(f"free must not hold {sorted(lost)[0]!r}: it moves nothing but the source")
+            raise ValueError(f"free must not hold {sorted(lost)[0]!r}: it only moves the source")
     if not free:
         raise ValueError("no parameter of the lens is left to fit: all are fixed")
     return [name for name in table if name in free]

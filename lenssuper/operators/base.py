@@ -192,7 +192,7 @@ class _ComposedOperator(LinearOperator):
     def __init__(self, first: LinearOperator, second: LinearOperator) -> None:
         if first.in_shape != second.out_shape:
             raise ValueError(
-                f"operators can be composed where the shapes meet: {first!r} takes {first.in_shape}, "
+                f"operators can be composed if their shapes agree: {first!r} takes {first.in_shape}, "
                 f"{second!r} gives {second.out_shape}"
             )
         super().__init__(second.in_shape, first.out_shape)

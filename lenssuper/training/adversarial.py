@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from lenssuper._utils.checks import check_number
 from lenssuper.networks.discriminator import PatchDiscriminator
 from lenssuper.training.data import Batch
 from lenssuper.training.equivariance import Equivariance
@@ -54,8 +55,7 @@ class Adversarial(Loss):
     _player: _Player = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive; got {self.learning_rate}")
+        check_number(self.learning_rate, "learning_rate", above=0)
         # it checks the shift; there is a discriminator even before a training begins
         object.__setattr__(self, "_placement", Equivariance(shift=self.shift))
         self.begin(0)

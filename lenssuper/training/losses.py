@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from lenssuper._utils.checks import check_number
 from lenssuper.networks.base import SourceNetwork
 from lenssuper.networks.sourceproblem import SourceProblem
 from lenssuper.training.data import Batch
@@ -254,7 +255,7 @@ class PixelSplitting(Loss):
     name: ClassVar[str] = "split"
 
     def __post_init__(self) -> None:
-        _check_share(self.share)
+        check_number(self.share, "share", above=0, below=1)
 
     def __call__(self, network, batch, generator):
         problem = batch.problem
@@ -267,11 +268,6 @@ def hold_out(problem: SourceProblem, share: float, generator: torch.Generator) -
     """Draw pixels to hold out (n, ny, nx), bool."""
     drawn = torch.rand(problem.white.shape, generator=generator)
     return (drawn < share).to(problem.white.device)
-
-
-def _check_share(share):
-    if not 0 < share < 1:
-        raise ValueError(f"share must be between 0 and 1; got {share}")
 
 
 @dataclass(frozen=True)
@@ -298,8 +294,7 @@ class Recorrupted(Loss):
     name: ClassVar[str] = "r2r"
 
     def __post_init__(self) -> None:
-        if not self.alpha > 0:
-            raise ValueError(f"alpha must be positive; got {self.alpha}")
+        check_number(self.alpha, "alpha", above=0)
 
     def __call__(self, network, batch, generator):
         stages, target = self.recorrupted(network, batch.problem, generator)

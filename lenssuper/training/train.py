@@ -278,7 +278,7 @@ def _check_losses(losses):
     if not names:
         raise ValueError("losses must hold at least one Loss; got none")
     if len(set(names)) < len(names):
-        raise ValueError(f"losses must each be of another kind; got {', '.join(names)}")
+        raise ValueError(f"losses must be of different kinds; got {', '.join(names)}")
 
 
 def _check_free(output):

@@ -37,7 +37,7 @@ def test_the_origin_of_a_shear_is_not_fitted():
     names = FreeParameters(SIE_SHEAR).names
     assert "ExternalShear.gamma1" in names
     assert "ExternalShear.x" not in names
-    with pytest.raises(ValueError, match="it moves nothing but the source"):
+    with pytest.raises(ValueError, match="it only moves the source"):
         FreeParameters(SIE_SHEAR, free=["ExternalShear.x"])
 
 

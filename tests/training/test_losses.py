@@ -292,8 +292,8 @@ def test_gradients_reach_the_network(lenses, tiny):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: PixelSplitting(share=1.0), "between 0 and 1"),
-        (lambda: PixelSplitting(share=0), "between 0 and 1"),
+        (lambda: PixelSplitting(share=1.0), r"share must lie in \(0, 1\)"),
+        (lambda: PixelSplitting(share=0), r"share must lie in \(0, 1\)"),
         (lambda: Recorrupted(alpha=0), "positive"),
     ],
 )

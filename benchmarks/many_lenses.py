@@ -2,7 +2,7 @@
 A survey of mock lenses, from raw cutouts and rough radii: what a lens costs, and how good the lenses are.
 
     python benchmarks/many_lenses.py mocks results --n 200 --workers 2
-    python benchmarks/many_lenses.py mocks results-hst --n 200 --workers 2 --network hst --draws 4
+    python benchmarks/many_lenses.py mocks results-space --n 200 --workers 2 --network space --draws 4
 
 The same command goes on where an earlier one ended. See README.rst beside this file for the numbers.
 """

@@ -16,7 +16,19 @@ __all__ = [
 
 
 class LensSuperError(Exception):
-    """Base class of the errors that are particular to lenssuper."""
+    """
+    Base class of the errors that are particular to lenssuper.
+
+    Parameters
+    ----------
+    message : str
+    shell : str, optional
+        What to say instead to who uses the command line, where ``message`` advises in terms of Python.
+    """
+
+    def __init__(self, message: str = "", *args, shell: str | None = None) -> None:
+        super().__init__(message, *args)
+        self.shell = str(message) if shell is None else shell
 
 
 class ArgumentUnitError(LensSuperError, UnitConversionError, UnitTypeError):

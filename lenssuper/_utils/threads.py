@@ -1,16 +1,31 @@
-"""How many threads compute at once, and one thread for the linear algebra of small problems."""
+"""Threads: how many compute at once, one for small problems, and one that ends a worker with its parent."""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from multiprocessing import parent_process
 
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["granted_cores", "in_threads", "one_blas_thread", "thread_count"]
+__all__ = ["end_with_parent", "granted_cores", "in_threads", "one_blas_thread", "thread_count"]
+
+
+@cache
+def end_with_parent() -> None:
+    """End this process when the one that started it is killed: it would wait for work for ever."""
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_wait_for, args=(parent,), daemon=True).start()
+
+
+def _wait_for(parent):
+    parent.join()
+    os._exit(1)
 
 
 def granted_cores() -> int:

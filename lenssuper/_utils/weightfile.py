@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -33,12 +34,23 @@ def write_weights(
 
     The metadata is what JSON can hold; its ``architecture`` is compared when the file is read.
     """
-    text = json.dumps({"version": VERSION, **metadata}, sort_keys=True)
+    known = {"version": VERSION, **metadata}
     # Copies, since two names of one tensor cannot be written.
     plain = torch.contiguous_format
     whole = {name: tensor.detach().cpu().clone(memory_format=plain) for name, tensor in tensors.items()}
     with atomic_write(path, overwrite=overwrite) as beside:
+        text = json.dumps(known | {"digest": _digest(known, whole)}, sort_keys=True)
         beside.write_bytes(save(whole, metadata={_KEY: text}))
+
+
+def _digest(metadata, tensors):
+    """SHA-256 of all that a file says: safetensors itself notices no changed weight."""
+    sha = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        sha.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return sha.hexdigest()
 
 
 def read_weights(
@@ -61,6 +73,9 @@ def read_weights(
         raise FileFormatError(
             f"{path} has weights of version {metadata.get('version')}; this lenssuper reads {VERSION}"
         )
+    digest = metadata.pop("digest", None)  # earlier versions wrote none
+    if digest is not None and digest != _digest(metadata, tensors):
+        raise FileFormatError(f"{path} is damaged: its content does not agree with its digest")
     found = metadata.get("architecture")
     if architecture is not None and found != architecture:
         raise FileFormatError(f"{path} has weights for {found!r}; {architecture!r} is needed")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
 
 from lenssuper._utils.checks import check_count, check_kind
-from lenssuper._utils.threads import granted_cores
+from lenssuper._utils.threads import end_with_parent, granted_cores
 
 __all__ = ["Engine", "open_engine"]
 
@@ -43,7 +44,7 @@ class _Processes(Engine):
 
     def _open(self, workers):
         # spawned, not forked: threads of numba and torch do not survive a fork
-        self._executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_single)
+        self._executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
 
     def renew(self):
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -53,9 +54,20 @@ class _Processes(Engine):
     def close(self):
         self._executor.shutdown(wait=True, cancel_futures=True)
 
+    def kill(self):
+        """End at once: what the workers are doing is lost, and nothing that is written is harmed."""
+        workers = list((self._executor._processes or {}).values())  # terminate_workers() from Python 3.14 on
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.join()
 
-def _single():
+
+def _begin():
     os.environ.update(dict.fromkeys(_THREADS, "1"))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends its workers
+    end_with_parent()
 
 
 @contextmanager
@@ -100,8 +112,10 @@ def open_engine(
         pool = _Processes(count)
         try:
             yield pool
-        finally:
-            pool.close()
+        except BaseException:
+            pool.kill()
+            raise
+        pool.close()
         return
     with _client(distributed, scheduler, count) as client:
         threads = sum(client.ncores().values()) or count

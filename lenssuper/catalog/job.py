@@ -7,6 +7,7 @@ import gc
 import json
 import math
 import os
+import re
 import sys
 import time
 import warnings
@@ -19,15 +20,19 @@ from typing import Any
 import numpy as np
 
 from lenssuper._utils.files import atomic_write
+from lenssuper._utils.threads import end_with_parent
+from lenssuper.catalog.coolest import source_beside, write_template
+from lenssuper.catalog.fingerprint import fingerprint
 from lenssuper.catalog.stages import Stage, Work
 from lenssuper.catalog.table import Entry
-from lenssuper.lens import LensModel
 from lenssuper.plotting.pages import write_report
 
-__all__ = ["Job", "StorageFullError", "read_record", "run_job"]
+__all__ = ["Job", "StorageFullError", "is_storage_error", "read_record", "run_job", "write_record"]
 
 # Errors of the disk, not of the lens: the results of the next lens could not be written either.
+# Some libraries say it in words only.
 _STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_STORAGE_WORDS = re.compile("no space left|not enough space|disk quota|disk is full|read-only file", re.I)
 
 
 class StorageFullError(OSError):
@@ -43,6 +48,7 @@ class Job:
     stages: tuple[Stage, ...]  # in this order; the last is `SuperResolve`
     seed: int
     pictures: bool
+    options: str = ""  # all that the result depends on besides the entry and its files
 
     def file(self, stage: Stage) -> Path | None:
         """Return the file that a stage writes; None if it writes none."""
@@ -73,6 +79,17 @@ class Job:
         """Small picture for the index."""
         return Path(self.output) / f"{self.entry.name}_small.png"
 
+    @property
+    def template(self) -> Path:
+        """Where the COOLEST template of the result is written, if the lens came from one."""
+        return Path(self.output) / f"{self.entry.name}_coolest.json"
+
+    @property
+    def outputs(self) -> list[Path]:
+        """All that may be written."""
+        template = [self.template, source_beside(self.template)] if self.entry.is_template else []
+        return [*self.files, *template, self.page, self.picture, self.record]
+
 
 def run_job(job: Job) -> dict:
     """
@@ -82,21 +99,28 @@ def run_job(job: Job) -> dict:
     error is recorded.
     """
     _one_thread()
+    end_with_parent()
+    former = read_record(job.record)
+    job.record.unlink(missing_ok=True)  # what it says does not hold for what is written from now on
     start, busy = time.perf_counter(), time.process_time()
     record = {"name": job.entry.name, "status": "done", "reason": "", "warnings": [], "stages": {}}
+    record["input"] = fingerprint(job.entry, job.options)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             _do(job, record)
         except Exception as error:  # whatever is wrong with one lens, the others go on
-            if isinstance(error, OSError) and error.errno in _STORAGE:
-                raise StorageFullError(error.errno, f"{job.output}: {error.strerror}") from error
+            if is_storage_error(error):
+                raise StorageFullError(f"{job.output}: {' '.join(str(error).split())}") from error
             stage, words = list(record["stages"])[-1], " ".join(str(error).split())
             record.update(status="failed", reason=f"{stage}: {type(error).__name__}: {words}")
     record["warnings"] = sorted({" ".join(str(warning.message).split()) for warning in caught})
     record["seconds"] = time.perf_counter() - start
     record["cpu_seconds"] = time.process_time() - busy
     record["memory"] = _peak_memory()
+    if record["status"] == "failed" and former and former.get("input", record["input"]) != record["input"]:
+        for path in job.outputs:  # of what the catalogue or the files were before
+            path.unlink(missing_ok=True)
     write_record(job, record)
     # figures have circular references: without this they would fill the memory for a while
     gc.collect()
@@ -104,14 +128,32 @@ def run_job(job: Job) -> dict:
 
 
 def write_record(job: Job, record: dict) -> None:
-    """Write the record of a lens, whole or not at all."""
+    """Write the record of a lens, whole or not at all; what is not finite becomes null, which JSON has."""
+    text = json.dumps(_plain(record), allow_nan=False) + "\n"
     try:
         with atomic_write(job.record, overwrite=True) as beside:
-            beside.write_text(json.dumps(record, allow_nan=True) + "\n", encoding="utf-8")
+            beside.write_text(text, encoding="utf-8")
     except OSError as error:
-        if error.errno in _STORAGE:
-            raise StorageFullError(error.errno, f"{job.output}: {error.strerror}") from error
+        if is_storage_error(error):
+            raise StorageFullError(f"{job.output}: {error}") from error
         raise
+
+
+def is_storage_error(error: BaseException | None) -> bool:
+    """Whether an error, or one that caused it, says that nothing can be written any more."""
+    while error is not None:
+        if isinstance(error, OSError) and (error.errno in _STORAGE or _STORAGE_WORDS.search(str(error))):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_record(path: Path) -> dict | None:
@@ -128,7 +170,7 @@ def _do(job, record):
     with _timed(record, job.stages[0].what):
         if job.entry.problem:
             raise ValueError(job.entry.problem)
-        lens = LensModel.from_dict(job.entry.lens)
+        lens = job.entry.lens_model()
     work = Work(job.entry, lens, np.random.default_rng([job.seed, job.entry.number]))
     for stage in job.stages:
         with _timed(record, stage.what):
@@ -136,6 +178,9 @@ def _do(job, record):
             if stage.ending:
                 stage.write(work, job.file(stage))
             record.update(stage.numbers(work))
+    if job.entry.is_template:
+        with _timed(record, "COOLEST template"):
+            write_template(job.entry.file, work.result, work.fit, job.template)
     record["bytes"] = os.path.getsize(job.result)
     if job.pictures:
         with _timed(record, "pictures"):

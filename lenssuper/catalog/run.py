@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable
 from concurrent.futures import Executor
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +16,11 @@ from astropy.table import QTable, Table
 from astropy.utils.masked import Masked
 
 from lenssuper._utils.checks import check_count, check_kind
-from lenssuper._utils.files import atomic_write
+from lenssuper._utils.files import LEFTOVER, atomic_write, unfinished
 from lenssuper._utils.progress import progress_bar
 from lenssuper.catalog.engine import open_engine
-from lenssuper.catalog.job import Job, StorageFullError, read_record
+from lenssuper.catalog.fingerprint import is_current
+from lenssuper.catalog.job import Job, StorageFullError, is_storage_error, read_record
 from lenssuper.catalog.queue import Queue
 from lenssuper.catalog.stages import FitLens, Read, Stage, SuperResolve, check_stages
 from lenssuper.catalog.table import read_catalogue
@@ -55,7 +58,8 @@ def run(
 
     Each lens gets a FITS file (`~lenssuper.SuperResolution.read`), a page with pictures, and a record of how
     it went; ``index.html`` lists all. The same call resumes a run that was interrupted: what has succeeded
-    is not done again. A lens that fails, or kills its worker, fails alone.
+    is not done again, unless its row of the catalogue or one of its files has changed. A lens that fails, or
+    kills its worker, fails alone.
 
     Parameters
     ----------
@@ -97,22 +101,26 @@ def run(
     StorageFullError
         If the results cannot be written any more. What is written is whole; the same call resumes later.
     ValueError
-        If ``output`` holds results of other settings.
+        If ``output`` holds results of other settings, or files that are inputs or none of a catalogue.
     """
     solver = LogNormal() if solver is None else solver
     check_kind(solver, "solver", Solver)
     entries = _part(read_catalogue(catalogue), shard)
     output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
     factor, seed = check_count(factor, "factor", 1), check_count(seed, "seed", 0)
     settings = {"factor": factor, "solver": _described(solver), "seed": seed}
     stages = check_stages(stages)
     if stages != (Read(),):
         settings["stages"] = [repr(stage) for stage in stages]
-    _check_settings(output, settings)
     stages = (*stages, SuperResolve(factor, solver))
-    jobs = [Job(entry, os.fspath(output.absolute()), stages, seed, bool(pictures)) for entry in entries]
+    options = json.dumps(settings, sort_keys=True) + _weights_of(solver)
+    where = os.fspath(output.absolute())
+    jobs = [Job(entry, where, stages, seed, bool(pictures), options) for entry in entries]
+    _protect(output, jobs, catalogue)
+    output.mkdir(parents=True, exist_ok=True)
+    _check_settings(output, settings)
     todo = [job for job in jobs if not _is_done(job, retry_failed)]
+    _clear(output, todo)
     bar = progress_bar(progress, total=len(jobs), initial=len(jobs) - len(todo), unit="lens")
     try:
         if todo:
@@ -159,14 +167,65 @@ def _check_settings(output, settings):
         )
 
 
+def _weights_of(solver):
+    """A digest of the weights of the solver's network, if it has one, as they are none of the settings."""
+    network = getattr(solver, "network", None)
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items() if network is not None else ():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32] if network is not None else ""
+
+
+def _protect(output, jobs, catalogue):
+    """Refuse a directory in which results would replace inputs, or files that are no results."""
+    if not output.is_dir():
+        return
+    here, directory_of, inside = os.path.realpath(output), lru_cache(os.path.realpath), set()
+    inputs = {path for job in jobs for path in job.entry.files()}
+    if isinstance(catalogue, str | os.PathLike):
+        inputs.add(os.path.abspath(catalogue))
+    for path in inputs:
+        path = os.path.realpath(path) if os.path.islink(path) else path
+        directory, name = os.path.split(path)
+        if directory_of(directory) == here:
+            inside.add(name)
+    known = (output / _SETTINGS).is_file()
+    if known and not inside:
+        return
+    own = {path.name for job in jobs for path in job.outputs} | {_SETTINGS, "index.html", "summary.ecsv"}
+    for name in sorted(own & inside):
+        raise ValueError(
+            f"{here}/{name} is an input, and a result would replace it: choose another directory"
+        )
+    foreign = [] if known else sorted(own.intersection(os.listdir(output)))
+    if foreign:
+        raise ValueError(
+            f"{output} holds files that are no results of a catalogue, and that results would replace: "
+            f"{', '.join(foreign[:5])}; choose another directory"
+        )
+
+
+def _clear(output, todo):
+    """Remove what processes that were killed had begun to write."""
+    begun = [(path, found["name"]) for path in os.listdir(output) if (found := LEFTOVER.fullmatch(path))]
+    if begun:
+        ours = {unfinished(path) for job in todo for path in job.outputs}
+        for path, name in begun:
+            if name in ours:
+                (output / path).unlink(missing_ok=True)
+
+
 def _is_done(job, retry_failed):
     record = read_record(job.record)
     if record is None:
         return False
+    if isinstance(record.get("input"), dict) and not is_current(job.entry, job.options, record["input"]):
+        return False
     if record["status"] == "done":
         whole = job.result.is_file() and job.result.stat().st_size == record.get("bytes")
         return whole and all(path.is_file() for path in job.files)
-    return not retry_failed
+    return not retry_failed and not is_storage_error(OSError(record.get("reason", "")))
 
 
 def summarise(output: str | os.PathLike, names: list[str] | None = None) -> QTable:
@@ -223,7 +282,7 @@ def _records(output, names):
 
 
 def _column(records, name):
-    return np.array([record.get(name, np.nan) for record in records], dtype=float)
+    return np.array([record.get(name) for record in records], dtype=float)  # None, which is null, becomes NaN
 
 
 def _add_lenses(table, lenses):
@@ -232,7 +291,7 @@ def _add_lenses(table, lenses):
     for name, unit in units.items():
         masked = np.array([name not in lens for lens in lenses])
         for k, ending in enumerate(("", "_err")):
-            numbers = np.array([lens[name][k] if name in lens else np.nan for lens in lenses])
+            numbers = np.array([lens[name][k] if name in lens else None for lens in lenses], dtype=float)
             table[name + ending] = Masked(u.Quantity(numbers, unit), mask=masked)
 
 
@@ -245,5 +304,5 @@ def _write_summary(output, names, shard):
             summary.write(beside, format="ascii.ecsv", overwrite=True)
         write_index(summarise(output) if shard else summary, output / "index.html", overwrite=True)
     except OSError as error:
-        raise StorageFullError(error.errno, f"{output}: {error.strerror}") from error
+        raise StorageFullError(f"{output}: {error}") from error
     return summary

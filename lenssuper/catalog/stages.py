@@ -16,13 +16,17 @@ from astropy.nddata import CCDData
 from lenssuper._utils.checks import check_count
 from lenssuper._utils.files import atomic_write
 from lenssuper._utils.units import quoted
+from lenssuper.catalog.coolest import read_template
 from lenssuper.catalog.table import Entry
+from lenssuper.exceptions import ObservationError
 from lenssuper.lens import LensModel
 from lenssuper.lensfit import LensFit, LensFitter
 from lenssuper.light import ForegroundFit, ForegroundFitter
-from lenssuper.observation import Observation, read_observation
-from lenssuper.observation.files import observation_as
-from lenssuper.preparation import cut_out, prepare
+from lenssuper.observation import Observation
+from lenssuper.observation.psffile import PsfOptions, read_psf
+from lenssuper.observation.reader import Reading
+from lenssuper.preparation import prepare
+from lenssuper.preparation.cutout import cut_with_surroundings
 from lenssuper.solvers import Solver
 from lenssuper.superres.result import SuperResolution
 from lenssuper.superres.superresolver import SuperResolver
@@ -89,12 +93,18 @@ class Read(Stage):
 
     def __call__(self, work: Work) -> Work:
         entry = work.entry
-        if entry.center is None:
-            observation = read_observation(entry.file)
-        else:
-            observation = Observation.from_nddata(cut_out(entry.file, entry.center, entry.size))
+        if entry.is_template:
+            return replace(work, observation=_template(entry))
+        reading, options = Reading(**entry.reading), PsfOptions(**entry.psf_options)
+        ccd, window = cut_with_surroundings(
+            entry.file, entry.center, entry.size, replace(reading, psf=options), surroundings=False
+        )
+        observation = Observation.from_nddata(ccd, grid=window.grid)
         if entry.psf:
-            observation = observation.with_psf(_psf(entry))
+            psf = read_psf(entry.psf, window.grid.side_arcsec, replace(options, position=window.middle))
+            observation = observation.with_psf(
+                psf.values, oversampling=psf.oversampling, includes_pixel=psf.includes_pixel
+            )
         return replace(work, observation=observation)
 
 
@@ -120,21 +130,32 @@ class Prepare(Stage):
     def __call__(self, work: Work) -> Work:
         entry = work.entry
         ready = prepare(
-            entry.file,
+            read_template(entry.file)[0] if entry.is_template else entry.file,
             center=entry.center,
             size=entry.size,
-            psf=_psf(entry) if entry.psf else None,
+            psf=entry.psf or None,
+            psf_options=PsfOptions(**entry.psf_options),
             **entry.noise,
+            **entry.reading,
             rescale=self.rescale,
             subtract_sky=self.subtract_sky,
             lens=work.lens,
             arc_radius=_ROUGHLY * work.lens.einstein_radius() if entry.rough else None,
         )
-        return replace(work, observation=observation_as(ready, ready.meta))
+        return replace(work, observation=Observation.from_nddata(ready))
 
 
-def _psf(entry):
-    return np.asarray(cut_out(entry.psf).data)
+def _template(entry):
+    """Return the observation in a COOLEST template."""
+    image, kind = read_template(entry.file)
+    if image.uncertainty is None:
+        raise ObservationError(
+            f"{entry.file} has no map of the noise: measure it with Prepare (--prepare), or give one"
+        )
+    try:
+        return Observation.from_nddata(image, **kind)
+    except ObservationError as error:
+        raise ObservationError(f"{entry.file}: {error}") from error
 
 
 @dataclass(frozen=True, repr=False)

@@ -8,9 +8,13 @@ imported where it is used, so that ``--help`` and a mistyped option answer at on
 from __future__ import annotations
 
 import argparse
+import re
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
+from contextlib import contextmanager
 
 from lenssuper._utils.version import __version__
 from lenssuper.cli import batch, demo, fit_lens, fit_light, prepare, run, simulate, train, train_light
@@ -18,6 +22,8 @@ from lenssuper.exceptions import LensSuperError
 
 __all__ = ["main"]
 
+_BELOW_ZERO = re.compile(r"-\d[\d.]*([dhms:\u00b0]|[eE][+-]?\d)")
+_ARGUMENT = re.compile(r"\b([a-z][a-z_]*)=(?:True\b)?([a-z0-9]*)")
 _COMMANDS = (demo, simulate, prepare, run, fit_light, fit_lens, batch, train, train_light)
 
 
@@ -33,36 +39,66 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0, 1 if it failed, 130 if it was interrupted. Options that make no sense end the
-        process with status 2.
+        The exit status: 0, 1 if it failed, 3 if some lenses of a catalogue did, 130 if it was interrupted by
+        Ctrl-C and 143 by SIGTERM. Options that make no sense end the process with status 2.
     """
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # a sexagesimal declination below zero is no option; argparse takes what has a space in it as it is
+    options = _parser().parse_args([f" {text}" if _BELOW_ZERO.match(text) else text for text in arguments])
+
+    def show_warning(message, category, filename, lineno, file=None, line=None):
+        print(f"lenssuper: warning: {_in_shell_words(message, options)}", file=sys.stderr)
+
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            options.command(options)
-    except KeyboardInterrupt:
+        with warnings.catch_warnings(), _stopped_by_sigterm():
+            warnings.showwarning = show_warning
+            return options.command(options) or 0
+    except KeyboardInterrupt as stop:
         print("lenssuper: interrupted", file=sys.stderr)
-        return 130
+        return 143 if isinstance(stop, _Terminated) else 130
     except Exception as error:
         if options.debug:
             raise
-        print(f"lenssuper: error: {_in_one_line(error)}", file=sys.stderr)
+        print(f"lenssuper: error: {_in_one_line(error, options)}", file=sys.stderr)
         return 1
-    return 0
 
 
-def _in_one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which batch systems send before SIGKILL: what was begun is cleaned up, as after Ctrl-C."""
+
+
+@contextmanager
+def _stopped_by_sigterm():
+    def stop(*_):
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # signals come to that one only
+        yield
+        return
+    former = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def _in_one_line(error: Exception, options: argparse.Namespace) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
+    text = _in_shell_words(getattr(error, "shell", error), options)
     if isinstance(error, (LensSuperError, OSError, ValueError, TypeError)):
         return text
     return f"{type(error).__name__}: {text} (--debug shows where)"
 
 
-def _show_warning(message, category, filename, lineno, file=None, line=None):
-    print(f"lenssuper: warning: {' '.join(str(message).split())}", file=sys.stderr)
+def _in_shell_words(message: object, options: argparse.Namespace) -> str:
+    """Give a message in one line, in which an argument of Python is the option of that name."""
+
+    def option(match):
+        name, value = match.groups()
+        return f"--{name.replace('_', '-')} {value or ''}".rstrip() if hasattr(options, name) else match[0]
+
+    return _ARGUMENT.sub(option, " ".join(str(message).split()))
 
 
 def _parser() -> argparse.ArgumentParser:

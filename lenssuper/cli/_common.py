@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lenssuper.lens import LensModel
     from lenssuper.lensfit import LensFit
     from lenssuper.observation import Observation
+    from lenssuper.observation.psffile import PsfOptions
     from lenssuper.simulate import MockLens
     from lenssuper.solvers import Solver
     from lenssuper.superres.result import SuperResolution
@@ -47,7 +48,7 @@ def add_observation(parser: argparse.ArgumentParser) -> None:
         "observation",
         type=Path,
         metavar="OBS.fits",
-        help="image, with extensions UNCERT (standard deviation), MASK (1 = do not use) and PSFIMAGE",
+        help="image with noise, flags and PSF, in a survey's layout or in UNCERT, MASK and PSFIMAGE",
     )
 
 
@@ -73,23 +74,87 @@ def changed(options: argparse.Namespace, **changes) -> argparse.Namespace:
     return argparse.Namespace(**vars(options) | changes)
 
 
-def add_psf(group) -> None:
-    """Add the options that tell of the PSF."""
-    group.add_argument("--psf", type=Path, metavar="FILE", help="FITS image of the PSF, instead of PSFIMAGE")
+def add_psf(group, *, others=None) -> None:
+    """Add the options that tell of the PSF; ``others`` is a group of options that exclude ``--psf``."""
+    (others or group).add_argument(
+        "--psf",
+        type=Path,
+        metavar="FILE",
+        help="FITS image of the PSF, or a file of STPSF or PSFEx, instead of that in the image's file",
+    )
+    group.add_argument("--psf-ext", metavar="NAME|N", help="extension of that file (default: by its name)")
     group.add_argument(
-        "--psf-oversampling", type=positive, metavar="N", help="samples of the PSF per pixel (default: 1)"
+        "--psf-scale",
+        type=float,
+        metavar="ARCSEC",
+        help="side of a sample of the PSF, which need not divide the pixel (default: as its header says)",
+    )
+    group.add_argument(
+        "--psf-oversampling",
+        type=positive,
+        metavar="N",
+        help="samples of the PSF per pixel (default: as its header says, else 1)",
     )
     group.add_argument(
         "--optical-psf",
         action="store_true",
         help="the PSF does not contain the averaging over a pixel (that of a star does)",
     )
-
-
-def add_mask(group) -> None:
-    """Add the option ``--mask``."""
     group.add_argument(
-        "--mask", type=Path, metavar="FILE", help="FITS image, not 0 where not to use the data"
+        "--center-psf", action="store_true", help="move the centre of the PSF to the middle of its array"
+    )
+
+
+def add_reading(group) -> None:
+    """Add the options that say what a file does not say of itself."""
+    group.add_argument(
+        "--ext",
+        metavar="NAME|N",
+        help="extension with the image (default: by its name); NAME,VER, or NAME:PLANE of a cube",
+    )
+    group.add_argument("--unit", metavar="UNIT", help="unit of the data, instead of what BUNIT says")
+    group.add_argument(
+        "--noise",
+        metavar="EXT|FILE",
+        help="map of the standard deviation, or of what its name says (default: by its name); or none",
+    )
+    group.add_argument("--weight", metavar="EXT|FILE", help="map of the inverse variance, or weights")
+    group.add_argument(
+        "--mask", metavar="EXT|FILE", help="FITS image, not 0 where not to use the data, or flags"
+    )
+    group.add_argument(
+        "--mask-bits",
+        metavar="FLAGS",
+        help='flags that make a pixel unfit, as "SAT,CR", "1,4" or "~64" (default: by instrument, else all)',
+    )
+    group.add_argument(
+        "--pixel-scale", type=float, metavar="ARCSEC", help="side of a pixel of an image without WCS"
+    )
+
+
+def reading_of(options: argparse.Namespace) -> dict[str, object]:
+    """Give what `add_reading`'s options say, for `~lenssuper.observation.reader.Reading`."""
+    from astropy import units as u
+
+    names = ("ext", "unit", "noise", "weight", "mask", "mask_bits", "pixel_scale")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if "pixel_scale" in given:
+        given["pixel_scale"] = given["pixel_scale"] * u.arcsec
+    return given
+
+
+def psf_options_of(options: argparse.Namespace) -> PsfOptions:
+    """Give what `add_psf`'s options say of the file of the PSF."""
+    from astropy import units as u
+
+    from lenssuper.observation.psffile import PsfOptions
+
+    return PsfOptions(
+        ext=options.psf_ext,
+        scale=None if options.psf_scale is None else options.psf_scale * u.arcsec,
+        oversampling=options.psf_oversampling,
+        includes_pixel=False if options.optical_psf else None,
+        recentre=options.center_psf,
     )
 
 
@@ -109,50 +174,64 @@ def _integer(text, least):
     return int(text)
 
 
-def check_writable(paths: Iterable[Path], *, overwrite: bool) -> None:
-    """Refuse files that cannot be written, before the work is done rather than after."""
+def check_writable(paths: Iterable[Path], options: argparse.Namespace, *, text: Iterable[Path] = ()) -> None:
+    """Check that files can be written and are none of the inputs, before the work is done rather than after.
+
+    Those in ``text`` may be pipes and terminals too.
+    """
+    from lenssuper._utils.files import check_output
+
+    paths, inputs = list(paths), []
+    if len(set(paths)) < len(paths):
+        raise ValueError(f"each output must have a name of its own; got {', '.join(map(str, paths))}")
+    for name, value in vars(options).items():
+        if name not in ("output", "png", "html"):
+            inputs += [
+                item
+                for item in (value if isinstance(value, list) else [value])
+                if isinstance(item, str | Path) and item
+            ]
     for path in paths:
-        if not path.parent.is_dir():
-            raise FileNotFoundError(f"the directory {path.parent} does not exist")
-        if path.is_dir():
-            raise IsADirectoryError(f"{path} is a directory")
-        if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} exists; add --overwrite to replace it")
+        check_output(path, overwrite=options.overwrite, stream=path in text, inputs=inputs)
 
 
 def read_inputs(options: argparse.Namespace) -> Observation:
-    """Read the observation, with the PSF and the mask of the options."""
-    import numpy as np
-
+    """Read the observation, with the PSF of the options, and say what was read as what."""
     from lenssuper.observation import read_observation
+    from lenssuper.observation.psffile import PsfOptions, read_psf
+    from lenssuper.observation.reader import Reading
 
+    of_psf = psf_options_of(options)
     observation = read_observation(
         options.observation,
-        psf_oversampling=options.psf_oversampling,
-        psf_includes_pixel=False if options.optical_psf else None,
         noise_correlation=getattr(options, "noise_correlation", None),
+        reading=Reading(psf=of_psf if options.psf is None else PsfOptions(), **reading_of(options)),
     )
+    say_history(options, observation.meta, "lenssuper read: ")
     if options.psf is not None:
+        psf = read_psf(options.psf, observation.grid.side_arcsec, of_psf)
+        for sentence in psf.found:
+            say(options, sentence)
         observation = observation.with_psf(
-            read_image(options.psf),
-            oversampling=observation.psf_oversampling,
-            includes_pixel=observation.psf_includes_pixel,
+            psf.values, oversampling=psf.oversampling, includes_pixel=psf.includes_pixel
         )
-    if options.mask is not None:
-        # without weight rather than masked: bad pixels are not to be measured as sky either
-        bad = like(read_image(options.mask), observation, "--mask") != 0
-        observation = observation.with_weights(np.where(bad, 0.0, observation.weights))
     return observation
+
+
+def say_history(options: argparse.Namespace, header, mark: str) -> None:
+    """Print the sentences in the HISTORY of a header that begin with a mark."""
+    text = "".join(f"{line:<72}" for line in header.get("HISTORY", []))
+    for sentence in text.split(mark)[1:]:
+        say(options, sentence.partition("lenssuper ")[0].strip())
 
 
 def read_image(path: Path, extension: str | None = None) -> np.ndarray:
     """Read an extension of a FITS file, by default the first that is an image."""
-    from astropy.io import fits
-
     from lenssuper._utils.files import reading
     from lenssuper.exceptions import FileFormatError
+    from lenssuper.observation.opening import open_fits
 
-    with reading(path, "a FITS image"), fits.open(path, memmap=False) as hdus:
+    with reading(path, "a FITS image"), open_fits(path) as hdus:
         names = [hdu.name for hdu in hdus]
         images = [hdu for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] == 2]
         if extension is not None:
@@ -175,6 +254,8 @@ def read_lens_light(text: str, image: Path) -> np.ndarray:
 
 def picture_beside(options: argparse.Namespace, output: Path, kind: str) -> Path:
     """Return the name of the picture, which must not be that of the result."""
+    if output.is_dir():
+        raise IsADirectoryError(f"{output} is a directory")
     picture = options.png or output.with_suffix(".png")
     if picture == output:
         raise ValueError(f"--output is the {kind} file, and must not have the name of the picture, {picture}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from lenssuper.cli._common import add_mask, changed, like, read_inputs, read_lens_light
+from lenssuper.cli._common import add_reading, changed, like, read_inputs, read_lens_light
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,7 @@ def add_data(group) -> None:
         metavar="EXT|FILE",
         help="image of the lens galaxy to subtract: an extension of OBS.fits, e.g. LENSLIGHT, or a FITS file",
     )
-    add_mask(group)
+    add_reading(group)
     group.add_argument(
         "--annulus",
         type=float,

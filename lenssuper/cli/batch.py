@@ -18,7 +18,7 @@ def add(commands) -> None:
         type=Path,
         metavar="CATALOGUE.ecsv",
         help="table with the columns file and lens (or theta_E, q, phi, x, y, gamma1, gamma2), and name; ra, "
-        "dec and size to cut out of a larger image",
+        "dec and size to cut out of a larger image; or a directory of COOLEST templates",
     )
     parser.add_argument(
         "--output",
@@ -81,7 +81,7 @@ def _shard(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(f"must be I/N, such as 3/100; got {text!r}") from None
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
     from lenssuper.catalog import run
 
     summary = run(
@@ -104,6 +104,7 @@ def _run(options: argparse.Namespace) -> None:
         common.say(options, f"{row['status']:<9}{row['name']}: {row['reason']}")
     if len(summary) and not done.any():
         raise ValueError("no lens could be super-resolved")
+    return 0 if done.all() else 3
 
 
 def _stages(options):

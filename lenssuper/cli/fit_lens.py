@@ -71,7 +71,7 @@ def _add_output(group):
 def _run(options: argparse.Namespace) -> None:
     output = options.output or Path(f"{options.observations[0].stem}_lens.json")
     picture = common.picture_beside(options, output, "JSON")
-    common.check_writable([output, picture], overwrite=options.overwrite)
+    common.check_writable([output, picture], options, text=[output])
     lens, guess = _guess(options)
     if options.fit_lens_light:
         foregrounds, observations = _with_lens_light(options, lens)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenssuper.cli._common import (
-    add_mask,
     add_observation,
     add_overwrite,
     add_psf,
+    add_reading,
     check_writable,
     like,
     natural,
@@ -48,7 +48,7 @@ def add(commands) -> None:
     _add_arcs(parser.add_argument_group("arcs"))
     _add_output(parser.add_argument_group("output"))
     add_psf(parser.add_argument_group("point spread function"))
-    add_mask(parser.add_argument_group("data"))
+    add_reading(parser.add_argument_group("data"))
 
 
 def _components(text):
@@ -90,7 +90,7 @@ def _add_output(group):
 def _run(options: argparse.Namespace) -> None:
     output = options.output or Path(f"{options.observation.stem}_subtracted.fits")
     picture = picture_beside(options, output, "FITS")
-    check_writable([output, picture], overwrite=options.overwrite)
+    check_writable([output, picture], options)
     from lenssuper.lens import LensModel
     from lenssuper.light import ForegroundFitter
 

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenssuper.cli._common import (
-    add_mask,
     add_overwrite,
+    add_psf,
+    add_reading,
     check_writable,
     new_command,
     positive,
-    read_image,
+    psf_options_of,
     read_lens_light,
+    reading_of,
     say,
+    say_history,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ def add(commands) -> None:
     _add_cutout(parser.add_argument_group("cutout"))
     _add_noise(parser.add_argument_group("sky and noise"))
     _add_psf(parser.add_argument_group("point spread function"))
+    add_reading(parser.add_argument_group("what is what in the file"))
     _add_objects(parser.add_argument_group("what not to use"))
 
 
@@ -65,7 +69,7 @@ def _add_noise(group):
 
 def _add_psf(group):
     psf = group.add_mutually_exclusive_group()
-    psf.add_argument("--psf", type=Path, metavar="FILE", help="FITS image of the PSF, instead of PSFIMAGE")
+    add_psf(group, others=psf)
     psf.add_argument("--gaussian", type=float, metavar="ARCSEC", help="a Gaussian of this full width")
     psf.add_argument("--stars", type=float, metavar="ARCSEC", help="from the image's stars, about this wide")
     group.add_argument(
@@ -74,7 +78,6 @@ def _add_psf(group):
 
 
 def _add_objects(group):
-    add_mask(group)
     group.add_argument(
         "--lens-light", metavar="EXT|FILE", help="image of the lens galaxy's light to subtract"
     )
@@ -92,26 +95,26 @@ def _add_objects(group):
 
 def _run(options: argparse.Namespace) -> None:
     output = options.output or Path(f"{options.image.stem}_prepared.fits")
-    check_writable([output], overwrite=options.overwrite)
+    check_writable([output], options)
     from lenssuper.lens import LensModel
-    from lenssuper.observation.files import observation_as, write_observation
+    from lenssuper.observation import Observation, write_observation
     from lenssuper.preparation import prepare
 
     ready = prepare(
         options.image,
         **_place(options),
         **_noise(options),
+        **reading_of(options),
         psf=_psf(options),
-        mask=None if options.mask is None else read_image(options.mask) != 0,
+        psf_options=psf_options_of(options),
         foreground=None if options.lens_light is None else read_lens_light(options.lens_light, options.image),
         lens=None if options.lens is None else LensModel.read(options.lens),
         arc_radius=_arcsec(options.arc_radius),
         arcs_only=options.arcs_only,
     )
-    write_observation(observation_as(ready, ready.meta), output, overwrite=options.overwrite)
-    mark = "lenssuper prepare: "
-    for sentence in "".join(f"{line:<72}" for line in ready.meta["HISTORY"]).split(mark)[1:]:
-        say(options, sentence.strip())
+    write_observation(Observation.from_nddata(ready), output, overwrite=options.overwrite)
+    for mark in ("lenssuper read: ", "lenssuper prepare: "):
+        say_history(options, ready.meta, mark)
     say(options, f"wrote    {output}")
 
 
@@ -122,15 +125,30 @@ def _arcsec(value):
 
 
 def _place(options):
-    from astropy.coordinates import SkyCoord
-
     center = None if options.pixel is None else tuple(options.pixel)
     if options.sky is not None:
-        number = all(part.lstrip("+-").replace(".", "", 1).isdigit() for part in options.sky)
-        center = SkyCoord(*options.sky, unit="deg") if number else SkyCoord(*options.sky)
+        center = _on_sky(*(part.strip() for part in options.sky))
     if (center is None) != (options.size is None):
         raise ValueError("--size goes with --sky or --pixel: give both, or neither")
     return {"center": center, "size": _arcsec(options.size)}
+
+
+def _on_sky(ra, dec):
+    """A position in degrees, or sexagesimal, with the letters of units or with colons (hours and degrees)."""
+    from astropy import units as u
+    from astropy.coordinates import SkyCoord
+
+    try:
+        return SkyCoord(float(ra), float(dec), unit=u.deg)
+    except ValueError:
+        pass
+    try:
+        return SkyCoord(ra, dec, unit=(u.hourangle, u.deg))
+    except ValueError as error:
+        raise ValueError(
+            "--sky must be right ascension and declination, as 150.1 2.2, 10h0m24s -2d12m0s or "
+            f"10:00:24 -2:12:00; got {ra} {dec}: {error}"
+        ) from None
 
 
 def _noise(options):
@@ -140,22 +158,25 @@ def _noise(options):
     if options.exposure_time is not None:
         arguments["exposure_time"] = options.exposure_time * u.s
     if options.gain is not None:
-        from lenssuper.preparation import cut_out
-
-        time = u.one if options.exposure_time is None else u.s
-        arguments["gain"] = options.gain * u.electron / time / cut_out(options.image).unit
+        with _opened(options) as layers:
+            time = u.one if options.exposure_time is None else u.s
+            arguments["gain"] = options.gain * u.electron / time / layers.unit
     return arguments
 
 
-def _psf(options) -> np.ndarray | None:
-    from lenssuper.observation.grid import PixelGrid
+def _opened(options):
+    from lenssuper.observation.reader import Reading, open_image
+
+    return open_image(options.image, Reading(**reading_of(options)), _place(options)["center"])
+
+
+def _psf(options) -> Path | np.ndarray | None:
     from lenssuper.preparation import cut_out, find_stars, gaussian_psf, star_psf
 
-    if options.psf is not None:
-        return read_image(options.psf)
-    if options.gaussian is None and options.stars is None:
-        return None
-    image = cut_out(options.image)
     if options.gaussian is not None:
-        return gaussian_psf(_arcsec(options.gaussian), PixelGrid.from_nddata(image).pixel_scale)
-    return star_psf(image, find_stars(image, _arcsec(options.stars)), size=options.psf_size)
+        with _opened(options) as layers:
+            return gaussian_psf(_arcsec(options.gaussian), layers.pixel_scale())
+    if options.stars is not None:
+        image = cut_out(options.image, **reading_of(options))
+        return star_psf(image, find_stars(image, _arcsec(options.stars)), size=options.psf_size)
+    return options.psf

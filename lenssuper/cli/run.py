@@ -60,7 +60,7 @@ def _run(options: argparse.Namespace) -> None:
     several = len(options.observations) > 1
     outputs, pictures = _outputs_of_several(options) if several else _output_of_one(options)
     pages = [] if options.html is None else [options.html]
-    common.check_writable([*outputs, *pictures, *pages], overwrite=options.overwrite)
+    common.check_writable([*outputs, *pictures, *pages], options, text=pages)
     from lenssuper.lens import LensModel
     from lenssuper.plotting.pages import write_report
 
@@ -82,7 +82,6 @@ def _run(options: argparse.Namespace) -> None:
 
 def _output_of_one(options):
     output = options.output or _name(options.observations[0])
-    common.check_writable([output], overwrite=options.overwrite)
     return [output], [common.picture_beside(options, output, "FITS")]
 
 

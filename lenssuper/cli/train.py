@@ -167,7 +167,7 @@ def _rate(text: str) -> float:
 def _train(options: argparse.Namespace) -> None:
     if not options.resume:
         files = [options.output, options.output.with_suffix(".md")]
-        check_writable(files, overwrite=options.overwrite)
+        check_writable(files, options)
     data, validation = _read(options)
     from lenssuper.training import train
 

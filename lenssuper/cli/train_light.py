@@ -53,7 +53,7 @@ def add(commands) -> None:
 
 
 def _train_light(options: argparse.Namespace) -> None:
-    check_writable([options.output], overwrite=options.overwrite)
+    check_writable([options.output], options)
     if options.method == "cnn":
         from lenssuper.training.light.network import train_network as train
     else:

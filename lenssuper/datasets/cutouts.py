@@ -78,7 +78,7 @@ class CutoutFolder(GalaxySet):
     def _read(self, member):
         path, grid = self._files[member], None
         if self._estimate_noise or self._pixel_scale is not None:
-            image, _ = read_ccddata(path, None)
+            image = read_ccddata(path)
             if image.wcs is None and self._pixel_scale is not None:
                 grid = PixelGrid(image.shape, self._pixel_scale)
                 image.wcs = grid.wcs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,8 @@ __all__ = ["Hdf5Files", "Hdf5Member", "hdf5_members", "load_h5py"]
 
 _FORMAT, _VERSION = "lenssuper lenses", 1
 _SUFFIX = ".h5"
+# By how much compression makes data smaller at most.
+_SMALLER = 1100
 # Name of the file of a set that is not divided.
 _UNDIVIDED = "lenses"
 
@@ -212,7 +215,21 @@ def _reading(path: Path) -> Iterator[Any]:
             raise FileFormatError(
                 f"{path} has layout {version}, and this version of lenssuper reads {_VERSION}"
             )
+        _check_links(h5py, file)
         yield file
+
+
+def _check_links(h5py, file):
+    """Refuse data that are in other files, which a set never is, and more data than the file can hold."""
+    held = os.path.getsize(file.filename)
+    for name in ("truth", *_IMAGES.values(), *_TRUTHS.values(), *_TEXTS):
+        if name not in file:
+            continue
+        item = None if isinstance(file.get(name, getlink=True), h5py.ExternalLink) else file[name]
+        if item is None or (isinstance(item, h5py.Dataset) and (item.external or item.is_virtual)):
+            raise FileFormatError(f"{name} is in another file: a set has all of its data in its own")
+        if isinstance(item, h5py.Dataset) and item.nbytes > _SMALLER * held:
+            raise FileFormatError(f"{name} claims {item.nbytes:.3g} bytes, and the file has {held:.3g}")
 
 
 def load_h5py():

@@ -248,9 +248,11 @@ class LensModel(ABC):
         return cls._sum_of(lenstronomy.from_lenstronomy(PROFILES, names, kwargs, x_axis))
 
     def to_coolest(self, *, z_lens: float | None = None) -> dict[str, Any]:
-        """Return the lens-mass part of a COOLEST template, ready for JSON.
+        """Return a COOLEST template with the lens in it, ready for JSON.
 
-        An SIS becomes an SIE with q = 1, an EPL a PEMD; a shear must have its origin at zero.
+        An SIS becomes an SIE with q = 1, an EPL a PEMD; a shear must have its origin at zero. Observation and
+        instrument are empty, with a pixel scale of 1 arcsec that stands for none, so that the ``coolest``
+        library loads it.
 
         Parameters
         ----------

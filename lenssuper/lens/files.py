@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from astropy import units as u
 
 from lenssuper._utils.files import atomic_write, reading
+from lenssuper._utils.jsonfile import read_json
 from lenssuper.exceptions import FileFormatError
 from lenssuper.lens.interop.coolest import from_coolest
 
@@ -41,19 +41,21 @@ def from_dict(profiles: Mapping[str, type], content: Mapping[str, Any]) -> list:
 def write(parts, path, overwrite: bool) -> None:
     """Write some profiles as JSON, complete or not at all."""
     text = json.dumps(to_dict(parts), indent=2) + "\n"
-    with atomic_write(path, overwrite=overwrite) as beside:
+    with atomic_write(path, overwrite=overwrite, stream=True) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
 def read(profiles: Mapping[str, type], path) -> list:
     """Return the profiles in a JSON file of this package, or in a COOLEST template."""
-    with reading(path, "a JSON file"):
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    if isinstance(content, Mapping) and content.get("standard") == "COOLEST":
-        return from_coolest(profiles, content)
-    if not isinstance(content, Mapping) or content.get("format") != _FORMAT:
+    content = read_json(path)
+    if not isinstance(content, Mapping) or (
+        content.get("format") != _FORMAT and content.get("standard") != "COOLEST"
+    ):
         raise FileFormatError(f'{path} has neither "format": "{_FORMAT}" nor "standard": "COOLEST"')
-    return from_dict(profiles, content)
+    with reading(path, "a lens"):
+        if content.get("format") == _FORMAT:
+            return from_dict(profiles, content)
+        return from_coolest(profiles, content)
 
 
 def _as_text(value):

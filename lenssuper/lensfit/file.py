@@ -37,7 +37,7 @@ def write_fit(fit, path: str | os.PathLike, *, overwrite: bool = False) -> None:
         content["fit"]["offsets"] = fit.offsets.to_value(u.arcsec).tolist()
         content["fit"]["offset_errors"] = fit.offset_errors.to_value(u.arcsec).tolist()
         content["fit"]["parts"] = [_numbers(part) for part in fit.parts]
-    with atomic_write(path, overwrite=overwrite) as beside:
+    with atomic_write(path, overwrite=overwrite, stream=True) as beside:
         beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -153,9 +154,10 @@ class LensFit:
 
     @property
     def reduced_chi2(self) -> float:
-        """`chi2` over (`n_pixels` less `effective_modes` and the number of fitted parameters)."""
+        """`chi2` over (`n_pixels` less `effective_modes` and the number of fitted parameters), or NaN."""
         n_fitted = len(self.names) + np.count_nonzero(self.offset_errors)
-        return self.chi2 / (self.n_pixels - self.effective_modes - n_fitted)
+        freedom = self.n_pixels - self.effective_modes - n_fitted
+        return self.chi2 / freedom if freedom > 0 else math.nan
 
     @property
     def parts(self) -> tuple[LensFit, ...]:

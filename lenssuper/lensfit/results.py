@@ -125,12 +125,12 @@ def _fit_of(exposure, modelled, amplitudes, source, shift, fields):
         **fields,
         chi2=chi2,
         n_pixels=n_pixels,
-        messages=tuple(_data_messages(exposure, chi2 / max(1.0, n_pixels - fields["effective_modes"]))),
+        messages=tuple(_data_messages(exposure, chi2, n_pixels - fields["effective_modes"])),
         images=FitImages(observation, model, residuals, *source, front),
     )
 
 
-def _data_messages(exposure, reduced_chi2):
+def _data_messages(exposure, chi2, freedom):
     """Return messages on one observation and its residuals."""
     messages = []
     if exposure.observation.noise_given is None and exposure.covariance is not None:
@@ -144,11 +144,16 @@ def _data_messages(exposure, reduced_chi2):
             "the observation has no psf and is taken as not blurred: "
             "add one with nddata.psf = array (odd sides, its centre in the middle)"
         )
-    if reduced_chi2 > POOR:
+    if freedom <= 0:
         messages.append(
-            f"the residuals are larger than the noise, reduced chi-square {reduced_chi2:.2f}: look at them; "
-            "the noise map, the PSF, light of the lens galaxy or the kind of lens may be wrong, and the "
-            "errors are too small"
+            f"there are {-freedom:.4g} more effective modes than pixels, and reduced_chi2 is nan: too few "
+            "pixels, or pixels with far too small a noise, can cause this"
+        )
+    elif chi2 / max(1.0, freedom) > POOR:
+        messages.append(
+            f"the residuals are larger than the noise, reduced chi-square {chi2 / freedom:.2f}: look at "
+            "them; the noise map, the PSF, light of the lens galaxy or the kind of lens may be wrong, and "
+            "the errors are too small"
         )
     return messages
 

@@ -15,13 +15,17 @@ from astropy.coordinates import SkyCoord
 from astropy.wcs import WCS, FITSFixedWarning
 
 from lenssuper._utils.warn import warn
+from lenssuper.exceptions import ObservationError
 
-__all__ = ["linearise", "make_wcs", "offset_to_sky", "read_own_wcs", "sky_to_offset", "to_icrs"]
+__all__ = ["is_own_wcs", "linearise", "make_wcs", "offset_to_sky", "read_own_wcs", "sky_to_offset", "to_icrs"]
 
 ARCSEC_PER_RADIAN = 180 / np.pi * 3600
 
 # Deviation of a WCS from straight at a corner of the grid, in pixels, above which there is a warning.
 _BENT = 0.1
+
+# Sides of a pixel, in arcsec, beyond which a WCS is damaged.
+_SMALLEST, _LARGEST = 1e-5, 300.0
 
 _CENTRE = "the centre of the image by its wcs"
 
@@ -111,6 +115,10 @@ def linearise(wcs, shape, reference):
         middle = np.zeros(2)  # by definition, without the rounding of sky coordinates
     if not (np.isfinite([*matrix.flat, *middle]).all() and np.linalg.det(matrix) != 0):
         raise ValueError(f"{_CENTRE} must be a finite position with a pixel of finite size")
+    side = np.sqrt(abs(np.linalg.det(matrix)))
+    if not _SMALLEST < side < _LARGEST:
+        # of a matrix of zeros wcslib makes one degree per pixel
+        raise ObservationError(f"the pixel scale of the wcs cannot be: it gives pixels of {side:.6g} arcsec")
     origin = middle - matrix @ centre
     _warn_if_bent(project, matrix, origin, shape)
     return matrix, origin, known
@@ -195,6 +203,13 @@ def make_wcs(shape, matrix, origin, reference):
         wcs.wcs.set()
     wcs.array_shape = shape
     return wcs
+
+
+def is_own_wcs(wcs):
+    """Whether a WCS is one of `make_wcs` by its kind: TAN, or linear in arcsec, and without distortion."""
+    if not isinstance(wcs, WCS) or wcs.naxis != 2 or wcs.has_distortion:
+        return False
+    return list(wcs.wcs.ctype) in (["RA---TAN", "DEC--TAN"], ["XOFFSET", "YOFFSET"])
 
 
 def read_own_wcs(wcs):

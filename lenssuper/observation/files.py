@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import replace
 
 import numpy as np
 from astropy import units as u
@@ -11,30 +12,16 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import CCDData
 
-from lenssuper._utils.checks import check_kind
-from lenssuper._utils.files import atomic_write, reading
+from lenssuper._utils.files import atomic_write
 from lenssuper._utils.warn import warn
-from lenssuper.exceptions import FileFormatError, ObservationError
+from lenssuper.exceptions import ObservationError
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.observation.image import Observation
+from lenssuper.observation.nddata import OWN_CARDS
+from lenssuper.observation.opening import without_wcs
+from lenssuper.observation.reader import Reading, open_image
 
-__all__ = [
-    "DAMAGE",
-    "fits_header",
-    "observation_as",
-    "read_ccddata",
-    "read_observation",
-    "sums_agree",
-    "write_observation",
-]
-
-# Cards that a written observation has beside those of the CCDData layout.
-_CARDS = {
-    "LSNEXT": "number of extensions of this file",
-    "LSGRID": "offsets are counted from CRVAL",
-    "PSFOVERS": "PSF samples per pixel",
-    "PSFPIXEL": "whether the PSF contains the pixel",
-}
+__all__ = ["fits_header", "observation_as", "read_ccddata", "read_observation", "write_observation"]
 
 
 def write_observation(observation: Observation, path: str | os.PathLike, *, overwrite: bool = False) -> None:
@@ -62,13 +49,14 @@ def write_observation(observation: Observation, path: str | os.PathLike, *, over
     LensSuperWarning
         If an entry of ``meta`` does not fit in a FITS header.
     """
-    check_kind(observation, "observation", Observation)
+    if not isinstance(observation, Observation):
+        raise TypeError(f"observation must be an Observation; got {observation!r:.80}")
     nddata = observation.to_nddata()
-    nddata.meta = fits_header(observation.meta)
+    cards = {key: nddata.meta[key] for key in OWN_CARDS if key in nddata.meta}
+    nddata.meta = without_wcs(fits_header(observation.meta))
     hdus = nddata.to_hdu()
-    values = (len(hdus) - 1, True, observation.psf_oversampling, observation.psf_includes_pixel)
-    for (key, comment), value in zip(_CARDS.items(), values, strict=True):
-        hdus[0].header[key] = (value, comment)
+    for key, value in {"LSNEXT": len(hdus) - 1, **cards}.items():
+        hdus[0].header[key] = (value, OWN_CARDS[key])
     with atomic_write(path, overwrite=overwrite) as beside:
         hdus.writeto(beside, checksum=True)
 
@@ -82,13 +70,15 @@ def read_observation(
     psf_oversampling: int | None = None,
     psf_includes_pixel: bool | None = None,
     noise_correlation: float | np.ndarray | None = None,
+    reading: Reading | None = None,
 ) -> Observation:
-    """Read an observation from a FITS file in the layout of `~astropy.nddata.CCDData`.
+    """Read an observation from a FITS file, of `write_observation` or in the layout of a survey.
 
     Parameters
     ----------
     path : str or path-like
-        File with the image, and extensions UNCERT, MASK and PSFIMAGE.
+        File with the image, its noise, and where there are any flags and a PSF, in extensions named as
+        `~astropy.nddata.CCDData` does it (UNCERT, MASK and PSFIMAGE) or as surveys do.
     unit : `~astropy.units.UnitBase`, optional
         Unit of the data, instead of what BUNIT says; by default, without BUNIT the data have no unit.
     grid : PixelGrid, optional
@@ -97,6 +87,8 @@ def read_observation(
         As in `Observation.from_nddata`; by default what the file says, else 1 and True.
     reference, noise_correlation : optional
         As in `Observation.from_nddata`.
+    reading : `~lenssuper.observation.reader.Reading`, optional
+        Which extension or file is what, where names do not say it.
 
     Returns
     -------
@@ -105,85 +97,45 @@ def read_observation(
     Raises
     ------
     FileFormatError
-        If the file is truncated, corrupt or not a FITS image.
+        If the file is truncated, corrupt or not a FITS image, or holds several images.
     ObservationError
         If what it holds cannot be used.
     """
     path = os.fspath(path)
-    nddata, cards = read_ccddata(path, unit)
+    reading = reading or Reading()
+    if unit is not None:
+        reading = replace(reading, unit=unit)
+    psf = replace(
+        reading.psf,
+        oversampling=psf_oversampling if psf_oversampling is not None else reading.psf.oversampling,
+        includes_pixel=psf_includes_pixel if psf_includes_pixel is not None else reading.psf.includes_pixel,
+    )
+    nddata = read_ccddata(path, replace(reading, psf=psf))
     try:
-        given = {
-            "psf_oversampling": psf_oversampling,
-            "psf_includes_pixel": psf_includes_pixel,
-            "noise_correlation": noise_correlation,
-            "grid": grid,
-            "reference": reference,
-        }
-        return observation_as(
-            nddata, cards, **{name: value for name, value in given.items() if value is not None}
+        return Observation.from_nddata(
+            nddata, grid=grid, reference=reference, noise_correlation=noise_correlation
         )
     except ObservationError as error:
-        raise ObservationError(f"{path}: {error}") from error
+        raise ObservationError(f"{path}: {error}", shell=f"{path}: {error.shell}") from error
 
 
-def observation_as(nddata, cards, **given):
-    """
-    An observation whose pixels and PSF are what the cards of a file say.
-
-    ``given`` are arguments of `Observation.from_nddata` that the cards do not decide.
-    """
-    said = {
-        "psf_oversampling": cards.get("PSFOVERS", 1),
-        "psf_includes_pixel": cards.get("PSFPIXEL", True),
-    }
-    if not given.keys() & {"grid", "reference"} and cards.get("LSGRID") and nddata.wcs is not None:
-        said["grid"] = PixelGrid.from_own_wcs(nddata.wcs, nddata.shape)
-    return Observation.from_nddata(nddata, **(said | given))
+def observation_as(nddata: CCDData, cards=None) -> Observation:
+    """Give the observation of an image with the cards of a file, by default those in its own header."""
+    if cards is not None and cards is not nddata.meta:
+        nddata = nddata.copy()
+        nddata.meta.update({key: cards[key] for key in OWN_CARDS if key in cards})
+    return Observation.from_nddata(nddata)
 
 
-# What astropy only warns of when it opens a damaged file.
-DAMAGE = ("File may have been truncated", "Error validating header")
-
-
-def read_ccddata(path, unit):
-    """What a FITS file holds, if it is whole, and the cards of lenssuper in it."""
-    with reading(path, "a FITS image"):
-        cards, bunit = _check_file(path)
-        if unit is None and not bunit.strip():
-            unit = u.dimensionless_unscaled
-        nddata = CCDData.read(path, format="fits", unit=unit)
-    for key in (*_CARDS, "CHECKSUM", "DATASUM"):
-        nddata.meta.remove(key, ignore_missing=True)
-    return nddata, cards
-
-
-def _check_file(path):
-    """The cards of lenssuper in a FITS file that is whole, and the unit of its first image."""
-    # Damage is looked for in the warnings afterwards: an error raised inside astropy leaves the file open.
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        with fits.open(path) as hdus:
-            extensions = len(hdus) - 1  # reads all headers
-            header = hdus[0].header
-            images = [hdu.header for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] > 0]
-            cards = {key: header[key] for key in _CARDS if key in header}
-            # Only own files are held to their count and sums, which others carry stale.
-            corrupt = [hdu.name for hdu in hdus if "LSNEXT" in cards and not sums_agree(hdu)]
-    for warning in caught:
-        if str(warning.message).startswith(DAMAGE):
-            raise FileFormatError(f"{path} is damaged: {warning.message}")
-    if extensions < cards.get("LSNEXT", 0):
-        raise FileFormatError(f"{path} is truncated: it has {extensions} extensions of {cards['LSNEXT']}")
-    if corrupt:
-        raise FileFormatError(f"{path} is corrupt: the checksum of {', '.join(corrupt)} is wrong")
-    if not images:
-        raise FileFormatError(f"{path} holds no image")
-    return cards, str(images[0].get("BUNIT", header.get("BUNIT", "")))
-
-
-def sums_agree(hdu):
-    """Whether the checksums of a part of a file are those of what it holds."""
-    return hdu.verify_datasum() and hdu.verify_checksum()
+def read_ccddata(path: str | os.PathLike, reading: Reading | None = None) -> CCDData:
+    """Read what a FITS file holds, if it is whole; cards of lenssuper's own are in its meta."""
+    with open_image(path, reading) as layers:
+        ccd, found = layers.whole()
+    ccd.meta.update({key: (layers.cards[key], OWN_CARDS[key]) for key in layers.cards if key != "LSNEXT"})
+    if "LSNEXT" not in layers.cards:  # of a file of lenssuper's own, all is known
+        for sentence in (*layers.found, *found):
+            ccd.meta.add_history(f"lenssuper read: {sentence}")
+    return ccd
 
 
 def fits_header(meta):

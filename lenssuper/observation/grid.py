@@ -152,9 +152,10 @@ class PixelGrid:
             got = np.shape(nddata.data)
             raise ObservationError(f"nddata must be a two-dimensional image; got shape {got}")
         if nddata.wcs is None:
+            what = "the observation has no WCS to say where its pixels are: say it with"
+            grid = f"PixelGrid({np.shape(nddata.data)}, 0.05 * u.arcsec)"
             raise ObservationError(
-                "the observation has no WCS to say where its pixels are: say it with "
-                f"Observation.from_nddata(nddata, grid=PixelGrid({np.shape(nddata.data)}, 0.05 * u.arcsec))"
+                f"{what} Observation.from_nddata(nddata, grid={grid})", shell=f"{what} --pixel-scale"
             )
         return cls.from_wcs(nddata.wcs, np.shape(nddata.data), reference=reference)
 
@@ -336,6 +337,10 @@ class PixelGrid:
         rows, columns = cutout_slices(item, self._shape)
         shape = (rows.stop - rows.start, columns.stop - columns.start)
         return self._moved(shape, self.matrix, (columns.start, rows.start))
+
+    def part_of(self, shape, first):
+        """Return the grid of a larger image in whose pixel ``first``, column and row, this one begins."""
+        return self._moved(shape, self.matrix, tuple(-n for n in first))
 
     def _moved(self, shape, matrix, first):
         """Return the grid whose pixel (0, 0) is centred at the pixel coordinates ``first`` of this one."""

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
+from astropy.nddata import CCDData, StdDevUncertainty
 
+from lenssuper._utils.fitssize import refuse_too_large
 from lenssuper.exceptions import FileFormatError
-from lenssuper.observation.files import DAMAGE, fits_header, sums_agree
+from lenssuper.observation.files import fits_header
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.observation.image import Observation
+from lenssuper.observation.opening import DAMAGE
 
 __all__ = [
     "grid_info",
@@ -66,23 +70,26 @@ def observation_info(observation: Observation) -> dict[str, Any]:
 
 
 def unpack(arrays: Mapping[str, np.ndarray], info: Mapping[str, Any], grid: list) -> Observation:
-    """Return the observation that `observation_hdus`, `observation_info` and `grid_info` wrote."""
-    with np.errstate(divide="ignore"):
-        weights = np.where(arrays["MASK"], 0.0, arrays["UNCERT"] ** -2.0)
-    psf_oversampling, psf_includes_pixel = info["psf"]
+    """Return the observation that `observation_hdus`, `observation_info` and `grid_info` wrote, checked."""
+    psf, (psf_oversampling, psf_includes_pixel) = arrays.get("PSFIMAGE"), info["psf"]
     noise = info.get("noise")  # None in files of earlier versions: it is measured
-    return Observation(
-        data=arrays["DATA"],
-        weights=weights,
+    image = CCDData(
+        arrays["DATA"],
+        unit=u.Unit(info["unit"]),
+        uncertainty=StdDevUncertainty(arrays["UNCERT"]),
         mask=arrays["MASK"],
-        psf=arrays.get("PSFIMAGE"),
+        psf=psf,
+        meta=fits.Header.fromstring(info["header"], sep="\n"),
+    )
+    observation = Observation.from_nddata(
+        image,
+        grid=PixelGrid.from_affine(*grid),
         psf_oversampling=psf_oversampling,
         psf_includes_pixel=psf_includes_pixel,
-        grid=PixelGrid.from_affine(*grid),
-        unit=u.Unit(info["unit"]),
-        meta=fits.Header.fromstring(info["header"], sep="\n"),
-        noise_given=np.array(noise) if isinstance(noise, list) else noise,
     )
+    # the PSF to the last digit: it was normalised when it was written
+    psf = {} if psf is None else {"psf": psf}
+    return replace(observation, noise_given=np.array(noise) if isinstance(noise, list) else noise, **psf)
 
 
 def info_hdu(info: Mapping[str, Any]) -> fits.BinTableHDU:
@@ -106,10 +113,13 @@ def read_hdus(path: str, key: str, version: int, what: str) -> tuple[dict[str, n
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with fits.open(path, memmap=False) as hdus:
+            refuse_too_large(hdus, path)
             extensions = len(hdus) - 1
             layout, expected = (hdus[0].header.get(name) for name in (key, "LSNEXT"))
             whole = layout == version and extensions == expected
-            corrupt = [hdu.name for hdu in hdus if whole and not sums_agree(hdu)]
+            corrupt = [
+                hdu.name for hdu in hdus if whole and not (hdu.verify_datasum() and hdu.verify_checksum())
+            ]
             arrays, info = {}, {}
             if whole and not corrupt:
                 arrays = {hdu.name: hdu.data for hdu in hdus[1:] if hdu.is_image}

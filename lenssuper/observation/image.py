@@ -16,6 +16,15 @@ from lenssuper._utils.checks import check_count, check_kind
 from lenssuper._utils.units import to_arcsec
 from lenssuper.exceptions import ObservationError
 from lenssuper.observation.grid import PixelGrid, cutout_slices
+from lenssuper.observation.nddata import (
+    noise_of,
+    own_cards,
+    read_data,
+    read_mask,
+    read_weights,
+    split_meta,
+    warn_of_a_mask_of_all,
+)
 from lenssuper.observation.noise import (
     binned_covariance,
     bright_pixels,
@@ -81,8 +90,8 @@ class Observation:
         cls,
         nddata: NDData,
         *,
-        psf_oversampling: int = 1,
-        psf_includes_pixel: bool = True,
+        psf_oversampling: int | None = None,
+        psf_includes_pixel: bool | None = None,
         noise_correlation: float | np.ndarray | None = None,
         grid: PixelGrid | None = None,
         reference: SkyCoord | u.Quantity | None = None,
@@ -95,9 +104,11 @@ class Observation:
             Two-dimensional image with an uncertainty of any kind (standard deviation, variance or inverse
             variance), and where there is one a mask (True = do not use), a PSF and a WCS. It is not changed.
         psf_oversampling : int, optional
-            Number of PSF samples per pixel of the image, along each axis.
+            Number of PSF samples per pixel of the image, along each axis; by default what ``meta`` says in
+            the card PSFOVERS, else 1.
         psf_includes_pixel : bool, optional
-            Whether the PSF is effective (contains the pixel) or optical.
+            Whether the PSF is effective (contains the pixel) or optical; by default what the card PSFPIXEL of
+            ``meta`` says, else effective.
         noise_correlation : array of shape (odd, odd) or float, optional
             Covariance of the noise of neighbouring pixels by their distance, in units of their standard
             deviations; by default it is measured in the sky, see `noise_covariance`. A number, at least 1, is
@@ -127,22 +138,29 @@ class Observation:
         """
         if not isinstance(nddata, NDData):
             raise TypeError(f"an observation must be an astropy NDData, e.g. a CCDData; got {nddata!r:.80}")
-        data, unit = _read_data(nddata)
-        if grid is None:
+        data, unit = read_data(nddata)
+        meta, cards = split_meta(nddata)
+        if grid is None and reference is None and cards.get("LSGRID") and nddata.wcs is not None:
+            grid = PixelGrid.from_own_wcs(nddata.wcs, data.shape)
+        elif grid is None:
             grid = PixelGrid.from_nddata(nddata, reference=reference)
         elif reference is not None:
             raise ValueError("grid has a reference of its own; give grid or reference, not both")
         check_kind(grid, "grid", PixelGrid)
         if grid.shape != data.shape:
             raise ObservationError(f"grid must have the shape of the data, {data.shape}; got {grid.shape}")
-        masked = _read_mask(nddata.mask, data.shape)
-        weights = _read_weights(nddata.uncertainty, unit, data.shape, masked | ~np.isfinite(data))
+        masked = read_mask(nddata.mask, data.shape)
+        weights = read_weights(nddata.uncertainty, unit, data.shape, masked | ~np.isfinite(data))
         used = weights > 0
         if not used.any():
             raise ObservationError(
                 f"no pixel of the observation can be used: of {data.size}, {masked.sum()} are masked, "
                 f"{(~np.isfinite(data)).sum()} are not finite, and the rest have no weight"
             )
+        warn_of_a_mask_of_all(masked, data)
+        noise_correlation = noise_of(cards) if noise_correlation is None else noise_correlation
+        psf_oversampling = cards.get("PSFOVERS", 1) if psf_oversampling is None else psf_oversampling
+        psf_includes_pixel = cards.get("PSFPIXEL", True) if psf_includes_pixel is None else psf_includes_pixel
         return cls(
             data=np.where(used, data, 0.0),
             weights=weights,
@@ -152,7 +170,7 @@ class Observation:
             psf_includes_pixel=bool(check_kind(psf_includes_pixel, "psf_includes_pixel", bool)),
             grid=grid,
             unit=unit,
-            meta=copy.deepcopy(nddata.meta),
+            meta=meta,
             noise_given=check_correlation(noise_correlation),
         )
 
@@ -204,6 +222,11 @@ class Observation:
         if self.noise_covariance is not None:
             return float(self.noise_covariance.sum())
         return 1.0 if self.noise_given is None else self.noise_given
+
+    @property
+    def given_or_measured(self) -> float | np.ndarray:
+        """How neighbours share their noise, for ``noise_correlation`` of another observation."""
+        return self.noise_correlation if self.noise_covariance is None else self.noise_covariance
 
     @cached_property
     def bright(self) -> np.ndarray:
@@ -327,7 +350,15 @@ class Observation:
         return self._changed(grid=self.grid.moved_by(to_arcsec(offset, "offset")))
 
     def to_nddata(self) -> CCDData:
-        """Pack the observation as an astropy image with standard deviation, mask, PSF and WCS."""
+        """
+        Pack the observation as an astropy image with standard deviation, mask, PSF and WCS.
+
+        What an NDData cannot say of the PSF and of the zero of the offsets is in cards of ``meta``, which
+        `from_nddata` understands.
+        """
+        meta = copy.deepcopy(self.meta)
+        sampling = self.psf_oversampling, self.psf_includes_pixel
+        meta.update(own_cards(self.psf, *sampling, self.sigma, self.noise_given))
         return CCDData(
             self.data.copy(),
             unit=self.unit,
@@ -335,7 +366,7 @@ class Observation:
             mask=self.mask.copy(),
             psf=None if self.psf is None else self.psf.copy(),
             wcs=self.grid.wcs,
-            meta=copy.deepcopy(self.meta),
+            meta=meta,
         )
 
 
@@ -352,72 +383,3 @@ def _pixels(data, weights, mask):
     if mask.all():
         raise ObservationError("no pixel is left to use: all are masked")
     return {"data": np.where(mask, 0.0, data), "weights": np.where(mask, 0.0, weights), "mask": mask}
-
-
-def _read_data(nddata):
-    data = np.asarray(nddata.data)
-    if data.ndim != 2:
-        raise ObservationError(f"an observation must be a two-dimensional image; got shape {data.shape}")
-    if data.size == 0 or data.dtype.kind not in "iuf":
-        raise ObservationError(f"an observation must hold real numbers; got shape {data.shape}, {data.dtype}")
-    unit = u.dimensionless_unscaled if nddata.unit is None else nddata.unit
-    if isinstance(unit, u.function.FunctionUnitBase) or unit.is_equivalent(u.mag):
-        raise ObservationError(f"an observation must be linear in the flux; got the unit {str(unit)!r}")
-    return data.astype(np.float64), unit
-
-
-def _read_mask(mask, shape):
-    mask = np.asarray(False if mask is None else mask)
-    if mask.dtype.kind not in "biu":
-        raise ObservationError(f"the mask must be boolean (True = do not use); got {mask.dtype}")
-    if mask.shape not in ((), shape):
-        raise ObservationError(f"the mask must have the shape of the data, {shape}; got {mask.shape}")
-    return np.broadcast_to(mask != 0, shape)
-
-
-# Of what an uncertainty holds: its unit as a power of that of the data, and the power that makes it a weight.
-_KINDS = {"std": (1, -2), "var": (2, -1), "ivar": (-2, 1)}
-
-
-def _read_weights(uncertainty, unit, shape, unused):
-    """One over the variance, 0 where it is not known or ``unused`` says so."""
-    if uncertainty is None or uncertainty.array is None:
-        raise ObservationError(
-            "the observation has no uncertainty, and every pixel needs its noise: "
-            "add one with nddata.uncertainty = astropy.nddata.StdDevUncertainty(sigma), "
-            "where sigma is an array like the data"
-        )
-    if uncertainty.uncertainty_type not in _KINDS:
-        raise ObservationError(
-            "the uncertainty must be a StdDevUncertainty, VarianceUncertainty or InverseVariance; "
-            f"got {type(uncertainty).__name__}"
-        )
-    power, to_weight = _KINDS[uncertainty.uncertainty_type]
-    values = np.ma.filled(np.ma.array(uncertainty.array, dtype=np.float64), np.nan)
-    if values.shape not in ((), shape):
-        raise ObservationError(
-            f"the uncertainty must have the shape of the data, {shape}; got {values.shape}"
-        )
-    if uncertainty.unit is not None:
-        values = values * uncertainty.unit.to(unit**power)  # astropy has checked that they agree
-    values = np.broadcast_to(values, shape)
-    unused = unused | np.isnan(values)
-    _refuse_values(values < 0, unused, "negative", "<= 0")
-    # An infinite sigma is a pixel without weight, and so is an inverse variance of zero.
-    with np.errstate(all="ignore"):
-        weights = values**to_weight
-    if to_weight > 0:
-        _refuse_values(weights == np.inf, unused, "infinite", "== numpy.inf")
-    else:
-        _refuse_values(weights == np.inf, unused, "zero", "<= 0")
-    return np.where(unused, 0.0, weights)
-
-
-def _refuse_values(bad, unused, what, condition):
-    count = np.count_nonzero(bad & ~unused)
-    if count:
-        raise ObservationError(
-            f"the uncertainty is {what} in {count} pixels that are not masked; if they are bad, mask them: "
-            f"bad = nddata.uncertainty.array {condition}; "
-            "nddata.mask = bad if nddata.mask is None else nddata.mask | bad"
-        )

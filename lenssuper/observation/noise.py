@@ -14,6 +14,7 @@ __all__ = [
     "check_correlation",
     "check_covariance",
     "measure_covariance",
+    "sky_level",
     "sky_pixels",
     "white_scatter",
 ]
@@ -65,7 +66,8 @@ def measure_covariance(data: np.ndarray, weights: np.ndarray, mask: np.ndarray) 
     appendix A).
     """
     used = ~mask
-    scaled = data * np.sqrt(weights)
+    # less the level of the sky, which need not have been subtracted
+    scaled = (data - sky_level(data, used)) * np.sqrt(weights)
     sky = sky_pixels(scaled, used)
     n = np.count_nonzero(sky)
     if n < _SKY:
@@ -161,6 +163,17 @@ def check_correlation(value: float | np.ndarray | None) -> float | np.ndarray | 
     if not (np.isfinite(value) and value >= 1):
         raise ValueError(f"noise_correlation must be 1 or more; got {value}")
     return float(value)
+
+
+def sky_level(data: np.ndarray, used: np.ndarray) -> float:
+    """Find the commonest brightness of an image, averaged over 5 x 5 pixels."""
+    values = np.sort(_local_mean(data, used, 5)[used])
+    # the half-sample mode, the densest half of the densest half ... (Bickel & Fruehwirth 2006, CSDA 50)
+    while len(values) > 3:
+        half = (len(values) + 1) // 2
+        start = np.argmin(values[half - 1 :] - values[: len(values) - half + 1])
+        values = values[start : start + half]
+    return float(values.mean()) if len(values) else 0.0
 
 
 def white_scatter(scaled: np.ndarray, used: np.ndarray) -> float:

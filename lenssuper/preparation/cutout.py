@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-import copy
 import os
-from contextlib import ExitStack, contextmanager
+import warnings
+from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from astropy.io import fits
-from astropy.nddata import CCDData, Cutout2D, InverseVariance, NDData, NoOverlapError, StdDevUncertainty
+from astropy.nddata import CCDData, NDData
 from astropy.wcs import WCS
 
-from lenssuper._utils.files import reading
 from lenssuper._utils.units import to_arcsec
-from lenssuper.exceptions import FileFormatError, ObservationError
+from lenssuper.exceptions import LensSuperWarning, ObservationError
+from lenssuper.observation.grid import PixelGrid
+from lenssuper.observation.reader import Reading, open_image
 
-__all__ = ["cut_out"]
+__all__ = ["Window", "cut_out", "cut_with_surroundings"]
 
-# Extensions in which the standard deviation, the inverse variance, the mask and the PSF are looked for: those
-# of CCDData, of the pipelines of HST and JWST, and of drizzled images.
-_DEVIATION, _INVERSE = ("UNCERT", "ERR", "RMS"), ("IVM",)
-_MASK, _PSF = ("MASK",), ("PSFIMAGE", "PSF")
+# Around a cutout, the sky is measured in a box of so many times its side, at least of so many arcsec and
+# pixels, and, unless the cutout is larger, of so many pixels at most.
+_TIMES, _ARCSEC, _LEAST, _MOST = 3, 20.0, 201, 801
+# Part of a pixel by which a size may exceed whole pixels, for the rounding of numbers.
+_SLACK = 1e-6
 
 
 def cut_out(
     image: NDData | str | os.PathLike,
     center: SkyCoord | tuple[float, float] | None = None,
     size: u.Quantity | None = None,
-    *,
-    unit: u.UnitBase | None = None,
+    **reading,
 ) -> CCDData:
     """
     Cut a square out of an image, with its uncertainty, mask, PSF and WCS.
@@ -38,144 +38,186 @@ def cut_out(
     Parameters
     ----------
     image : `~astropy.nddata.NDData` or path
-        An image with a celestial WCS, or a FITS file. Of a file, only what is cut out is read: the image is
-        in the extension SCI or else the first that holds one, the standard deviation in UNCERT, ERR or RMS
-        (or the inverse variance in IVM), the mask in MASK (not 0 = do not use), and the PSF in PSFIMAGE or
-        PSF.
+        An image, or a FITS file in the layout of `~astropy.nddata.CCDData` or of a survey: what the
+        extensions hold is known by their names. Of a file, only what is cut out is read.
     center : `~astropy.coordinates.SkyCoord` or tuple of float, optional
         Where the lens is, on the sky or as column and row (from 0). By default the whole image is taken.
     size : `~astropy.units.Quantity`, optional
         Side of the square, an angle. The number of pixels is rounded up to an odd one, so that the centre is
         within half a pixel of the middle.
-    unit : `~astropy.units.UnitBase`, optional
-        Unit of the data of a file, instead of what BUNIT says.
+    **reading
+        What the file does not say of itself, or says wrong: ``ext``, ``unit``, ``noise``, ``weight``,
+        ``mask``, ``mask_bits``, ``pixel_scale``, as in `~lenssuper.observation.reader.Reading`.
 
     Returns
     -------
     CCDData
-        With the pixels beyond the edge of the image masked.
+        With the pixels beyond the edge of the image masked. What was read as what is in the HISTORY of its
+        header.
 
     Raises
     ------
     ObservationError
         If the square does not overlap the image, or the image has no WCS to tell how large it is.
     FileFormatError
-        If the file cannot be read as a FITS image.
+        If the file cannot be read as a FITS image, or holds several and none is chosen.
     """
+    ccd, _ = cut_with_surroundings(image, center, size, Reading(**reading), surroundings=False)
+    return ccd
+
+
+@dataclass(frozen=True)
+class Window:
+    """
+    Where a cutout is.
+
+    Attributes
+    ----------
+    inner : tuple of slice
+        Rows and columns of the cutout in the box around it.
+    grid : PixelGrid or None
+        Its pixels; None without a WCS.
+    middle : (float, float)
+        Column and row of its centre in the image.
+    found : tuple of str
+        What was taken for what in the file.
+    """
+
+    inner: tuple[slice, slice]
+    grid: PixelGrid | None
+    middle: tuple[float, float]
+    found: tuple[str, ...]
+
+
+def cut_with_surroundings(
+    image: NDData | str | os.PathLike,
+    center: SkyCoord | tuple[float, float] | None,
+    size: u.Quantity | None,
+    reading: Reading,
+    *,
+    surroundings: bool = True,
+) -> tuple[CCDData, Window]:
+    """Cut out a square and what is around it, as far as the image reaches; parameters as in `cut_out`."""
     if (center is None) != (size is None):
         raise ValueError("center and size must be given together; got only one of them")
-    with _layers(image, unit) as layers:
-        wcs, shape = layers["wcs"], layers["data"].shape
-        if center is None:
-            middle = tuple((n - 1) / 2 for n in shape[::-1])
-            window = Cutout2D(np.broadcast_to(0.0, shape), middle, shape, wcs=wcs, copy=True)
-        else:
-            window = _window(shape, center, _pixels(size, wcs), wcs)
-        data = _part(layers["data"], window, np.nan, float)
-        outside = ~_part(np.broadcast_to(True, shape), window, False, bool)
-        mask = outside if layers["mask"] is None else outside | _part(layers["mask"], window, True, bool)
-        uncertainty = layers["uncertainty"]
-        if uncertainty is not None:
-            kind, values = uncertainty
-            uncertainty = kind(_part(values, window, np.nan, float))
-        return CCDData(
-            data,
-            unit=layers["unit"],
-            uncertainty=uncertainty,
-            mask=mask,
-            wcs=window.wcs,
-            meta=layers["meta"],
-            psf=layers["psf"],
+    on_sky = isinstance(center, SkyCoord)
+    with open_image(image, reading, center if on_sky else None) as layers:
+        place = _place(layers, center)
+        if not np.all(np.isfinite(place)):  # on the other side of the sky
+            raise _outside(center, layers.shape)
+        sides = layers.shape if center is None else (_pixels(size, layers, place),) * 2
+        window = tuple(
+            slice(start := int(np.ceil(at - n / 2)), start + n)
+            for at, n in zip(place[::-1], sides, strict=True)
         )
+        if not all(part.stop > 0 and part.start < n for part, n in zip(window, layers.shape, strict=True)):
+            raise _outside(center, layers.shape)
+        box = _around(window, layers, place) if surroundings and center is not None else window
+        wcs = _moved(layers.wcs, box)
+        ccd, said = layers.cut(*box, wcs=wcs)
+    for key, value in layers.cards.items():
+        if key != "LSNEXT" and (key != "LSGRID" or center is None):
+            ccd.meta[key] = value
+    found = (*layers.found, *said)
+    if layers.name and "LSNEXT" not in layers.cards:
+        for sentence in found:
+            ccd.meta.add_history(f"lenssuper read: {sentence}")
+    inner = tuple(
+        slice(part.start - outer.start, part.stop - outer.start)
+        for part, outer in zip(window, box, strict=True)
+    )
+    shape = tuple(part.stop - part.start for part in window)
+    grid = None
+    if layers.wcs is not None:
+        own = _moved(layers.wcs, window)
+        if ccd.meta.get("LSGRID"):
+            grid = PixelGrid.from_own_wcs(own, shape)
+        else:
+            grid = PixelGrid.from_wcs(own, shape, reference=center if on_sky else None)
+    return ccd, Window(inner, grid, place, found)
 
 
-def _pixels(size, wcs):
-    """The number of pixels along the side of the square."""
-    if wcs is None:
-        raise ObservationError("image must have a WCS, so that size is known in pixels")
-    scale = np.sqrt(np.abs(np.linalg.det(wcs.pixel_scale_matrix))) * u.Unit(wcs.wcs.cunit[0])
-    side = to_arcsec(size, "size")
-    if not side > 0:
-        raise ValueError(f"size must be positive; got {size}")
-    return 2 * int(np.ceil(side / scale.to_value(u.arcsec) / 2 - 0.5)) + 1
-
-
-def _window(shape, center, pixels, wcs):
-    """The slices of a square of so many pixels, by a cutout of nothing."""
+def _place(layers, center):
+    """Column and row of the centre."""
+    if center is None:
+        return tuple((n - 1) / 2 for n in layers.shape[::-1])
     if isinstance(center, SkyCoord):
-        if not wcs.has_celestial:
+        wcs = layers.wcs
+        if wcs is None or (isinstance(wcs, WCS) and not wcs.has_celestial):
             raise ObservationError("image has no celestial WCS: give center as column and row")
         place = tuple(float(c) for c in wcs.world_to_pixel(center))
     else:
         place = tuple(float(c) for c in center)
         if len(place) != 2 or not np.all(np.isfinite(place)):
             raise ValueError(f"center must be a SkyCoord, or column and row; got {center}")
-    try:
-        if not np.all(np.isfinite(place)):  # on the other side of the sky
-            raise NoOverlapError
-        return Cutout2D(np.broadcast_to(0.0, shape), place, pixels, wcs=wcs, mode="partial", copy=True)
-    except NoOverlapError:
+    return place
+
+
+def _outside(center, shape):
+    return ObservationError(
+        f"center, {center!r:.100}, is outside of the image of {shape} pixels: nothing of it is cut out"
+    )
+
+
+def _pixels(size, layers, place):
+    """The number of pixels along the side of the square."""
+    if layers.wcs is None:
         raise ObservationError(
-            f"center, {center!r:.100}, is outside of the image of {shape} pixels: nothing of it is cut out"
-        ) from None
-
-
-def _part(values, window, fill, kind):
-    part = np.full(window.shape, fill, dtype=kind)
-    part[window.slices_cutout] = np.asarray(values[window.slices_original]).astype(kind)
-    return part
-
-
-@contextmanager
-def _layers(image, unit):
-    """What an image consists of; of a file, as sections that are read when they are sliced."""
-    if isinstance(image, NDData):
-        mask = image.mask
-        uncertainty = image.uncertainty
-        yield {
-            "data": np.asanyarray(image.data),
-            "unit": image.unit or u.dimensionless_unscaled,
-            "uncertainty": None if uncertainty is None else (type(uncertainty), uncertainty.array),
-            "mask": None if mask is None else np.broadcast_to(np.asarray(mask, dtype=bool), image.data.shape),
-            "wcs": image.wcs,
-            "meta": copy.deepcopy(image.meta),
-            "psf": None if image.psf is None else np.array(image.psf),
-        }
-        return
-    if not isinstance(image, (str, os.PathLike)):
-        raise TypeError(
-            f"image must be an NDData, such as a CCDData, or the name of a FITS file; got {image!r:.80}"
+            "image must have a WCS, so that size is known in pixels; else give pixel_scale="
         )
-    with ExitStack() as stack:
-        with reading(image, "a FITS image"):
-            hdus = stack.enter_context(fits.open(image, memmap=True))
-            layers = _read_layers(hdus, unit)
-        if layers is None:
-            raise FileFormatError(f"{image} holds no two-dimensional image")
-        yield layers
+    side = to_arcsec(size, "size")
+    if not side > 0:
+        raise ValueError(f"size must be positive; got {size}")
+    return 2 * int(np.ceil(side / _side(layers.wcs, place) / 2 - 0.5 - _SLACK)) + 1
 
 
-def _read_layers(hdus, unit):
-    images = [hdu for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] == 2]
-    if not images:
+def _side(wcs, place):
+    """Side of the pixel at a position, in arcsec."""
+    if isinstance(wcs, WCS) and not wcs.has_distortion and not wcs.wcs.get_pv():
+        flat = wcs.celestial if wcs.has_celestial else wcs
+        area = abs(np.linalg.det(flat.pixel_scale_matrix))
+        return float(np.sqrt(area)) * u.Unit(flat.wcs.cunit[0]).to(u.arcsec)
+    near = tuple(slice(int(at) - 1, int(at) + 2) for at in place[::-1])
+    return PixelGrid.from_wcs(_Moved(wcs, near), (3, 3)).side_arcsec
+
+
+def _around(window, layers, place):
+    """The box around a cutout in which its sky is measured, no larger than the image."""
+    box = []
+    least = max(_LEAST, int(_ARCSEC / _side(layers.wcs, place))) if layers.wcs is not None else _LEAST
+    for part, n in zip(window, layers.shape, strict=True):
+        side = part.stop - part.start
+        wanted = max(side, min(max(_TIMES * side, least), _MOST))
+        margin = (wanted - side + 1) // 2
+        box.append(
+            slice(min(part.start, max(0, part.start - margin)), max(part.stop, min(n, part.stop + margin)))
+        )
+    return tuple(box)
+
+
+class _Moved:
+    """A WCS of any kind whose pixels are counted from another one."""
+
+    pixel_n_dim = world_n_dim = 2
+
+    def __init__(self, wcs, window):
+        self._wcs, self._first = wcs, [part.start for part in window[::-1]]
+
+    def pixel_to_world(self, px, py):
+        return self._wcs.pixel_to_world(px + self._first[0], py + self._first[1])
+
+
+def _moved(wcs, window):
+    """The WCS of a window; one that is distorted, or not of FITS, is made straight there."""
+    if wcs is None:
         return None
-    science = next((hdu for hdu in images if hdu.name == "SCI"), images[0])
-    others = {hdu.name: hdu for hdu in images if hdu is not science}
-
-    def find(names):
-        return next((others[name] for name in names if name in others), None)
-
-    deviation, inverse, mask, psf = find(_DEVIATION), find(_INVERSE), find(_MASK), find(_PSF)
-    uncertainty = None if inverse is None else (InverseVariance, inverse.section)
-    if deviation is not None:
-        uncertainty = (StdDevUncertainty, deviation.section)
-    wcs = WCS(science.header, hdus)
-    return {
-        "data": science.section,
-        "unit": unit or u.Unit(science.header.get("BUNIT", "").strip() or u.dimensionless_unscaled),
-        "uncertainty": uncertainty,
-        "mask": None if mask is None else mask.section,
-        "wcs": wcs if wcs.has_celestial or any(wcs.wcs.cunit) else None,
-        "meta": science.header.copy(strip=True),
-        "psf": None if psf is None else np.array(psf.data),
-    }
+    rows, columns = window
+    if isinstance(wcs, WCS) and not wcs.has_distortion:
+        moved = wcs.deepcopy()
+        moved.wcs.crpix -= (columns.start, rows.start)
+        moved.array_shape = (rows.stop - rows.start, columns.stop - columns.start)
+        return moved
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LensSuperWarning)  # of the whole of a mosaic, which is bent
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        return PixelGrid.from_wcs(_Moved(wcs, window), shape).wcs

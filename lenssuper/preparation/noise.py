@@ -13,15 +13,15 @@ from scipy.ndimage import uniform_filter
 
 from lenssuper.exceptions import ObservationError
 from lenssuper.observation import Observation
-from lenssuper.observation.noise import sky_pixels
+from lenssuper.observation.noise import sky_level, sky_pixels
 
 __all__ = ["Sky", "measure_sky", "noise_map", "rescale_noise"]
 
 # Pixels of sky below which its scatter is not trusted: it is then known to 1 / sqrt(2 n), 5 per cent.
 _FEW = 200
-# Sides of the squares over which the image is averaged: to find its commonest value, to follow the sky of a
-# large field. Degree of the polynomial that follows it, and the outskirts of a galaxy, in a small one.
-_SMOOTH, _GRADIENT, _DEGREE = 5, 25, 6
+# Side of the square over which the image is averaged to follow the sky of a large field. Degree of the
+# polynomial that follows it, and the outskirts of a galaxy, in a small one.
+_GRADIENT, _DEGREE = 25, 6
 # Pixels that the polynomial is fitted to where there are more than twice as many.
 _PLENTY = 50_000
 # Standard deviation of what is left of Gaussian noise when it is clipped at three of its own standard
@@ -88,8 +88,7 @@ def measure_sky(data: np.ndarray, mask: np.ndarray | None = None) -> Sky:
     if np.count_nonzero(used) < _FEW:
         pixels = np.zeros_like(used)
     else:
-        level = _mode(_local_mean(data, used, _SMOOTH)[used])
-        pixels = sky_pixels(np.where(used, data - level, 0.0), used)
+        pixels = sky_pixels(np.where(used, data - sky_level(data, used), 0.0), used)
     if np.count_nonzero(pixels) < _FEW:
         raise ObservationError(
             f"the image has {np.count_nonzero(pixels)} pixels of blank sky, and at least {_FEW} are needed "
@@ -117,16 +116,6 @@ def _polynomial(data, where):
 def _local_mean(data, where, side):
     total = uniform_filter(np.where(where, data, 0.0), side, mode="constant")
     return total / np.maximum(uniform_filter(where.astype(float), side, mode="constant"), side**-2)
-
-
-def _mode(values):
-    """The half-sample mode, the densest half of the densest half ... (Bickel & Fruehwirth 2006, CSDA 50)."""
-    values = np.sort(values)
-    while len(values) > 3:
-        half = (len(values) + 1) // 2
-        start = np.argmin(values[half - 1 :] - values[: len(values) - half + 1])
-        values = values[start : start + half]
-    return float(values.mean())
 
 
 def noise_map(

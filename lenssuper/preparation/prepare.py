@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from astropy import units as u
@@ -13,12 +14,17 @@ from astropy.nddata import CCDData, NDData, StdDevUncertainty
 from scipy import ndimage
 
 from lenssuper._utils.units import to_arcsec
+from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ObservationError
 from lenssuper.forward.arcs import arc_region
 from lenssuper.lens import LensModel
-from lenssuper.observation.files import observation_as
+from lenssuper.observation import Observation
+from lenssuper.observation.nddata import OWN_CARDS
 from lenssuper.observation.objects import find_objects, neighbor_mask
-from lenssuper.preparation.cutout import cut_out
+from lenssuper.observation.psffile import PsfOptions, read_psf
+from lenssuper.observation.reader import Reading
+from lenssuper.preparation.cutout import cut_with_surroundings
+from lenssuper.preparation.halo import sky_under_halo
 from lenssuper.preparation.noise import measure_sky, noise_map, rescale_noise
 
 __all__ = ["prepare"]
@@ -29,8 +35,9 @@ _ARCS_WITHIN = 1.6
 _OUTSIDE = 0.75
 # Noise, in units of the median, that no pixel has: some maps say 1e16 where there is a neighbour.
 _USELESS = 1e4
-# Cards of lenssuper's own files that do not hold with another PSF, and for a cutout.
-_OF_PSF, _OF_PLACE = ("PSFOVERS", "PSFPIXEL"), ("LSGRID",)
+# A galaxy fills an image if the sky, measured away from all that is seen, exceeds what its profile falls
+# to by so many times the noise of a pixel and the error of the latter; and how well the profile must fit.
+_FILLS, _SURE, _FITS = 1.0, 5.0, 3.0
 
 
 def prepare(
@@ -38,9 +45,8 @@ def prepare(
     *,
     center: SkyCoord | tuple[float, float] | None = None,
     size: u.Quantity | None = None,
-    unit: u.UnitBase | None = None,
-    psf: np.ndarray | None = None,
-    mask: np.ndarray | None = None,
+    psf: np.ndarray | str | os.PathLike | None = None,
+    mask: np.ndarray | str | os.PathLike | None = None,
     rms: float | u.Quantity | np.ndarray | None = None,
     exposure_time: u.Quantity | None = None,
     gain: u.Quantity | None = None,
@@ -50,9 +56,11 @@ def prepare(
     lens: LensModel | None = None,
     arc_radius: u.Quantity | None = None,
     arcs_only: bool = False,
+    psf_options: PsfOptions | None = None,
+    **reading,
 ) -> CCDData:
     """
-    Make an observation fit for everything else: cut out, with sky and lens light off, noise, mask and PSF.
+    Prepare an image for everything else: cut out, with sky and lens light off, noise, mask and PSF.
 
     Parameters
     ----------
@@ -60,22 +68,25 @@ def prepare(
         An image, or a FITS file, see `~lenssuper.preparation.cut_out`.
     center, size : optional
         What to cut out: a `~astropy.coordinates.SkyCoord` (or column and row), and an angle. By default the
-        whole image.
-    unit : `~astropy.units.UnitBase`, optional
-        Unit of the data of a file, instead of what BUNIT says.
-    psf : array, shape (odd, odd), optional
-        Instead of that of ``image``; one sample to a pixel, and the pixel in it. See
-        `~lenssuper.preparation.star_psf` and `~lenssuper.preparation.gaussian_psf`.
-    mask : array of bool, optional
-        Pixels not to use, besides those masked in ``image``; of the shape of what is cut out.
+        whole image. Offsets are counted from a position on the sky, else from the middle. Sky and noise are
+        measured in a box around, as far as the image reaches.
+    psf : array, shape (odd, odd), or path, optional
+        Instead of that of ``image``. An array has one sample to a pixel, and the pixel in it, unless
+        ``psf_options`` says otherwise; a file of STPSF, PSFEx, or with the side of its samples (PIXELSCL)
+        in its header says it itself. See `~lenssuper.preparation.star_psf` and
+        `~lenssuper.preparation.gaussian_psf`.
+    mask : array or path, optional
+        Pixels not to use, besides those masked in ``image``: an array of the shape of what is cut out or of
+        the image, or a map of flags, see `~lenssuper.observation.reader.Reading`.
     rms : float, array or Quantity, optional
         Standard deviation of the sky, instead of an uncertainty of ``image``. By default, if there is
         neither, it is measured.
     exposure_time, gain : `~astropy.units.Quantity`, optional
         With ``rms``, or where it is measured: add the noise of the light, see
-        `~lenssuper.preparation.noise_map`.
+        `~lenssuper.preparation.noise_map`. Where the noise is measured, they are by default those of the
+        header.
     rescale : bool, optional
-        Whether to hold the noise map against the sky and to correct it.
+        Whether to compare the noise map with the sky and to correct it.
     subtract_sky : bool, optional
         Whether to subtract the level of the sky.
     foreground : array or callable, optional
@@ -89,6 +100,11 @@ def prepare(
     arcs_only : bool, optional
         Whether to mask all but the arcs within that distance, and the counter-images that ``lens`` makes of
         them.
+    psf_options : `~lenssuper.observation.psffile.PsfOptions`, optional
+        What the file of the PSF does not say: its extension, how fine it is, whether it contains the pixel.
+    **reading
+        What a file does not say of itself: ``ext``, ``unit``, ``noise``, ``weight``, ``mask_bits``,
+        ``pixel_scale``, as in `~lenssuper.observation.reader.Reading`.
 
     Returns
     -------
@@ -100,8 +116,15 @@ def prepare(
     ------
     ObservationError
         If the image cannot be used; the message says what to do.
+    FileFormatError
+        If a file cannot be read, or holds several images and none is chosen.
     TypeError, ValueError
         If an argument makes no sense.
+
+    Warns
+    -----
+    LensSuperWarning
+        If a galaxy fills the image, the photons' noise is not known, or the mask hides most of the light.
 
     Examples
     --------
@@ -116,33 +139,75 @@ def prepare(
     True
     """
     done: list[str] = []
-    ccd = cut_out(image, center, size, unit=unit)
+    if isinstance(mask, (str, os.PathLike)):
+        reading["mask"], mask = mask, None
+    options = psf_options or PsfOptions()
+    ccd, window = cut_with_surroundings(image, center, size, Reading(psf=options, **reading))
     if center is not None:
         done.append(f"cut out {size} around {center if isinstance(center, tuple) else center.to_string()}")
     if psf is not None:
-        ccd.psf = np.asarray(psf, dtype=np.float64)
-    for key in (*(_OF_PSF if psf is not None else ()), *(_OF_PLACE if center is not None else ())):
-        ccd.meta.pop(key, None)
-    cards = ccd.meta
+        _give_psf(ccd, psf, window, options, done)
     if mask is not None:
-        ccd.mask = _mask_of(ccd) | _shaped(mask, ccd.shape, "mask").astype(bool)
-    _give_noise(ccd, rms, exposure_time, gain, subtract_sky, done)
+        ccd.mask = _mask_of(ccd) | _in_box(mask, ccd.shape, window.inner, "mask")
+    if isinstance(rms, np.ndarray) and rms.ndim:
+        rms = _in_box(rms, ccd.shape, window.inner, "rms", np.nan)
+    exposure_time = _without_zeros(ccd, exposure_time, window, done)
+    _give_noise(ccd, rms, exposure_time, gain, subtract_sky, window, done)
     _mask_useless(ccd, done)
+    box = Observation.from_nddata(ccd, grid=_box_grid(ccd, window))
     if rescale:  # with the lens galaxy, whose photons are noise too
-        ccd = _rescaled(observation_as(ccd, cards), done).to_nddata()
+        box = _rescaled(box, done)
+    if box.noise_correlation > 1:
+        done.append(
+            f"the noise is correlated: sums of many pixels have {box.noise_correlation:.2f} times the "
+            "variance"
+        )
+    # what the box shows of the noise is kept with the cutout, which may hold too little sky to tell
+    observation = replace(box[window.inner], noise_given=box.given_or_measured)
     if foreground is not None:
-        ccd = _without_foreground(ccd, foreground, done)
-    observation = observation_as(ccd, cards)
+        ready = _without_foreground(observation.to_nddata(), foreground, done)
+        observation = Observation.from_nddata(ready, noise_correlation=box.given_or_measured)
     observation = _masked(observation, lens, arc_radius, arcs_only, done)
-    correlation = observation.noise_correlation
-    if correlation > 1:
-        done.append(f"the noise is correlated: sums of many pixels have {correlation:.2f} times the variance")
     ready = observation.to_nddata()
     header = ready.meta if isinstance(ready.meta, fits.Header) else fits.Header()
+    if not isinstance(ready.meta, fits.Header):
+        header.update({key: ready.meta[key] for key in OWN_CARDS if key in ready.meta})
     for sentence in done:
         header.add_history(f"lenssuper prepare: {sentence}")
     ready.meta = header
     return ready
+
+
+def _box_grid(ccd, window):
+    """The grid of the box whose part is that of the window."""
+    if window.grid is None:
+        return None  # for the error that says what to do
+    rows, columns = window.inner
+    return window.grid.part_of(ccd.shape, (columns.start, rows.start))
+
+
+def _give_psf(ccd, psf, window, options, done):
+    """Take a PSF from a file or an array, in the place of the image's own."""
+    side = None if window.grid is None else window.grid.side_arcsec
+    options = replace(options, position=options.position or window.middle)
+    found = read_psf(psf, side, options)
+    for key in OWN_CARDS:
+        if key.startswith("PSF"):
+            ccd.meta.pop(key, None)
+    ccd.psf = found.values
+    ccd.meta["PSFOVERS"], ccd.meta["PSFPIXEL"] = found.oversampling, found.includes_pixel
+    done += found.found
+
+
+def _in_box(values, shape, inner, name, outside=False):
+    """An array of the shape of the cutout or of the box around it, in the shape of the box."""
+    values = np.asarray(values)
+    if values.shape == shape:
+        return values.astype(bool) if outside is False else values
+    whole = np.full(shape, outside, dtype=type(outside))
+    _shaped(values, whole[inner].shape, name)
+    whole[inner] = values
+    return whole
 
 
 def _mask_of(ccd):
@@ -157,8 +222,22 @@ def _shaped(values, shape, name):
     return values
 
 
-def _give_noise(ccd, rms, exposure_time, gain, subtract_sky, done):
-    """Subtract the sky, and see to it that there is a noise map."""
+def _without_zeros(ccd, exposure_time, window, done):
+    """Mask the pixels that were not exposed, and give the map of exposure without its zeros."""
+    if not isinstance(exposure_time, u.Quantity) or exposure_time.isscalar:
+        return exposure_time
+    times = _in_box(exposure_time.value, ccd.shape, window.inner, "exposure_time", np.nan)
+    unexposed = ~np.isfinite(times) | (times == 0)
+    if unexposed.all():
+        raise ValueError("exposure_time must be positive somewhere")
+    if unexposed.any():
+        ccd.mask = _mask_of(ccd) | unexposed
+        done.append(f"masked {np.count_nonzero(unexposed)} pixels without exposure time")
+    return np.where(unexposed, np.median(times[~unexposed]), times) * exposure_time.unit
+
+
+def _give_noise(ccd, rms, exposure_time, gain, subtract_sky, window, done):
+    """Subtract the sky, and make a noise map where there is none."""
     try:
         sky = measure_sky(ccd.data, _mask_of(ccd))
     except ObservationError:
@@ -166,25 +245,85 @@ def _give_noise(ccd, rms, exposure_time, gain, subtract_sky, done):
             raise
         sky = None
         done.append("there is too little blank sky to measure its level and noise")
+    else:
+        sky = _less_galaxy(sky, ccd, window, done)
     if subtract_sky and sky is not None:
         ccd.data = ccd.data - sky.level
         done.append(f"subtracted a sky of {sky.level:.4g} {ccd.unit}")
     if rms is None and ccd.uncertainty is not None:
         if exposure_time is not None or gain is not None:
             raise ValueError(
-                "exposure_time and gain make a noise map from rms, and the image has one: give rms too, or "
-                "remove the uncertainty of the image"
+                "exposure_time and gain make a noise map from rms, and the image has one: give rms= too, "
+                "or leave the noise map of the image out",
             )
         return
     if rms is None:
         rms = sky.rms
         done.append(f"measured the noise of the sky: {rms:.4g} {ccd.unit}")
+        if exposure_time is None and gain is None:
+            exposure_time, gain = _exposure_of(ccd, done)
     elif isinstance(rms, u.Quantity):
         rms = rms.to_value(ccd.unit)
     sigma = noise_map(ccd.data, rms, unit=ccd.unit, exposure_time=exposure_time, gain=gain)
     ccd.uncertainty = StdDevUncertainty(sigma)
     if exposure_time is not None or gain is not None:
         done.append("added the photon noise of the light to it")
+
+
+def _less_galaxy(sky, ccd, window, done):
+    """The sky, or what the profile of a galaxy falls to that fills the image."""
+    center = [part.start + (part.stop - part.start - 1) / 2 for part in window.inner[::-1]]
+    under = sky_under_halo(ccd.data, ~_mask_of(ccd), center)
+    if under is None or sky.level - under.level < _FILLS * sky.rms:
+        return sky
+    excess = sky.level - under.level
+    if excess < _SURE * under.error or under.reduced_chi2 > _FITS:
+        text = (
+            f"light of a galaxy fills what there is of the image: the sky, {sky.level:.4g}, may be too "
+            f"high by up to {excess:.2g}"
+        )
+    else:
+        sky = replace(sky, level=under.level)
+        text = (
+            "light of a galaxy fills what there is of the image: the sky is what its profile falls to, "
+            f"{under.level:.4g} +- {under.error:.2g}"
+        )
+    done.append(text)
+    warn(text)
+    return sky
+
+
+# Cards of the exposure time in seconds, and of the gain in electrons per unit of the data.
+_TIME_CARDS, _GAIN_CARDS = ("TEXPTIME", "EXPTIME", "XPOSURE"), ("GAIN", "EGAIN", "ATODGAIN", "CCDGAIN")
+
+
+def _exposure_of(ccd, done):
+    """Exposure time and gain as the header gives them, if with the unit they make electrons."""
+    values = {}
+    for name, cards in (("exposure_time", _TIME_CARDS), ("gain", _GAIN_CARDS)):
+        for card in cards:
+            value = ccd.meta.get(card)
+            if name not in values and isinstance(value, (int, float)) and 0 < value < np.inf:
+                values[name] = (card, float(value))
+    per_second = ccd.unit * u.s
+    time, gain = values.get("exposure_time"), values.get("gain")
+    for unit, needed in ((ccd.unit, ()), (per_second, (time,))):
+        if unit == u.electron and all(needed):
+            found = (time[1] * u.s if needed else None, u.Quantity(1))
+        elif unit in (u.adu, u.DN, u.ct) and gain is not None and all(needed):
+            found, needed = (time[1] * u.s if needed else None, gain[1] * u.electron / unit), (*needed, gain)
+        else:
+            continue
+        said = " and ".join(f"{card} = {value:g}" for card, value in needed) or "its unit"
+        done.append(f"the photon noise of the light follows from {said}")
+        return found
+    text = (
+        "the photon noise of the light is not known, and the noise map is that of the sky alone: it "
+        "follows from exposure_time= and gain="
+    )
+    done.append(text.split(":")[0])
+    warn(text)
+    return None, None
 
 
 def _mask_useless(ccd, done):

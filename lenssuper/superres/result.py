@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,11 +16,13 @@ from astropy.nddata import CCDData, StdDevUncertainty
 
 from lenssuper._utils.text import as_text
 from lenssuper._utils.units import arcsec
+from lenssuper._utils.warn import warn
 from lenssuper.forward.model import ForwardModel
 from lenssuper.lens import LensModel
 from lenssuper.observation import Observation
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.solvers import Posterior
+from lenssuper.superres.doubts import doubts_about
 from lenssuper.superres.resultfile import read_fields, write_result
 from lenssuper.superres.summary import summary_rows
 
@@ -132,6 +135,11 @@ class SuperResolution:
             If ``meta`` holds what JSON cannot.
         ValueError
             If the posterior is not on the source grid of the model.
+
+        Warns
+        -----
+        LensSuperWarning
+            If no source explains some pixels, or there are as many effective modes as pixels.
         """
         mean, draws = np.asarray(posterior.mean), np.asarray(posterior.draws)
         if mean.shape != model.in_shape or draws.shape[1:] != model.in_shape:
@@ -147,6 +155,10 @@ class SuperResolution:
         image = model.lensed_image(mean)
         std = model.lensed_image(draws).std(axis=0, ddof=1) if len(draws) > 1 else np.full_like(image, np.nan)
         modelled = model.forward(mean)
+        residuals = np.where(model.weights > 0, model.over_sigma(model.data - modelled), np.nan)
+        doubts = doubts_about(residuals, posterior.effective_modes)
+        for doubt in doubts:
+            warn(doubt)
         return cls(
             observation=model.observation,
             lens=model.lens,
@@ -156,11 +168,11 @@ class SuperResolution:
             lensed_image=image,
             lensed_std=std,
             model_image=modelled,
-            residuals=np.where(model.weights > 0, model.over_sigma(model.data - modelled), np.nan),
+            residuals=residuals,
             coverage=model.lensing.coverage,
             magnification=model.lensing.magnification,
             solver=solver,
-            messages=tuple(messages),
+            messages=(*messages, *doubts),
             meta=meta,
         )
 
@@ -226,8 +238,13 @@ class SuperResolution:
 
     @property
     def reduced_chi2(self) -> float:
-        """`chi2` over (`n_pixels` less `effective_modes`): 1 for a model and a noise that are right."""
-        return self.chi2 / (self.n_pixels - self.effective_modes)
+        """
+        `chi2` over (`n_pixels` less `effective_modes`): 1 for a model and a noise that are right.
+
+        NaN where the solver does not tell the number of modes, or finds as many as there are pixels.
+        """
+        freedom = self.n_pixels - self.effective_modes
+        return self.chi2 / freedom if freedom > 0 else math.nan
 
     @property
     def log_evidence(self) -> float:

@@ -7,9 +7,11 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from astropy.io import fits
 from astropy.time import Time
 
+from lenssuper._utils.checks import check_count
 from lenssuper._utils.files import atomic_write, reading
 from lenssuper._utils.version import __version__
 from lenssuper.lens import LensModel
@@ -118,10 +120,10 @@ def _unpack(arrays, info):
         hyperparameters={k: math.nan if v is None else v for k, v in info["hyperparameters"].items()},
         converged=info["converged"],
     )
-    return {
+    fields = {
         "observation": unpack(arrays, info, info["observed_grid"]),
         "lens": LensModel.from_dict(info["lens"]),
-        "factor": info["factor"],
+        "factor": check_count(info["factor"], "the factor", 1),
         "source_grid": PixelGrid.from_affine(*info["source_grid"]),
         "posterior": posterior,
         **{attribute: arrays[name] for name, attribute, *_ in _IMAGES if name != "RESOLUTN"},
@@ -129,3 +131,24 @@ def _unpack(arrays, info):
         "messages": tuple(info["messages"]),
         "meta": info["meta"],
     }
+    _check(fields)
+    return fields
+
+
+def _check(fields):
+    """Refuse maps that do not have the shape of their grid, and a source that is not finite."""
+    observed, source = fields["observation"].grid, fields["source_grid"]
+    grids = {"observed": observed, "fine": observed.refine(fields["factor"]), "source": source}
+    shapes = {name: grids[grid].shape for _, name, grid, *_ in _IMAGES if name in fields}
+    found = {name: fields[name] for name in shapes}
+    for _, name, _ in _POSTERIOR:
+        found[name], shapes[name] = getattr(fields["posterior"], name), source.shape
+        if not np.isfinite(found[name]).all() and not (name == "std" and np.isnan(found[name]).all()):
+            raise ValueError(f"{name} of the source must be finite")
+    if found["draws"].ndim != 3:
+        raise ValueError(f"draws must be a stack of sources; got the shape {found['draws'].shape}")
+    for name, values in found.items():
+        if values.shape[-2:] != shapes[name] or (values.ndim != 2 and name != "draws"):
+            raise ValueError(f"{name} must have the shape of its grid, {shapes[name]}; got {values.shape}")
+    if not np.isfinite(fields["model_image"][~fields["observation"].mask]).all():
+        raise ValueError("the model must be finite in the pixels that are used")

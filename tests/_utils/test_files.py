@@ -1,5 +1,6 @@
 import os
 import stat
+import threading
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import CCDData, NDData, StdDevUncertainty
 
-from lenssuper._utils.files import atomic_write
+from lenssuper._utils.files import atomic_write, check_output
 from lenssuper.exceptions import FileFormatError, LensSuperWarning, ObservationError
 from lenssuper.observation import Observation, read_observation, write_observation
 from lenssuper.observation.grid import PixelGrid
@@ -118,6 +119,83 @@ def test_symbolic_link_and_permissions(tmp_path):
     assert stat.S_IMODE(real.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
 
 
+def test_pipe_is_never_replaced(tmp_path):
+    """Text goes through it; what needs a file of its own is refused."""
+    pipe, found = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="not a regular file"), atomic_write(pipe, overwrite=True):
+        pytest.fail("the block is not to run")
+    reader = threading.Thread(target=lambda: found.append(pipe.read_text()))
+    reader.start()
+    with atomic_write(pipe, stream=True) as beside:
+        beside.write_text("through")
+    reader.join(10)
+    assert found == ["through"]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+def test_device_is_never_replaced():
+    with atomic_write(os.devnull, stream=True) as beside:
+        beside.write_text("away")
+    with pytest.raises(OSError, match="not a regular file"), atomic_write(os.devnull, overwrite=True):
+        pytest.fail("the block is not to run")
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+def test_pipe_that_appears_meanwhile_stays(tmp_path):
+    path = tmp_path / "out.txt"
+
+    def write():
+        with atomic_write(path, overwrite=True) as beside:
+            beside.write_text("new")
+            os.mkfifo(path)
+
+    with pytest.raises(OSError, match="not a regular file"):
+        write()
+    assert os.listdir(tmp_path) == ["out.txt"]
+
+
+def test_longest_name_that_the_disk_takes(tmp_path):
+    path = tmp_path / f"{'n' * 250}.fits"
+    with atomic_write(path) as beside:
+        beside.write_text("whole")
+    assert path.read_text() == "whole"
+
+
+def test_outputs_are_checked_before_the_work(tmp_path, monkeypatch):
+    there = tmp_path / "there.fits"
+    there.write_text("data")
+    link = tmp_path / "link.fits"
+    link.symlink_to(there)
+    check_output(tmp_path / "new.fits", inputs=[there, tmp_path / "no.fits"])
+    for path in (there, link):
+        with pytest.raises(ValueError, match="is an input"):
+            check_output(path, overwrite=True, inputs=[there])
+    with pytest.raises(FileExistsError, match="add --overwrite"):
+        check_output(there)
+    with pytest.raises(FileNotFoundError, match="the directory"):
+        check_output(tmp_path / "no" / "a.fits")
+    with pytest.raises(IsADirectoryError, match="is a directory"):
+        check_output(tmp_path, overwrite=True)
+    with pytest.raises(OSError, match="too long"):
+        check_output(tmp_path / ("n" * 300))
+    with pytest.raises(OSError, match="not a regular file"):
+        check_output(os.devnull, overwrite=True)
+    check_output(os.devnull, stream=True)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(PermissionError, match="cannot be written to"):
+        check_output(tmp_path / "new.fits")
+    monkeypatch.undo()
+    monkeypatch.setattr("shutil.disk_usage", lambda _: _Full())
+    with pytest.raises(OSError, match="disk is full"):
+        check_output(tmp_path / "new.fits")
+
+
+class _Full:
+    free = 10
+
+
 # Observations
 
 
@@ -165,7 +243,8 @@ def test_options_of_the_reader(tmp_path):
     path = tmp_path / "obs.fits"
     write_observation(make(), path)
     grid = PixelGrid(SHAPE, 1 * u.arcsec)
-    obs = read_observation(path, unit="adu", grid=grid, psf_oversampling=5, psf_includes_pixel=True)
+    with pytest.warns(LensSuperWarning, match="5 samples per pixel, as given; its file says 3"):
+        obs = read_observation(path, unit="adu", grid=grid, psf_oversampling=5, psf_includes_pixel=True)
     assert obs.grid is grid
     assert obs.unit == u.adu
     assert obs.psf_oversampling == 5
@@ -246,11 +325,19 @@ def test_files_of_another_kind(tmp_path):
     fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns([])]).writeto(path, overwrite=True)
     with pytest.raises(FileFormatError, match=r"obs\.fits holds no image"):
         read_observation(path)
-    fits.PrimaryHDU(np.ones(SHAPE), fits.Header([("BUNIT", "furlong / fortnight")])).writeto(
-        path, overwrite=True
-    )
-    with pytest.raises(FileFormatError, match=r"BUNIT.*cannot be interpreted"):
-        read_observation(path)
+
+
+def test_a_unit_that_nobody_knows_is_a_label(tmp_path):
+    path = tmp_path / "obs.fits"
+    write_observation(make(), path)
+    fits.setval(path, "BUNIT", value="furlong / fortnight")
+    for number in range(len(fits.info(path, output=False))):
+        for key in ("CHECKSUM", "DATASUM"):
+            fits.delval(path, key, ext=number)
+    with pytest.warns(LensSuperWarning, match="the unit 'furlong / fortnight' is not understood"):
+        obs = read_observation(path)
+    assert obs.unit == u.dimensionless_unscaled
+    np.testing.assert_array_equal(obs.data, make().data)
 
 
 def test_what_a_file_lacks_is_named_with_the_file(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -118,6 +119,124 @@ def test_failures_are_tried_again_when_asked(lenses, tmp_path, threads):
     before = contents(tmp_path)["junk.json"]
     run_here(lenses, tmp_path, threads, retry_failed=True)
     assert contents(tmp_path)["junk.json"] != before
+
+
+def test_what_changed_is_done_again(tmp_path, threads):
+    """A row of the catalogue or a file that is another one; not one that was merely copied."""
+    mocks = [random_mock(i, shape=(16, 16)) for i in range(3)]
+    for i, mock in enumerate(mocks):
+        write_observation(Observation.from_nddata(mock.observation, grid=mock.grid), tmp_path / f"{i}.fits")
+    radii = [1.0, 1.0, 1.0]
+
+    def go():
+        shape = {"theta_E": radii * u.arcsec, "q": [0.8] * 3, "phi": [10.0] * 3 * u.deg}
+        table = QTable({"file": ["0.fits", "1.fits", "2.fits"], **shape})
+        table.write(tmp_path / "catalogue.ecsv", overwrite=True)
+        before = contents(tmp_path / "out") if (tmp_path / "out").exists() else {}
+        assert set(run_here(tmp_path, tmp_path / "out", threads)["status"]) == {"done"}
+        after = contents(tmp_path / "out")
+        return sorted(name for name in after if after[name] != before.get(name) and name[0].isdigit())
+
+    assert len(go()) == 6
+    assert go() == []
+    radii[1] = 1.1
+    assert go() == ["1.fits", "1.json"]
+    assert SuperResolution.read(tmp_path / "out" / "1.fits").lens.theta_E == 1.1 * u.arcsec
+    size = (tmp_path / "2.fits").stat().st_size
+    image = mocks[2].observation
+    image.data += 0.01
+    write_observation(Observation.from_nddata(image, grid=mocks[2].grid), tmp_path / "2.fits", overwrite=True)
+    assert (tmp_path / "2.fits").stat().st_size == size
+    (tmp_path / "0.copy").write_bytes((tmp_path / "0.fits").read_bytes())
+    (tmp_path / "0.copy").replace(tmp_path / "0.fits")
+    assert go() == ["2.fits", "2.json"]
+
+
+def test_failure_is_tried_again_when_its_input_changes_and_leaves_no_old_result(tmp_path, threads):
+    mock = random_mock(0, shape=(16, 16))
+    path = tmp_path / "a.fits"
+    write_observation(Observation.from_nddata(mock.observation, grid=mock.grid), path)
+    whole = path.read_bytes()
+    mock.lens.write(tmp_path / "lens.json")
+    Table({"file": ["a.fits"], "lens": ["lens.json"]}).write(tmp_path / "catalogue.ecsv")
+    for content, state in ((whole, "done"), (whole[:3000], "failed"), (whole, "done")):
+        path.write_bytes(content)
+        assert list(run_here(tmp_path, tmp_path / "out", threads)["status"]) == [state]
+        assert (tmp_path / "out" / "a.fits").exists() == (state == "done")
+
+
+def test_records_of_earlier_versions_are_taken_as_they_are(lenses, tmp_path, threads):
+    run_here(lenses, tmp_path, threads)
+    record = json.loads((tmp_path / "lens-1.json").read_text())
+    del record["input"]
+    (tmp_path / "lens-1.json").write_text(json.dumps(record))
+    before = contents(tmp_path)
+    run_here(lenses, tmp_path, threads)
+    assert contents(tmp_path) == before
+
+
+def test_records_are_json(lenses, tmp_path, threads):
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    run_here(lenses, tmp_path, threads)
+    for path in tmp_path.glob("*.json"):
+        json.loads(path.read_text(), parse_constant=refuse)
+    job.write_record(
+        Job(read_catalogue(lenses / "catalogue.ecsv")[0], os.fspath(tmp_path), STAGES, 0, False),
+        {"name": "lens-0", "status": "done", "chi2": math.nan, "lens": {"SIE.q": [0.8, math.inf, ""]}},
+    )
+    summary = summarise(tmp_path, ["lens-0", "lens-1"])
+    assert np.isnan(summary["chi2"][0])
+    assert np.isnan(summary["SIE.q_err"][0].unmasked)
+
+
+def test_inputs_and_files_of_others_are_not_replaced(lenses, tmp_path, threads):
+    mock = random_mock(0, shape=(16, 16))
+    ring = tmp_path / "ring.fits"
+    write_observation(Observation.from_nddata(mock.observation, grid=mock.grid), ring)
+    mock.lens.write(tmp_path / "shape.json")
+    Table({"file": ["ring.fits"], "lens": ["shape.json"]}).write(tmp_path / "catalogue.ecsv")
+    before = ring.read_bytes()
+    with pytest.raises(ValueError, match=r"ring\.fits is an input"):
+        run_here(tmp_path, tmp_path, threads)
+    assert ring.read_bytes() == before
+    assert not (tmp_path / "settings.json").exists()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "ring.fits").write_text("of somebody")
+    with pytest.raises(ValueError, match=r"no results of a catalogue, .* ring\.fits"):
+        run_here(tmp_path, tmp_path / "out", threads)
+    assert (tmp_path / "out" / "ring.fits").read_text() == "of somebody"
+
+
+def test_what_killed_processes_had_begun_is_removed(lenses, tmp_path, threads):
+    mine, other = ".0123456789ab.lens-1.fits", ".0123456789ab.thesis.fits"
+    for name in (mine, other):
+        (tmp_path / name).write_text("half")
+    run_here(lenses, tmp_path, threads)
+    assert not (tmp_path / mine).exists()
+    assert (tmp_path / other).exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("Not enough space on disk: requested 1000, available 3."),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        OSError("unable to write: [Errno 28] No space left on device"),
+    ],
+)
+def test_full_disk_is_known_without_a_number(lenses, tmp_path, threads, monkeypatch, error):
+    """Also where it is the cause of another error; the lens is no failure, and the next call does it."""
+
+    def full(self, work, path):
+        raise RuntimeError("could not write") from error
+
+    monkeypatch.setattr(SuperResolve, "write", full)
+    with pytest.raises(StorageFullError):
+        run_here(lenses, tmp_path, threads)
+    monkeypatch.undo()
+    assert list(run_here(lenses, tmp_path, threads)["status"]).count("done") == N
 
 
 def test_shards_make_the_whole(lenses, tmp_path, threads):

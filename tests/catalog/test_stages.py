@@ -10,8 +10,9 @@ from importlib import import_module
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.nddata import CCDData
+from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.table import QTable
 
 from lenssuper import (
@@ -26,6 +27,8 @@ from lenssuper import (
 )
 from lenssuper.catalog import FitLens, FitLight, Prepare, read_catalogue, run, summarise
 from lenssuper.catalog.stages import Read, SuperResolve, Work, check_stages
+from lenssuper.catalog.table import Entry
+from lenssuper.exceptions import LensSuperWarning
 from lenssuper.preparation import noise_map
 from lenssuper.simulate import Instrument, SersicSource, mock_lens
 from lenssuper.solvers import Gaussian, GradientPrior
@@ -231,10 +234,11 @@ def test_what_the_catalogue_says_of_the_exposure_makes_the_noise_map(mosaic, tmp
     raw = image.copy()
     raw.uncertainty = None
     raw.psf = image.psf
+    time = raw.meta.pop("EXPTIME") * u.s
     raw.write(tmp_path / "raw.fits")
     table = QTable({"file": [str(tmp_path / "raw.fits")], "theta_E": [1.0] * u.arcsec})
-    plain = Prepare(rescale=False)(begun(table)).observation
-    time = image.meta["EXPTIME"] * u.s
+    with pytest.warns(LensSuperWarning, match="the photon noise of the light is not known"):
+        plain = Prepare(rescale=False)(begun(table)).observation
     table["exposure_time"] = u.Quantity([time])
     known = Prepare(rescale=False)(begun(table)).observation
     expected = noise_map(known.data, plain.sigma[0, 0], unit=known.unit, exposure_time=time)
@@ -278,3 +282,21 @@ def test_stages_tell_their_settings():
     assert repr(FitLens(["SIE.x"])) == "FitLens(fixed=('SIE.x',), factor=2)"
     assert repr(Prepare(rescale=False)) == "Prepare(rescale=False, subtract_sky=True)"
     assert repr(SuperResolve(2, Gaussian(GradientPrior()))).startswith("SuperResolve(factor=2, solver=")
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_offsets_are_counted_from_the_position_in_the_catalogue(tmp_path, prepared):
+    """To a thousandth of a pixel, wherever in its pixel the position is."""
+    rng = np.random.default_rng(4)
+    grid = PixelGrid((61, 61), 0.1 * u.arcsec, reference=SkyCoord(150.1, 2.2, unit=u.deg))
+    image = CCDData(rng.normal(0, 1, (61, 61)), unit=u.adu, wcs=grid.wcs, psf=np.ones((3, 3)) / 9)
+    image.uncertainty = StdDevUncertainty(np.ones((61, 61)))
+    write_observation(Observation.from_nddata(image), tmp_path / "field.fits")
+    center = grid.wcs.pixel_to_world(30.45, 29.55)
+    entry = Entry("a", str(tmp_path / "field.fits"), LENS.to_dict(), center=center, size=4 * u.arcsec)
+    stage = Prepare(rescale=False, subtract_sky=False) if prepared else Read()
+    found = stage(Work(entry, LENS, rng)).observation.grid
+    x, y = found.sky_to_offset(center)
+    assert np.hypot(x, y) < 1e-4 * u.arcsec
+    column, row = found.to_pixel(0.0, 0.0)
+    assert (column % 1, row % 1) == pytest.approx((0.45, 0.55), abs=1e-3)

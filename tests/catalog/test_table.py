@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import time
+
+import numpy as np
 import pytest
 from astropy import units as u
-from astropy.table import QTable, Table
+from astropy.table import MaskedColumn, QTable, Table
+from astropy.utils.masked import Masked
 
 from lenssuper import SIE, ExternalShear, LensModel
 from lenssuper.catalog import read_catalogue
@@ -93,8 +98,6 @@ def test_a_bad_line_is_reported_with_its_lens(tmp_path):
         ({"file": ["a.fits"], "theta_E": [1.0]}, "'theta_E' must have a unit"),
         ({"file": ["a.fits"], "theta_E": [1.0] * u.kg}, "'theta_E' must have a unit like arcsec"),
         ({"file": ["x/a.fits", "y/a.fits"], "lens": ["a", "b"]}, "unique"),
-        ({"file": ["a.fits"], "name": ["../a"], "lens": ["b"]}, "letters, digits"),
-        ({"file": ["a.fits"], "name": ["index"], "lens": ["b"]}, "a lens cannot be named index or settings"),
         ({"file": ["a.fits", "a_lens.fits"], "lens": ["a", "b"]}, "a and a_lens would share a file"),
         ({"file": ["a.fits"], "lens": ["b"], "ra": [1.0] * u.deg, "dec": [1.0] * u.deg}, "ra and dec"),
         ({"file": ["a.fits"], "lens": ["b"], "exposure_time": [100.0]}, "'exposure_time' must have a unit"),
@@ -103,6 +106,95 @@ def test_a_bad_line_is_reported_with_its_lens(tmp_path):
 def test_bad_tables(columns, message):
     with pytest.raises(ValueError, match=message):
         read_catalogue(QTable(columns))
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("../a", "letters, digits"),
+        ("my ring", "letters, digits"),
+        ("index", "a lens cannot be named index or settings"),
+        ("n" * 230, "at most 200 characters; got 230"),
+        ("", "letters, digits"),
+    ],
+)
+def test_name_that_files_cannot_have_spoils_its_own_row_only(name, problem):
+    shape = {"theta_E": [1.0, 1.0] * u.arcsec}
+    bad, good = read_catalogue(QTable({"file": ["x.fits", "y.fits"], "name": [name, "y"], **shape}))
+    assert problem in bad.problem
+    assert "column 'name'" in bad.problem
+    assert re.fullmatch(r"lens-[A-Za-z0-9_+-]{0,60}-[0-9a-f]{8}", bad.name)
+    assert not good.problem
+
+
+def test_file_with_a_space_can_be_named():
+    shape = {"theta_E": [1.0] * u.arcsec}
+    (entry,) = read_catalogue(QTable({"file": ["my ring.fits"], "name": ["ring"], **shape}))
+    assert not entry.problem
+    assert entry.file == "my ring.fits"
+
+
+@pytest.mark.parametrize(
+    ("ra", "dec"),
+    [
+        (["10:00:28.6"], ["-02:12:21"]),
+        (["10h00m28.6s"], ["-2d12m21s"]),
+        (["150d07m09s"], ["-2 12 21"]),
+        ([150.11916666666667] * u.deg, [-2.205833333333333] * u.deg),
+        ([10.007944444444444] * u.hourangle, [-132.35] * u.arcmin),
+    ],
+)
+def test_positions_in_any_writing(ra, dec):
+    table = QTable({"file": ["a.fits"], "theta_E": [1.0] * u.arcsec, "size": [5.0] * u.arcsec})
+    table["ra"], table["dec"] = ra, dec
+    (entry,) = read_catalogue(table)
+    assert not entry.problem
+    assert entry.sky == pytest.approx((150.11916666666667, -2.205833333333333), abs=1e-10)
+    assert u.isclose(entry.center.dec, -(2 + 12 / 60 + 21 / 3600) * u.deg)
+
+
+def test_declination_just_below_zero():
+    table = QTable({"file": ["a.fits"], "theta_E": [1.0] * u.arcsec, "size": [5.0] * u.arcsec})
+    table["ra"], table["dec"] = ["0:00:01"], ["-0:00:01"]
+    assert read_catalogue(table)[0].sky == pytest.approx((15 / 3600, -1 / 3600))
+
+
+@pytest.mark.parametrize("dec", ["-2:72:21", "x", "150.1", "95:00:00", ""])
+def test_positions_that_are_none_spoil_their_row(dec):
+    table = QTable({"file": ["a.fits", "b.fits"], "theta_E": [1.0, 1.0] * u.arcsec})
+    table["size"] = [5.0, 5.0] * u.arcsec
+    table["ra"], table["dec"] = ["10:00:28.6", "10:00:28.6"], [dec, "-2:12:21"]
+    first, second = read_catalogue(table)
+    assert "dec" in first.problem
+    assert not second.problem
+
+
+def test_masked_values_spoil_their_row_or_are_left_out():
+    table = QTable(
+        {
+            "file": ["a.fits", "b.fits"],
+            "theta_E": Masked([1.0, 1.0] * u.arcsec, mask=[True, False]),
+            "psf": MaskedColumn(["p.fits", "q.fits"], mask=[False, True]),
+            "gain": Masked([1.0, 2.0] * u.electron / u.adu, mask=[False, True]),
+        }
+    )
+    first, second = read_catalogue(table)
+    assert "missing" in first.problem
+    assert not second.problem
+    assert second.psf == ""
+    assert dict(second.noise) == {}
+
+
+def test_entries_of_a_long_catalogue_are_quickly_made():
+    n = 5000
+    table = QTable({"file": ["f.fits"] * n, "name": [f"l{i}" for i in range(n)]})
+    table["theta_E"], table["phi"] = np.linspace(1, 2, n) * u.arcsec, np.linspace(0, 180, n) * u.deg
+    table["ra"], table["dec"] = np.linspace(0, 359, n) * u.deg, np.linspace(-80, 80, n) * u.deg
+    table["size"], table["exposure_time"] = np.full(n, 5.0) * u.arcsec, np.full(n, 100.0) * u.s
+    start = time.process_time()
+    entries = read_catalogue(table)
+    assert time.process_time() - start < 1.5  # 30 s for 100,000
+    assert LensModel.from_dict(entries[-1].lens).parameters["theta_E"] == 2 * u.arcsec
 
 
 def test_bad_files(tmp_path):

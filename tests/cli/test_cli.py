@@ -258,6 +258,7 @@ def test_run_takes_a_psf(run, tmp_path):
     assert (solved.psf_oversampling, solved.psf_includes_pixel) == (3, False)
 
 
+@pytest.mark.filterwarnings("ignore:the model is off")  # the light is none
 def test_run_subtracts_the_light_of_the_lens(run, inputs, tmp_path):
     given = read_observation(inputs / "ring.fits").data
     light = np.arange(480.0).reshape(20, 24)
@@ -340,9 +341,11 @@ def test_run_reads_coolest(run, tmp_path, stand_in):
     [
         (["--psf", "nothing.fits"], "nothing.fits: No such file or directory"),
         (["--psf", "text.fits"], "text.fits cannot be read as a FITS image"),
-        (["--psf", "even.fits"], "the psf must have an odd number"),
         (["--psf", "empty.fits"], "empty.fits holds no image"),
-        (["--mask", "even.fits"], "--mask must have the shape of the data, (20, 24); got (4, 4)"),
+        (
+            ["--mask", "even.fits"],
+            "--mask must have the shape of the image, (20, 24); PRIMARY of",
+        ),
         (["--lens-light", "LENSLIGHT"], "'LENSLIGHT' is neither a file nor an image in"),
         (["--lens-light", "even.fits"], "--lens-light must have the shape"),
         (["--annulus", "2", "1"], "--annulus must be two distances, the smaller first; got 2.0 and 1.0"),
@@ -350,6 +353,8 @@ def test_run_reads_coolest(run, tmp_path, stand_in):
         (["--noise-scale", "0"], "--noise-scale must be positive; got 0.0"),
         (["--output", "no/where.fits"], "the directory no does not exist"),
         (["--output", "."], ". is a directory"),
+        (["--html", "a.fits", "--output", "a.fits"], "each output must have a name of its own"),
+        (["--overwrite", "--output", "/dev/null", "--png", "a.png"], "/dev/null is a pipe or a device"),
         (["--output", "out.png"], "must not have the name of the picture, out.png"),
     ],
 )
@@ -360,6 +365,19 @@ def test_run_says_what_is_wrong(run, stand_in, tmp_path, capsys, arguments, comp
     status, _ = run(*arguments)
     assert status == 1
     assert complaint in only_error(capsys)
+    assert stand_in.calls == ()
+
+
+def test_run_keeps_its_inputs(inputs, tmp_path, capsys, stand_in):
+    """Whatever the option that names an input, an output must not replace it."""
+    before = (inputs / "ring.fits").read_bytes()
+    (tmp_path / "link.fits").symlink_to(inputs / "ring.fits")
+    lens = ["--lens", str(inputs / "lens.json")]
+    for given in ([inputs / "ring.fits"], [inputs / "other.fits", "--psf", inputs / "ring.fits"]):
+        for output in (inputs / "ring.fits", tmp_path / "link.fits"):
+            assert main(["run", *map(str, given), *lens, "--overwrite", "--output", str(output)]) == 1
+            assert "is an input" in only_error(capsys)
+    assert (inputs / "ring.fits").read_bytes() == before
     assert stand_in.calls == ()
 
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 from astropy.table import QTable
@@ -25,7 +31,7 @@ def asked(monkeypatch):
 
 
 def test_batch_super_resolves_what_is_ready(asked, capsys):
-    assert main(["batch", "lenses.ecsv", "--output", "out", "--shard", "2/5"]) == 0
+    assert main(["batch", "lenses.ecsv", "--output", "out", "--shard", "2/5"]) == 3
     ((catalogue, output, options),) = asked
     assert (str(catalogue), str(output)) == ("lenses.ecsv", "out")
     assert options["stages"] == []
@@ -39,16 +45,16 @@ def test_batch_super_resolves_what_is_ready(asked, capsys):
 
 def test_batch_does_what_is_asked_before(asked):
     before = ["--fit-lens", "--fit-light", "--prepare", "--fix", "SIE.x", "SIE.y"]
-    assert main(["batch", "lenses.ecsv", "--output", "out", *before]) == 0
+    assert main(["batch", "lenses.ecsv", "--output", "out", *before]) == 3
     ((_, _, options),) = asked
     assert options["stages"] == [Prepare(), FitLight(), FitLens(("SIE.x", "SIE.y"))]
-    assert main(["batch", "lenses.ecsv", "--output", "out", "--prepare", "--no-rescale"]) == 0
+    assert main(["batch", "lenses.ecsv", "--output", "out", "--prepare", "--no-rescale"]) == 3
     assert asked[1][2]["stages"] == [Prepare(rescale=False)]
 
 
 def test_batch_takes_fewer_draws(asked, capsys):
-    assert main(["batch", "lenses.ecsv", "--output", "out", "--draws", "4"]) == 0
-    assert main(["batch", "lenses.ecsv", "--output", "out", "--draws", "6", "--network", "hst"]) == 0
+    assert main(["batch", "lenses.ecsv", "--output", "out", "--draws", "4"]) == 3
+    assert main(["batch", "lenses.ecsv", "--output", "out", "--draws", "6", "--network", "hst"]) == 3
     kinds = [(type(options["solver"]).__name__, options["solver"].n_draws) for _, _, options in asked]
     assert kinds == [("LogNormal", 4), ("NetworkSolver", 6)]
     with pytest.raises(SystemExit):
@@ -71,3 +77,83 @@ def test_batch_fails_if_no_lens_can_be_done(monkeypatch, capsys):
     monkeypatch.setattr(catalog, "run", lambda *_, **__: failed)
     assert main(["batch", "lenses.ecsv", "--output", "out"]) == 1
     assert "no lens could be super-resolved" in capsys.readouterr().err
+
+
+def test_exit_status_is_0_if_all_are_done(monkeypatch):
+    done = QTable({"name": ["a"], "status": np.array(["done"]), "reason": [""]})
+    monkeypatch.setattr(catalog, "run", lambda *_, **__: done)
+    assert main(["batch", "lenses.ecsv", "--output", "out"]) == 0
+
+
+def test_sigterm_ends_it_as_ctrl_c_does(monkeypatch, capsys):
+    """What is to be cleaned up is, and the handler of the process is as it was."""
+    before, cleaned = signal.getsignal(signal.SIGTERM), []
+
+    def run(*_, **__):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        finally:
+            cleaned.append(True)
+
+    monkeypatch.setattr(catalog, "run", run)
+    assert main(["batch", "lenses.ecsv", "--output", "out"]) == 143
+    assert cleaned == [True]
+    assert "interrupted" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("without", [(), ("distributed",)])
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_workers_end_when_their_parent_is_killed(tmp_path, without):
+    """With dask and without."""
+    script = """
+import sys, time
+for name in sys.argv[2:]:
+    sys.modules[name] = None
+from lenssuper.catalog.engine import open_engine
+import tests_of_workers
+if __name__ == "__main__":
+    with open_engine(workers=2) as engine:
+        futures = [engine.submit(tests_of_workers.begin, sys.argv[1]) for _ in range(2)]
+        [future.result() for future in futures]
+"""
+    (tmp_path / "parent.py").write_text(script)
+    (tmp_path / "tests_of_workers.py").write_text(
+        "import os, time\n"
+        "from lenssuper._utils.threads import end_with_parent\n"
+        "def begin(path):\n"
+        "    end_with_parent()\n"
+        "    open(os.path.join(path, f'{os.getpid()}.pid'), 'w').close()\n"
+        "    time.sleep(100)\n"
+    )
+    paths = [str(tmp_path), *sys.path]
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(paths), PYTHONWARNINGS="ignore")
+    parent = subprocess.Popen(
+        [sys.executable, str(tmp_path / "parent.py"), str(tmp_path), *without],
+        env=environment,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(lambda: len(list(tmp_path.glob("*.pid"))) == 2, 90)
+    finally:
+        parent.kill()
+        parent.wait()
+    workers = [int(path.stem) for path in tmp_path.glob("*.pid")]
+    wait_for(lambda: not any(runs(pid) for pid in workers), 10)
+
+
+def wait_for(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def runs(pid):
+    """Whether a process is there, and is no zombie that nobody has asked for."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

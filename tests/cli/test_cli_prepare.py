@@ -23,7 +23,7 @@ def image(mock, tmp_path, monkeypatch):
     """A mosaic as an archive has it: an image, and nothing else."""
     monkeypatch.chdir(tmp_path)
     header = mock.observation.wcs.to_header()
-    header["BUNIT"] = "electron / s"
+    header["BUNIT"], header["EXPTIME"] = "electron / s", 2000.0
     sky = 0.01
     hdus = [fits.PrimaryHDU(), fits.ImageHDU(mock.observation.data + sky, header=header, name="SCI")]
     fits.HDUList(hdus).writeto("mosaic.fits")
@@ -93,7 +93,7 @@ def test_gaussian_psf(image):
         (["--size", "3"], "--size goes with"),
         (["--pixel", "4000", "4000", "--size", "1"], "outside of the image"),
         (["--rms", "-1"], "rms must be positive"),
-        (["--arcs-only"], "needs lens="),
+        (["--arcs-only"], "needs --lens"),
         (["--psf", "nothing.fits"], "nothing.fits"),
         (["--sky", "here", "there", "--size", "1"], "error"),
         (["--exposure-time", "10", "--gain", "-1"], "gain must be positive"),
@@ -113,3 +113,19 @@ def test_files_are_not_replaced_unasked(image, capsys):
     assert "--overwrite" in capsys.readouterr().err
     with open(path) as file:
         assert file.read() == "precious"
+
+
+@pytest.mark.parametrize(
+    "sky", [["3h32m24s", "-27d48m00s"], ["03:32:24", "-27:48:00"], ["5.31e1", "-2.78e1"]]
+)
+def test_declinations_below_zero(image, sky):
+    with fits.open(image, mode="update") as hdus:
+        hdus["SCI"].header.update(CRVAL1=53.1, CRVAL2=-27.8)
+        hdus["SCI"].header["CRPIX1"] += 0.3  # not between two pixels, where rounding decides
+        hdus["SCI"].header["CRPIX2"] += 0.3
+    size = ["--size", "3", "--psf", "psf.fits", "--quiet"]
+    assert main(["prepare", image, "--sky", "53.1", "-27.8", *size, "--output", "a.fits"]) == 0
+    assert main(["prepare", image, "--sky", *sky, *size, "--output", "b.fits"]) == 0
+    first, second = (read_observation(name) for name in ("a.fits", "b.fits"))
+    np.testing.assert_array_equal(first.data, second.data)
+    assert first.grid.reference.separation(second.grid.reference) < 1e-5 * u.arcsec

@@ -296,3 +296,38 @@ class TestErrors:
         (tmp_path / "mock_000001.fits").unlink()
         with pytest.warns(LensSuperWarning, match="not finished: it has 2 of 3 lenses"):
             assert len(read_dataset(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("how", ["external link", "external storage", "virtual"])
+def test_hdf5_with_data_in_other_files_is_refused(tmp_path, how):
+    """They would read whatever file of the user their name is, and are no part of a set."""
+    h5py = pytest.importorskip("h5py")
+    write_dataset(tmp_path / "set", 1, layout="hdf5", split=None, shape=(16, 16), progress=False)
+    path = tmp_path / "set" / "lenses.h5"
+    with h5py.File(path, "r+") as file:
+        data = file["data"][()]
+        del file["data"]
+        if how == "external link":
+            with h5py.File(tmp_path / "other.h5", "w") as other:
+                other["data"] = data
+            file["data"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "data")
+        elif how == "external storage":
+            data.tofile(tmp_path / "raw")
+            external = [(str(tmp_path / "raw"), 0, data.nbytes)]
+            file.create_dataset("data", data.shape, data.dtype, external=external)
+        else:
+            layout = h5py.VirtualLayout(data.shape, data.dtype)
+            layout[...] = h5py.VirtualSource(tmp_path / "other.h5", "data", data.shape)
+            file.create_virtual_dataset("data", layout)
+    with pytest.raises(FileFormatError, match=r"lenses\.h5: data is in another file"):
+        read_dataset(path)
+
+
+def test_hdf5_is_checked_as_any_observation(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    write_dataset(tmp_path / "set", 1, layout="hdf5", split=None, shape=(16, 16), progress=False)
+    path = tmp_path / "set" / "lenses.h5"
+    with h5py.File(path, "r+") as file:
+        file["sigma"][0, 2, 3] = -1.0
+    with pytest.raises(FileFormatError, match=r"lenses\.h5.* negative in 1 pixels"):
+        read_dataset(path)[0]

@@ -183,6 +183,14 @@ def test_coolest_package_reads_the_template(tmp_path):
         assert LensModel.from_coolest(tmp_path / f"{name}.json") == twin
 
 
+def test_coolest_package_loads_the_bare_template(tmp_path):
+    json_module = pytest.importorskip("coolest.template.json")
+    (tmp_path / "bare.json").write_text(json.dumps(LENS.to_coolest(z_lens=0.5)))
+    loader = json_module.JSONSerializer(str(tmp_path / "bare"), check_external_files=False)
+    loaded = loader.load(skip_jsonpickle=True, verbose=False)
+    assert loaded.lensing_entities[0].mass_model[0].parameters["q"].point_estimate.value == 0.85
+
+
 def _entity(kind="SIE", redshift=0.5, **values):
     parameters = {k: {"point_estimate": {"value": v}} for k, v in values.items()}
     return {"type": "Galaxy", "redshift": redshift, "mass_model": [{"type": kind, "parameters": parameters}]}
@@ -195,6 +203,12 @@ def _entity(kind="SIE", redshift=0.5, **values):
         ([_entity(theta_E=1.0, q=None)], "the COOLEST profile SIE has no point estimate of q"),
         ([{"type": "Galaxy", "mass_model": []}], "no lensing entity of the COOLEST template has a mass"),
         ([_entity(), _entity(redshift=1.0)], r"one lens plane; got redshifts \[0.5, 1.0\]"),
+        ([3], 'a lensing entity must have a list "mass_model"'),
+        ([{"mass_model": {"a": 1}}], 'a lensing entity must have a list "mass_model"'),
+        ([{"mass_model": [None]}], "must be among SIE, PEMD, ExternalShear; got None"),
+        ([_entity(redshift=[0.5], theta_E=1.0)], "redshift of a lensing entity must be a number"),
+        ([_entity(theta_E=[1.0])], "theta_E of SIE must be a number"),
+        ([_entity(theta_E=True)], "theta_E of SIE must be a number"),
         ("none", 'a COOLEST template has "standard": "COOLEST" and a list'),
     ],
 )

@@ -8,7 +8,7 @@ from astropy import units as u
 from astropy.nddata import CCDData, NDData, StdDevUncertainty
 
 from lenssuper import Observation, PixelGrid, SersicFitter
-from lenssuper.exceptions import ArgumentUnitError, ConvergenceWarning, ObservationError
+from lenssuper.exceptions import ArgumentUnitError, ConvergenceWarning, LensSuperWarning, ObservationError
 from lenssuper.light.sersic.profile import sersic_averages, sersic_b
 from lenssuper.operators import BlurAndBin
 from lenssuper.simulate import GaussianPSF, SersicSource
@@ -324,7 +324,8 @@ def test_images_that_cannot_be_fitted_are_told():
         fitter(galaxy(np.zeros(GRID.shape), 0.1, 1))
     few = np.ones(GRID.shape, dtype=bool)
     few[20, 20:25] = False
-    with pytest.raises(ObservationError, match="5 pixels"):
+    hidden = pytest.warns(LensSuperWarning, match="the mask hides")
+    with hidden, pytest.raises(ObservationError, match="5 pixels"):
         fitter(one(DISK, mask=few))
 
 

@@ -34,10 +34,11 @@ def file(network, tmp_path):
 
 
 def changed(file, tensors=None, **header):
-    """Write the file anew with something changed."""
+    """Write the file anew with something changed, and without a digest, as earlier versions did."""
     with file.open("rb") as opened:
         size = int(np.frombuffer(opened.read(8), "<u8")[0])
         known = json.loads(json.loads(opened.read(size))["__metadata__"]["lenssuper"])
+    del known["digest"]
     content = load_file(file)
     content.update(tensors or {})
     save_file(content, file, metadata={"lenssuper": json.dumps(known | header)})

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
+from scipy import ndimage
 
 from lenssuper import SIE, SIS, Observation, PixelGrid, prepare, write_observation
-from lenssuper.exceptions import ObservationError
+from lenssuper.exceptions import LensSuperWarning, ObservationError
 from lenssuper.preparation import arc_region
 from lenssuper.simulate import HST_ACS_F814W, GaussianSource, SersicSource, mock_lens, random_mock
 
@@ -190,7 +193,7 @@ def test_bad_arguments(mock, options, error, message):
 
 
 def test_exposure_time_needs_rms_where_there_is_a_noise_map(mock):
-    with pytest.raises(ValueError, match="give rms too"):
+    with pytest.raises(ValueError, match="give rms= too"):
         prepare(mock.observation, exposure_time=100 * u.s)
     with pytest.raises(TypeError, match="image must be an NDData"):
         prepare(np.zeros((5, 5)))
@@ -206,3 +209,42 @@ def test_arc_region_refuses(mock):
         arc_region(empty, mock.lens, light=np.ones((3, 3), dtype=bool))
     with pytest.raises(TypeError, match="lens must be a LensModel"):
         arc_region(empty, 3)
+
+
+def giant(tmp_path, side=241):
+    """A mosaic of a massive galaxy on a sky of 0.7, in noise of 1 that neighbours share."""
+    y, x = np.indices((side, side)) - side // 2
+    light = 40 * np.exp(-7.67 * (((np.hypot(x, y) + 0.3) / 20) ** 0.25 - 1))
+    noise = ndimage.gaussian_filter(np.random.default_rng(5).normal(0, 1, (side, side)), 0.6)
+    header = PixelGrid((side, side), 0.1 * u.arcsec).wcs.to_header()
+    header.update(BUNIT="adu", EXPTIME=100.0, GAIN=1e6)
+    fits.writeto(tmp_path / "giant.fits", light + 0.7 + noise / noise.std(), header)
+    return light
+
+
+def test_sky_and_noise_of_a_tight_cutout_are_those_around(tmp_path):
+    light = giant(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LensSuperWarning)
+        tight, wide = (
+            prepare(tmp_path / "giant.fits", center=(120, 120), size=size * u.arcsec) for size in (3.2, 22)
+        )
+    assert tight.shape == (33, 33)
+    sky = np.median(light[104:137, 104:137] + 0.7 - tight.data)
+    assert sky == pytest.approx(0.7, abs=0.15)
+    middle = tuple(slice(n // 2 - 16, n // 2 + 17) for n in wide.shape)
+    np.testing.assert_allclose(tight.uncertainty.array, wide.uncertainty.array[middle], rtol=0.1)
+    tight, wide = (Observation.from_nddata(ccd).noise_correlation for ccd in (tight, wide))
+    assert tight == pytest.approx(wide, rel=0.2)
+    assert tight == pytest.approx(4, rel=0.3)
+
+
+def test_pixels_that_were_not_exposed_are_masked(mock):
+    image = raw(mock, psf=mock.observation.psf)
+    time = np.full(image.shape, 2000.0)
+    time[:, :10] = 0
+    ready = prepare(image, exposure_time=time * u.s)
+    assert ready.mask[:, :10].all()
+    assert not ready.mask[:, 10:].any()
+    whole = prepare(image, exposure_time=2000 * u.s)
+    np.testing.assert_allclose(ready.uncertainty.array[:, 10:], whole.uncertainty.array[:, 10:], rtol=0.05)

@@ -228,7 +228,7 @@ def test_gradients_that_are_not_finite_stop_it_in_the_end(lenses, tiny):
     [
         ({"steps": 0}, ValueError, "steps"),
         ({"losses": []}, ValueError, "at least one"),
-        ({"losses": [DataFidelity(), DataFidelity()]}, ValueError, "another kind"),
+        ({"losses": [DataFidelity(), DataFidelity()]}, ValueError, "of different kinds"),
         ({"losses": ["split"]}, TypeError, "list of Loss"),
         ({"precision": "16-mixed"}, ValueError, "bf16-mixed"),
         ({"validation": 1.5}, ValueError, "share between 0 and 1"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 import zipfile
 import zlib
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
@@ -15,9 +16,6 @@ from lenssuper._utils.files import atomic_write, reading
 from lenssuper.exceptions import FileFormatError
 from lenssuper.lens import LensModel
 from lenssuper.observation.grid import PixelGrid
-
-if TYPE_CHECKING:
-    import os
 
 __all__ = ["read", "write"]
 
@@ -48,6 +46,7 @@ def write(path: str | os.PathLike, *, overwrite: bool, lens, grids, accuracy, ma
 def read(path: str | os.PathLike):
     """Read lens, grids, accuracy, matrix and coverage from a file of `write`."""
     with reading(path, "an OverlapOperator", zlib.error, zipfile.BadZipFile):
+        _check_sizes(path)
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
             found = {name: content[name] for name in ("header", "digest", *_ARRAYS)}
         text, digest = str(found.pop("header")), str(found.pop("digest"))
@@ -69,8 +68,24 @@ def _unpack(header, arrays):
     shape = (np.prod(image_grid.shape), np.prod(source_grid.shape))
     matrix = sparse.csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
     matrix.check_format(full_check=True)
+    for name in ("data", "coverage"):
+        if not (np.isfinite(arrays[name]).all() and (arrays[name] >= 0).all()):
+            raise ValueError(f"{name} must be finite and not negative")
     lens = LensModel.from_dict(header["lens"])
     return lens, (image_grid, source_grid), (header["tol"], header["subdivide"]), matrix, arrays["coverage"]
+
+
+def _check_sizes(path):
+    """Refuse arrays that are larger than what the file has of them, before memory is asked for."""
+    with zipfile.ZipFile(path) as archive:
+        held = os.path.getsize(path)
+        for info in archive.infolist():
+            with archive.open(info) as file:
+                version = np.lib.format.read_magic(file)
+                one = np.lib.format.read_array_header_1_0
+                shape, _, dtype = (one if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
+            if math.prod(shape) * dtype.itemsize > min(info.file_size, held):
+                raise ValueError(f"{info.filename} claims the shape {shape}, for which the file is too small")
 
 
 def _digest(text, arrays):

@@ -28,5 +28,5 @@ def _environment():
 def write_page(template: str, path: str | os.PathLike, *, overwrite: bool, **values) -> None:
     """Fill in a template and write the page, whole or not at all."""
     page = _environment().get_template(template).render(version=__version__, **values)
-    with atomic_write(path, overwrite=overwrite) as beside:
+    with atomic_write(path, overwrite=overwrite, stream=True) as beside:
         beside.write_text(page, encoding="utf-8")

@@ -22,9 +22,28 @@ if TYPE_CHECKING:
 _DPI = 150
 
 
+# What follows the name of each command in the example at the end of its help.
+_EXAMPLES = {
+    "demo": "",
+    "prepare": "mosaic.fits --sky 150.1 2.2 --size 5 --psf psf.fits --output lens.fits",
+    "fit-light": "lens.fits --output arcs.fits",
+    "fit-lens": "arcs.fits --einstein-radius 0.8 --output lens.json",
+    "run": "arcs.fits --lens lens.json --output result.fits",
+    "batch": "catalogue.ecsv --output results --prepare --fit-light --fit-lens --workers 4",
+    "simulate": "--n 200 --output lenses",
+    "train": "lenses --output net.safetensors",
+    "train-light": "--method cnn --output net.safetensors",
+}
+
+
 def new_command(commands, name: str, function: Callable, summary: str) -> argparse.ArgumentParser:
-    """Add a subcommand that calls ``function`` with its parsed options."""
-    parser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+    """Add a subcommand that calls ``function`` with its parsed options; its help ends with an example."""
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=f"Example: lenssuper {name} {_EXAMPLES[name]}".rstrip(),
+    )
     parser.set_defaults(command=function)
     parser.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")
     parser.add_argument("--debug", action="store_true", help="show where an error comes from")

@@ -34,7 +34,9 @@ __all__ = ["add"]
 
 def add(commands) -> None:
     """Add this command to the command line."""
-    parser = new_command(commands, "fit-light", _run, "take the light of the lens galaxy off an observation")
+    parser = new_command(
+        commands, "fit-light", _run, "subtract the light of the lens galaxy from an observation"
+    )
     add_observation(parser)
     parser.add_argument(
         "--components",

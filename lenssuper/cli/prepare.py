@@ -28,7 +28,9 @@ __all__ = ["add"]
 
 def add(commands) -> None:
     """Add this command to the command line."""
-    parser = new_command(commands, "prepare", _run, "cut out a lens; see to its sky, noise, mask and PSF")
+    parser = new_command(
+        commands, "prepare", _run, "cut out a lens; subtract the sky, find noise and mask, add the PSF"
+    )
     parser.add_argument("image", type=Path, metavar="IMAGE.fits", help="an image, or a mosaic to cut from")
     parser.add_argument(
         "--output", type=Path, metavar="OUT.fits", help="observation (default: IMAGE_prepared.fits, here)"

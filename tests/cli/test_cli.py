@@ -26,7 +26,8 @@ from lenssuper import (
     write_observation,
 )
 from lenssuper import simulate as simulation
-from lenssuper.cli import main
+from lenssuper.cli import _parser, main
+from lenssuper.cli._common import _EXAMPLES
 from lenssuper.exceptions import LensSuperWarning
 from lenssuper.solvers import Posterior
 
@@ -142,6 +143,16 @@ def test_help(command, capsys):
         main([command, "--help"])
     assert stop.value.code == 0
     assert "--factor" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", _EXAMPLES)
+def test_help_ends_with_an_example_that_is_understood(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.endswith(f"Example: lenssuper {command} {_EXAMPLES[command]}".rstrip())
+    options = _parser().parse_args([command, *_EXAMPLES[command].split()])
+    assert callable(options.command)
 
 
 def test_help_needs_nothing_heavy():

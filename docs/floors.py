@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 from textwrap import fill
 
-import grimp
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
@@ -24,6 +23,8 @@ PACKAGE = "lenssuper"
 
 def rooms_below() -> dict[str, set[str]]:
     """Return, for each room of the package, the rooms that import from it."""
+    import grimp  # of the extra "docs": the tests, which collect this file, do without
+
     graph = grimp.build_graph(PACKAGE, exclude_type_checking_imports=False, cache_dir=None)
     below = {room_of(module): set() for module in graph.modules if "." in module}
     for module in graph.modules:

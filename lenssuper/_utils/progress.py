@@ -25,10 +25,15 @@ def progress_bar(progress: bool | None, items: Iterable | None = None, **options
 def share_bar(progress: bool | None) -> Iterator[Callable[[float, str], None]]:
     """Show a bar from 0 to 1; yield a function of the share of the work done and a word on what is done."""
     layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+    said = ""
     with progress_bar(progress, total=1.0, leave=False, bar_format=layout) as bar:
 
         def report(share, what):
+            nonlocal said
             bar.set_description_str(what, refresh=False)
             bar.update(share - bar.n)
+            if progress and what != said:  # a new step is shown at once, however short the last one was
+                bar.refresh()
+            said = what
 
         yield report

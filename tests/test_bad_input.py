@@ -7,8 +7,20 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.nddata import CCDData, InverseVariance, NDData, StdDevUncertainty, VarianceUncertainty
+from astropy.wcs import WCS
 
-from lenssuper import SIE, SIS, ExternalShear, ForwardModel, Observation, PixelGrid, PointMass, SuperResolver
+from lenssuper import (
+    SIE,
+    SIS,
+    ExternalShear,
+    ForwardModel,
+    LensFitter,
+    Observation,
+    PixelGrid,
+    PointMass,
+    SuperResolver,
+    prepare,
+)
 from lenssuper.exceptions import LensSuperWarning, ObservationError
 from lenssuper.simulate import GaussianSource, Instrument, mock_lens
 from lenssuper.solvers import Gaussian, LogNormal, Positive
@@ -324,6 +336,49 @@ class TestGeometry:
             warnings.simplefilter("ignore", LensSuperWarning)
             part = resolve(Observation.from_nddata(mock.observation)[:, 16:], source_grid=None)
         assert 0.7 < part.reduced_chi2 < 1.3
+
+    @pytest.mark.parametrize(
+        "use",
+        [
+            lambda image, lens: resolve(image, lens),
+            lambda image, lens: LensFitter(lens)(image),
+            lambda image, lens: LensFitter(lens.theta_E)(image),
+            lambda image, lens: LensFitter(lens).joint([image]),
+            lambda image, lens: prepare(image, lens=lens),
+        ],
+        ids=["SuperResolver", "LensFitter", "radius", "joint", "prepare"],
+    )
+    def test_einstein_radius_below_two_pixels(self, mock, use):
+        """Of 0.08 arcsec; arcmin for arcsec in the pixel scale, or a theta_E in pixels, ends in this."""
+        with pytest.raises(
+            ObservationError, match=r"at least 2 pixels; that of the lens is 0\.159 arcsec, .* has 0\.08"
+        ):
+            use(mock.observation, SIE(theta_E=0.159 * arcsec, q=0.8, phi=30 * u.deg))
+
+    def test_substructure_may_be_small(self, mock, expected):
+        lens = LENS + SIS(theta_E=1e-6 * arcsec, x=0.5 * arcsec)
+        assert_same_image(resolve(mock.observation, lens), expected)
+
+    @pytest.mark.parametrize("row", [(1, 1), (2, 2), (1, 2)])
+    def test_scale_that_wcslib_made_up(self, changed, row):
+        """Of a row of zeros in a CD matrix it makes one degree per pixel, which is bent over an image."""
+        wcs = WCS(naxis=2)
+        wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+        wcs.wcs.crval = [150, 2]
+        cd = np.diag([-0.08, 0.08]) / 3600
+        for axis in row:
+            cd[axis - 1] = 0
+        header = wcs.to_header()
+        for card in ("PC1_1", "PC2_2", "CDELT1", "CDELT2"):
+            header.remove(card, ignore_missing=True)
+        header.update({f"CD{i + 1}_{j + 1}": cd[i, j] for i in (0, 1) for j in (0, 1)})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            broken = WCS(header)
+        with pytest.raises(
+            ObservationError, match=r"pixel scale of the wcs cannot be: it gives pixels of .*3\d\d\d"
+        ):
+            resolve(changed(wcs=broken))
 
 
 class TestFactor:

@@ -15,6 +15,7 @@ from lenssuper._utils.threads import one_blas_thread
 from lenssuper._utils.units import to_arcsec
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ObservationError
+from lenssuper.forward.resolved import check_resolved
 from lenssuper.lens import LensModel
 from lenssuper.lensfit.exposure import Exposure
 from lenssuper.lensfit.fit import LensFit
@@ -276,6 +277,7 @@ class LensFitter:
     def _fit(self, groups, given, std):
         """Fit the lens to groups of exposures, each with a source; groups without light do not enter."""
         exposures = list(chain.from_iterable(groups))
+        check_resolved(self.guess, [each.observation.grid for each in exposures])
         registration = Registration(self.parameters, len(exposures), std)
         positions = iter(range(len(exposures)))
         numbered = [(group, tuple(next(positions) for _ in group)) for group in groups]

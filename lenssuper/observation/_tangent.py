@@ -115,10 +115,11 @@ def linearise(wcs, shape, reference):
         middle = np.zeros(2)  # by definition, without the rounding of sky coordinates
     if not (np.isfinite([*matrix.flat, *middle]).all() and np.linalg.det(matrix) != 0):
         raise ValueError(f"{_CENTRE} must be a finite position with a pixel of finite size")
-    side = np.sqrt(abs(np.linalg.det(matrix)))
-    if not _SMALLEST < side < _LARGEST:
-        # of a matrix of zeros wcslib makes one degree per pixel
-        raise ObservationError(f"the pixel scale of the wcs cannot be: it gives pixels of {side:.6g} arcsec")
+    sides = np.linalg.norm(matrix, axis=0)
+    if not np.all((sides > _SMALLEST) & (sides < _LARGEST)):
+        # where a row of the matrix is 0 wcslib makes one degree per pixel
+        shown = " x ".join(f"{side:.6g}" for side in sides)
+        raise ObservationError(f"the pixel scale of the wcs cannot be: it gives pixels of {shown} arcsec")
     origin = middle - matrix @ centre
     _warn_if_bent(project, matrix, origin, shape)
     return matrix, origin, known

@@ -17,6 +17,7 @@ from lenssuper._utils.units import to_arcsec
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ObservationError
 from lenssuper.forward.arcs import arc_region
+from lenssuper.forward.resolved import check_resolved
 from lenssuper.lens import LensModel
 from lenssuper.observation import Observation
 from lenssuper.observation.nddata import OWN_CARDS
@@ -143,6 +144,8 @@ def prepare(
         reading["mask"], mask = mask, None
     options = psf_options or PsfOptions()
     ccd, window = cut_with_surroundings(image, center, size, Reading(psf=options, **reading))
+    if lens is not None and window.grid is not None:
+        check_resolved(lens, [window.grid])
     if center is not None:
         done.append(f"cut out {size} around {center if isinstance(center, tuple) else center.to_string()}")
     if psf is not None:

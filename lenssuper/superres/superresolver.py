@@ -16,6 +16,7 @@ from lenssuper._utils.progress import share_bar
 from lenssuper._utils.warn import warn
 from lenssuper.forward.joint import JointForwardModel
 from lenssuper.forward.model import ForwardModel
+from lenssuper.forward.resolved import check_resolved
 from lenssuper.forward.sourcegrid import default_source_grid
 from lenssuper.lens import LensModel
 from lenssuper.observation import Observation
@@ -254,6 +255,7 @@ class SuperResolver:
 
     def _resolve(self, observations, **meta):
         """Super-resolve observations of one source."""
+        check_resolved(self.lens, [each.grid for each in observations])
         messages = [self._remarks(each) for each in observations]
         for message in dict.fromkeys(chain.from_iterable(messages)):
             warn(message)

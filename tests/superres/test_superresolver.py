@@ -198,7 +198,7 @@ COVARIANCE = np.array([[0.25, 1, 0.25]])
 
 
 class TestCorrelatedNoise:
-    lens = SIS(theta_E=0.05 * arcsec)
+    lens = SIS(theta_E=0.25 * arcsec)
 
     def test_is_found_and_the_solver_told(self, drizzled, recorder):
         with pytest.warns(LensSuperWarning, match="noise of neighbouring pixels is correlated"):

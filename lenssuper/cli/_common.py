@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.figure import Figure
 
     from lenssuper.lens import LensModel
     from lenssuper.lensfit import LensFit
@@ -344,10 +345,15 @@ def resolver_of(options: argparse.Namespace, lens: LensModel) -> SuperResolver:
 
 def write_png(result: SuperResolution | LensFit, path: Path, *, overwrite: bool) -> None:
     """Write the picture of a result, whole or not at all."""
+    write_figure(result.plot(), path, overwrite=overwrite)
+
+
+def write_figure(figure: Figure, path: Path, *, overwrite: bool) -> None:
+    """Write a figure as PNG, whole or not at all."""
     from lenssuper._utils.files import atomic_write
 
     with atomic_write(path, overwrite=overwrite) as beside:
-        result.plot().savefig(beside, format="png", dpi=_DPI)
+        figure.savefig(beside, format="png", dpi=_DPI)
 
 
 def write_inputs(mock: MockLens, observed: Path, lens: Path, *, overwrite: bool) -> None:

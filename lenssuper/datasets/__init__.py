@@ -7,6 +7,7 @@ from lenssuper.datasets.galaxies import GalaxySet
 from lenssuper.datasets.galaxy10 import GALAXY10_CLASSES, Galaxy10
 from lenssuper.datasets.items import LensItem, LensTruth
 from lenssuper.datasets.lenses import LensDataset, read_dataset
+from lenssuper.datasets.observed import cosmos_web_ring
 from lenssuper.datasets.skynoise import with_noise
 from lenssuper.datasets.writing import write_dataset
 
@@ -18,6 +19,7 @@ __all__ = [
     "LensDataset",
     "LensItem",
     "LensTruth",
+    "cosmos_web_ring",
     "read_dataset",
     "with_noise",
     "write_dataset",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from scipy.ndimage import gaussian_filter
 
 from lenssuper.plotting.images import (
     CURVES,
@@ -20,10 +21,12 @@ from lenssuper.plotting.marks import beam, compass, crop, note, unit_label
 from lenssuper.plotting.pages import Section
 from lenssuper.superres.summary import summary_rows
 
-__all__ = ["plot_result", "section_of"]
+__all__ = ["plot_result", "section_of", "shared_norm", "show_spread"]
 
 # Residuals beyond this many sigma are saturated.
 _SIGMAS = 4
+# Standard deviation of the Gaussian that smooths the variance of the source where it is drawn, in its pixels.
+_SMOOTHING = 2.0
 # Of the six panels of a result, with room for labels and colour bars.
 _MARGINS = {"left": 0.05, "right": 0.93, "bottom": 0.065, "top": 0.96, "wspace": 0.43, "hspace": 0.22}
 
@@ -41,7 +44,7 @@ def plot_result(result, figure: Figure | None = None) -> Figure:
     observation = result.observation
     grid, unit = observation.grid, unit_label(observation.unit)
     brightness = f"surface brightness{unit}"
-    norm = _shared_norm(result)
+    norm = shared_norm(result)
 
     observed = np.where(observation.mask, np.nan, observation.data)
     show_colorbar(data, show_image(data, observed, grid, norm=norm), brightness, extend="max")
@@ -55,10 +58,7 @@ def plot_result(result, figure: Figure | None = None) -> Figure:
     show_curves(image, result.lens.critical_curves(fine))
     drawn = show_image(source, result.source.data, result.source_grid, norm=norm)
     show_colorbar(source, drawn, brightness, extend="max")
-    std = result.posterior.std
-    top = Normalize(0, np.nanpercentile(std, 99.9))
-    drawn = show_image(spread, std, result.source_grid, norm=top, cmap=SPREAD)
-    show_colorbar(spread, drawn, f"standard deviation{unit}", extend="max")
+    show_spread(spread, result, f"standard deviation{unit}")
     for ax, color in ((source, CURVES), (spread, "white")):
         show_curves(ax, result.lens.caustics(fine), color=color)
         show_curves(ax, result.lens.cuts(), color=color, linestyle="--")
@@ -69,12 +69,12 @@ def plot_result(result, figure: Figure | None = None) -> Figure:
         residual: "Residual",
         image: "Super-resolved image",
         source: "Source and caustics",
-        spread: "Uncertainty of the source",
+        spread: "Uncertainty of the source (smoothed)",
     }
     for ax, title in titles.items():
         ax.set_title(title)
         label_axes(ax, on_sky=grid.reference is not None)
-    for ax in (model, residual, source, spread):
+    for ax in (model, residual):
         ax.set_ylabel("")
     for ax in (data, model, residual, image):
         crop(ax, observation)
@@ -85,7 +85,21 @@ def plot_result(result, figure: Figure | None = None) -> Figure:
     return figure
 
 
-def _shared_norm(result):
+def show_spread(ax, result, label):
+    """
+    Draw the standard deviation of the source, smoothed.
+
+    That of a few dozen draws is itself uncertain by more than a tenth in each pixel, which shows as speckle;
+    the variance averaged over neighbours is not. The numbers of the result are not smoothed.
+    """
+    std = np.sqrt(gaussian_filter(result.posterior.std**2, _SMOOTHING, mode="nearest"))
+    top = Normalize(0, np.nanpercentile(std, 99.9))
+    drawn = show_image(ax, std, result.source_grid, norm=top, cmap=SPREAD)
+    show_colorbar(ax, drawn, label, extend="max")
+
+
+def shared_norm(result):
+    """Return one stretch for data, image and source of a result."""
     observation = result.observation
     weights = observation.weights[~observation.mask]
     sigma = float(1 / np.sqrt(np.median(weights)))

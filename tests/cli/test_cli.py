@@ -58,6 +58,7 @@ def stand_in(monkeypatch):
     monkeypatch.setattr(StandIn, "calls", ())
     # what the picture shows is tested elsewhere, and takes its time
     monkeypatch.setattr(SuperResolution, "plot", lambda self: Figure(figsize=(1, 1)))
+    monkeypatch.setattr("lenssuper.superres.comparison.plot_comparison", lambda *_: Figure(figsize=(1, 1)))
     return StandIn
 
 
@@ -631,13 +632,17 @@ def test_demo_elsewhere(stand_in, small, tmp_path, capsys):
     assert SuperResolution.read(tmp_path / "a" / "b" / "demo.fits").factor == 1
 
 
-def test_interpolation_is_aligned():
-    """The competitor of the demo is not handicapped: a slope comes out as a slope at the fine pixels."""
-    from lenssuper.cli.demo import _interpolated
+def test_demo_of_the_real_lens(stand_in, tmp_path, capsys):
+    from lenssuper.datasets import cosmos_web_ring
 
-    mock = random_mock(2, shape=(20, 24))
-    x, y = (c.to_value(u.arcsec) for c in mock.grid.centers)
-    mock.observation.data[:] = 2 * x - y
-    x, y = (c.to_value(u.arcsec) for c in mock.grid.refine(3).centers)
-    inside = (slice(12, -12), slice(12, -12))
-    np.testing.assert_allclose(_interpolated(mock, 3)[inside], (2 * x - y)[inside], atol=5e-3)
+    assert main(["demo", "--real", "--output", str(tmp_path), "--factor", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "COSMOS-Web ring" in out
+    assert "dB" not in out  # nobody knows the truth
+    ring = cosmos_web_ring()
+    result = SuperResolution.read(tmp_path / "demo.fits")
+    np.testing.assert_allclose(result.observation.data, ring.observation.data)
+    np.testing.assert_allclose(result.observation.noise_covariance, ring.observation.noise_covariance)
+    assert result.lens.to_dict() == ring.lens.to_dict()
+    with pytest.raises(SystemExit):
+        main(["demo", "--real", "--seed", "1"])

@@ -17,7 +17,7 @@ from lenssuper.superres.figure import shared_norm, show_spread
 __all__ = ["Truth", "interpolated", "plot_comparison"]
 
 # Of two rows of panels, with room for labels and colour bars.
-_MARGINS = {"left": 0.045, "right": 0.94, "bottom": 0.065, "top": 0.955, "wspace": 0.46, "hspace": 0.2}
+_MARGINS = {"left": 0.045, "right": 0.94, "bottom": 0.065, "top": 0.955, "wspace": 0.5, "hspace": 0.2}
 # Residuals beyond this many sigma are saturated.
 _SIGMAS = 4
 

@@ -28,7 +28,7 @@ _SIGMAS = 4
 # Standard deviation of the Gaussian that smooths the variance of the source where it is drawn, in its pixels.
 _SMOOTHING = 2.0
 # Of the six panels of a result, with room for labels and colour bars.
-_MARGINS = {"left": 0.05, "right": 0.93, "bottom": 0.065, "top": 0.96, "wspace": 0.43, "hspace": 0.22}
+_MARGINS = {"left": 0.05, "right": 0.925, "bottom": 0.065, "top": 0.96, "wspace": 0.5, "hspace": 0.22}
 
 
 def plot_result(result, figure: Figure | None = None) -> Figure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from lenssuper import ForwardModel, Observation, SuperResolution
 from lenssuper.simulate import random_mock
@@ -104,3 +105,16 @@ def test_the_uncertainty_is_smoothed_in_variance(result):
     inner = (slice(8, -8), slice(8, -8))
     assert np.mean(shown[inner] ** 2) == pytest.approx(np.mean(std[inner] ** 2), rel=0.02)
     assert np.std(shown[inner] ** 2) < 0.4 * np.std(std[inner] ** 2)
+
+
+@pytest.mark.parametrize("with_truth", [False, True])
+def test_labels_do_not_collide(mock, result, with_truth):
+    truth = Truth(mock.image(2), mock.source_image(result.source_grid)) if with_truth else None
+    figure = plot_comparison(result, truth)
+    FigureCanvasAgg(figure)
+    renderer = figure.canvas.get_renderer()
+    boxes = [ax.get_tightbbox(renderer) for ax in titles_and_images(figure).values()]
+    for i, box in enumerate(boxes):
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert not any(box.overlaps(other) for other in boxes[i + 1 :])

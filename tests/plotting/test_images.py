@@ -226,7 +226,7 @@ def test_panels_show_what_their_titles_say(figure, result):
     np.testing.assert_array_equal(image_of(ax["Source and caustics"]).get_array(), result.source.data)
     std = image_of(ax["Uncertainty of the source (smoothed)"]).get_array()
     # smoothed: the mean variance is kept (test_comparison looks closer)
-    variance = result.source.uncertainty.array ** 2
+    variance = result.source.uncertainty.array**2
     assert np.mean(std**2) == pytest.approx(np.mean(variance), rel=0.05)
     residual = image_of(ax["Residual"])
     np.testing.assert_array_equal(np.ma.filled(residual.get_array(), np.nan), result.residuals)

@@ -243,9 +243,10 @@ def summarise(output: str | os.PathLike, names: list[str] | None = None) -> QTab
     -------
     QTable
         One row a lens: ``name``, ``status`` ("done", "failed" or "missing"), ``chi2``, ``n_pixels``,
-        ``reduced_chi2``, ``log_evidence``, ``effective_modes``, ``einstein_radius`` (the effective one, of
-        the lens that was super-resolved with), ``time``, ``cpu_time``, ``memory`` (the most that the worker
-        had had by then), ``warnings`` and ``reason``. Where the light of galaxies or lenses were fitted, also
+        ``verdict`` ("trusted", "look", "wrong", or empty) with its ``reasons``, ``reduced_chi2``,
+        ``log_evidence``, ``effective_modes``, ``einstein_radius`` (the effective one, of the lens that was
+        super-resolved with), ``time``, ``cpu_time``, ``memory`` (the most that the worker had had by then),
+        ``warnings`` and ``reason``. Where the light of galaxies or lenses were fitted, also
         ``light_reduced_chi2`` and ``lens_reduced_chi2``, and of each parameter of a lens the value and its
         standard deviation, such as ``SIE.theta_E`` and ``SIE.theta_E_err``; they are masked where it was not
         fitted.
@@ -255,6 +256,8 @@ def summarise(output: str | os.PathLike, names: list[str] | None = None) -> QTab
     table = QTable()
     table["name"] = np.array([record["name"] for record in records], dtype=str)
     table["status"] = np.array([record["status"] for record in records], dtype=str)
+    table["verdict"] = np.array([record.get("verdict", "") for record in records], dtype=str)
+    table["reasons"] = np.array(["; ".join(record.get("reasons", [])) for record in records], dtype=str)
     for key in _NUMBERS:
         table[key] = _column(records, key)
     table["einstein_radius"] = _column(records, "einstein_radius") * u.arcsec

@@ -193,7 +193,7 @@ class FitLight(Stage):
             image.write(beside, format="fits", checksum=True)
 
     def numbers(self, work: Work) -> dict[str, Any]:
-        return {"light_reduced_chi2": work.light.reduced_chi2}
+        return {"light_reduced_chi2": work.light.reduced_chi2, **_verdict(work.light)}
 
 
 @dataclass(frozen=True, repr=False)
@@ -237,6 +237,7 @@ class FitLens(Stage):
         return {
             "lens": {name: list(quoted(fit.lens.parameters[name], errors[name])) for name in fit.names},
             "lens_reduced_chi2": fit.reduced_chi2,
+            **_verdict(fit),
         }
 
 
@@ -261,7 +262,10 @@ class SuperResolve(Stage):
         resolver = SuperResolver(
             work.lens, factor=self.factor, solver=self.solver, rng=work.rng, progress=False
         )
-        return replace(work, result=resolver(work.observation))
+        result = resolver(work.observation)
+        if work.fit is not None:
+            result = result.judged_with(work.fit.judgement)
+        return replace(work, result=result)
 
     def write(self, work: Work, path: Path) -> None:
         work.result.write(path, overwrite=True)
@@ -276,7 +280,13 @@ class SuperResolve(Stage):
             "effective_modes": result.effective_modes,
             "einstein_radius": _einstein_radius(work.lens),
             "converged": bool(result.posterior.converged),
+            **_verdict(result),
         }
+
+
+def _verdict(result):
+    """Return the verdict on a result for the record; those of later stages replace it, and contain it."""
+    return {} if result.judgement is None else result.judgement.to_dict()
 
 
 def _einstein_radius(lens):

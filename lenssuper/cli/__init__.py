@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         The exit status: 0, 1 if it failed, 3 if some lenses of a catalogue did, 130 if it was interrupted by
-        Ctrl-C and 143 by SIGTERM. Options that make no sense end the process with status 2.
+        Ctrl-C and 143 by SIGTERM. Options that make no sense end the process with status 2. A verdict, of
+        whatever kind, does not change it: it is in the output and in the files.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     # a sexagesimal declination below zero is no option; argparse takes what has a space in it as it is

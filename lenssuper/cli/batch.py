@@ -102,9 +102,18 @@ def _run(options: argparse.Namespace) -> int:
     common.say(options, f"{done.sum()} of {len(summary)} lenses are super-resolved, in {options.output}")
     for row in summary[~done]:
         common.say(options, f"{row['status']:<9}{row['name']}: {row['reason']}")
+    common.say(options, _verdicts(summary["verdict"][done]))
     if len(summary) and not done.any():
         raise ValueError("no lens could be super-resolved")
     return 0 if done.all() else 3
+
+
+def _verdicts(verdicts):
+    """Return the last line: how many results have which verdict."""
+    from lenssuper.forward.judgement import GRADES
+
+    counts = [f"{(verdicts == grade).sum()} {grade}" for grade in GRADES]
+    return f"verdicts: {', '.join(counts)}"
 
 
 def _stages(options):

@@ -12,6 +12,7 @@ from lenssuper.cli._data import add_data, prepared
 if TYPE_CHECKING:
     from astropy.units import Quantity
 
+    from lenssuper.forward.judgement import Verdict
 
 __all__ = ["add"]
 
@@ -65,12 +66,13 @@ def _run(options: argparse.Namespace) -> None:
     from lenssuper.plotting.pages import write_report
 
     lens = LensModel.read(options.lens)
-    offsets = _fitted_offsets(options.lens, len(outputs))
+    offsets, judgement = _of_fit(options.lens, len(outputs))
     resolver, observations = common.resolver_of(options, lens), prepared(options, lens)
     if several:
         results = (resolver.joint if options.exposures else resolver)(observations, offsets=offsets)
     else:
         results = [resolver(observations[0])]
+    results = [result.judged_with(judgement) for result in results]
     for result, output, picture in zip(results, outputs, pictures, strict=True):
         result.write(output, overwrite=options.overwrite)
         common.write_png(result, picture, overwrite=options.overwrite)
@@ -99,8 +101,8 @@ def _name(observation):
     return Path(f"{observation.stem}_lenssuper.fits")
 
 
-def _fitted_offsets(path: Path, n: int) -> Quantity:
-    """Return the offsets of n observations of a lens: those of a fit to them, or zero."""
+def _of_fit(path: Path, n: int) -> tuple[Quantity, Verdict | None]:
+    """Return the offsets of n observations of a lens, those of a fit to them or zero, and its verdict."""
     import json
 
     import astropy.units as u
@@ -108,15 +110,16 @@ def _fitted_offsets(path: Path, n: int) -> Quantity:
 
     nowhere = np.zeros((n, 2)) * u.arcsec
     if "fit" not in json.loads(path.read_text(encoding="utf-8")):
-        return nowhere
+        return nowhere, None
     from lenssuper.lensfit import LensFit
 
-    fitted = LensFit.read(path).offsets
+    fit = LensFit.read(path)
+    fitted = fit.offsets
     if len(fitted) == 1:
-        return nowhere
+        return nowhere, fit.judgement
     if len(fitted) != n:
         raise ValueError(
             f"{path} was fitted to {len(fitted)} observations: give all of them, in the same order, as their "
             f"offsets belong together; got {n}"
         )
-    return fitted
+    return fitted, fit.judgement

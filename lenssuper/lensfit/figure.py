@@ -93,5 +93,7 @@ def _draw(fit, axes):
     for ax in (data, model, residual):
         crop(ax, observation)
     note(residual, f"reduced χ² {fit.reduced_chi2:.2f}")
+    if fit.judgement is not None:
+        note(data, fit.judgement.words)
     if grid.reference is not None:
         compass(data)

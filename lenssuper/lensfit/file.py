@@ -13,6 +13,7 @@ from astropy import units as u
 from lenssuper._utils.files import atomic_write
 from lenssuper._utils.units import arcsec
 from lenssuper.exceptions import FileFormatError
+from lenssuper.forward.judgement import Verdict
 from lenssuper.lens import LensModel
 from lenssuper.lensfit.parameters import FreeParameters
 
@@ -37,6 +38,8 @@ def write_fit(fit, path: str | os.PathLike, *, overwrite: bool = False) -> None:
         content["fit"]["offsets"] = fit.offsets.to_value(u.arcsec).tolist()
         content["fit"]["offset_errors"] = fit.offset_errors.to_value(u.arcsec).tolist()
         content["fit"]["parts"] = [_numbers(part) for part in fit.parts]
+    if fit.optima:
+        content["fit"]["optima"] = [[lens.to_dict(), log_evidence] for lens, log_evidence in fit.optima]
     with atomic_write(path, overwrite=overwrite, stream=True) as beside:
         beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
@@ -68,8 +71,12 @@ def read_fields(path: str | os.PathLike) -> tuple[dict[str, Any], list[dict[str,
 
 
 def _numbers(fit):
-    return {name: getattr(fit, name) for name in _NUMBERS} | {"messages": list(fit.messages)}
+    judgement = {} if fit.judgement is None else fit.judgement.to_dict()
+    return {name: getattr(fit, name) for name in _NUMBERS} | {"messages": list(fit.messages)} | judgement
 
 
 def _fields(content):
-    return {name: content[name] for name in _NUMBERS} | {"messages": tuple(content["messages"])}
+    fields = {name: content[name] for name in _NUMBERS} | {"messages": tuple(content["messages"])}
+    judgement = Verdict.from_dict(content) if "verdict" in content else None  # not in earlier files
+    optima = tuple((LensModel.from_dict(lens), float(value)) for lens, value in content.get("optima", ()))
+    return fields | {"judgement": judgement, "optima": optima}

@@ -19,6 +19,7 @@ from astropy.nddata import CCDData, NDData
 from lenssuper._utils.checks import check_count, check_kind
 from lenssuper._utils.text import as_text
 from lenssuper._utils.units import arcsec
+from lenssuper.forward.judgement import Judged, Verdict
 from lenssuper.lens import LensModel
 from lenssuper.lensfit.file import read_fields, write_fit
 from lenssuper.lensfit.parameters import FreeParameters
@@ -69,7 +70,7 @@ def _no_offset():
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LensFit:
+class LensFit(Judged):
     """
     A lens fitted to an observation, or to several.
 
@@ -104,6 +105,12 @@ class LensFit:
         Shift (x, y) of each observation that aligns it with the first.
     offset_errors : `~astropy.units.Quantity`, shape (n, 2), read-only
         Standard deviations of `offsets`; 0 for the first, and for offsets that were given.
+    judgement : Verdict or None
+        Whether the lens is to be trusted; None if it was not judged, as in files of earlier versions. See
+        `verdict`, `reasons` and `measures`.
+    optima : tuple of (LensModel, float)
+        Lenses that the search found to be local optima, with their logarithms of the evidence, the most
+        probable first; empty if they are not known.
 
     Notes
     -----
@@ -130,6 +137,8 @@ class LensFit:
     of_each: tuple[LensFit, ...] = ()
     offsets: u.Quantity = field(default_factory=_no_offset)
     offset_errors: u.Quantity = field(default_factory=_no_offset)
+    judgement: Verdict | None = None
+    optima: tuple[tuple[LensModel, float], ...] = ()
 
     def __post_init__(self) -> None:
         for values in (self.vector_covariance, self.offsets, self.offset_errors):
@@ -272,7 +281,7 @@ class LensFit:
         -------
         SuperResolution
             That of the most probable lens; the scatter of the images and sources of the lenses drawn is added
-            to the variances.
+            to the variances. Its verdict is not better than that of the fit.
         """
         from lenssuper.superres.superresolver import SuperResolver
 
@@ -298,13 +307,13 @@ class LensFit:
             lensed_std=lensed_std,
             posterior=replace(best.posterior, std=std),
             messages=(*best.messages, message),
-        )
+        ).judged_with(self.judgement)
 
     # Text, file and figure
 
     def summary(self) -> str:
         """Return a few lines of text on the lens, its errors and how well it fits."""
-        return as_text(rows(self))
+        return as_text([*rows(self), *self.verdict_rows()])
 
     def __repr__(self) -> str:
         return f"<LensFit: {self.lens!r}, reduced_chi2={self.reduced_chi2:.3f}>"
@@ -337,6 +346,7 @@ class LensFit:
             heading="Fit of the lens",
             parameters=parameter_rows(self),
             messages=self.messages,
+            judgement=self.judgement,
         )
 
     def write(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:

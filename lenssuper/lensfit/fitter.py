@@ -19,6 +19,7 @@ from lenssuper.forward.resolved import check_resolved
 from lenssuper.lens import LensModel
 from lenssuper.lensfit.exposure import Exposure
 from lenssuper.lensfit.fit import LensFit
+from lenssuper.lensfit.judgement import judged
 from lenssuper.lensfit.lensedsource import LensedSource
 from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.lensfit.registration import Registration
@@ -294,7 +295,7 @@ class LensFitter:
             rng = np.random.default_rng(self.rng)
             refined = search(sources, self._starts(self.parameters), rng, report)
         covariance = _CLUMPS**2 * np.linalg.inv(refined.information)
-        fit = lens_fit(exposures, registration, refined, covariance, given)
+        fit = judged(lens_fit(exposures, registration, refined, covariance, given), self.parameters)
         for message in fit.messages:
             warn(message)
         return fit

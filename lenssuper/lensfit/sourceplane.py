@@ -7,6 +7,7 @@ from scipy import fft, ndimage
 
 from lenssuper._utils.units import arcsec
 from lenssuper.exceptions import ObservationError
+from lenssuper.forward.judgement import mapping
 from lenssuper.lensfit.exposure import Exposure
 from lenssuper.lensfit.registration import TrialLens
 from lenssuper.observation.grid import PixelGrid
@@ -61,21 +62,8 @@ def carried_along(grid: PixelGrid, before: np.ndarray, after: np.ndarray, weight
 
 
 def gathering(exposure: Exposure, lens: TrialLens) -> float:
-    """
-    Return the size of the light in the source plane, relative to that in the image.
-
-    It is the ratio of the root mean square distances of the light from its centroids: 1 without a lens, 0.13
-    to 0.34 for the true lenses of mocks, above 0.5 with half the radius. Images of one source come from one
-    region; behind a lens that hardly magnifies they do not (Maresca, Dye & Li 2021, MNRAS 503, 2229, on such
-    unphysical reconstructions).
-    """
-    x, y, brightness = exposure.light
-
-    def size(*positions):
-        means = [np.average(v, weights=brightness) for v in positions]
-        return np.sqrt(sum(brightness @ (v - mean) ** 2 for v, mean in zip(positions, means, strict=True)))
-
-    return float(size(*lens.rays_arcsec(x, y)) / size(x, y))
+    """Return the relative size of the light in the source plane, see `mapping.gathering`."""
+    return mapping.gathering(lens, *exposure.light)
 
 
 def envelope(source: np.ndarray, grid: PixelGrid, side: float) -> np.ndarray:

@@ -11,7 +11,7 @@ __all__ = ["parameter_rows", "rows"]
 
 
 def rows(fit) -> list[tuple[str, str]]:
-    """Return the lines of the summary of a `LensFit`, each as a name and a text."""
+    """Return the lines of the summary of a `LensFit`, each as a name and a text, without its verdict."""
     lines = [
         ("chi2", _chi2(fit)),
         ("modes", f"{fit.effective_modes:.1f} of the source measured"),

@@ -79,6 +79,8 @@ def plot_result(result, figure: Figure | None = None) -> Figure:
     for ax in (data, model, residual, image):
         crop(ax, observation)
     note(residual, _quality(result))
+    if result.judgement is not None:
+        note(data, result.judgement.words)
     if grid.reference is not None:
         compass(data)
     beam(data, observation.psf_fwhm_arcsec)
@@ -120,4 +122,5 @@ def section_of(result) -> Section:
         [(name, text) for name, text in summary_rows(result) if name != "note"],
         hyperparameters=result.hyperparameters,
         messages=result.messages,
+        judgement=result.judgement,
     )

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,14 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from lenssuper._utils.text import as_text
 from lenssuper._utils.units import arcsec
 from lenssuper._utils.warn import warn
+from lenssuper.forward.judgement import Judged, Verdict
 from lenssuper.forward.model import ForwardModel
 from lenssuper.lens import LensModel
 from lenssuper.observation import Observation
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.solvers import Posterior
 from lenssuper.superres.doubts import doubts_about
+from lenssuper.superres.judgement import judge_result
 from lenssuper.superres.resultfile import read_fields, write_result
 from lenssuper.superres.summary import summary_rows
 
@@ -33,7 +35,7 @@ __all__ = ["SuperResolution"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SuperResolution:
+class SuperResolution(Judged):
     """
     A super-resolved lens: the image and the source behind it, with their uncertainties.
 
@@ -69,6 +71,9 @@ class SuperResolution:
         Remarks on this result, e.g. the warnings that came up.
     meta : mapping
         What was kept with the result on request.
+    judgement : Verdict or None
+        Whether the result is to be trusted, see `verdict`; None if it was not judged, as in files of earlier
+        versions.
 
     Notes
     -----
@@ -94,6 +99,7 @@ class SuperResolution:
     solver: str = ""
     messages: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
+    judgement: Verdict | None = None
 
     def __post_init__(self) -> None:
         for name in ("lensed_image", "lensed_std", "model_image", "residuals", "coverage", "magnification"):
@@ -159,7 +165,7 @@ class SuperResolution:
         doubts = doubts_about(residuals, posterior.effective_modes)
         for doubt in doubts:
             warn(doubt)
-        return cls(
+        result = cls(
             observation=model.observation,
             lens=model.lens,
             factor=model.factor,
@@ -175,6 +181,12 @@ class SuperResolution:
             messages=(*messages, *doubts),
             meta=meta,
         )
+        return replace(result, judgement=judge_result(result))
+
+    def judged_with(self, judgement: Verdict | None, name: str = "lens fit") -> SuperResolution:
+        """Return the result with the worse of its verdict and one on what it depends on, whose name is given."""
+        own = judgement if self.judgement is None else self.judgement.joined(judgement, name)
+        return replace(self, judgement=own)
 
     # Images
 
@@ -324,7 +336,7 @@ class SuperResolution:
 
     def summary(self) -> str:
         """Describe the result and its quality in a few lines."""
-        return as_text(summary_rows(self))
+        return as_text([*summary_rows(self), *self.verdict_rows()])
 
     def __repr__(self) -> str:
         quality = f"chi2={self.chi2:.6g} in {self.n_pixels} pixels"

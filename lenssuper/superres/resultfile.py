@@ -14,6 +14,7 @@ from astropy.time import Time
 from lenssuper._utils.checks import check_count
 from lenssuper._utils.files import atomic_write, reading
 from lenssuper._utils.version import __version__
+from lenssuper.forward.judgement import Verdict
 from lenssuper.lens import LensModel
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.observation.hdus import (
@@ -66,6 +67,7 @@ def _primary(result, numbers):
         "DATE": (Time.now().isot, "when (UTC)"),
         "SOLVER": (result.solver, "how the source was found"),
         "FACTOR": (result.factor, "fine pixels along the side of an observed one"),
+        "VERDICT": (result.verdict or "none", "trusted, look or wrong; none if not judged"),
         **numbers,
     }
     for key, (value, comment) in cards.items():
@@ -98,6 +100,7 @@ def _info(result):
         "solver": result.solver,
         "messages": list(result.messages),
         "meta": result.meta,
+        "judgement": None if result.judgement is None else result.judgement.to_dict(),
     }
 
 
@@ -130,6 +133,7 @@ def _unpack(arrays, info):
         "solver": info["solver"],
         "messages": tuple(info["messages"]),
         "meta": info["meta"],
+        "judgement": Verdict.from_dict(info["judgement"]) if info.get("judgement") else None,
     }
     _check(fields)
     return fields

@@ -11,8 +11,10 @@ import numpy as np
 from astropy.nddata import CCDData, StdDevUncertainty
 
 from lenssuper._utils.text import as_text
+from lenssuper.forward.judgement import Judged, Verdict
 from lenssuper.light.fit import SersicFit
 from lenssuper.light.foreground.isophotes import Isophotes
+from lenssuper.light.foreground.judgement import galaxy_of
 from lenssuper.observation import Observation, write_observation
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ __all__ = ["ForegroundFit"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ForegroundFit:
+class ForegroundFit(Judged):
     """
     The light of a lens galaxy, made by `ForegroundFitter`.
 
@@ -44,6 +46,8 @@ class ForegroundFit:
         The lensed source as observed, if it was fitted jointly.
     source_parameters : ndarray of shape (n, 7) or None
         Its Sersic profiles in the source plane: x, y, R_e (arcsec), n, q, phi (radian), amplitude.
+    judgement : Verdict or None
+        Whether the fit is to be trusted, see `verdict`; None if it was not judged.
     """
 
     observation: Observation
@@ -54,6 +58,7 @@ class ForegroundFit:
     isophotes: Isophotes | None = None
     source: np.ndarray | None = None
     source_parameters: np.ndarray | None = None
+    judgement: Verdict | None = None
 
     @property
     def sky(self) -> float:
@@ -81,6 +86,8 @@ class ForegroundFit:
         meta["FGMODES"] = 0 if self.isophotes is None else self.isophotes.order
         meta["FGSKY"] = self.sky
         meta["FGARCPIX"] = int(np.count_nonzero(self.arcs))
+        meta.update(galaxy_of(self).cards(self.observation))
+        meta.update({} if self.judgement is None else self.judgement.cards())
         return replace(self.observation.without(self.light + self.sky, self.variance), meta=meta)
 
     @property
@@ -96,7 +103,7 @@ class ForegroundFit:
 
     def summary(self) -> str:
         """Return a few lines of text on what was subtracted."""
-        return as_text(self._rows(), width=10)
+        return as_text([*self._rows(), *self.verdict_rows()], width=10)
 
     def _rows(self):
         shape = "x".join(str(n) for n in self.observation.shape[::-1])
@@ -143,6 +150,7 @@ class ForegroundFit:
             "Data, galaxy, and data without it; residuals over sigma, pixels taken for arcs, and the centre",
             self._rows(),
             heading="Light of the lens galaxy",
+            judgement=self.judgement,
         )
 
     def write(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, NDData
@@ -15,6 +17,7 @@ from lenssuper.forward.model import ForwardModel
 from lenssuper.lens import LensModel
 from lenssuper.light.foreground.fit import ForegroundFit
 from lenssuper.light.foreground.galaxy import Galaxy
+from lenssuper.light.foreground.judgement import judge_foreground
 from lenssuper.light.sersic.grow import bic_falls, grow
 from lenssuper.light.sersic.lensed import lensed_guesses
 from lenssuper.observation import Observation
@@ -135,7 +138,7 @@ class ForegroundFitter:
         report(0.9, "correcting the isophotes")
         result = galaxy.result(fitted, arcs, self.modes)
         report(1.0, "done")
-        return result
+        return replace(result, judgement=judge_foreground(result))
 
     def _given(self, galaxy):
         """Return the arcs that the user has given."""

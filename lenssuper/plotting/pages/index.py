@@ -66,21 +66,28 @@ def write_index(
 
 
 def _lenses(summary, columns, beside):
-    """Return what the script needs of each lens: name, has page, has picture, status, note, numbers."""
-    words = (
-        np.asarray(summary[name]).astype(str).tolist() for name in ("name", "status", "reason", "warnings")
-    )
+    """Return what the script needs of each lens: name, has page, picture, status, verdict, note, numbers."""
+    names = ("name", "status", "verdict", "reason", "reasons", "warnings")
+    words = (_words(summary, name) for name in names)
     return [
         [
             name,
             int(f"{name}.html" in beside),
             int(f"{name}_small.png" in beside),
             status,
-            reason or note,
+            verdict,
+            reason or doubts or note,
             *numbers,
         ]
-        for name, status, reason, note, *numbers in zip(*words, *columns, strict=True)
+        for name, status, verdict, reason, doubts, note, *numbers in zip(*words, *columns, strict=True)
     ]
+
+
+def _words(summary, name):
+    """Return a column of words; empty ones if the summary, of an earlier version, lacks it."""
+    if name not in summary.colnames:
+        return [""] * len(summary)
+    return np.asarray(summary[name]).astype(str).tolist()
 
 
 def _texts(summary, name):

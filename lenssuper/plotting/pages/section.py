@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -29,6 +30,8 @@ class Section:
     hyperparameters : mapping of str to float
     messages : sequence of str
         Warnings.
+    judgement : Verdict, optional
+        What is thought of the result: anything with ``verdict``, ``words`` and ``reasons``.
     """
 
     picture: Figure
@@ -38,3 +41,4 @@ class Section:
     parameters: Sequence[tuple[str, str, str, str]] = ()
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
     messages: Sequence[str] = ()
+    judgement: Any = None

@@ -184,7 +184,7 @@ class SuperResolution(Judged):
         return replace(result, judgement=judge_result(result))
 
     def judged_with(self, judgement: Verdict | None, name: str = "lens fit") -> SuperResolution:
-        """Return the result with the worse of its verdict and one on what it depends on, whose name is given."""
+        """Return the result with the worse of its own verdict and that on the ``name`` it depends on."""
         own = judgement if self.judgement is None else self.judgement.joined(judgement, name)
         return replace(self, judgement=own)
 

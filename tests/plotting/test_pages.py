@@ -123,6 +123,8 @@ def summary():
     table = QTable()
     table["name"] = ["a", "b<b>", "c"]
     table["status"] = ["done", "failed", "missing"]
+    table["verdict"] = ["look", "", ""]
+    table["reasons"] = ["q = 0.2", "", ""]
     for name, values in {
         "reduced_chi2": [1.05, np.nan, np.nan],
         "n_pixels": [4096, np.nan, np.nan],
@@ -147,9 +149,9 @@ def test_index_lists_all_and_links_what_is_there(tmp_path):
     (tmp_path / "a.html").touch()
     (tmp_path / "a_small.png").touch()
     page, text, lenses = index_of(summary(), tmp_path)
-    assert lenses[0] == ["a", 1, 1, "done", "", "1.050", "311", "-123.4"]
-    assert lenses[1][:5] == ["b<b>", 0, 0, "failed", "ValueError: <script>alert(1)</script>"]
-    assert lenses[2] == ["c", 0, 0, "missing", "", "", "", ""]
+    assert lenses[0] == ["a", 1, 1, "done", "look", "q = 0.2", "1.050", "311", "-123.4"]
+    assert lenses[1][:6] == ["b<b>", 0, 0, "failed", "", "ValueError: <script>alert(1)</script>"]
+    assert lenses[2] == ["c", 0, 0, "missing", "", "", "", "", ""]
     assert "<script>alert" not in text
     assert "1 done, 1 failed, 1 missing" in page.text
     with pytest.raises(FileExistsError):
@@ -164,9 +166,9 @@ def test_index_has_a_column_for_what_the_summary_has(tmp_path):
     page, _, lenses = index_of(table, tmp_path)
     headings = [line.strip() for line in page.text.splitlines() if line.strip()]
     assert headings[headings.index("status") : headings.index("notes")] == [
-        "status", "θ_E (″)", "reduced χ²", "lens fit", "modes", "ln Z", "seconds",
+        "status", "verdict", "θ_E (″)", "reduced χ²", "lens fit", "modes", "ln Z", "seconds",
     ]  # fmt: skip
-    assert lenses[0][5:] == ["1.200", "1.050", "0.980", "311", "-123.4", "30.0"]
+    assert lenses[0][6:] == ["1.200", "1.050", "0.980", "311", "-123.4", "30.0"]
 
 
 def test_index_of_many_lenses_is_small(tmp_path):

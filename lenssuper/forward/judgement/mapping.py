@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from lenssuper.exceptions import ObservationError
@@ -12,11 +13,13 @@ from lenssuper.forward.arcs import arc_region
 from lenssuper.forward.judgement.scene import Scene
 from lenssuper.lens import LensModel
 
-__all__ = ["gathering", "multiply_imaged", "of_mapping"]
+__all__ = ["detached", "gathering", "multiply_imaged", "of_mapping"]
 
 # Two pixels show the same part of the source if they are traced to within so many pixels of each other, and
 # are so many FWHM apart in the image, or pixels if these are larger.
 _SAME, _APART = 0.7, 2.0
+# Share of an object's pixels up to which it may be chance that others are traced to the same part
+_HARDLY = 0.1
 
 
 def of_mapping(scene: Scene) -> dict[str, float]:
@@ -35,6 +38,7 @@ def of_mapping(scene: Scene) -> dict[str, float]:
         "multiple_pixels": float(np.count_nonzero(several)),
         "multiple_share": _share(light, several),
         "lone_share": _share(light, ~_explained(scene)[bright]),
+        "detached_share": _share(light, detached(bright, several)[bright]),
     }
 
 
@@ -70,6 +74,22 @@ def multiply_imaged(lens: LensModel, x: np.ndarray, y: np.ndarray, same: float, 
     found = np.zeros(len(x), dtype=bool)
     found[first[far]] = found[second[far]] = True
     return found
+
+
+def detached(bright: np.ndarray, several: np.ndarray) -> np.ndarray:
+    """
+    Find the objects, groups of touching pixels, that no other image shows to be lensed.
+
+    ``bright`` (ny, nx) is True where there is light, and ``several`` says of each of these pixels whether
+    another one shows the same part of the source. Return an array of bool (ny, nx), True in the objects in
+    which hardly any does.
+    """
+    labels, n = ndimage.label(bright, np.ones((3, 3)))
+    seen = np.bincount(labels[bright], weights=several, minlength=n + 1)
+    counts = np.maximum(np.bincount(labels[bright], minlength=n + 1), 1)
+    alone = seen < _HARDLY * counts
+    alone[0] = False
+    return alone[labels]
 
 
 def _explained(scene):

@@ -20,7 +20,7 @@ from lenssuper.observation import Observation
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.operators import SplineSampling
 
-__all__ = ["PositiveFit", "positive_fit"]
+__all__ = ["PositiveFit", "grid_of_light", "positive_fit"]
 
 # Nodes of the source along the side of an observed pixel, and the most of them in all
 _FINER, _MOST = 2.0, 2500
@@ -70,7 +70,7 @@ def positive_fit(
         If there is no light, or the lens takes it nowhere.
     """
     light = observation.bright if light is None else light
-    grid = _grid(observation, lens, light)
+    grid = grid_of_light(observation, lens, light)
     model = ForwardModel(observation, lens, source_grid=grid, lensing=SplineSampling)
     weights = observation.weights
     curvature = model.adjoint(weights * model.forward(np.ones(grid.shape)))
@@ -93,8 +93,12 @@ def positive_fit(
     return PositiveFit(source, grid, model.forward(source))
 
 
-def _grid(observation, lens, light):
-    """Return nodes that cover the light in the source plane."""
+def grid_of_light(observation: Observation, lens: LensModel, light: np.ndarray) -> PixelGrid:
+    """
+    Return the pixels of a source plane that cover where a lens takes the pixels of a mask (ny, nx).
+
+    Raise an ObservationError if there are none, or the lens takes them nowhere.
+    """
     if not light.any():
         raise ObservationError("no pixel of the observation is significantly above the noise")
     x, y = np.broadcast_arrays(*observation.grid.centers_arcsec())

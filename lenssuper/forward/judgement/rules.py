@@ -125,6 +125,12 @@ LENS_RULES = (
         "{lone_share:.0%} of the light has no counter-image where the lens puts one: mask what is no arc, or "
         "the lens is not right",
     ),
+    Rule(
+        "detached_share",
+        0.02,  # tuned
+        _NEVER,
+        "{detached_share:.0%} of the light is in objects of which no counter-image is seen: mask neighbours",
+    ),
     # A choice: mass and light of most galaxies have one centre to within 0.05 arcsec.
     Rule(
         "center_offset",

@@ -83,6 +83,23 @@ def test_lens_is_found_behind_its_galaxy(survey):
     assert 0.8 < summary["light_reduced_chi2"][0] < 1.2
 
 
+def test_verdict_is_in_the_record_and_the_summary(survey):
+    directory, summary = survey
+    record = json.loads((directory / "out" / "ring.json").read_text())
+    result = SuperResolution.read(directory / "out" / "ring.fits")
+    fit = LensFit.read(directory / "out" / "ring_lens.json")
+    assert result.verdict != "wrong", result.reasons
+    assert [each for each in result.reasons if "lens light" not in each] == []
+    assert list(summary["verdict"]) == [result.verdict, ""]
+    assert (record["verdict"], tuple(record["reasons"])) == (result.verdict, result.reasons)
+    assert summary["reasons"][0] == "; ".join(result.reasons)
+    assert record["measures"]["positive_chi2"] == pytest.approx(result.measures["positive_chi2"])
+    # the galaxy's place came with the observation
+    assert fit.measures["center_offset"] < 0.03
+    assert result.measures["lens_fit.center_offset"] == fit.measures["center_offset"]
+    assert f'class="badge {fit.verdict}"' in (directory / "out" / "ring.html").read_text(encoding="utf-8")
+
+
 def test_parameters_and_errors_are_in_the_summary(survey):
     directory, summary = survey
     fit = LensFit.read(directory / "out" / "ring_lens.json")

@@ -17,6 +17,11 @@ from lenssuper.catalog import FitLens, FitLight, Prepare
 from lenssuper.cli import main
 
 
+def table(names, states, verdicts, reasons):
+    columns = {"name": names, "status": states, "verdict": verdicts, "reason": reasons}
+    return QTable({name: np.array(values) for name, values in columns.items()})
+
+
 @pytest.fixture
 def asked(monkeypatch):
     """A run that does nothing but remember what it was asked for."""
@@ -24,7 +29,7 @@ def asked(monkeypatch):
 
     def run(catalogue, output, **options):
         calls.append((catalogue, output, options))
-        return QTable({"name": ["a", "b"], "status": ["done", "failed"], "reason": ["", "reading: none"]})
+        return table(["a", "b"], ["done", "failed"], ["look", ""], ["", "reading: none"])
 
     monkeypatch.setattr(catalog, "run", run)
     return calls
@@ -41,6 +46,7 @@ def test_batch_super_resolves_what_is_ready(asked, capsys):
     out = capsys.readouterr().out
     assert "1 of 2 lenses" in out
     assert "b: reading: none" in out
+    assert out.splitlines()[-1] == "verdicts: 0 trusted, 1 look, 0 wrong"
 
 
 def test_batch_does_what_is_asked_before(asked):
@@ -73,14 +79,14 @@ def test_options_of_what_is_not_done(asked, arguments, complaint, capsys):
 
 
 def test_batch_fails_if_no_lens_can_be_done(monkeypatch, capsys):
-    failed = QTable({"name": ["a"], "status": np.array(["failed"]), "reason": ["reading: none"]})
+    failed = table(["a"], ["failed"], [""], ["reading: none"])
     monkeypatch.setattr(catalog, "run", lambda *_, **__: failed)
     assert main(["batch", "lenses.ecsv", "--output", "out"]) == 1
     assert "no lens could be super-resolved" in capsys.readouterr().err
 
 
 def test_exit_status_is_0_if_all_are_done(monkeypatch):
-    done = QTable({"name": ["a"], "status": np.array(["done"]), "reason": [""]})
+    done = table(["a"], ["done"], ["trusted"], [""])
     monkeypatch.setattr(catalog, "run", lambda *_, **__: done)
     assert main(["batch", "lenses.ecsv", "--output", "out"]) == 0
 

@@ -1,6 +1,7 @@
 """The result of a fit: draws, files, words and pictures."""
 
 import json
+from dataclasses import replace
 
 import astropy.units as u
 import numpy as np
@@ -8,6 +9,9 @@ import pytest
 
 from lenssuper import LensFit, LensModel, PixelGrid, SuperResolver
 from lenssuper.exceptions import FileFormatError
+from lenssuper.forward.judgement import Verdict
+from lenssuper.lensfit.judgement import judged
+from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.solvers import Gaussian
 
 
@@ -36,6 +40,63 @@ def test_file_is_a_lens_and_a_fit(fit, tmp_path):
         fit.write(path)
     with pytest.raises(ValueError, match="holds no images"):
         again.plot()
+
+
+def test_file_holds_the_verdict(fit, tmp_path):
+    assert fit.verdict == "trusted", fit.reasons
+    odd = replace(fit, judgement=Verdict("look", ("odd",), {"a": 1.0}), optima=((fit.lens, -3.5),))
+    odd.write(tmp_path / "fit.json")
+    again = LensFit.read(tmp_path / "fit.json")
+    assert (again.verdict, again.reasons, dict(again.measures)) == ("look", ("odd",), {"a": 1.0})
+    assert again.optima == odd.optima
+    content = json.loads((tmp_path / "fit.json").read_text())
+    assert content["fit"]["verdict"] == "look"
+    for name in ("verdict", "reasons", "measures", "optima"):  # as earlier versions wrote it
+        del content["fit"][name]
+    (tmp_path / "fit.json").write_text(json.dumps(content))
+    old = LensFit.read(tmp_path / "fit.json")
+    assert (old.verdict, old.reasons, dict(old.measures), old.optima) == (None, (), {}, ())
+    assert "verdict" not in old.summary()
+
+
+def test_fit_at_the_end_of_its_range_is_said(fit):
+    parameters = FreeParameters(fit.lens, free=fit.names)
+    flat = replace(fit, lens=fit.lens.replace(**{"SIE.q": 0.111112}))
+    measures = judged(flat, parameters).measures
+    assert measures["at_bounds"] > 0
+    assert measures["prior_pull"] == pytest.approx(0.8 * np.max(np.abs(direction(flat))) / 0.35, rel=0.01)
+    assert fit.measures["at_bounds"] == 0
+    assert "a parameter" not in " ".join(fit.reasons)
+
+
+def direction(fit):
+    phi = 2 * fit.lens.values()["SIE.phi"]
+    return np.array([np.cos(phi), np.sin(phi)])
+
+
+def test_radius_unlike_the_one_given_is_said(fit):
+    guess = fit.lens.replace(**{"SIE.theta_E": 0.5 * fit.lens.parameters["SIE.theta_E"]})
+    again = judged(fit, FreeParameters(guess, free=fit.names))
+    assert again.measures["radius_above"] == pytest.approx(2)
+    assert any("2.00 times the one given" in reason for reason in again.reasons)
+
+
+def test_runner_up_is_said(fit):
+    other = fit.lens.replace(**{"SIE.theta_E": 0.7 * u.arcsec})
+    parameters = FreeParameters(fit.lens, free=fit.names)
+    close = judged(replace(fit, optima=((fit.lens, 10.0), (other, 8.5))), parameters)
+    assert close.verdict == "look"
+    assert close.measures["runner_up"] == 1.5
+    assert any("theta_E = 0.700" in reason for reason in close.reasons)
+    far = judged(replace(fit, optima=((fit.lens, 10.0), (other, -8.5))), parameters)
+    assert far.verdict == "trusted"
+
+
+def test_light_that_was_judged_counts(fit):
+    meta = {**fit.images.observation.meta, **Verdict("look", ("odd light",)).cards()}
+    images = replace(fit.images, observation=replace(fit.images.observation, meta=meta))
+    found = judged(replace(fit, images=images), FreeParameters(fit.lens, free=fit.names))
+    assert (found.verdict, found.reasons) == ("look", ("lens light: odd light",))
 
 
 def test_other_files_are_refused(fit, tmp_path):

@@ -31,8 +31,6 @@ def of_residuals(scene: Scene) -> dict[str, float]:
     per_pixel = 0.0 if math.isnan(scene.modes) or not bright else min(scene.modes / bright, 0.9)
     correlated, significance = correlation(scene.white_residuals, scene.arcs)
     unexplained, missing = clumps(scene)
-    sky = residuals[scene.sky]
-    noise = _GAUSSIAN * float(np.median(np.abs(sky))) if sky.size >= _ENOUGH else math.nan
     return {
         "chi2_core": _mean(residuals[scene.core] ** 2),
         "chi2_arcs": _mean(residuals[scene.arcs] ** 2),
@@ -40,7 +38,7 @@ def of_residuals(scene: Scene) -> dict[str, float]:
         "chi2_bright": _mean(residuals[scene.bright] ** 2) / (1 - per_pixel),
         "reduced_chi2": float(np.sum(residuals**2)) / freedom if freedom > 0 else math.nan,
         "degrees_of_freedom": float(freedom),
-        "sky_noise": noise,
+        "sky_noise": _noise_of(scene),
         "largest_residual": float(np.max(np.abs(residuals))),
         "structure": correlated,
         "structure_sigma": significance,
@@ -81,6 +79,18 @@ def clumps(scene: Scene) -> tuple[float, float]:
         return math.nan, math.nan
     ratio = (smooth / noise)[near]
     return float(ratio.max()), float(-ratio.min())
+
+
+def _noise_of(scene):
+    """
+    Return the scatter of the sky, in units of the noise map.
+
+    It is that of the data, as a model with many modes takes some of the noise for light.
+    """
+    sky = scene.observation.data[scene.sky] * np.sqrt(scene.observation.weights[scene.sky])
+    if sky.size < _ENOUGH:
+        return math.nan
+    return _GAUSSIAN * float(np.median(np.abs(sky - np.median(sky))))
 
 
 def _negative(scene):

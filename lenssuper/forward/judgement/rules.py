@@ -223,8 +223,8 @@ LIGHT_RULES = (
     Rule("light_chi2", 1.5, 5.0, "chi-square outside of the arcs is {light_chi2:.2f} per pixel"),
     Rule("at_bounds", 0.5, _NEVER, "{at_bounds:.0f} parameters of the galaxy are at a bound"),
     Rule("largest_index", 7.0, _NEVER, "a Sersic index is {largest_index:.1f}, steeper than galaxies are"),
-    # Arcs cover less than a third of the field of a lens whose Einstein radius is a fifth of its side.
-    Rule("arc_share", 0.4, 0.7, "{arc_share:.0%} of the pixels were taken for arcs"),
+    # Arcs cover less than half of a field whose side is four Einstein radii or more.
+    Rule("arc_share", 0.5, 0.8, "{arc_share:.0%} of the pixels were taken for arcs"),
     Rule(
         "lobes",
         0.02,  # tuned

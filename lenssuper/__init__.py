@@ -10,10 +10,12 @@ pulls in neither torch, numba nor matplotlib.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from lenssuper._utils.lazy import lazy
+
 if TYPE_CHECKING:
+    from lenssuper._utils.citation import __citation__
     from lenssuper._utils.version import __version__
     from lenssuper.forward.batch import ForwardModelBatch
     from lenssuper.forward.joint import JointForwardModel
@@ -62,6 +64,7 @@ __all__ = [
     "SersicFitter",
     "SuperResolution",
     "SuperResolver",
+    "__citation__",
     "__version__",
     "prepare",
     "read_observation",
@@ -69,6 +72,8 @@ __all__ = [
 ]
 
 _MODULE_OF = {
+    "__version__": "_utils.version",
+    "__citation__": "_utils.citation",
     "PixelGrid": "observation.grid",
     "Observation": "observation",
     "read_observation": "observation",
@@ -100,17 +105,24 @@ _MODULE_OF = {
     "SuperResolver": "superres.superresolver",
 }
 
+# What has more to offer.
+_ROOMS = (
+    "catalog",
+    "datasets",
+    "exceptions",
+    "forward",
+    "lens",
+    "lensfit",
+    "light",
+    "networks",
+    "observation",
+    "operators",
+    "plotting",
+    "preparation",
+    "simulate",
+    "solvers",
+    "superres",
+    "training",
+)
 
-def __getattr__(name: str):
-    if name == "__version__":
-        value = import_module("lenssuper._utils.version").__version__
-    elif name in _MODULE_OF:
-        value = getattr(import_module(f"lenssuper.{_MODULE_OF[name]}"), name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+__getattr__, __dir__ = lazy(__name__, {**_MODULE_OF, **dict.fromkeys(_ROOMS, "")})

@@ -8,6 +8,7 @@ import pytest
 from astropy.cosmology import Planck18
 from astropy.nddata import CCDData, NDData
 
+import lenssuper
 from lenssuper import (
     EPL,
     SIE,
@@ -180,3 +181,16 @@ def test_fit_a_galaxy(method):
     np.testing.assert_allclose(fit.residual.data, galaxy.data - fit.model.data, atol=1e-12)
     assert np.isfinite([fit.chi2, fit.bic, fit.r2]).all()
     assert fit.r2 > 0.3
+
+
+def test_dir_shows_what_there_is_and_no_more():
+    shown = {name for name in dir(lenssuper) if not name.startswith("__")}
+    assert shown == {name for name in lenssuper.__all__ if not name.startswith("__")} | set(lenssuper._ROOMS)
+    assert {"SuperResolver", "solvers", "simulate"} <= shown
+    assert lenssuper.solvers.LogNormal is not None
+    assert {"NetworkSolver", "Sersics"} <= set(dir(lenssuper.solvers))
+
+
+def test_how_to_cite():
+    assert lenssuper.__version__ in lenssuper.__citation__
+    assert lenssuper.__citation__.startswith("@software{lenssuper,")

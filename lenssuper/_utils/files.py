@@ -12,10 +12,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from astropy.io.fits import VerifyError
-
-from lenssuper.exceptions import FileFormatError
-
 __all__ = ["LEFTOVER", "atomic_write", "check_output", "reading", "unfinished"]
 
 # Name of a file that is being written; the rest of it is the end of the final name.
@@ -26,7 +22,7 @@ _KEPT = 60
 _ROOM = 2**20
 # What the readers of FITS, JSON and arrays raise where a file is not what they expect.
 _DAMAGE = (ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError)
-_DAMAGE += (TypeError, ValueError, VerifyError)
+_DAMAGE += (TypeError, ValueError)
 
 
 @contextmanager
@@ -41,7 +37,14 @@ def reading(path: str | os.PathLike, what: str, *more: type[Exception]) -> Itera
         yield
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
-    except (*_DAMAGE, *more) as error:
+    except Exception as error:
+        # not at the top: output files are checked before astropy is loaded, so that a mistake answers at once
+        from astropy.io.fits import VerifyError
+
+        from lenssuper.exceptions import FileFormatError
+
+        if not isinstance(error, (*_DAMAGE, VerifyError, *more)):
+            raise
         if not isinstance(error, FileFormatError):
             reason = f"{error} is missing" if isinstance(error, KeyError) else error
             raise FileFormatError(f"{os.fspath(path)} cannot be read as {what}: {reason}") from error

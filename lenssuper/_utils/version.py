@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-
 __all__ = ["__version__"]
 
 try:
     from lenssuper._version import version as __version__
 except ImportError:  # the file is written when the package is built or installed
+    import importlib.metadata
+
     try:
         __version__ = importlib.metadata.version("lenssuper")
     except importlib.metadata.PackageNotFoundError:

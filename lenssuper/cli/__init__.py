@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 from lenssuper._utils.version import __version__
 from lenssuper.cli import batch, demo, fit_lens, fit_light, prepare, run, simulate, train, train_light
-from lenssuper.exceptions import LensSuperError
+from lenssuper.cli._inputs import check_inputs
 
 __all__ = ["main"]
 
@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings(), _stopped_by_sigterm():
             warnings.showwarning = show_warning
+            check_inputs(options)
             return options.command(options) or 0
     except KeyboardInterrupt as stop:
         print("lenssuper: interrupted", file=sys.stderr)
@@ -87,6 +88,8 @@ def _in_one_line(error: Exception, options: argparse.Namespace) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
     text = _in_shell_words(getattr(error, "shell", error), options)
+    from lenssuper.exceptions import LensSuperError
+
     if isinstance(error, (LensSuperError, OSError, ValueError, TypeError)):
         return text
     return f"{type(error).__name__}: {text} (--debug shows where)"

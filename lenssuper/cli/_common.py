@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lenssuper.cli import _inputs as inputs
+
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
@@ -64,8 +66,10 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
 
 def add_observation(parser: argparse.ArgumentParser) -> None:
     """Add the argument ``OBS.fits``."""
-    parser.add_argument(
+    inputs.add_input(
+        parser,
         "observation",
+        check=inputs.fits_file,
         type=Path,
         metavar="OBS.fits",
         help="image with noise, flags and PSF, in a survey's layout or in UNCERT, MASK and PSFIMAGE",
@@ -74,8 +78,10 @@ def add_observation(parser: argparse.ArgumentParser) -> None:
 
 def add_observations(parser: argparse.ArgumentParser) -> None:
     """Add the arguments ``OBS.fits ...``, and what several of them are."""
-    parser.add_argument(
+    inputs.add_input(
+        parser,
         "observations",
+        check=inputs.fits_file,
         nargs="+",
         type=Path,
         metavar="OBS.fits",
@@ -96,8 +102,10 @@ def changed(options: argparse.Namespace, **changes) -> argparse.Namespace:
 
 def add_psf(group, *, others=None) -> None:
     """Add the options that tell of the PSF; ``others`` is a group of options that exclude ``--psf``."""
-    (others or group).add_argument(
+    inputs.add_input(
+        others or group,
         "--psf",
+        check=inputs.fits_file,
         type=Path,
         metavar="FILE",
         help="FITS image of the PSF, or a file of STPSF or PSFEx, instead of that in the image's file",
@@ -133,14 +141,26 @@ def add_reading(group) -> None:
         help="extension with the image (default: by its name); NAME,VER, or NAME:PLANE of a cube",
     )
     group.add_argument("--unit", metavar="UNIT", help="unit of the data, instead of what BUNIT says")
-    group.add_argument(
+    inputs.add_input(
+        group,
         "--noise",
+        check=inputs.fits_or_extension,
         metavar="EXT|FILE",
         help="map of the standard deviation, or of what its name says (default: by its name); or none",
     )
-    group.add_argument("--weight", metavar="EXT|FILE", help="map of the inverse variance, or weights")
-    group.add_argument(
-        "--mask", metavar="EXT|FILE", help="FITS image, not 0 where not to use the data, or flags"
+    inputs.add_input(
+        group,
+        "--weight",
+        check=inputs.fits_or_extension,
+        metavar="EXT|FILE",
+        help="map of the inverse variance, or weights",
+    )
+    inputs.add_input(
+        group,
+        "--mask",
+        check=inputs.fits_or_extension,
+        metavar="EXT|FILE",
+        help="FITS image, not 0 where not to use the data, or flags",
     )
     group.add_argument(
         "--mask-bits",
@@ -297,8 +317,10 @@ def say(options: argparse.Namespace, text: str) -> None:
 
 def add_network(group) -> None:
     """Add the options that let a network do the work."""
-    group.add_argument(
+    inputs.add_input(
+        group,
         "--network",
+        check=inputs.network,
         metavar="NAME|FILE",
         help="find the source with the network that comes with lenssuper (space), or one of "
         "lenssuper train (FILE.safetensors), in milliseconds; by default with a log-normal prior, in seconds",

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from lenssuper.cli._common import add_reading, changed, like, read_inputs, read_lens_light
+from lenssuper.cli._inputs import add_input, fits_or_extension
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,8 +19,10 @@ __all__ = ["add_data", "prepared"]
 
 def add_data(group) -> None:
     """Add the options that say which data to use, and how."""
-    group.add_argument(
+    add_input(
+        group,
         "--lens-light",
+        check=fits_or_extension,
         metavar="EXT|FILE",
         help="image of the lens galaxy to subtract: an extension of OBS.fits, e.g. LENSLIGHT, or a FITS file",
     )

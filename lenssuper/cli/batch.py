@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from lenssuper.cli import _common as common
+from lenssuper.cli import _inputs as inputs
 
 __all__ = ["add"]
 
@@ -13,8 +14,10 @@ __all__ = ["add"]
 def add(commands) -> None:
     """Add this command to the command line."""
     parser = common.new_command(commands, "batch", _run, "super-resolve all lenses of a catalogue")
-    parser.add_argument(
+    inputs.add_input(
+        parser,
         "catalogue",
+        check=inputs.present,
         type=Path,
         metavar="CATALOGUE.ecsv",
         help="table with the columns file and lens (or theta_E, q, phi, x, y, gamma1, gamma2), and name; ra, "

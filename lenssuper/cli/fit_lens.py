@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenssuper.cli import _common as common
+from lenssuper.cli import _inputs as inputs
 from lenssuper.cli._data import add_data, prepared
 
 if TYPE_CHECKING:
@@ -25,8 +26,13 @@ def add(commands) -> None:
     )
     common.add_observations(parser)
     guess = parser.add_mutually_exclusive_group(required=True)
-    guess.add_argument(
-        "--lens", type=Path, metavar="GUESS.json", help="lens model to start from, about 10%% from the truth"
+    inputs.add_input(
+        guess,
+        "--lens",
+        check=inputs.json_file,
+        type=Path,
+        metavar="GUESS.json",
+        help="lens model to start from, about 10%% from the truth",
     )
     guess.add_argument(
         "--einstein-radius",

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lenssuper.cli import _inputs as inputs
 from lenssuper.cli._common import (
     add_observation,
     add_overwrite,
@@ -67,9 +68,21 @@ def _add_arcs(group):
         help="leave what is between these distances from the galaxy, in arcsec, out of the fit "
         "(default: find the arcs)",
     )
-    arcs.add_argument("--arcs", type=Path, metavar="FILE", help="FITS image, not 0 where arcs are")
-    group.add_argument(
-        "--lens", type=Path, metavar="LENS.json", help="fit a source behind this lens with the galaxy"
+    inputs.add_input(
+        arcs,
+        "--arcs",
+        check=inputs.fits_file,
+        type=Path,
+        metavar="FILE",
+        help="FITS image, not 0 where arcs are",
+    )
+    inputs.add_input(
+        group,
+        "--lens",
+        check=inputs.json_file,
+        type=Path,
+        metavar="LENS.json",
+        help="fit a source behind this lens with the galaxy",
     )
     group.add_argument(
         "--source-components", type=positive, default=1, metavar="K", help="its Sersic profiles (default: 1)"

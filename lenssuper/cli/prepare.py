@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lenssuper.cli import _inputs as inputs
 from lenssuper.cli._common import (
     add_overwrite,
     add_psf,
@@ -31,7 +32,14 @@ def add(commands) -> None:
     parser = new_command(
         commands, "prepare", _run, "cut out a lens; subtract the sky, find noise and mask, add the PSF"
     )
-    parser.add_argument("image", type=Path, metavar="IMAGE.fits", help="an image, or a mosaic to cut from")
+    inputs.add_input(
+        parser,
+        "image",
+        check=inputs.fits_file,
+        type=Path,
+        metavar="IMAGE.fits",
+        help="an image, or a mosaic to cut from",
+    )
     parser.add_argument(
         "--output", type=Path, metavar="OUT.fits", help="observation (default: IMAGE_prepared.fits, here)"
     )
@@ -80,10 +88,21 @@ def _add_psf(group):
 
 
 def _add_objects(group):
-    group.add_argument(
-        "--lens-light", metavar="EXT|FILE", help="image of the lens galaxy's light to subtract"
+    inputs.add_input(
+        group,
+        "--lens-light",
+        check=inputs.fits_or_extension,
+        metavar="EXT|FILE",
+        help="image of the lens galaxy's light to subtract",
     )
-    group.add_argument("--lens", type=Path, metavar="LENS.json", help="lens model: tells where arcs can be")
+    inputs.add_input(
+        group,
+        "--lens",
+        check=inputs.json_file,
+        type=Path,
+        metavar="LENS.json",
+        help="lens model: tells where arcs can be",
+    )
     group.add_argument(
         "--arc-radius",
         type=float,

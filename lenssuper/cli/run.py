@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenssuper.cli import _common as common
+from lenssuper.cli import _inputs as inputs
 from lenssuper.cli._data import add_data, prepared
 
 if TYPE_CHECKING:
@@ -21,8 +22,10 @@ def add(commands) -> None:
     """Add this command to the command line."""
     parser = common.new_command(commands, "run", _run, "super-resolve an observation with a lens model")
     common.add_observations(parser)
-    parser.add_argument(
+    inputs.add_input(
+        parser,
         "--lens",
+        check=inputs.json_file,
         type=Path,
         required=True,
         metavar="LENS.json",

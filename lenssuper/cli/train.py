@@ -10,6 +10,7 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lenssuper.cli import _inputs as inputs
 from lenssuper.cli._common import (
     add_factor,
     add_overwrite,
@@ -47,8 +48,10 @@ def add(commands) -> None:
     parser = new_command(
         commands, "train", _train, "train a network for super-resolution on observed lenses, without truth"
     )
-    parser.add_argument(
+    inputs.add_input(
+        parser,
         "data",
+        check=inputs.present,
         type=Path,
         nargs="+",
         metavar="DIR",
@@ -58,8 +61,10 @@ def add(commands) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, metavar="NET.safetensors", help="file of weights to write"
     )
-    parser.add_argument(
+    inputs.add_input(
+        parser,
         "--validation",
+        check=inputs.present,
         type=Path,
         metavar="DIR",
         help="lenses that choose the best weights (default: the validation set of DIR, or one in eight)",
@@ -75,8 +80,13 @@ def _add_training(group) -> None:
     start.add_argument(
         "--network", choices=_NETWORKS, default="unrolled", help="what to train (default: %(default)s)"
     )
-    start.add_argument(
-        "--start", type=Path, metavar="FILE", help="weights to begin with, instead of a new network"
+    inputs.add_input(
+        start,
+        "--start",
+        check=inputs.present,
+        type=Path,
+        metavar="FILE",
+        help="weights to begin with, instead of a new network",
     )
     group.add_argument(
         "--loss",

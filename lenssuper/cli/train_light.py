@@ -6,6 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
+from lenssuper.cli import _inputs as inputs
 from lenssuper.cli._common import add_overwrite, check_writable, natural, new_command, positive, say
 
 __all__ = ["add"]
@@ -30,8 +31,10 @@ def add(commands) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, metavar="OUT.safetensors", help="file of weights to write"
     )
-    parser.add_argument(
+    inputs.add_input(
+        parser,
         "--galaxies",
+        check=inputs.present,
         type=Path,
         nargs="+",
         default=[],

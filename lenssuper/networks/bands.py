@@ -30,8 +30,8 @@ class BandPreconditioner(nn.Module):
     def __init__(self, octaves: int = 6) -> None:
         super().__init__()
         # about the transmission of a PSF as wide as eight source pixels at 128 x 128
-        start = [-0.6 * 0.1 * 4.0 ** (b - 2) for b in range(octaves)]
-        self.log_transmission = nn.Parameter(torch.tensor(start).clamp(min=-6.0))
+        start = [max(-0.6 * 0.1 * 4.0 ** (b - 2), -6.0) for b in range(octaves)]
+        self.log_transmission = nn.Parameter(torch.tensor(start))
 
     def prepare(self, weight: Tensor, amplitude: Tensor) -> list[_Octave]:
         """

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage, signal
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy import ndimage
 
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ObservationError
@@ -73,7 +74,8 @@ def psf_of_larger_pixels(psf: np.ndarray | None, step: int) -> np.ndarray | None
     box = np.ones(step + 1 - step % 2)
     if step % 2 == 0:
         box[[0, -1]] = 0.5
-    blurred = signal.convolve(psf, np.outer(box, box) / box.sum() ** 2)
+    windows = sliding_window_view(np.pad(psf, len(box) - 1), (len(box), len(box)))
+    blurred = np.einsum("ijkl,k,l->ij", windows, box, box, optimize=True) / box.sum() ** 2
     sides = [n // 2 % step for n in blurred.shape]
     psf = np.maximum(blurred[sides[0] :: step, sides[1] :: step], 0)
     return psf / psf.sum()

@@ -19,9 +19,9 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.interpolate import BSpline, make_interp_spline
 from scipy.ndimage import convolve1d
-from scipy.signal import convolve
 
 from lenssuper._utils.checks import check_count
 from lenssuper._utils.warn import warn
@@ -31,7 +31,7 @@ from lenssuper.operators.convolution import StridedConvolution
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["BlurAndBin", "PSFConvolution", "fine_kernel"]
+__all__ = ["BlurAndBin", "PSFConvolution", "averaged_over", "fine_kernel"]
 
 # Takes the average over a pixel out of pixel averages, to sixth order in the pixel. In Fourier space
 # averaging is a factor sin(k/2) / (k/2), and one over that is 1 + k^2/24 + 7 k^4/5760 + ...; here k^2 and
@@ -118,7 +118,7 @@ class BlurAndBin(StridedConvolution):
         factor = check_count(factor, "factor")
         kernel = fine_kernel(psf, factor, oversampling=oversampling, includes_pixel=includes_pixel)
         if not includes_pixel:
-            kernel = convolve(kernel, np.full((factor, factor), factor**-2.0), method="direct")
+            kernel = averaged_over(kernel, factor)
         # An observed pixel is in the middle of its block of fine ones, and the kernel extends equally beyond
         # the block on both sides. Zeros extend it to whole observed pixels.
         self._pad = max(-(-(n - factor) // (2 * factor)) for n in kernel.shape)
@@ -218,6 +218,11 @@ def _spline_weights(n: int, rate: int, new_rate: int, half_pixel: bool) -> np.nd
     new = (np.arange(-side, side + (not half_pixel)) + 0.5 * half_pixel) / new_rate
     old = (np.arange(n) - (n - 1) / 2) / rate
     return _cardinal_spline()(np.clip((new[:, None] - old) / spacing, -_REACH, _REACH))
+
+
+def averaged_over(kernel: np.ndarray, n: int) -> np.ndarray:
+    """Return a kernel convolved with the average over n x n samples, and larger by n - 1 on each axis."""
+    return sliding_window_view(np.pad(kernel, n - 1), (n, n)).mean((-2, -1))
 
 
 @cache

@@ -1,22 +1,24 @@
 """
 Ways to find the source behind an observation, interchangeable behind one protocol.
 
-`NetworkSolver` is loaded when it is first asked for: it needs torch, which takes a second.
+`NetworkSolver` and `Sersics` are loaded when they are first asked for: the one needs torch and the other
+astropy's models, which take their time.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lenssuper._utils.lazy import lazy
 from lenssuper.solvers.base import Posterior, Solver
 from lenssuper.solvers.gaussian import Gaussian
 from lenssuper.solvers.lognormal import LogNormal
 from lenssuper.solvers.positive import Positive, RelativeGradient, Roughness, SquaredGradient, TotalVariation
 from lenssuper.solvers.priors import CurvaturePrior, GradientPrior, MaternPrior, QuadraticPrior
-from lenssuper.solvers.sersic import Sersics
 
 if TYPE_CHECKING:
     from lenssuper.solvers.network import NetworkSolver
+    from lenssuper.solvers.sersic import Sersics
 
 __all__ = [
     "CurvaturePrior",
@@ -37,10 +39,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
-    if name != "NetworkSolver":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from lenssuper.solvers.network import NetworkSolver
-
-    globals()[name] = NetworkSolver
-    return NetworkSolver
+__getattr__, __dir__ = lazy(__name__, {"NetworkSolver": "network", "Sersics": "sersic"})

@@ -16,10 +16,10 @@ from lenssuper._utils.checks import check_count, check_kind
 from lenssuper.exceptions import LensSuperError
 from lenssuper.forward.batch import ForwardModelBatch
 from lenssuper.networks.base import SourceNetwork
-from lenssuper.networks.pretrained import path_of
+from lenssuper.networks.pretrained import check_factor, path_of
 from lenssuper.networks.sourceproblem import SourceProblem
 from lenssuper.networks.turns import turned, turned_back, ways_to_turn
-from lenssuper.networks.weights import read_card, read_network
+from lenssuper.networks.weights import read_network
 from lenssuper.solvers.base import Posterior, Solver
 from lenssuper.solvers.field import FieldPrior
 from lenssuper.solvers.heldout import held_out_chi2, split_pixels
@@ -141,11 +141,8 @@ class NetworkSolver(Solver):
         ValueError
             If there is none of that name, or it was trained for another factor.
         """
-        path = path_of(name)
-        trained = read_card(path)["data"]["factor"]
-        if factor != trained:
-            raise ValueError(f"factor must be {trained}, for which {name!r} was trained; got {factor}")
-        return cls.read(path, **options)
+        check_factor(name, factor)
+        return cls.read(path_of(name), **options)
 
     def with_network(self, network: SourceNetwork) -> NetworkSolver:
         """Return a solver of the same settings with another network, e.g. one that has been trained."""

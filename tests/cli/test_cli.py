@@ -384,8 +384,9 @@ def test_run_keeps_its_inputs(inputs, tmp_path, capsys, stand_in):
     """Whatever the option that names an input, an output must not replace it."""
     before = (inputs / "ring.fits").read_bytes()
     (tmp_path / "link.fits").symlink_to(inputs / "ring.fits")
+    (tmp_path / "other.fits").write_bytes(before)
     lens = ["--lens", str(inputs / "lens.json")]
-    for given in ([inputs / "ring.fits"], [inputs / "other.fits", "--psf", inputs / "ring.fits"]):
+    for given in ([inputs / "ring.fits"], [tmp_path / "other.fits", "--psf", inputs / "ring.fits"]):
         for output in (inputs / "ring.fits", tmp_path / "link.fits"):
             assert main(["run", *map(str, given), *lens, "--overwrite", "--output", str(output)]) == 1
             assert "is an input" in only_error(capsys)
@@ -646,3 +647,35 @@ def test_demo_of_the_real_lens(stand_in, tmp_path, capsys):
     assert result.lens.to_dict() == ring.lens.to_dict()
     with pytest.raises(SystemExit):
         main(["demo", "--real", "--seed", "1"])
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["run", "no.fits", "--lens", "lens.json"], "no.fits: No such file or directory"),
+        (["run", "text.fits", "--lens", "lens.json"], "text.fits cannot be read as a FITS image"),
+        (["run", "ring.fits", "--lens", "text.fits"], "text.fits cannot be read as a JSON file"),
+        (["run", "ring.fits", "--lens", "lens.json", "--mask", "no.fits"], "no.fits: No such file"),
+        (["run", "ring.fits", "--lens", "lens.json", "--network", "gemini"], "euclid, hst, jwst"),
+        (["fit-light", "ring.fits", "--arcs", "text.fits"], "text.fits cannot be read as a FITS image"),
+        (["train", "nowhere", "--output", "net.safetensors"], "nowhere: No such file or directory"),
+        (["batch", "no.ecsv", "--output", "out"], "no.ecsv: No such file or directory"),
+        (["prepare", "ring.fits", "--output", "no/where.fits"], "the directory no does not exist"),
+    ],
+)
+def test_mistakes_answer_before_anything_slow_is_loaded(arguments, complaint, inputs, tmp_path):
+    for name in ("ring.fits", "lens.json"):
+        (tmp_path / name).write_bytes((inputs / name).read_bytes())
+    (tmp_path / "text.fits").write_text("text")
+    code = (
+        f"import sys\nfrom lenssuper.cli import main\nstatus = main({arguments!r})\n"
+        "print(status, sorted({'torch', 'numba', 'matplotlib', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert complaint in done.stderr
+    assert done.stdout == "1 []\n"

@@ -10,9 +10,9 @@ moved to these fine ones, so that it needs no convolution of its own.
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import convolve
 
 from lenssuper.operators import BlurAndBin, fine_kernel
+from lenssuper.operators.psf import averaged_over
 
 __all__ = ["CuspBlur"]
 
@@ -178,7 +178,7 @@ def _binned_kernel(psf, factor, *, oversampling, includes_pixel):
     """Return the weights from fine pixels to observed ones, an odd number of observed pixels wide."""
     kernel = fine_kernel(psf, factor, oversampling=oversampling, includes_pixel=includes_pixel)
     if not includes_pixel:
-        kernel = convolve(kernel, np.full((factor, factor), factor**-2.0), method="auto")
+        kernel = averaged_over(kernel, factor)
     pad = max(-(-(n - factor) // (2 * factor)) for n in kernel.shape)
     full = factor * (2 * pad + 1)
     return np.pad(kernel, [((full - n) // 2,) * 2 for n in kernel.shape])

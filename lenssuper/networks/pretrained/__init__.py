@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from importlib.resources import as_file, files
 from pathlib import Path
 
-__all__ = ["ALIASES", "NAMES", "path_of"]
+from safetensors import safe_open
+
+__all__ = ["ALIASES", "NAMES", "check_factor", "path_of"]
 
 NAMES = ("space",)
 """Names of the networks, each that of its file."""
@@ -22,3 +25,11 @@ def path_of(name: str) -> Path:
         )
     with as_file(files(__name__) / f"{ALIASES.get(name, name)}.safetensors") as path:
         return path
+
+
+def check_factor(name: str, factor: int) -> None:
+    """Refuse a factor that a network was not trained for."""
+    with safe_open(path_of(name), framework="numpy") as file:  # which needs no torch
+        trained = json.loads(file.metadata()["lenssuper"])["card"]["data"]["factor"]
+    if factor != trained:
+        raise ValueError(f"factor must be {trained}, for which {name!r} was trained; got {factor}")

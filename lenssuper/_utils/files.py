@@ -20,37 +20,40 @@ LEFTOVER = re.compile(r"\.[0-9a-f]{12}\.(?P<name>.*)")
 _KEPT = 60
 # Without so much room not even a small result can be written.
 _ROOM = 2**20
-# What the readers of FITS, JSON and arrays raise where a file is not what they expect.
-_DAMAGE = (ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError)
-_DAMAGE += (TypeError, ValueError)
 
 
 @contextmanager
-def reading(path: str | os.PathLike, what: str, *more: type[Exception]) -> Iterator[None]:
+def reading(path: str | os.PathLike, what: str) -> Iterator[None]:
     """
-    Raise a FileFormatError that names the file for what fails in the block, unless it cannot be opened.
+    Give every error of the block the name of the file, unless it cannot be opened.
 
-    ``what`` describes the expected contents in the message: "a FITS image". ``more`` are errors of the
-    library at hand, beyond those of Python and of astropy.
+    Whatever a library raises on a damaged file becomes a FileFormatError; ``what`` describes the expected
+    contents in its message: "a FITS image". An ObservationError stays one.
     """
+    name = os.fspath(path)
     try:
         yield
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
+    except (FileNotFoundError, PermissionError, IsADirectoryError, ImportError):
         raise
-    except Exception as error:
+    except Exception as error:  # a damaged header raises KeyError, AttributeError and more
         # not at the top: output files are checked before astropy is loaded, so that a mistake answers at once
-        from astropy.io.fits import VerifyError
+        from lenssuper.exceptions import FileFormatError, LensSuperWarning, ObservationError
 
-        from lenssuper.exceptions import FileFormatError
-
-        if not isinstance(error, (*_DAMAGE, VerifyError, *more)):
+        if isinstance(error, LensSuperWarning):
             raise
-        if not isinstance(error, FileFormatError):
-            reason = f"{error} is missing" if isinstance(error, KeyError) else error
-            raise FileFormatError(f"{os.fspath(path)} cannot be read as {what}: {reason}") from error
-        if os.fspath(path) not in str(error):
-            raise FileFormatError(f"{os.fspath(path)}: {error}") from error
-        raise
+        if not isinstance(error, FileFormatError | ObservationError):
+            raise FileFormatError(f"{name} cannot be read as {what}: {_reason(error)}") from error
+        if name in str(error):
+            raise
+        raise type(error)(f"{name}: {error}", shell=f"{name}: {error.shell}") from error
+
+
+def _reason(error):
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    if isinstance(error, AttributeError | IndexError | TypeError):
+        return f"a part of it is missing or of the wrong kind ({error})"
+    return str(error) or type(error).__name__
 
 
 @contextmanager

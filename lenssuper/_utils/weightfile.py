@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 
 from lenssuper._utils.files import atomic_write, reading
@@ -63,7 +63,7 @@ def read_weights(
     """
     path = os.fspath(path)
     what = "weights (safetensors)"
-    with reading(path, what, SafetensorError), safe_open(path, framework="pt") as file:
+    with reading(path, what), safe_open(path, framework="pt") as file:
         header = file.metadata() or {}
         metadata = json.loads(header.get(_KEY, header.get(_FORMER_KEY, "null")))
         tensors = {name: file.get_tensor(name) for name in file.keys()}

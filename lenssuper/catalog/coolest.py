@@ -15,13 +15,14 @@ from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 
 from lenssuper import __version__
-from lenssuper._utils.files import atomic_write
-from lenssuper._utils.fitssize import refuse_too_large
+from lenssuper._utils.files import atomic_write, reading
 from lenssuper._utils.jsonfile import read_json
 from lenssuper.exceptions import FileFormatError
 from lenssuper.lens.interop.coolest import posterior_of
 from lenssuper.lensfit import LensFit
 from lenssuper.observation.grid import PixelGrid
+from lenssuper.observation.opening import open_fits
+from lenssuper.observation.units import read_unit
 from lenssuper.preparation import gaussian_psf
 from lenssuper.superres.result import SuperResolution
 
@@ -172,24 +173,17 @@ def _image(template, grid, what):
         raise ValueError(f"{what} names no FITS file: fits_file.path is {name!r}")
     path = template.parent / name
     try:
-        with fits.open(path, memmap=False) as hdus:
-            refuse_too_large(hdus, path)
+        with reading(path, "a FITS image"), open_fits(path) as hdus:
             images = [hdu for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] == 2]
             if not images:
                 raise FileFormatError(f"{path} holds no image with two axes")
             data = np.array(images[0].data, dtype=np.float64)
-            unit = u.Unit(str(images[0].header.get("BUNIT", "")).strip(), parse_strict="silent")
+            unit = read_unit(images[0].header.get("BUNIT", "")) or u.dimensionless_unscaled
     except FileNotFoundError:
         raise FileFormatError(f"{template}: {what} is in {name}, and there is no such file") from None
-    except (FileFormatError, PermissionError, IsADirectoryError):
-        raise
-    except Exception as error:  # a damaged header raises KeyError, AttributeError and more
-        raise FileFormatError(f"{path} cannot be read as a FITS image: {error}") from error
     counted = {grid.get(f"num_pix_{axis}") or n for axis, n in zip("xy", data.shape[::-1], strict=True)}
     if counted != set(data.shape):  # as a set: the coolest library exchanges rows and columns
         raise FileFormatError(f"{template}: {what} has {counted} pixels along its sides, {name} {data.shape}")
-    if isinstance(unit, u.UnrecognizedUnit):
-        unit = u.dimensionless_unscaled
     return data, unit
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import InitVar, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +63,9 @@ class Entry:
         What is wrong with the row; it is reported with the lens, and the others are done.
     rough : bool
         Whether nothing is known of the lens but about how large its Einstein radius is.
-    center : `~astropy.coordinates.SkyCoord` or None
-        Where the lens is in a larger image; None for a file that holds the cutout.
+    sky : (float, float) or None
+        Right ascension and declination, ICRS degrees, of the lens in a larger image; None for a file that
+        holds the cutout.
     size : `~astropy.units.Quantity` or None
         Side of what is cut out there.
     psf : str
@@ -75,8 +76,6 @@ class Entry:
         What the file does not say of itself, for `~lenssuper.observation.reader.Reading`.
     psf_options : mapping
         What the file of the PSF does not say, for `~lenssuper.observation.psffile.PsfOptions`.
-    sky : (float, float) or None
-        Right ascension and declination of ``center``, ICRS degrees.
     """
 
     name: str
@@ -84,17 +83,18 @@ class Entry:
     lens: dict
     problem: str = ""
     rough: bool = False
-    center: InitVar[SkyCoord | None] = None
+    sky: tuple[float, float] | None = None
     size: u.Quantity | None = None
     psf: str = ""
     noise: Mapping[str, u.Quantity] = field(default_factory=dict)
     reading: Mapping[str, Any] = field(default_factory=dict)
     psf_options: Mapping[str, Any] = field(default_factory=dict)
-    sky: tuple[float, float] | None = None
 
-    def __post_init__(self, center: SkyCoord | None) -> None:
-        if center is not None:
-            object.__setattr__(self, "sky", (float(center.icrs.ra.deg), float(center.icrs.dec.deg)))
+    @property
+    def center(self) -> SkyCoord | None:
+        """Where the lens is in a larger image."""
+        # made only where it is used: that takes a hundred times longer than all the rest of an entry
+        return None if self.sky is None else SkyCoord(*self.sky, unit=u.deg)
 
     @property
     def number(self) -> int:
@@ -127,10 +127,6 @@ class Entry:
         given = (*self.noise.items(), *self.reading.items(), *self.psf_options.items())
         numbers = {name: str(value) for name, value in given}
         return json.dumps([self.lens, self.problem, self.rough, self.sky, str(self.size), numbers])
-
-
-# A SkyCoord takes a hundred times longer to make than all the rest of an entry: only where it is used.
-Entry.center = property(lambda self: None if self.sky is None else SkyCoord(*self.sky, unit=u.deg))
 
 
 def read_catalogue(catalogue: str | os.PathLike | Table) -> list[Entry]:

@@ -93,10 +93,9 @@ def _simulated(options):
 
 def _read(paths: list[Path]):
     """Return all two-dimensional images of the files, and of the FITS files in the directories."""
-    from astropy.io import fits
-
     from lenssuper._utils.files import reading
     from lenssuper.exceptions import FileFormatError
+    from lenssuper.observation.opening import open_fits
 
     images = []
     for path in paths:
@@ -105,7 +104,7 @@ def _read(paths: list[Path]):
             raise FileNotFoundError(f"{path} holds no FITS files")
         for file in found:
             before = len(images)
-            with reading(file, "FITS images"), fits.open(file, memmap=False) as hdus:
+            with reading(file, "a FITS image"), open_fits(file) as hdus:
                 images += _galaxies_of(hdus)
             if len(images) == before:
                 raise FileFormatError(f"{file} holds no two-dimensional image")

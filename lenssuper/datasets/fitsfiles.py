@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from astropy.io import fits
 
 from lenssuper._utils.files import atomic_write, reading
 from lenssuper.datasets.items import LensItem, SimulatedLens, unpack_truth
+from lenssuper.exceptions import LensSuperWarning
 from lenssuper.lens import LensModel
 from lenssuper.observation import read_observation, write_observation
 from lenssuper.observation.hdus import image_hdu, info_hdu, read_hdus
@@ -110,8 +112,10 @@ class FitsFiles:
         if not all(path.is_file() for path in (member.observed, member.model, member.truth)):
             return False
         try:
-            return member.read().truth is not None
-        except ValueError:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", LensSuperWarning)  # of a file that was changed
+                return member.read().truth is not None
+        except (ValueError, LensSuperWarning):
             return False
 
     def write(self, part: str, simulated: SimulatedLens) -> None:

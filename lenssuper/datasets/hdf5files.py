@@ -207,7 +207,7 @@ def _write_stack(path: Path, count: int, contents: Iterable[dict[str, Any]]) -> 
 @contextmanager
 def _reading(path: Path) -> Iterator[Any]:
     h5py = load_h5py()
-    with reading(path, "an HDF5 file of lenses", RuntimeError), h5py.File(path, "r") as file:
+    with reading(path, "an HDF5 file of lenses"), h5py.File(path, "r") as file:
         if file.attrs.get("format") != _FORMAT:
             raise FileFormatError(f"{path} is an HDF5 file, but not one of lenses of lenssuper")
         version = file.attrs.get("version")

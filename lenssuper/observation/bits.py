@@ -11,7 +11,8 @@ from astropy.nddata.bitmask import bitfield_to_boolean_mask, extend_bit_flag_map
 
 __all__ = ["flags_of", "unfit_pixels"]
 
-# Names and values of flags. HST: the instruments' data handbooks; JWST: stcal's dqflags; DES: despyfits.
+# Names and values of flags. HST: the instruments' data handbooks; JWST: stcal's dqflags; DES: despyfits;
+# KiDS, of one band: kids.strw.leidenuniv.nl/DR1/masking.php; Legacy Surveys: legacysurvey.org/dr10/bitmasks.
 _HST = {
     "SOFTERR": 1,
     "DATALOST": 2,
@@ -47,11 +48,43 @@ _DES = {
     "NEAREDGE": 8192,
     "TAPEBUMP": 16384,
 }
+_KIDS = {
+    "READOUT_SPIKE": 1,
+    "SATURATION": 2,
+    "DIFFRACTION_SPIKE": 4,
+    "PRIMARY_HALO": 8,
+    "SECONDARY_HALO": 16,
+    "TERTIARY_HALO": 32,
+    "BAD_PIXEL": 64,
+    "MANUAL": 128,
+}
+_LEGACY = {
+    "NPRIMARY": 1 << 0,
+    "BRIGHT": 1 << 1,
+    "SATUR_G": 1 << 2,
+    "SATUR_R": 1 << 3,
+    "SATUR_Z": 1 << 4,
+    "ALLMASK_G": 1 << 5,
+    "ALLMASK_R": 1 << 6,
+    "ALLMASK_Z": 1 << 7,
+    "WISEM1": 1 << 8,
+    "WISEM2": 1 << 9,
+    "BAILOUT": 1 << 10,
+    "MEDIUM": 1 << 11,
+    "GALAXY": 1 << 12,
+    "CLUSTER": 1 << 13,
+    "SATUR_I": 1 << 14,
+    "ALLMASK_I": 1 << 15,
+}
 # Flags of pixels that are fit for use all the same: light was found there, or what was wrong was put right.
 # Of HST they are those that its own pipeline drizzles.
 _HARMLESS = {
     "HST": {"UNSTABLE", "WARMPIX"},
     "DES": {"STAR", "SUSPECT", "FIXED", "NEAREDGE", "TAPEBUMP"},
+    # the wide and faint reflections of stars, which are sky within a cutout
+    "KiDS": {"SECONDARY_HALO", "TERTIARY_HALO"},
+    # of neighbouring bricks, of another telescope, or near a star or galaxy of the catalogue
+    "Legacy Surveys": {"NPRIMARY", "WISEM1", "WISEM2", "BAILOUT", "MEDIUM", "GALAXY", "CLUSTER"},
     "planes": {
         "DETECTED",
         "DETECTED_NEGATIVE",
@@ -94,6 +127,12 @@ def flags_of(*headers: Mapping) -> tuple[str, dict[str, int], set[str]]:
     if planes:
         return "the cards MP_*", planes, set(planes) - _HARMLESS["planes"]
     said = {key: str(header[key]).strip().upper() for key in _CARDS for header in headers if key in header}
+    kind = str(headers[-1].get("IMTYPE", "")).strip().upper()
+    if "MASKBITS" in (kind, *name):
+        return "the Legacy Surveys", _LEGACY, set(_LEGACY) - _HARMLESS["Legacy Surveys"]
+    product = str(headers[-1].get("PRODCATG", "")).strip().upper()  # in files of ESO's archive
+    if said.get("INSTRUME") == "OMEGACAM" and ("MSK" in name or product.startswith("ANCILLARY.MASK")):
+        return "KiDS", _KIDS, set(_KIDS) - _HARMLESS["KiDS"]
     if "DQ" not in name and "MSK" not in name:  # a plain mask
         return "", {}, set()
     if said.get("TELESCOP") == "JWST":

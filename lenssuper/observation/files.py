@@ -13,15 +13,15 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 
 from lenssuper._utils.files import atomic_write
+from lenssuper._utils.files import reading as named
 from lenssuper._utils.warn import warn
-from lenssuper.exceptions import ObservationError
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.observation.image import Observation
 from lenssuper.observation.nddata import OWN_CARDS
 from lenssuper.observation.opening import without_wcs
 from lenssuper.observation.reader import Reading, open_image
 
-__all__ = ["fits_header", "observation_as", "read_ccddata", "read_observation", "write_observation"]
+__all__ = ["fits_header", "read_ccddata", "read_observation", "write_observation"]
 
 
 def write_observation(observation: Observation, path: str | os.PathLike, *, overwrite: bool = False) -> None:
@@ -111,20 +111,10 @@ def read_observation(
         includes_pixel=psf_includes_pixel if psf_includes_pixel is not None else reading.psf.includes_pixel,
     )
     nddata = read_ccddata(path, replace(reading, psf=psf))
-    try:
+    with named(path, "an observation"):
         return Observation.from_nddata(
             nddata, grid=grid, reference=reference, noise_correlation=noise_correlation
         )
-    except ObservationError as error:
-        raise ObservationError(f"{path}: {error}", shell=f"{path}: {error.shell}") from error
-
-
-def observation_as(nddata: CCDData, cards=None) -> Observation:
-    """Give the observation of an image with the cards of a file, by default those in its own header."""
-    if cards is not None and cards is not nddata.meta:
-        nddata = nddata.copy()
-        nddata.meta.update({key: cards[key] for key in OWN_CARDS if key in cards})
-    return Observation.from_nddata(nddata)
 
 
 def read_ccddata(path: str | os.PathLike, reading: Reading | None = None) -> CCDData:

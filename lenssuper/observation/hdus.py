@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,12 +12,12 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 
-from lenssuper._utils.fitssize import refuse_too_large
+from lenssuper._utils.files import reading
 from lenssuper.exceptions import FileFormatError
 from lenssuper.observation.files import fits_header
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.observation.image import Observation
-from lenssuper.observation.opening import DAMAGE
+from lenssuper.observation.opening import open_fits
 
 __all__ = [
     "grid_info",
@@ -109,34 +108,16 @@ def read_hdus(path: str, key: str, version: int, what: str) -> tuple[dict[str, n
     The card ``key`` of the first header holds the version of the layout, which must be ``version``; ``what``
     describes the expected contents in messages. A damaged, truncated or other file is a FileFormatError.
     """
-    # Damage is looked for in the warnings afterwards: an error raised inside astropy leaves the file open.
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        with fits.open(path, memmap=False) as hdus:
-            refuse_too_large(hdus, path)
-            extensions = len(hdus) - 1
-            layout, expected = (hdus[0].header.get(name) for name in (key, "LSNEXT"))
-            whole = layout == version and extensions == expected
-            corrupt = [
-                hdu.name for hdu in hdus if whole and not (hdu.verify_datasum() and hdu.verify_checksum())
-            ]
-            arrays, info = {}, {}
-            if whole and not corrupt:
-                arrays = {hdu.name: hdu.data for hdu in hdus[1:] if hdu.is_image}
-                info = {row["NAME"]: json.loads(row["JSON"]) for row in hdus["INFO"].data}
-    for warning in caught:
-        if str(warning.message).startswith(DAMAGE):
-            raise FileFormatError(f"{path} is damaged: {warning.message}")
-    if layout is None:
-        raise FileFormatError(f"{path} is a FITS file, but not {what}")
-    if layout != version:
-        raise FileFormatError(
-            f"{path} has layout {layout}, and this version of lenssuper reads layout {version}; "
-            f"it was written by {'a later' if layout > version else 'an earlier'} one"
-        )
-    if not whole:
-        raise FileFormatError(f"{path} is truncated: it has {extensions} extensions of {expected}")
-    if corrupt:
-        raise FileFormatError(f"{path} is corrupt: the checksum of {', '.join(corrupt)} is wrong")
+    with reading(path, what), open_fits(path) as hdus:
+        layout = hdus[0].header.get(key)
+        if layout is None:
+            raise FileFormatError(f"{path} is a FITS file, but not {what}")
+        if layout != version:
+            raise FileFormatError(
+                f"{path} has layout {layout}, and this version of lenssuper reads layout {version}; "
+                f"it was written by {'an earlier' if layout < version else 'a later'} one"
+            )
+        arrays = {hdu.name: hdu.data for hdu in hdus[1:] if hdu.is_image}
+        info = {row["NAME"]: json.loads(row["JSON"]) for row in hdus["INFO"].data}
     native = {name: np.array(a, dtype=bool if name == "MASK" else np.float64) for name, a in arrays.items()}
     return native, info

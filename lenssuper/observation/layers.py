@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,11 +15,11 @@ from astropy.nddata import CCDData, InverseVariance
 from astropy.wcs import WCS
 from scipy import ndimage
 
+from lenssuper._utils.files import reading
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import LensSuperWarning, ObservationError
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.observation.layouts import Part
-from lenssuper.observation.opening import in_words
 
 __all__ = ["Layers", "side_of"]
 
@@ -86,7 +87,7 @@ class Layers:
             part[at] = np.asarray(values).astype(kind)
             return part
 
-        with in_words(self.name):
+        with reading(self.name, "a FITS image") if self.name else nullcontext():
             data = filled(self.data[within], np.nan, float)
             flagged = np.zeros(shape, dtype=bool)
             for unfit in self.unfit:

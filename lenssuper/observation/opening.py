@@ -10,14 +10,17 @@ from contextlib import ExitStack, contextmanager
 
 from astropy.io import fits
 
+from lenssuper._utils.files import reading
 from lenssuper._utils.fitssize import refuse_too_large
 from lenssuper._utils.warn import warn
-from lenssuper.exceptions import FileFormatError, LensSuperError, LensSuperWarning
+from lenssuper.exceptions import FileFormatError
 
-__all__ = ["DAMAGE", "check_own", "in_words", "open_fits", "without_wcs"]
+__all__ = ["open_fits", "without_wcs"]
 
 # What astropy only warns of when it opens a damaged file.
-DAMAGE = ("File may have been truncated", "Error validating header")
+_DAMAGE = ("File may have been truncated", "Error validating header")
+# Of a header that no program has written.
+_NO_HEADER = ("non-ASCII characters are present", "Verification reported errors")
 # Cards of a WCS and of what belongs to one, which do not hold for a cutout.
 _WCS_CARD = re.compile(
     r"(WCSAXES|WCSNAME|C(TYPE|RVAL|RPIX|DELT|UNIT|ROTA|RDER|SYER)\d+|(CD|PC)\d+_\d+|P[VS]\d+_\d+|LONPOLE|LATPOLE"
@@ -27,53 +30,36 @@ _WCS_CARD = re.compile(
 
 
 @contextmanager
-def in_words(name: str) -> Iterator[None]:
-    """Turn whatever astropy raises on a damaged file into an error that names the file."""
-    known = (FileNotFoundError, PermissionError, IsADirectoryError, LensSuperError, LensSuperWarning)
-    try:
-        yield
-    except known:
-        raise
-    except Exception as error:  # a damaged header raises KeyError, AttributeError and more
-        if not name:
-            raise
-        what = (
-            "a card of its header is missing or wrong, "
-            if isinstance(error, (LookupError, AttributeError))
-            else ""
-        )
-        raise FileFormatError(f"{name} cannot be read as a FITS image: {what}{error}") from error
-
-
-@contextmanager
 def open_fits(path: str | os.PathLike) -> Iterator[fits.HDUList]:
     """Open a FITS file with all its headers; numbers that are scaled become floats, and BLANK NaN."""
     name = os.fspath(path)
     # Damage is looked for in the warnings afterwards: an error raised inside astropy leaves the file open.
     with ExitStack() as own:
-        with in_words(name):
+        with reading(name, "a FITS image"):
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 hdus = own.enter_context(fits.open(name, memmap=False, uint=False))
                 len(hdus)  # reads all headers
-            refuse_too_large(hdus, name)
+                refuse_too_large(hdus, name)
+                edited = _is_edited(hdus, name)
             for warning in caught:
-                if str(warning.message).startswith(DAMAGE):
+                if str(warning.message).startswith(_DAMAGE + (_NO_HEADER if edited else ())):
                     raise FileFormatError(f"{name} is damaged: {warning.message}")
-            check_own(hdus, name)
+        if edited:
+            warn(f"{name} was changed after lenssuper wrote it: its checksums are not those of what it holds")
         yield hdus
 
 
-def check_own(hdus: fits.HDUList, name: str) -> None:
+def _is_edited(hdus, name):
     """
-    Tell damage of a file of lenssuper's own from editing.
+    Tell damage of a file of lenssuper's own, which is an error, from editing.
 
     All parts of it have checksums when it is written. Another program that writes it again may leave those of
     the first header, and drops the others or counts them anew; damage leaves all of them, and one is wrong.
     """
     expected = hdus[0].header.get("LSNEXT")
     if not isinstance(expected, int):
-        return
+        return False
     whole = all("CHECKSUM" in hdu.header and "DATASUM" in hdu.header for hdu in hdus)
     if whole and len(hdus) - 1 < expected:
         raise FileFormatError(f"{name} is truncated: it has {len(hdus) - 1} extensions of {expected}")
@@ -85,8 +71,7 @@ def check_own(hdus: fits.HDUList, name: str) -> None:
             f"{name} is corrupt: the checksum of {', '.join(corrupt)} is wrong; if you changed it "
             "yourself, write it with new cards CHECKSUM and DATASUM, or without them"
         )
-    if corrupt or not all(hdu.verify_checksum() for hdu in hdus):
-        warn(f"{name} was changed after lenssuper wrote it: its checksums are not those of what it holds")
+    return bool(corrupt) or not all(hdu.verify_checksum() for hdu in hdus)
 
 
 def without_wcs(header: fits.Header) -> fits.Header:

@@ -13,11 +13,12 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from scipy import ndimage
 
+from lenssuper._utils.files import reading
 from lenssuper._utils.units import to_arcsec
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import FileFormatError, ObservationError
 from lenssuper.observation.layouts import Part, listed, parts_of
-from lenssuper.observation.opening import in_words, open_fits
+from lenssuper.observation.opening import open_fits
 
 __all__ = ["PsfArray", "PsfOptions", "psf_of", "read_psf", "read_psf_part"]
 
@@ -98,7 +99,7 @@ def read_psf(
     """
     options = options or PsfOptions()
     if isinstance(psf, (str, os.PathLike)):
-        with open_fits(psf) as hdus, in_words(os.fspath(psf)):
+        with open_fits(psf) as hdus, reading(psf, "a FITS image"):
             return psf_of(hdus, os.fspath(psf), pixel_side, options)
     return _finished(np.array(psf, dtype=np.float64), None, "", True, pixel_side, options)
 
@@ -303,6 +304,11 @@ def _psfex(hdu, options):
     planes = np.asarray(hdu.data["PSF_MASK"][0], dtype=np.float64)
     degree = int(header.get("POLDEG1", 0)) if header.get("POLNAXIS", 0) else 0
     at, found = [0.0, 0.0], []
+    names = [str(header.get(f"POLNAME{axis}", "_IMAGE")) for axis in (1, 2)]
+    if degree and not all("_IMAGE" in name for name in names):
+        raise FileFormatError(
+            f"the PSF of PSFEx must vary with the position in X_IMAGE and Y_IMAGE; got {' and '.join(names)}"
+        )
     if header.get("POLNAXIS", 0) == 2 and options.position is not None:
         at = [
             (options.position[axis] + 1 - float(header[f"POLZERO{axis + 1}"]))
@@ -318,6 +324,8 @@ def _psfex(hdu, options):
             f"{len(terms)} terms"
         )
     values = np.tensordot(terms, planes, 1)
+    if values.sum() > 0:
+        values /= values.sum()
     step = float(header["PSF_SAMP"])
     psf = _finished(values, 1 / step, f"PSF_SAMP = {step:g}", True, None, options)
     return replace(psf, found=("PSF of PSFEx", *found, *psf.found))

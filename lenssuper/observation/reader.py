@@ -14,6 +14,7 @@ from astropy.coordinates import SkyCoord
 from astropy.nddata import InverseVariance, NDData, StdDevUncertainty, VarianceUncertainty
 from astropy.wcs import WCS
 
+from lenssuper._utils.files import reading as named
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import FileFormatError, ObservationError
 from lenssuper.observation.bits import flags_of, unfit_pixels
@@ -21,7 +22,7 @@ from lenssuper.observation.grid import PixelGrid
 from lenssuper.observation.layers import Layers, side_of
 from lenssuper.observation.layouts import NOISE, listed, of_science, parts_of, science_of
 from lenssuper.observation.nddata import OWN_CARDS
-from lenssuper.observation.opening import in_words, open_fits, without_wcs
+from lenssuper.observation.opening import open_fits, without_wcs
 from lenssuper.observation.psffile import PsfOptions, read_psf_part
 from lenssuper.observation.units import read_unit
 
@@ -102,7 +103,7 @@ def open_image(
         )
     with ExitStack() as stack:
         hdus = stack.enter_context(open_fits(image))
-        with in_words(os.fspath(image)):
+        with named(image, "a FITS image"):
             layers = _layers_of_file(hdus, os.fspath(image), reading, position, stack)
         yield layers
 

@@ -310,7 +310,13 @@ def test_offsets_are_counted_from_the_position_in_the_catalogue(tmp_path, prepar
     image.uncertainty = StdDevUncertainty(np.ones((61, 61)))
     write_observation(Observation.from_nddata(image), tmp_path / "field.fits")
     center = grid.wcs.pixel_to_world(30.45, 29.55)
-    entry = Entry("a", str(tmp_path / "field.fits"), LENS.to_dict(), center=center, size=4 * u.arcsec)
+    entry = Entry(
+        "a",
+        str(tmp_path / "field.fits"),
+        LENS.to_dict(),
+        sky=(center.ra.deg, center.dec.deg),
+        size=4 * u.arcsec,
+    )
     stage = Prepare(rescale=False, subtract_sky=False) if prepared else Read()
     found = stage(Work(entry, LENS, rng)).observation.grid
     x, y = found.sky_to_offset(center)

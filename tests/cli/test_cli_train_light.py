@@ -85,7 +85,7 @@ def test_without_the_extra_the_error_comes_before_the_work(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"nothing", "cannot be read as FITS images"),
+        (b"nothing", "cannot be read as a FITS image"),
         (None, "does not exist|No such file"),
         ("dir", "holds no FITS"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 
@@ -9,11 +10,11 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
-from astropy.nddata import CCDData, StdDevUncertainty, VarianceUncertainty
+from astropy.nddata import CCDData, NDData, StdDevUncertainty, VarianceUncertainty
 from astropy.wcs import WCS
 from scipy import ndimage
 
-from lenssuper import Observation, PixelGrid, read_observation, write_observation
+from lenssuper import Observation, PixelGrid, prepare, read_observation, write_observation
 from lenssuper.cli import _common
 from lenssuper.exceptions import FileFormatError, LensSuperWarning, ObservationError
 from lenssuper.observation.psffile import PsfOptions, read_psf
@@ -125,7 +126,7 @@ def legacy():
     return [
         fits.PrimaryHDU(science(), header(IMTYPE="image", BUNIT="nanomaggies")),
         image(SIGMA**-2, "", IMTYPE="invvar"),
-        image((BAD * 2).astype("i2"), "", IMTYPE="maskbits"),
+        image((BAD * 2 + FOUND * 4096).astype("i2"), "", IMTYPE="maskbits"),
     ]
 
 
@@ -139,6 +140,20 @@ def plain():
     ]
 
 
+def kids():
+    return [fits.PrimaryHDU(science(), header(INSTRUME="OMEGACAM", PRODCATG="SCIENCE.IMAGE"))]
+
+
+def kids_maps():
+    """Files of their own, beside the image."""
+    flags = (BAD * 64 + FOUND * 32).astype("i2")
+    return {
+        "weight": fits.PrimaryHDU(SIGMA**-2, header(PRODCATG="ANCILLARY.WEIGHTMAP")),
+        "mask": fits.PrimaryHDU(flags, header(INSTRUME="OMEGACAM", PRODCATG="ANCILLARY.MASK")),
+    }
+
+
+MAPS = {"KiDS": kids_maps}
 SURVEYS = {
     "HST, one exposure (flt, flc)": (hst, u.electron),
     "HST, drizzled (drz, drc)": (hst_drizzled, u.electron / u.s),
@@ -147,16 +162,26 @@ SURVEYS = {
     "Euclid, MER": (euclid, u.one),
     "Rubin, HSC": (rubin, u.nJy),
     "DES": (des, u.one),
+    "KiDS": (kids, u.one),
     "Legacy Surveys": (legacy, u.Unit("nmgy")),
     "names in words": (plain, u.adu),
 }
 
 
+def write(survey, directory):
+    """Write the files of a survey; return the options that name those beside the image."""
+    fits.HDUList(SURVEYS[survey][0]()).writeto(directory / "image.fits")
+    options = {}
+    for name, hdu in MAPS.get(survey, dict)().items():
+        options[name] = os.fspath(directory / f"{name}.fits")
+        hdu.writeto(options[name])
+    return options
+
+
 @pytest.mark.parametrize("survey", SURVEYS)
 def test_survey(survey, tmp_path):
-    made, unit = SURVEYS[survey]
-    fits.HDUList(made()).writeto(tmp_path / "image.fits")
-    ccd = cut_out(tmp_path / "image.fits")
+    unit = SURVEYS[survey][1]
+    ccd = cut_out(tmp_path / "image.fits", **write(survey, tmp_path))
     np.testing.assert_allclose(ccd.data, science())
     with np.errstate(divide="ignore"):  # a weight of 0
         sigma = ccd.uncertainty.represent_as(StdDevUncertainty).array
@@ -166,10 +191,10 @@ def test_survey(survey, tmp_path):
     assert "lenssuper read: image from" in str(ccd.meta["HISTORY"])
 
 
-def row(survey, path):
+def row(survey, directory):
     """A row of the table in the documentation."""
-    fits.HDUList(SURVEYS[survey][0]()).writeto(path)
-    with open_image(path) as layers:
+    options = write(survey, directory)
+    with open_image(directory / "image.fits", Reading(**options)) as layers:
         found = layers.found
 
     def said(start):
@@ -177,7 +202,11 @@ def row(survey, path):
 
     label, _, unit = said("image from ").partition(", in ")
     psf = said("PSF from ").replace("none", "``--psf``")
-    cells = (survey, label, unit, said("noise from "), said("mask from "), psf, said("not used: "))
+    noise, mask = (
+        said(f"{what} from ").replace(f"{directory}{os.sep}{option}.fits", f"``--{option}``")
+        for what, option in (("noise", "weight"), ("mask", "mask"))
+    )
+    cells = (survey, label, unit, noise, mask, psf, said("not used: "))
     return "   " + ", ".join(f'"{cell}"' for cell in cells)
 
 
@@ -186,7 +215,7 @@ def test_table_of_the_documentation(survey, tmp_path):
     page = Path(__file__).parents[2] / "docs" / "user_guide" / "survey_files.rst"
     if not page.is_file():
         pytest.skip("the documentation is not here")
-    assert row(survey, tmp_path / "image.fits") in page.read_text().splitlines()
+    assert row(survey, tmp_path) in page.read_text().splitlines()
 
 
 def two_chips(path):
@@ -287,6 +316,64 @@ def test_distorted_cutout_has_one_wcs(tmp_path):
         assert np.all(mosaic.separation(again) < 1e-3 * u.arcsec)
 
 
+def test_sip_cutout_is_the_sky_of_the_whole(tmp_path):
+    """Bent by pixels over the image: a cutout at its edge is straight, and agrees to 1e-3 of a pixel."""
+    whole = on_sky(CTYPE1="RA---TAN-SIP", CTYPE2="DEC--TAN-SIP", A_ORDER=3, B_ORDER=3, BUNIT="adu")
+    whole.update({"A_2_0": 2e-4, "A_1_1": -1e-4, "A_0_3": 2e-6, "B_0_2": 3e-4, "B_2_1": 1e-6})
+    shape = (200, 240)
+    data = np.random.default_rng(1).normal(0, 1, shape)
+    hdus = [
+        fits.PrimaryHDU(),
+        fits.ImageHDU(data, whole, name="SCI"),
+        fits.ImageHDU(np.ones(shape), name="ERR"),
+    ]
+    fits.HDUList(hdus).writeto(tmp_path / "sip.fits")
+    truth = WCS(whole)
+    undistorted = truth.deepcopy()
+    undistorted.sip = None
+    place = truth.pixel_to_world(215, 180)
+    assert place.separation(undistorted.pixel_to_world(215, 180)) > 0.5 * u.arcsec
+    ccd = cut_out(tmp_path / "sip.fits", place, 1.5 * u.arcsec)
+    first = np.argwhere(data == ccd.data[0, 0])[0]
+    np.testing.assert_array_equal(first + np.array(ccd.shape) // 2, [180, 215])
+    rows, columns = np.indices(ccd.shape)
+    apart = ccd.wcs.pixel_to_world(columns, rows).separation(
+        truth.pixel_to_world(columns + first[1], rows + first[0])
+    )
+    assert apart.max() < 0.02 * u.arcsec  # what is bent within the cutout
+    assert apart[ccd.shape[0] // 2, ccd.shape[1] // 2] < 1e-4 * u.arcsec
+    write_observation(Observation.from_nddata(ccd), tmp_path / "observation.fits")
+    written = fits.getheader(tmp_path / "observation.fits")
+    assert not [card for card in written if card.startswith(("A_", "B_", "CD1_", "PV"))]
+    again = CCDData.read(tmp_path / "observation.fits").wcs.pixel_to_world(columns, rows)
+    assert again.separation(ccd.wcs.pixel_to_world(columns, rows)).max() < 1e-6 * u.arcsec
+
+
+def test_gwcs_cutout_is_the_sky_of_the_whole():
+    """A WCS as JWST's datamodels have it: a polynomial of pixels, a scale, a rotated tangent plane."""
+    gwcs = pytest.importorskip("gwcs")
+    from astropy import coordinates
+    from astropy.modeling import models
+
+    bent = models.Polynomial2D(2, c1_0=1, c2_0=1e-4) & models.Polynomial2D(2, c0_1=1, c1_1=-1e-4)
+    scale = models.Scale(-0.1 / 3600) & models.Scale(0.1 / 3600)
+    sky = models.Pix2Sky_TAN() | models.RotateNative2Celestial(150, 2, 180)
+    shift = models.Shift(-24.5) & models.Shift(-19.5)
+    detector = gwcs.coordinate_frames.Frame2D(name="detector", unit=(u.pix, u.pix))
+    frame = gwcs.coordinate_frames.CelestialFrame(reference_frame=coordinates.ICRS(), unit=(u.deg, u.deg))
+    wcs = gwcs.WCS([(detector, shift | models.Mapping((0, 1, 0, 1)) | bent | scale | sky), (frame, None)])
+    image = NDData(science(), unit=u.nJy, wcs=wcs, uncertainty=StdDevUncertainty(SIGMA))
+    ccd = cut_out(image, (38, 12), 1.1 * u.arcsec)
+    np.testing.assert_array_equal(ccd.data, science()[7:18, 33:44])
+    rows, columns = np.indices(ccd.shape)
+    there = wcs.pixel_to_world(columns + 33, rows + 7)
+    apart = ccd.wcs.pixel_to_world(columns, rows).separation(there)
+    assert apart.max() < 2e-3 * u.arcsec
+    assert apart[5, 5] < 1e-6 * u.arcsec
+    grid = Observation.from_nddata(ccd).grid
+    assert grid.offset_to_sky(0 * u.arcsec, 0 * u.arcsec).separation(there[5, 5]) < 1e-5 * u.arcsec
+
+
 def own_file(path):
     wcs = PixelGrid(SHAPE, 0.1 * u.arcsec).wcs
     ccd = CCDData(science(), unit="adu", wcs=wcs, uncertainty=StdDevUncertainty(SIGMA))
@@ -343,19 +430,47 @@ def test_psf_of_stpsf_is_found_by_name(tmp_path):
     np.testing.assert_allclose(psf.values, detector, atol=1e-12)
 
 
-def test_psf_of_psfex_is_that_of_the_position(tmp_path):
-    """A polynomial of degree 1: P0 + P1 x + P2 y, with x and y from 1, less their zero, over their scale."""
-    planes = np.array([gaussian(21, 2), 0.1 * gaussian(21, 3), 0.2 * gaussian(21, 4)])
+def psfex(path, **cards):
+    """Write a PSF of PSFEx, of degree 2, and give its planes: those of 1, x, x^2, y, x y, y^2."""
+    planes = np.array([gaussian(21, 2), *(0.05 * n * gaussian(21, 2 + 0.2 * n) for n in range(1, 6))])
     table = fits.BinTableHDU.from_columns(
-        [fits.Column("PSF_MASK", "1323E", dim="(21,21,3)", array=planes[None])], name="PSF_DATA"
+        [fits.Column("PSF_MASK", f"{6 * 21 * 21}E", dim="(21,21,6)", array=planes[None])], name="PSF_DATA"
     )
-    table.header.update({"PSF_SAMP": 0.5, "POLNAXIS": 2, "POLDEG1": 1, "POLZERO1": 11.0, "POLZERO2": 21.0})
-    table.header.update({"POLSCAL1": 10.0, "POLSCAL2": 40.0})
-    fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "model.psf")
+    table.header.update({"PSF_SAMP": 0.5, "POLNAXIS": 2, "POLNGRP": 1, "POLDEG1": 2, "POLGRP1": 1})
+    table.header.update({"POLNAME1": "X_IMAGE", "POLZERO1": 11.0, "POLSCAL1": 10.0, "POLGRP2": 1})
+    table.header.update({"POLNAME2": "Y_IMAGE", "POLZERO2": 21.0, "POLSCAL2": 40.0, **cards})
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(path)
+    return planes
+
+
+def test_psf_of_psfex_is_that_of_the_position(tmp_path):
+    """The column 30 is x = (31 - 11) / 10 = 2, and the row 40 is y = (41 - 21) / 40 = 0.5."""
+    planes = psfex(tmp_path / "model.psf")
+    expected = planes[0] + 2 * planes[1] + 4 * planes[2] + 0.5 * planes[3] + 1 * planes[4] + 0.25 * planes[5]
+    expected /= expected.sum()
     psf = read_psf(tmp_path / "model.psf", 0.1, PsfOptions(position=(30.0, 40.0)))
     assert (psf.oversampling, psf.includes_pixel) == (2, True)
-    expected = planes[0] + 2.0 * planes[1] + 0.5 * planes[2]
-    np.testing.assert_allclose(psf.values / psf.values.sum(), expected / expected.sum(), atol=1e-7)
+    np.testing.assert_allclose(psf.values / psf.values.sum(), expected, atol=1e-7)
+    # where the lens is in the mosaic, and not in the cutout
+    fits.writeto(tmp_path / "mosaic.fits", np.random.default_rng(1).normal(0, 1, (60, 60)), header())
+    ready = prepare(
+        tmp_path / "mosaic.fits",
+        center=(30, 40),
+        size=1.5 * u.arcsec,
+        psf=tmp_path / "model.psf",
+        rms=1.0,
+        unit=u.electron,
+    )
+    np.testing.assert_allclose(ready.psf, expected, atol=1e-7)
+    assert ready.meta["PSFOVERS"] == 2
+
+
+def test_psf_of_psfex_that_varies_with_something_else_is_refused(tmp_path):
+    psfex(tmp_path / "model.psf", POLNAME2="MAG_AUTO")
+    with pytest.raises(
+        FileFormatError, match=r"model\.psf.*in X_IMAGE and Y_IMAGE.*got X_IMAGE and MAG_AUTO"
+    ):
+        read_psf(tmp_path / "model.psf", 0.1, PsfOptions(position=(30.0, 40.0)))
 
 
 def test_psf_with_even_sides_keeps_its_centre():
@@ -525,7 +640,7 @@ if __name__ == "__main__":  # prints the table of the documentation
 
     for survey in SURVEYS:
         with tempfile.TemporaryDirectory() as folder:
-            print(row(survey, Path(folder) / "image.fits"))
+            print(row(survey, Path(folder)))
 
 
 @pytest.mark.parametrize("side", [400_000, 2_000_000])

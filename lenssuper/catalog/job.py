@@ -103,7 +103,14 @@ def run_job(job: Job) -> dict:
     former = read_record(job.record)
     job.record.unlink(missing_ok=True)  # what it says does not hold for what is written from now on
     start, busy = time.perf_counter(), time.process_time()
-    record = {"name": job.entry.name, "status": "done", "reason": "", "warnings": [], "stages": {}}
+    record = {
+        "name": job.entry.name,
+        "status": "done",
+        "reason": "",
+        "warnings": [],
+        "stages": {},
+        "elapsed": {},
+    }
     record["input"] = fingerprint(job.entry, job.options)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -184,10 +191,10 @@ def _do(job, record):
     record["bytes"] = os.path.getsize(job.result)
     if job.pictures:
         with _timed(record, "pictures"):
-            _draw(job, work)
+            _draw(job, work, record)
 
 
-def _draw(job, work):
+def _draw(job, work, record):
     links = {"all lenses": "index.html"} | {path.name: path.name for path in job.files}
     write_report(
         work.result,
@@ -196,6 +203,7 @@ def _draw(job, work):
         light=work.light,
         fit=work.fit,
         links=links,
+        times={what: (record["elapsed"][what], busy) for what, busy in record["stages"].items()},
         overwrite=True,
     )
     with atomic_write(job.picture, overwrite=True) as beside:
@@ -204,13 +212,14 @@ def _draw(job, work):
 
 @contextmanager
 def _timed(record: dict[str, Any], what: str) -> Iterator[None]:
-    """Record the processor time of a stage, also if it fails."""
-    busy = time.process_time()
-    before = record["stages"].setdefault(what, 0.0)
+    """Record the processor time of a stage and the time that goes by, also if it fails."""
+    clocks = {"stages": time.process_time, "elapsed": time.perf_counter}
+    starts = {key: clock() - record[key].get(what, 0.0) for key, clock in clocks.items()}
     try:
         yield
     finally:
-        record["stages"][what] = before + time.process_time() - busy
+        for key, clock in clocks.items():
+            record[key][what] = clock() - starts[key]
 
 
 def _peak_memory():

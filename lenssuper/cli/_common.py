@@ -32,6 +32,7 @@ _EXAMPLES = {
     "fit-light": "lens.fits --output arcs.fits",
     "fit-lens": "arcs.fits --einstein-radius 0.8 --output lens.json",
     "run": "arcs.fits --lens lens.json --output result.fits",
+    "view": "result.fits --output result.html",
     "batch": "catalogue.ecsv --output results --prepare --fit-light --fit-lens --workers 4",
     "simulate": "--n 200 --output lenses",
     "train": "lenses --output net.safetensors",

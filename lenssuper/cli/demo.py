@@ -49,19 +49,20 @@ def add(commands) -> None:
 
 def _demo(options: argparse.Namespace) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
-    names = ("observation.fits", "lens.json", "demo.fits", "demo.png")
-    observed, lens, found, picture = (options.output / name for name in names)
+    names = ("observation.fits", "lens.json", "demo.fits", "demo.png", "demo.html")
+    observed, lens, found, picture, page = (options.output / name for name in names)
     mock = _write_inputs(options, observed, lens)
     result, seconds = _super_resolved(options, observed, lens)
     result.write(found, overwrite=True)
     truth = _truth_of(mock, result) if mock else None
     _write_picture(result, truth, picture)
+    result.view(page, overwrite=True)
 
     common.say(options, f"\n{result.summary()}")
     if truth is not None:
         common.say(options, _gain(result, truth))
     common.say(options, f"time     {seconds:.1f} s")
-    common.say(options, f"\nwrote    {found}\n         {picture}")
+    common.say(options, f"\nwrote    {found}\n         {picture}\n         {page}, to explore in a browser")
     common.say(options, f"try      lenssuper run {observed} --lens {lens} --factor {options.factor}")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from astropy import units as u
 
 from lenssuper._utils.units import quoted
+from lenssuper.lens.angles import east_of_north
 
 __all__ = ["parameter_rows", "rows"]
 
@@ -39,12 +40,19 @@ def _chi2(fit):
 
 
 def parameter_rows(fit) -> list[tuple[str, str, str, str]]:
-    """Return name, value, error and unit of each parameter of the lens; no error of a fixed one."""
+    """
+    Return name, value, error and unit of each parameter of the lens; no error of a fixed one.
+
+    On the sky a direction has a second row, as a position angle east of north.
+    """
     found, errors = [], fit.errors
     for name, value in fit.lens.parameters.items():
         value, error, unit = quoted(value, errors[name])
         digits = _digits(error) if name in fit.names else 4
-        found.append((name, f"{value:.{digits}f}", f"{error:.{digits}f}" if name in fit.names else "", unit))
+        error = f"{error:.{digits}f}" if name in fit.names else ""
+        found.append((name, f"{value:.{digits}f}", error, unit))
+        if name.endswith("phi") and fit.observation.grid.reference is not None:
+            found.append(("  east of north", f"{east_of_north(value):.{digits}f}", error, unit))
     return found
 
 

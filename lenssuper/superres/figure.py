@@ -18,10 +18,8 @@ from lenssuper.plotting.images import (
     show_image,
 )
 from lenssuper.plotting.marks import beam, compass, crop, note, unit_label
-from lenssuper.plotting.pages import Section
-from lenssuper.superres.summary import summary_rows
 
-__all__ = ["plot_result", "section_of", "shared_norm", "show_spread"]
+__all__ = ["plot_result", "shared_norm", "show_spread", "smoothed_std"]
 
 # Residuals beyond this many sigma are saturated.
 _SIGMAS = 4
@@ -87,14 +85,19 @@ def plot_result(result, figure: Figure | None = None) -> Figure:
     return figure
 
 
-def show_spread(ax, result, label):
+def smoothed_std(result):
     """
-    Draw the standard deviation of the source, smoothed.
+    Return the standard deviation of the source as it is drawn, smoothed.
 
     That of a few dozen draws is itself uncertain by more than a tenth in each pixel, which shows as speckle;
     the variance averaged over neighbours is not. The numbers of the result are not smoothed.
     """
-    std = np.sqrt(gaussian_filter(result.posterior.std**2, _SMOOTHING, mode="nearest"))
+    return np.sqrt(gaussian_filter(result.posterior.std**2, _SMOOTHING, mode="nearest"))
+
+
+def show_spread(ax, result, label):
+    """Draw the standard deviation of the source, smoothed."""
+    std = smoothed_std(result)
     top = Normalize(0, np.nanpercentile(std, 99.9))
     drawn = show_image(ax, std, result.source_grid, norm=top, cmap=SPREAD)
     show_colorbar(ax, drawn, label, extend="max")
@@ -112,15 +115,3 @@ def _quality(result):
     if np.isnan(result.reduced_chi2):
         return f"χ² per pixel {result.chi2 / result.n_pixels:.2f}"
     return f"reduced χ² {result.reduced_chi2:.2f}"
-
-
-def section_of(result) -> Section:
-    """Return the part of a page on a super-resolution."""
-    return Section(
-        plot_result(result),
-        "Data, model and residuals; super-resolved image, source and its uncertainty",
-        [(name, text) for name, text in summary_rows(result) if name != "note"],
-        hyperparameters=result.hyperparameters,
-        messages=result.messages,
-        judgement=result.judgement,
-    )

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -418,9 +419,20 @@ class SuperResolution(Judged):
 
         return plot_result(self, figure=figure)
 
+    def view(self, path: str | os.PathLike | None = None, *, overwrite: bool = False) -> Path:
+        """
+        Write a page to explore the result in a browser; without ``path`` the browser opens it.
+
+        The image fades from the data over their interpolation to the super-resolved one, data and model
+        blink, and a position in one plane is shown in the other. The path of the page is returned.
+        """
+        from lenssuper.superres.viewer import view
+
+        return view(self, path, overwrite)
+
     def section(self):
         """Return the part of a page on this result, a `~lenssuper.plotting.pages.Section`."""
-        from lenssuper.superres.figure import section_of
+        from lenssuper.superres.section import section_of
 
         return section_of(self)
 

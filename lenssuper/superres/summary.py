@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 from astropy import units as u
 
-__all__ = ["summary_rows"]
+from lenssuper._utils.units import quoted
+from lenssuper.lens.angles import east_of_north
+
+__all__ = ["lens_rows", "summary_rows"]
 
 
 def summary_rows(result) -> list[tuple[str, str]]:
@@ -31,6 +34,17 @@ def summary_rows(result) -> list[tuple[str, str]]:
         ("note", "the solver stopped before it converged", not result.posterior.converged),
     ]
     return [(name, text) for name, text, known in lines if known]
+
+
+def lens_rows(result) -> list[tuple[str, str, None, str]]:
+    """Return name, value, error and unit of each parameter of the lens; errors, not known, are None."""
+    found = []
+    for name, value in result.lens.parameters.items():
+        number, _, unit = quoted(value, value)
+        found.append((name, f"{number:.4f}", None, unit))
+        if name.endswith("phi") and result.observation.grid.reference is not None:
+            found.append(("  east of north", f"{east_of_north(number):.4f}", None, unit))
+    return found
 
 
 def _known(value):

@@ -600,7 +600,7 @@ def test_demo(stand_in, small, tmp_path, monkeypatch, capsys):
     assert main(["demo", "--seed", "2"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    names = ["demo.fits", "demo.png", "lens.json", "observation.fits"]
+    names = ["demo.fits", "demo.html", "demo.png", "lens.json", "observation.fits"]
     assert sorted(path.name for path in (tmp_path / "lenssuper-demo").iterdir()) == names
     result = SuperResolution.read("lenssuper-demo/demo.fits")
     for word in ("chi2", f"reduced {result.reduced_chi2:.3f}", "dB over cubic interpolation", "time "):

@@ -20,7 +20,8 @@ _NUMBERS = {
     "light_reduced_chi2": ("light", None, 3),
     "effective_modes": ("modes", None, 0),
     "log_evidence": ("ln Z", None, 1),
-    "cpu_time": ("seconds", u.s, 1),
+    "time": ("elapsed (s)", u.s, 1),
+    "cpu_time": ("processor (s)", u.s, 1),
 }
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from lenssuper.plotting.pages.filling import write_page
 
-__all__ = ["write_report"]
+__all__ = ["write_report", "write_view"]
 
 _DPI = 110
 # WebP at this quality has less than half the bytes of PNG.
@@ -25,6 +27,7 @@ def write_report(
     light=None,
     fit=None,
     links: dict[str, str] | None = None,
+    times: dict[str, tuple[float, float]] | None = None,
     overwrite: bool = False,
 ) -> None:
     """
@@ -45,6 +48,8 @@ def write_report(
         The fit of the lens.
     links : dict of str to str, optional
         Links of the page: their text, and their address relative to it.
+    times : dict of str to (float, float), optional
+        Of each step, the seconds that went by and those of a processor.
     overwrite : bool, optional
         Whether ``path`` may be replaced.
 
@@ -60,11 +65,42 @@ def write_report(
         "lens.html",
         path,
         overwrite=overwrite,
-        title=title or os.path.splitext(os.path.basename(os.fspath(path)))[0],
+        title=title or _name(path),
         sections=[(section, _embedded(section.picture)) for section in sections],
         messages=list(dict.fromkeys(messages)),
         links=links or {},
+        times=times or {},
+        viewer=next((section.viewer for section in sections if section.viewer), None),
     )
+
+
+def write_view(
+    viewer: Mapping[str, Any], path: str | os.PathLike, *, title: str = "", overwrite: bool = False
+) -> None:
+    """
+    Write a page to explore a super-resolution in a browser.
+
+    Parameters
+    ----------
+    viewer : mapping
+        What is shown, see `~lenssuper.plotting.pages.Section`.
+    path : path
+        The page, a HTML file that holds all it needs.
+    title : str, optional
+        By default the name of the file.
+    overwrite : bool, optional
+        Whether ``path`` may be replaced.
+
+    Raises
+    ------
+    FileExistsError
+        If the file is there and ``overwrite`` is not set.
+    """
+    write_page("view.html", path, overwrite=overwrite, title=title or _name(path), viewer=viewer)
+
+
+def _name(path):
+    return os.path.splitext(os.path.basename(os.fspath(path)))[0]
 
 
 def _embedded(figure: Figure) -> str:

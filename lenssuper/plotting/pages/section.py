@@ -25,20 +25,24 @@ class Section:
         Name and value of each number.
     heading : str
         None for the first part of a page.
-    parameters : sequence of (str, str, str, str)
-        Name, value, error and unit of fitted parameters; the error is empty for a fixed one.
+    parameters : sequence of (str, str, str or None, str)
+        Name, value, error and unit of the parameters of a lens; the error is empty for one that was fixed in
+        a fit, and None for all where there was no fit.
     hyperparameters : mapping of str to float
     messages : sequence of str
         Warnings.
     judgement : Verdict, optional
         What is thought of the result: anything with ``verdict``, ``words`` and ``reasons``.
+    viewer : mapping
+        What the interactive view needs, see ``lenssuper.superres.viewer``; None where there is none.
     """
 
     picture: Figure
     alt: str
     rows: Sequence[tuple[str, str]]
     heading: str = ""
-    parameters: Sequence[tuple[str, str, str, str]] = ()
+    parameters: Sequence[tuple[str, str, str | None, str]] = ()
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
     messages: Sequence[str] = ()
     judgement: Any = None
+    viewer: Mapping[str, Any] | None = None

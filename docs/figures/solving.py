@@ -1,0 +1,143 @@
+"""Pictures on finding the source: solvers, networks, exposures, and how well it is seen."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import astropy.units as u
+import numpy as np
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+
+from lenssuper import SIE, ExternalShear, LensFitter, Observation, SuperResolver
+from lenssuper.datasets import cosmos_web_ring
+from lenssuper.plotting.images import asinh_norm, label_axes, show_colorbar, show_curves, show_image
+from lenssuper.simulate import ClumpySpiral, Instrument, mock_lens, random_mock
+from lenssuper.solvers import Gaussian, GradientPrior, LogNormal, NetworkSolver, Positive, TotalVariation
+
+
+def _psnr(image, truth):
+    return 20 * np.log10(truth.max() / np.sqrt(np.mean((image - truth) ** 2)))
+
+
+@cache
+def _mock():
+    return random_mock(40, factor=2)
+
+
+def draw_solvers():
+    """One lens, its source by six solvers, and the truth."""
+    mock = _mock()
+    solvers = {
+        "Gaussian(GradientPrior())": Gaussian(GradientPrior()),
+        "Positive(TotalVariation())": Positive(TotalVariation()),
+        "Positive()": Positive(),
+        "LogNormal()": LogNormal(),
+        "NetworkSolver, space": NetworkSolver.pretrained("space", factor=2),
+    }
+    results = {
+        name: SuperResolver(mock.lens, solver=solver, rng=1, progress=False)(mock.observation)
+        for name, solver in solvers.items()
+    }
+    grid = results["LogNormal()"].source_grid
+    truth = mock.source_image(grid)
+    norm = asinh_norm(truth, sigma=float(np.median(mock.observation.uncertainty.array)))
+    figure = Figure(figsize=(11.5, 7))
+    axes = figure.subplots(2, 3, gridspec_kw={"wspace": 0.25, "hspace": 0.3}).ravel()
+    for ax, (name, result) in zip(axes, results.items(), strict=False):
+        show_image(ax, result.source.data, result.source_grid, norm=norm)
+        gain = _psnr(result.image.data, mock.image(2))
+        ax.set_title(f"{name}\nimage {gain:.1f} dB", fontsize=10)
+    show_image(axes[5], truth, grid, norm=norm)
+    axes[5].set_title("Truth", fontsize=10)
+    for ax in axes:
+        ax.set(xlim=(-0.9, 0.9), ylim=(-0.9, 0.9))
+        label_axes(ax)
+    return figure
+
+
+def draw_network():
+    """The ring by the default solver and by the network that comes with the package."""
+    ring = cosmos_web_ring()
+    default = SuperResolver(ring.lens, rng=0, progress=False)(ring.observation)
+    network = SuperResolver.from_pretrained("space", ring.lens, progress=False)(ring.observation)
+    figure = Figure(figsize=(11, 7.4))
+    sigma = 0.8 * float(np.median(ring.observation.sigma))
+    norm = asinh_norm(default.lensed_image, sigma=sigma)
+    for row, (name, result) in zip(
+        figure.subplots(2, 3, gridspec_kw={"wspace": 0.3, "hspace": 0.25}),
+        (("LogNormal()", default), ("Network", network)),
+        strict=True,
+    ):
+        show_image(row[0], result.lensed_image, result.fine_grid, norm=norm)
+        show_image(row[1], result.posterior.mean, result.source_grid, norm=norm)
+        row[1].set(xlim=(-0.28, 0.36), ylim=(-0.15, 0.49))
+        show_image(row[2], result.residuals, result.observation.grid, norm=Normalize(-4, 4), cmap="RdBu_r")
+        for ax, title in zip(row, ("image", "source", "residual"), strict=True):
+            ax.set_title(f"{name}: {title}")
+            label_axes(ax)
+    return figure
+
+
+def draw_maps():
+    """How well the source of the ring is seen: number of images, magnification and resolution."""
+    ring = cosmos_web_ring()
+    result = SuperResolver(ring.lens, solver=Gaussian(GradientPrior()), rng=0, progress=False)(
+        ring.observation
+    )
+    figure = Figure(figsize=(12, 4))
+    axes = figure.subplots(1, 3, gridspec_kw={"wspace": 0.5})
+    show_colorbar(axes[0], show_image(axes[0], result.coverage, result.source_grid, cmap="viridis"), "images")
+    drawn = show_image(
+        axes[1], result.magnification, result.source_grid, cmap="viridis", norm=LogNorm(2, 200)
+    )
+    show_colorbar(axes[1], drawn, "times", extend="both")
+    drawn = show_image(axes[2], 1000 * result.resolution_arcsec, result.source_grid, cmap="viridis_r")
+    show_colorbar(axes[2], drawn, "mas")
+    for ax, title in zip(axes, ("coverage", "magnification", "resolution"), strict=True):
+        show_curves(ax, result.lens.caustics(result.fine_grid), color="white")
+        ax.set_title(title)
+        label_axes(ax)
+    return figure
+
+
+def draw_exposures():
+    """A source seen in one exposure with large pixels, and in four that are half a pixel apart."""
+    lens = SIE(theta_E=1.1 * u.arcsec, q=0.8, phi=20 * u.deg) + ExternalShear(gamma1=0.03, gamma2=0.01)
+    camera = Instrument.gaussian(0.2 * u.arcsec, 0.16 * u.arcsec)
+    galaxy = ClumpySpiral(0.25 * u.arcsec, q=0.6, x=0.1 * u.arcsec, y=0.05 * u.arcsec, clumps=12, rng=3)
+    observations, truth = [], None
+    for k, (dx, dy) in enumerate(((0, 0), (0.1, 0), (0, 0.1), (0.1, 0.1))):
+        moved = lens.replace(**{"SIE.x": dx * u.arcsec, "SIE.y": dy * u.arcsec})
+        shifted = ClumpySpiral(
+            0.25 * u.arcsec, q=0.6, x=(0.1 + dx) * u.arcsec, y=(0.05 + dy) * u.arcsec, clumps=12, rng=3
+        )
+        mock = mock_lens(moved, shifted, camera, shape=(26, 26), peak_snr=30, rng=k)
+        image = Observation.from_nddata(mock.observation, grid=mock.grid)
+        observations.append(image.moved_by([-dx, -dy] * u.arcsec))
+    one = SuperResolver(lens, rng=1, progress=False)(observations[0])
+    four = SuperResolver(lens, rng=1, progress=False).joint(observations)[0]
+    x, y = one.source_grid.centers_arcsec()
+    truth = galaxy.surface_brightness(x, y)
+    truth *= one.posterior.mean.sum() / truth.sum()
+    norm = asinh_norm(truth, sigma=float(np.median(observations[0].sigma)))
+    figure = Figure(figsize=(13, 3.5))
+    axes = figure.subplots(1, 4, gridspec_kw={"wspace": 0.3})
+    show_image(axes[0], observations[0].data, observations[0].grid, norm=norm)
+    show_image(axes[1], one.posterior.mean, one.source_grid, norm=norm)
+    show_image(axes[2], four.posterior.mean, four.source_grid, norm=norm)
+    show_image(axes[3], truth, one.source_grid, norm=norm)
+    titles = ("One exposure of four", "Source from one", "Source from four", "Truth")
+    for ax, title in zip(axes, titles, strict=True):
+        ax.set_title(title)
+        label_axes(ax)
+    for ax in axes[1:]:
+        ax.set(xlim=(-0.6, 0.8), ylim=(-0.65, 0.75))
+    return figure
+
+
+def draw_lens_fit():
+    """A lens fitted to a mock from a guess."""
+    mock = _mock()
+    guess = mock.lens.replace(**{"SIE.q": 1.0, "ExternalShear.gamma1": 0.0, "ExternalShear.gamma2": 0.0})
+    return LensFitter(guess, rng=1, progress=False)(mock.observation).plot()

@@ -247,12 +247,16 @@ def _other_card(original, rng):
     return bytes(content)
 
 
+class _Hang(BaseException):
+    """Not an Exception, which readers turn into words."""
+
+
 @contextlib.contextmanager
 def _limits():
     """At most so much more memory than now, and so many seconds."""
 
     def stop(*_):
-        raise TimeoutError("hang")
+        raise _Hang
 
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -274,11 +278,11 @@ def outcome(kind: Kind, content: bytes) -> tuple[str, str]:
         with warnings.catch_warnings(record=True) as caught, _limits():
             warnings.simplefilter("always")
             found = kind.read(kind.path)
-    except TimeoutError as error:
-        return "hang", str(error)
+    except _Hang:
+        return "hang", f"more than {SECONDS} s"
     except Exception as error:
         words = f"{type(error).__name__}: {error}"
-        if "MemoryError" in words or "Unable to allocate" in words:
+        if _asked_for_memory(error):
             return "memory", words
         named = kind.mutable.name in words or kind.path.name in words
         plain = isinstance(error, ValueError | OSError) and not isinstance(error, UnicodeError)
@@ -291,6 +295,15 @@ def outcome(kind: Kind, content: bytes) -> tuple[str, str]:
     if caught:
         return "warned", str(caught[0].message)
     return ("silent" if kind.summed else "unknowable"), "other numbers"
+
+
+def _asked_for_memory(error):
+    """Whether an error, or one that it came from, is that there is too little memory."""
+    while error is not None:
+        if isinstance(error, MemoryError) or "Unable to allocate" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def run(names: list[str], n: int, seed: int) -> tuple[dict[str, Counter], list[tuple[str, int, str, str]]]:

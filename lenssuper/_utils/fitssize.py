@@ -9,12 +9,14 @@ from astropy.io import fits
 
 from lenssuper.exceptions import FileFormatError
 
-__all__ = ["refuse_too_large"]
+__all__ = ["refuse_too_large", "refuse_too_many_axes"]
 
 # First bytes of files compressed as a whole: gzip, bzip2, xz, zip.
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"PK\x03\x04")
 # By how much data become smaller at most when they are compressed; deflate reaches 1032 where all is zero.
 _SMALLER = 1100
+# The most axes that an image can have, and the size of a block of a file in bytes.
+_AXES, _BLOCK = 999, 2880
 
 
 def refuse_too_large(hdus: fits.HDUList, path: str | os.PathLike) -> None:
@@ -38,6 +40,27 @@ def refuse_too_large(hdus: fits.HDUList, path: str | os.PathLike) -> None:
                 f"{os.fspath(path)} is truncated or damaged: the header of {hdu.name or 'its start'} "
                 f"claims {claimed / 1e6:.6g} MB of data, and the file has {held / 1e6:.3g} MB"
             )
+
+
+def refuse_too_many_axes(path: str | os.PathLike) -> None:
+    """
+    Refuse a file with a header that claims more axes than FITS has, for which astropy would look for minutes.
+
+    Raises
+    ------
+    FileFormatError
+    """
+    with open(path, "rb") as file:
+        while file.read(8).startswith((b"SIMPLE", b"XTENSION")):
+            file.seek(-8, os.SEEK_CUR)
+            try:
+                header = fits.Header.fromfile(file)
+                axes = header.get("NAXIS", 0)
+            except (OSError, ValueError, fits.VerifyError):  # the reader says what is wrong
+                return
+            if isinstance(axes, int) and axes > _AXES:
+                raise FileFormatError(f"{os.fspath(path)} is damaged: a header of it claims {axes} axes")
+            file.seek(-(-_claimed(header) // _BLOCK) * _BLOCK, os.SEEK_CUR)
 
 
 def _claimed(header):

@@ -276,9 +276,18 @@ class Observation:
         return replace(self, **pixels, _noise_of=self, _bins=1, _light_of=None)
 
     def with_weights(self, weights: np.ndarray) -> Observation:
-        """Replace the weights, (ny, nx); the correlation of the noise is measured again, in the new units."""
+        """
+        Replace the weights, (ny, nx).
+
+        The covariance of the noise of neighbours is measured again, in the new units; one that was given is
+        converted to them, with the median change of the variance.
+        """
         pixels = _pixels(self.data, _like(weights, self, "weights"), self.mask)
-        return replace(self, **pixels, _noise_of=None, _bins=1, _light_of=None)
+        given = self.noise_given
+        if isinstance(given, np.ndarray):
+            used = ~(self.mask | pixels["mask"])
+            given = given * np.median(pixels["weights"][used] / self.weights[used])
+        return replace(self, **pixels, noise_given=given, _noise_of=None, _bins=1, _light_of=None)
 
     def without(self, light: np.ndarray, variance: np.ndarray | float = 0.0) -> Observation:
         """

@@ -20,8 +20,9 @@ from lenssuper._utils.warn import warn
 from lenssuper.exceptions import LensSuperWarning, ObservationError
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.observation.layouts import Part
+from lenssuper.observation.nddata import noise_card_of
 
-__all__ = ["Layers", "side_of"]
+__all__ = ["Layers", "overlap", "side_of"]
 
 # Side of a square of exact zeros, or of one value that no sky has throughout, from which it is a hole.
 _HOLE = 5
@@ -80,7 +81,7 @@ class Layers:
         found : tuple of str
             What was found in the pixels.
         """
-        within, at, shape = _overlap((rows, columns), self.shape)
+        within, at, shape = overlap((rows, columns), self.shape)
 
         def filled(values, outside, kind):
             part = np.full(shape, outside, dtype=kind)
@@ -115,6 +116,8 @@ class Layers:
             meta=copy.deepcopy(self.meta),
             psf=None if self.psf is None else self.psf.copy(),
         )
+        if "NOISECOV" in self.cards and uncertainty is not None:
+            ccd.meta.update(noise_card_of(self.cards, self.noise[1][:, :], uncertainty.array))
         return ccd, tuple(found)
 
     def pixel_scale(self) -> u.Quantity:
@@ -128,8 +131,8 @@ class Layers:
         return self.cut(*(slice(0, n) for n in self.shape), wcs=self.wcs)
 
 
-def _overlap(window, shape):
-    """Slices of the image, and of the window, where they overlap; and the shape of the window."""
+def overlap(window: tuple[slice, slice], shape: tuple[int, int]) -> tuple:
+    """Give the slices of an image and of a window where they overlap, and the shape of the window."""
     within = tuple(
         slice(max(0, part.start), min(n, part.stop)) for part, n in zip(window, shape, strict=True)
     )

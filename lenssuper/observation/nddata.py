@@ -15,6 +15,7 @@ from lenssuper.observation._tangent import is_own_wcs
 
 __all__ = [
     "OWN_CARDS",
+    "noise_card_of",
     "noise_of",
     "own_cards",
     "read_data",
@@ -81,6 +82,11 @@ def noise_of(cards: dict) -> float | np.ndarray | None:
     except (KeyError, ValueError):
         return None
     return noise if noise.size > 1 else noise.item()
+
+
+def noise_card_of(cards: dict, whole: np.ndarray, part: np.ndarray) -> dict:
+    """Give the card NOISECRC of a part of an image, whose noise neighbours share as in the whole."""
+    return {"NOISECRC": _digest(part)} if cards.get("NOISECRC") == _digest(whole) else {}
 
 
 def _digest(psf):

@@ -75,6 +75,10 @@ class Window:
     ----------
     inner : tuple of slice
         Rows and columns of the cutout in the box around it.
+    box : tuple of slice
+        Rows and columns of that box in the image.
+    whole : (int, int)
+        Shape of the image.
     grid : PixelGrid or None
         Its pixels; None without a WCS.
     middle : (float, float)
@@ -84,6 +88,8 @@ class Window:
     """
 
     inner: tuple[slice, slice]
+    box: tuple[slice, slice]
+    whole: tuple[int, int]
     grid: PixelGrid | None
     middle: tuple[float, float]
     found: tuple[str, ...]
@@ -115,9 +121,11 @@ def cut_with_surroundings(
         box = _around(window, layers, place) if surroundings and center is not None else window
         wcs = _moved(layers.wcs, box)
         ccd, said = layers.cut(*box, wcs=wcs)
+    if center is not None:  # offsets are counted from there
+        ccd.meta.pop("LSGRID", None)
     for key, value in layers.cards.items():
         if key != "LSNEXT" and (key != "LSGRID" or center is None):
-            ccd.meta[key] = value
+            ccd.meta.setdefault(key, value)
     found = (*layers.found, *said)
     if layers.name and "LSNEXT" not in layers.cards:
         for sentence in found:
@@ -134,7 +142,7 @@ def cut_with_surroundings(
             grid = PixelGrid.from_own_wcs(own, shape)
         else:
             grid = PixelGrid.from_wcs(own, shape, reference=center if on_sky else None)
-    return ccd, Window(inner, grid, place, found)
+    return ccd, Window(inner, box, layers.shape, grid, place, found)
 
 
 def _place(layers, center):

@@ -20,6 +20,7 @@ from lenssuper.forward.arcs import arc_region
 from lenssuper.forward.resolved import check_resolved
 from lenssuper.lens import LensModel
 from lenssuper.observation import Observation
+from lenssuper.observation.layers import overlap
 from lenssuper.observation.nddata import OWN_CARDS
 from lenssuper.observation.objects import find_objects, neighbor_mask
 from lenssuper.observation.psffile import PsfOptions, read_psf
@@ -151,9 +152,9 @@ def prepare(
     if psf is not None:
         _give_psf(ccd, psf, window, options, done)
     if mask is not None:
-        ccd.mask = _mask_of(ccd) | _in_box(mask, ccd.shape, window.inner, "mask")
+        ccd.mask = _mask_of(ccd) | _in_box(mask, ccd.shape, window, "mask")
     if isinstance(rms, np.ndarray) and rms.ndim:
-        rms = _in_box(rms, ccd.shape, window.inner, "rms", np.nan)
+        rms = _in_box(rms, ccd.shape, window, "rms", np.nan)
     exposure_time = _without_zeros(ccd, exposure_time, window, done)
     _give_noise(ccd, rms, exposure_time, gain, subtract_sky, window, done)
     _mask_useless(ccd, done)
@@ -169,7 +170,9 @@ def prepare(
     observation = replace(box[window.inner], noise_given=box.given_or_measured)
     if foreground is not None:
         ready = _without_foreground(observation.to_nddata(), foreground, done)
-        observation = Observation.from_nddata(ready, noise_correlation=box.given_or_measured)
+        observation = Observation.from_nddata(
+            ready, grid=observation.grid, noise_correlation=box.given_or_measured
+        )
     observation = _masked(observation, lens, arc_radius, arcs_only, done)
     ready = observation.to_nddata()
     header = ready.meta if isinstance(ready.meta, fits.Header) else fits.Header()
@@ -202,15 +205,21 @@ def _give_psf(ccd, psf, window, options, done):
     done += found.found
 
 
-def _in_box(values, shape, inner, name, outside=False):
-    """An array of the shape of the cutout or of the box around it, in the shape of the box."""
-    values = np.asarray(values)
-    if values.shape == shape:
-        return values.astype(bool) if outside is False else values
-    whole = np.full(shape, outside, dtype=type(outside))
-    _shaped(values, whole[inner].shape, name)
-    whole[inner] = values
-    return whole
+def _in_box(values, shape, window, name, outside=False):
+    """An array of the shape of the cutout or of the image, in that of the box around the cutout."""
+    values, found = np.asarray(values), np.full(shape, outside, dtype=type(outside))
+    inner = found[window.inner].shape
+    if values.shape == window.whole:
+        within, at, _ = overlap(window.box, window.whole)
+        found[at] = values[within]
+    elif values.shape == inner:
+        found[window.inner] = values
+    else:
+        raise ValueError(
+            f"{name} must have the shape of what is cut out, {inner}, or of the image, {window.whole}; "
+            f"got {values.shape}"
+        )
+    return found
 
 
 def _mask_of(ccd):
@@ -229,7 +238,7 @@ def _without_zeros(ccd, exposure_time, window, done):
     """Mask the pixels that were not exposed, and give the map of exposure without its zeros."""
     if not isinstance(exposure_time, u.Quantity) or exposure_time.isscalar:
         return exposure_time
-    times = _in_box(exposure_time.value, ccd.shape, window.inner, "exposure_time", np.nan)
+    times = _in_box(exposure_time.value, ccd.shape, window, "exposure_time", np.nan)
     unexposed = ~np.isfinite(times) | (times == 0)
     if unexposed.all():
         raise ValueError("exposure_time must be positive somewhere")

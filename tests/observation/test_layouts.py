@@ -643,6 +643,21 @@ if __name__ == "__main__":  # prints the table of the documentation
             print(row(survey, Path(folder)))
 
 
+@pytest.mark.parametrize("extension", [0, 1])
+def test_a_header_with_more_axes_than_fits_has_is_refused_at_once(tmp_path, extension):
+    fits.HDUList([fits.PrimaryHDU(science(), header()), image(SIGMA, "ERR")]).writeto(tmp_path / "axes.fits")
+    with fits.open(tmp_path / "axes.fits") as hdus:
+        at = hdus[extension].fileinfo()["hdrLoc"]
+    content = bytearray((tmp_path / "axes.fits").read_bytes())
+    card = content.index(b"NAXIS   =", at)
+    content[card : card + 30] = b"NAXIS   =           4294967295"
+    (tmp_path / "axes.fits").write_bytes(content)
+    with pytest.raises(
+        FileFormatError, match=r"axes\.fits is damaged: a header of it claims 4294967295 axes"
+    ):
+        read_observation(tmp_path / "axes.fits")
+
+
 @pytest.mark.parametrize("side", [400_000, 2_000_000])
 def test_a_header_that_claims_more_than_the_file_holds_is_refused(tmp_path, side):
     """432 GiB and more are asked for by a few changed digits: no memory may be asked for."""

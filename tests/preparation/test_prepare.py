@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 from scipy import ndimage
@@ -237,6 +238,73 @@ def test_sky_and_noise_of_a_tight_cutout_are_those_around(tmp_path):
     tight, wide = (Observation.from_nddata(ccd).noise_correlation for ccd in (tight, wide))
     assert tight == pytest.approx(wide, rel=0.2)
     assert tight == pytest.approx(4, rel=0.3)
+
+
+@pytest.mark.parametrize("name", ["mask", "rms"])
+def test_arrays_of_the_whole_image_are_cut_along(name):
+    """The box around the cutout, in which the sky is measured, is a part of this image."""
+    shape, rng = (260, 300), np.random.default_rng(2)
+    image = CCDData(rng.normal(0, 1, shape), unit="electron", wcs=PixelGrid(shape, 0.1 * u.arcsec).wcs)
+    whole = rng.random(shape) < 0.1 if name == "mask" else 1 + rng.random(shape)
+    given = {"rms": 1.0, "psf": np.ones((1, 1)), "rescale": False, "center": (40, 200), "size": 2 * u.arcsec}
+    window = np.s_[190:211, 30:51]
+    for values in (whole, whole[window]):
+        ready = prepare(image, **given | {name: values})
+        found = ready.mask if name == "mask" else ready.uncertainty.array
+        np.testing.assert_allclose(found, whole[window])
+    with pytest.raises(
+        ValueError, match=rf"{name} must have the shape of what is cut out, \(21, 21\), or of "
+    ):
+        prepare(image, **given | {name: whole[:201, :201]})
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_neighbors_are_masked_around_the_position_of_the_lens(mock, tmp_path, in_memory):
+    """Which is not the middle of the cutout, nor where an earlier file counted from."""
+    image = mock.observation.copy()
+    image.psf = mock.observation.psf
+    place = SkyCoord(150.1, 2.2, unit=u.deg)
+    whole = Observation.from_nddata(
+        image, grid=PixelGrid(image.shape, mock.grid.pixel_scale, reference=place, center=(1, 0.7) * u.arcsec)
+    )
+    write_observation(whole, tmp_path / "whole.fits")
+
+    def faded(ccd):  # a function that forgets the header
+        other = CCDData(0.9 * ccd.data, unit=ccd.unit, wcs=ccd.wcs, mask=ccd.mask)
+        other.uncertainty, other.psf = ccd.uncertainty, ccd.psf
+        return other
+
+    there = whole.grid.offset_to_sky(*(whole.grid.center + [0.03, 0.02] * u.arcsec))
+    ready = prepare(
+        whole.to_nddata() if in_memory else tmp_path / "whole.fits",
+        center=there,
+        size=4 * u.arcsec,
+        lens=mock.lens,
+        foreground=faded,
+    )
+    grid = Observation.from_nddata(ready).grid
+    assert grid.reference.separation(there) < 1e-6 * u.arcsec
+
+
+def test_noise_that_neighbors_share_is_kept_with_a_part_and_scaled_with_its_map(tmp_path):
+    """In units of the standard deviations, the covariance changes as one over their square."""
+    noise = ndimage.gaussian_filter(np.random.default_rng(5).normal(0, 1, (120, 120)), 0.6)
+    noise /= noise.std()
+    grid = PixelGrid(noise.shape, 0.1 * u.arcsec)
+    image = CCDData(noise, unit="adu", wcs=grid.wcs, uncertainty=StdDevUncertainty(np.full((120, 120), 2.0)))
+    image.psf = np.ones((1, 1))
+    measured = Observation.from_nddata(image).noise_covariance
+    assert measured is None or measured[2, 2] < 0.3
+    covariance = np.array([[0.05, 0.1, 0.05], [0.1, 0.25, 0.1], [0.05, 0.1, 0.05]])
+    observation = Observation.from_nddata(image, noise_correlation=covariance)
+    write_observation(observation, tmp_path / "own.fits")
+    for options in ({}, {"center": (60, 60), "size": 3 * u.arcsec}):
+        ready = Observation.from_nddata(prepare(tmp_path / "own.fits", **options))
+        ratio = np.median(ready.sigma) / 2
+        assert ratio == pytest.approx(0.5, rel=0.1)
+        np.testing.assert_allclose(ready.noise_covariance, covariance / ratio**2, rtol=1e-6)
+    again = prepare(tmp_path / "own.fits", rescale=False, center=(60, 60), size=3 * u.arcsec)
+    np.testing.assert_allclose(Observation.from_nddata(again).noise_covariance, covariance)
 
 
 def test_pixels_that_were_not_exposed_are_masked(mock):

@@ -4,8 +4,8 @@ How often is a right lens trusted, and a wrong one not? Verdicts on mocks with l
     python benchmarks/verdicts.py --n 12 --seed 314 --json verdicts.json
     python benchmarks/verdicts.py --read verdicts.json
 
-The lens is not fitted: the source behind a given one is, as `~lenssuper.SuperResolver` does it. See
-README.rst beside this file for what the cases are. The limits in ``lenssuper/forward/judgement/rules.py``
+The lens is not fitted unless asked for: the source behind a given one is, as `~lenssuper.SuperResolver`
+does it. See README.rst beside this file for what the cases are. The limits in ``lenssuper/forward/judgement/rules.py``
 are tuned on mocks with even numbers; those with odd numbers are the report.
 """
 
@@ -24,7 +24,7 @@ import astropy.units as u
 import numpy as np
 from scipy import ndimage
 
-from lenssuper import Observation, SuperResolver
+from lenssuper import LensFitter, Observation, SuperResolver
 from lenssuper.forward.judgement import GRADES, LENS_RULES, LensGalaxy, judge
 from lenssuper.forward.judgement.positive import grid_of_light
 from lenssuper.lens import LensModel
@@ -76,6 +76,16 @@ def cases(mock: MockLens, rng: np.random.Generator) -> Iterator[tuple[str, Obser
     yield "light left", with_blob(observation, mock, 0.0, LEFT, 0.12, rng), lens
 
 
+def fitted(mock: MockLens, rng: np.random.Generator) -> Iterator[tuple[str, Observation, LensFitter]]:
+    """Yield a name, data and a fitter: of all parameters, or of all but the radius, which is wrong."""
+    observation, radius = with_galaxy(mock, rng), mock.lens.parameters["SIE.theta_E"]
+    yield "fitted, right", observation, LensFitter(mock.lens, rng=1, progress=False)
+    for factor in RADII:
+        guess = mock.lens.replace(**{"SIE.theta_E": factor * radius})
+        fitter = LensFitter(guess, fixed=["SIE.theta_E"], rng=1, progress=False)
+        yield f"fitted, radius x {factor}", observation, fitter
+
+
 def with_blob(observation, mock, distance, peak, size, rng) -> Observation:
     """Return the observation with a Gaussian, so many Einstein radii from the lens."""
     lens, turn = mock.lens.values(), rng.uniform(0, 2 * np.pi)
@@ -87,22 +97,27 @@ def with_blob(observation, mock, distance, peak, size, rng) -> Observation:
 
 
 def measured(numbers: range, seed: int, solver) -> Iterator[dict]:
-    """Yield the measures of each case of each mock."""
+    """Yield the measures of each case of each mock; without a solver the lens is fitted."""
     for k, mock in enumerate(benchmark_set(numbers.stop, seed)):
         if k not in numbers:
             continue
-        for name, observation, lens in cases(mock, np.random.default_rng([seed, k])):
+        rng = np.random.default_rng([seed, k])
+        for name, observation, lens in fitted(mock, rng) if solver is None else cases(mock, rng):
             busy = time.process_time()
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    grid = grid_of_light(observation, lens, observation.bright)
-                    resolver = SuperResolver(lens, solver=solver, source_grid=grid, rng=1, progress=False)
-                    result = resolver(observation)
+                    result = lens(observation) if solver is None else resolved(observation, lens, solver)
                 measures = dict(result.measures)
             except ValueError as error:
                 measures = {"failed": str(error)}
             yield {"mock": k, "case": name, "cpu": time.process_time() - busy, "measures": measures}
+
+
+def resolved(observation, lens, solver):
+    """Super-resolve, with a source that covers the light only."""
+    grid = grid_of_light(observation, lens, observation.bright)
+    return SuperResolver(lens, solver=solver, source_grid=grid, rng=1, progress=False)(observation)
 
 
 def report(records: list[dict], odd: int) -> None:
@@ -128,6 +143,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first mock")
     parser.add_argument("--seed", type=int, default=314)
     parser.add_argument("--solver", choices=("gaussian", "lognormal"), default="gaussian")
+    parser.add_argument("--fit", action="store_true", help="fit the lens, or all but a wrong radius")
     parser.add_argument("--json", type=Path, help="where to add the measures, one line a case")
     parser.add_argument("--read", type=Path, help="judge measures of an earlier run")
     parser.add_argument(
@@ -138,7 +154,7 @@ def main() -> None:
         records = [json.loads(line) for line in options.read.read_text().splitlines()]
     else:
         solver = Gaussian(n_draws=2) if options.solver == "gaussian" else LogNormal(n_draws=2)
-        records = []
+        solver, records = None if options.fit else solver, []
         for record in measured(range(options.first, options.first + options.n), options.seed, solver):
             records.append(record)
             if options.json:

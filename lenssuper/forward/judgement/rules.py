@@ -84,6 +84,13 @@ LENS_RULES = (
         "no source without negative light fits: chi-square {positive_chi2:.2f} per pixel with light",
     ),
     Rule(
+        "positive_ratio",
+        1.15,  # tuned: right lenses have 0.7 to 1.0
+        1.6,  # tuned
+        "the lens needs negative light in its source: without any, chi-square in the arcs is "
+        "{positive_ratio:.2f} times as large",
+    ),
+    Rule(
         "negative_flux",
         0.15,  # tuned
         _NEVER,
@@ -100,7 +107,7 @@ LENS_RULES = (
     ),
     Rule(
         "structure",
-        0.15,  # tuned
+        0.2,  # tuned
         0.5,
         "the residuals in the arcs are not noise: those of neighbours correlate by {structure:.2f} "
         "({structure_sigma:.0f} sigma)",
@@ -108,14 +115,14 @@ LENS_RULES = (
     ),
     Rule(
         "unexplained_sigma",
-        7.0,  # tuned
-        25.0,
+        10.0,  # tuned
+        30.0,
         "there is light that the model does not have, by up to {unexplained_sigma:.0f} sigma",
     ),
     Rule(
         "missing_sigma",
-        7.0,  # tuned
-        25.0,
+        10.0,  # tuned
+        30.0,
         "the model has light where the data show none, by up to {missing_sigma:.0f} sigma",
     ),
     Rule(

@@ -40,7 +40,8 @@ class Verdict:
         if self.verdict not in GRADES:
             raise ValueError(f"verdict must be one of {', '.join(GRADES)}; got {self.verdict!r}")
         object.__setattr__(self, "reasons", tuple(self.reasons))
-        object.__setattr__(self, "measures", MappingProxyType(dict(self.measures)))
+        measures = {name: float(value) for name, value in self.measures.items()}
+        object.__setattr__(self, "measures", MappingProxyType(measures))
 
     def __reduce__(self):
         return type(self), (self.verdict, self.reasons, dict(self.measures))

@@ -5,8 +5,9 @@ How often is a right lens trusted, and a wrong one not? Verdicts on mocks with l
     python benchmarks/verdicts.py --read verdicts.json
 
 The lens is not fitted unless asked for: the source behind a given one is, as `~lenssuper.SuperResolver`
-does it. See README.rst beside this file for what the cases are. The limits in ``lenssuper/forward/judgement/rules.py``
-are tuned on mocks with even numbers; those with odd numbers are the report.
+does it. See README.rst beside this file for what the cases are. The limits in
+``lenssuper/forward/judgement/rules.py`` are tuned on mocks with even numbers; those with odd numbers are the
+report.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
 """``lenssuper fit-lens``, and what it writes going on to ``lenssuper run``."""
 
+import json
+from pathlib import Path
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -34,13 +37,20 @@ def files(observation, truth, tmp_path, monkeypatch):
 
 def test_fit_goes_on_to_run(files, truth, capsys):
     assert main(["fit-lens", "obs.fits", "--lens", "guess.json", *FIXED]) == 0
-    assert "SIE.theta_E" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "SIE.theta_E" in out
     fit = LensFit.read("obs_lens.json")
+    assert f"verdict  {fit.judgement.words}" in out
     assert fit.names == ("SIE.theta_E",)
     assert (files / "obs_lens.png").stat().st_size > 10_000
     assert main(["fit-lens", "obs.fits", "--lens", "guess.json"]) == 1
     assert "--overwrite" in capsys.readouterr().err
-    assert main(["run", "obs.fits", "--lens", "obs_lens.json", "--output", "out.fits", *QUICK]) == 0
+    content = json.loads(Path("obs_lens.json").read_text())
+    content["fit"].update(verdict="wrong", reasons=["it is odd"])
+    Path("obs_lens.json").write_text(json.dumps(content))
+    assert main(["run", "obs.fits", "--lens", "obs_lens.json", "--output", "out.fits", *QUICK[:2]]) == 0
+    assert SuperResolution.read("out.fits").verdict == "wrong"
+    assert "lens fit: it is odd" in capsys.readouterr().out
 
 
 def test_light_of_the_galaxy_is_fitted_too(files, mock, capsys):

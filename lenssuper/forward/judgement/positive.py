@@ -23,7 +23,7 @@ from lenssuper.operators import SplineSampling
 __all__ = ["PositiveFit", "grid_of_light", "positive_fit"]
 
 # Nodes of the source along the side of an observed pixel, and the most of them in all
-_FINER, _MOST = 2.0, 2500
+_FINER, _MOST = 3.0, 4000
 # Percentage of the light, at each end, outside of the grid before a margin is added, and that margin as a
 # share of half of the size
 _OUTLIERS, _MARGIN = 0.5, 0.3

@@ -32,7 +32,7 @@ version = release.split("+")[0]
 
 # -- Reading the sources ---------------------------------------------------------------------------
 
-exclude_patterns += ["changes/*"]
+exclude_patterns += ["changes/*", "figures/*"]
 rst_epilog = ""
 
 extensions += ["sphinx_gallery.gen_gallery"]
@@ -62,6 +62,7 @@ intersphinx_mapping["lenstronomy"] = ("https://lenstronomy.readthedocs.io/en/sta
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
+    "backreferences_dir": "gallery/backreferences",
     "filename_pattern": r"[/\\]plot_",
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": False,
@@ -86,6 +87,8 @@ html_theme_options = {
 }
 html_context = {"default_mode": "auto"}
 html_show_sourcelink = False
+# The whole table of contents: pages at the top have no section of their own to show.
+html_sidebars = {"**": ["globaltoc.html"]}
 
 linkcheck_timeout = 60
 linkcheck_anchors = False

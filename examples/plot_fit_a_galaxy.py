@@ -17,8 +17,18 @@ import numpy as np
 from matplotlib.colors import Normalize
 
 from lenssuper import SersicFitter
-from lenssuper.plotting import asinh_norm, label_axes, show_colorbar, show_image
-from lenssuper.simulate import EUCLID_VIS, SersicSource, mock_galaxies, mock_galaxy
+from lenssuper.plotting import (
+    asinh_norm,
+    label_axes,
+    show_colorbar,
+    show_image,
+)
+from lenssuper.simulate import (
+    EUCLID_VIS,
+    SersicSource,
+    mock_galaxies,
+    mock_galaxy,
+)
 
 plt.rcParams["figure.dpi"] = 130
 
@@ -35,8 +45,12 @@ plt.rcParams["figure.dpi"] = 130
 # bulge of n = 2 and a bar of n = 0.5, as seen by Euclid.
 
 disc = SersicSource(0.9 * u.arcsec, n=1.0, q=0.75, phi=30 * u.deg)
-bulge = SersicSource(0.16 * u.arcsec, n=2.0, q=0.9, phi=30 * u.deg, amplitude=6.0)
-bar = SersicSource(0.45 * u.arcsec, n=0.5, q=0.3, phi=85 * u.deg, amplitude=1.6)
+bulge = SersicSource(
+    0.16 * u.arcsec, n=2.0, q=0.9, phi=30 * u.deg, amplitude=6.0
+)
+bar = SersicSource(
+    0.45 * u.arcsec, n=0.5, q=0.3, phi=85 * u.deg, amplitude=1.6
+)
 galaxy = mock_galaxy(disc + bulge + bar, EUCLID_VIS, peak_snr=150, rng=1)
 sigma = float(np.median(galaxy.uncertainty.array))
 
@@ -66,12 +80,16 @@ fig = one.plot(figure=plt.figure(figsize=(14, 8)))
 
 fits = {k: SersicFitter(n_components=k)(galaxy) for k in range(1, 5)}
 best = SersicFitter(n_components=None)(galaxy)
-print(f"{len(best.components)} profiles, reduced chi2 {best.reduced_chi2:.3f}")
+print(
+    f"{len(best.components)} profiles, reduced chi2 {best.reduced_chi2:.3f}"
+)
 
 fig, axes = plt.subplots(1, 4, figsize=(10.5, 2.9), layout="constrained")
 for ax, k in zip(axes, (1, 2, 3), strict=False):
     pulls = fits[k].residual.data / galaxy.uncertainty.array
-    drawn = show_image(ax, pulls, best.observation.grid, norm=Normalize(-4, 4), cmap="RdBu_r")
+    drawn = show_image(
+        ax, pulls, best.observation.grid, norm=Normalize(-4, 4), cmap="RdBu_r"
+    )
     ax.set_title(f"K = {k}: residual / σ")
     label_axes(ax)
 for ax in axes[1:3]:
@@ -79,15 +97,25 @@ for ax in axes[1:3]:
 show_colorbar(axes[2], drawn, "")
 excess = [fits[k].bic - best.bic for k in fits]
 axes[3].plot(list(fits), np.maximum(excess, 0.5), "o-", color="C1")
-axes[3].set(title="BIC above its least", xlabel="K", yscale="log", xticks=list(fits), box_aspect=1)
+axes[3].set(
+    title="BIC above its least",
+    xlabel="K",
+    yscale="log",
+    xticks=list(fits),
+    box_aspect=1,
+)
 
 # %%
 # It stops at three, and the three are bar, disc and bulge, whatever their order. ``table`` has their
 # parameters on the sky, with errors.
 
-table = best.table["R_e", "R_e_err", "n", "n_err", "q", "q_err", "phi", "phi_err", "flux"]
+table = best.table[
+    "R_e", "R_e_err", "n", "n_err", "q", "q_err", "phi", "phi_err", "flux"
+]
 for name in table.colnames:
-    table[name].info.format = ".2f" if name.startswith(("phi", "flux")) else ".3f"
+    table[name].info.format = (
+        ".2f" if name.startswith(("phi", "flux")) else ".3f"
+    )
 table.pprint(max_width=-1)
 
 # %%
@@ -100,12 +128,19 @@ fig = best.plot(figure=plt.figure(figsize=(14, 8)))
 # A PSF makes a galaxy's centre flatter. A fit that does not know of it finds an index that is too small;
 # here, of a small galaxy with n = 2:
 
-small = mock_galaxy(SersicSource(0.15 * u.arcsec, n=2.0, q=0.8), EUCLID_VIS, peak_snr=150, rng=2)
+small = mock_galaxy(
+    SersicSource(0.15 * u.arcsec, n=2.0, q=0.8),
+    EUCLID_VIS,
+    peak_snr=150,
+    rng=2,
+)
 blind = small.copy()
 blind.psf = None
 for name, image in [("with the PSF", small), ("without", blind)]:
     row = SersicFitter()(image).table[0]
-    n, R_e = (f"{row[key]:.4g} ± {row[key + '_err']:.1g}" for key in ("n", "R_e"))
+    n, R_e = (
+        f"{row[key]:.4g} ± {row[key + '_err']:.1g}" for key in ("n", "R_e")
+    )
     print(f"{name}: n = {n}, R_e = {R_e}")
 
 # %%
@@ -151,16 +186,32 @@ results["policy"] = timed(n_components=3, method="ppo")
 
 
 def error(fit):
-    """Mean difference between image and model, in percent of the image's range."""
-    return 100 * np.mean(np.abs(fit.residual.data)) / np.ptp(fit.observation.data)
+    """Mean difference of image and model, in percent of the image's range."""
+    return (
+        100
+        * np.mean(np.abs(fit.residual.data))
+        / np.ptp(fit.observation.data)
+    )
 
 
-fig, axes = plt.subplots(2, len(results), figsize=(10.5, 5.4), layout="constrained")
+fig, axes = plt.subplots(
+    2, len(results), figsize=(10.5, 5.4), layout="constrained"
+)
 norm = asinh_norm(galaxy.data, sigma=sigma)
-for (above, below), (name, (fit, seconds)) in zip(axes.T, results.items(), strict=True):
-    model = show_image(above, fit.model.data, best.observation.grid, norm=norm)
+for (above, below), (name, (fit, seconds)) in zip(
+    axes.T, results.items(), strict=True
+):
+    model = show_image(
+        above, fit.model.data, best.observation.grid, norm=norm
+    )
     pulls = fit.residual.data / galaxy.uncertainty.array
-    drawn = show_image(below, pulls, best.observation.grid, norm=Normalize(-10, 10), cmap="RdBu_r")
+    drawn = show_image(
+        below,
+        pulls,
+        best.observation.grid,
+        norm=Normalize(-10, 10),
+        cmap="RdBu_r",
+    )
     above.set_title(f"{name}\n{1000 * seconds:.0f} ms")
     below.set_title(f"error {error(fit):.2f}%")
     for ax in (above, below):
@@ -184,7 +235,9 @@ smooth = SersicFitter(n_components=2, mask_neighbors=False)(spiral)
 many = SersicFitter(n_components=4, mask_neighbors=False)(spiral)
 
 fig, axes = plt.subplots(1, 4, figsize=(10.5, 3.0), layout="constrained")
-norm = asinh_norm(spiral.data, sigma=float(np.median(spiral.uncertainty.array)))
+norm = asinh_norm(
+    spiral.data, sigma=float(np.median(spiral.uncertainty.array))
+)
 panels = {
     "a spiral": spiral.data,
     f"two profiles, error {error(smooth):.2f}%": smooth.model.data,
@@ -194,7 +247,13 @@ for ax, (title, image) in zip(axes, panels.items(), strict=False):
     drawn = show_image(ax, image, smooth.observation.grid, norm=norm)
     ax.set_title(title, fontsize="medium")
     label_axes(ax)
-show_image(axes[3], smooth.residual.data, smooth.observation.grid, cmap="RdBu_r", norm=Normalize(-0.3, 0.3))
+show_image(
+    axes[3],
+    smooth.residual.data,
+    smooth.observation.grid,
+    cmap="RdBu_r",
+    norm=Normalize(-0.3, 0.3),
+)
 axes[3].set_title("the spiral less two profiles", fontsize="medium")
 label_axes(axes[3])
 for ax in axes[1:]:

@@ -19,12 +19,25 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from scipy.ndimage import zoom
 
-from lenssuper import SIE, ExternalShear, LensFitter, PixelGrid, SuperResolver, prepare
+from lenssuper import (
+    SIE,
+    ExternalShear,
+    LensFitter,
+    PixelGrid,
+    SuperResolver,
+    prepare,
+)
 from lenssuper.light import subtract_foreground
 from lenssuper.plotting import asinh_norm, label_axes, show_image
 from lenssuper.plotting.pages import write_report
 from lenssuper.preparation import cut_out, find_stars, star_psf
-from lenssuper.simulate import HST_ACS_F814W, ClumpySpiral, GaussianSource, SersicSource, mock_lens
+from lenssuper.simulate import (
+    HST_ACS_F814W,
+    ClumpySpiral,
+    GaussianSource,
+    SersicSource,
+    mock_lens,
+)
 
 plt.rcParams["figure.dpi"] = 130
 
@@ -39,17 +52,63 @@ x, y = -0.82 * u.arcsec, 0.61 * u.arcsec
 truth = SIE(theta_E=0.92 * u.arcsec, q=0.78, phi=35 * u.deg, x=x, y=y)
 truth += ExternalShear(gamma1=0.03, gamma2=-0.02, x=x, y=y)
 galaxy = ClumpySpiral(
-    0.18 * u.arcsec, q=0.7, phi=110 * u.deg, x=x + 0.12 * u.arcsec, y=y - 0.05 * u.arcsec, clumps=10, rng=5
+    0.18 * u.arcsec,
+    q=0.7,
+    phi=110 * u.deg,
+    x=x + 0.12 * u.arcsec,
+    y=y - 0.05 * u.arcsec,
+    clumps=10,
+    rng=5,
 )
-light = SersicSource(0.35 * u.arcsec, 3.5, q=0.8, phi=35 * u.deg, x=x, y=y, amplitude=0.4)
-light += SersicSource(0.2 * u.arcsec, 1, q=0.5, x=1.55 * u.arcsec, y=1.3 * u.arcsec, amplitude=0.25)
-light += SersicSource(0.4 * u.arcsec, 1, q=0.7, x=-2.6 * u.arcsec, y=-2.4 * u.arcsec, amplitude=0.15)
-stars = [(3.12, 3.41), (3.43, -2.72), (-3.62, 3.31), (0.94, -3.63), (2.77, 0.08), (-4.13, 0.44)]
-stars += [(1.64, -1.27), (-1.71, 3.98), (0.86, 3.93), (-0.95, -4.21), (4.23, 1.52), (-0.59, -1.93)]
+light = SersicSource(
+    0.35 * u.arcsec, 3.5, q=0.8, phi=35 * u.deg, x=x, y=y, amplitude=0.4
+)
+light += SersicSource(
+    0.2 * u.arcsec,
+    1,
+    q=0.5,
+    x=1.55 * u.arcsec,
+    y=1.3 * u.arcsec,
+    amplitude=0.25,
+)
+light += SersicSource(
+    0.4 * u.arcsec,
+    1,
+    q=0.7,
+    x=-2.6 * u.arcsec,
+    y=-2.4 * u.arcsec,
+    amplitude=0.15,
+)
+stars = [
+    (3.12, 3.41),
+    (3.43, -2.72),
+    (-3.62, 3.31),
+    (0.94, -3.63),
+    (2.77, 0.08),
+    (-4.13, 0.44),
+]
+stars += [
+    (1.64, -1.27),
+    (-1.71, 3.98),
+    (0.86, 3.93),
+    (-0.95, -4.21),
+    (4.23, 1.52),
+    (-0.59, -1.93),
+]
 for star_x, star_y in stars * u.arcsec:
-    light += GaussianSource(0.01 * u.arcsec, x=star_x, y=star_y, amplitude=400)
+    light += GaussianSource(
+        0.01 * u.arcsec, x=star_x, y=star_y, amplitude=400
+    )
 
-mock = mock_lens(truth, galaxy, HST_ACS_F814W, shape=(200, 200), peak_snr=25, lens_light=light, rng=1)
+mock = mock_lens(
+    truth,
+    galaxy,
+    HST_ACS_F814W,
+    shape=(200, 200),
+    peak_snr=25,
+    lens_light=light,
+    rng=1,
+)
 mosaic = mock.observation.copy()
 mosaic.data += 0.01
 mosaic.uncertainty.array *= 1.4
@@ -84,11 +143,22 @@ psf = star_psf(mosaic, stars, size=25)
 true_psf = mock.observation.psf
 half = (true_psf.shape[0] - psf.shape[0]) // 2
 inner = true_psf[half : half + 25, half : half + 25]
-print(f"{len(stars)} stars; PSF: largest error {np.abs(psf - inner).max() / inner.max():.1%} of its peak")
+print(
+    f"{len(stars)} stars; PSF: largest error "
+    f"{np.abs(psf - inner).max() / inner.max():.1%} of its peak"
+)
 
 fig, axes = plt.subplots(1, 2, figsize=(6.4, 3.2), layout="constrained")
-for ax, image, title in [(axes[0], psf, "PSF from stars"), (axes[1], inner, "truth")]:
-    ax.imshow(np.maximum(image, 1e-6), origin="lower", norm=LogNorm(1e-5, inner.max()), cmap="inferno")
+for ax, image, title in [
+    (axes[0], psf, "PSF from stars"),
+    (axes[1], inner, "truth"),
+]:
+    ax.imshow(
+        np.maximum(image, 1e-6),
+        origin="lower",
+        norm=LogNorm(1e-5, inner.max()),
+        cmap="inferno",
+    )
     ax.set_title(title)
 
 # %%
@@ -106,13 +176,18 @@ ready = prepare(
     foreground=subtract_foreground,
     arc_radius=1.5 * u.arcsec,
 )
-for sentence in "".join(f"{line:<72}" for line in ready.meta["HISTORY"]).split("lenssuper prepare: ")[1:]:
+for sentence in "".join(
+    f"{line:<72}" for line in ready.meta["HISTORY"]
+).split("lenssuper prepare: ")[1:]:
     print(sentence.strip())
 
 # %%
 # The noise map can be checked here:
 
-ratio = ready.uncertainty.array / cut_out(mock.observation, position, 4.2 * u.arcsec).uncertainty.array
+ratio = (
+    ready.uncertainty.array
+    / cut_out(mock.observation, position, 4.2 * u.arcsec).uncertainty.array
+)
 print(f"noise map over the truth: {np.median(ratio[~ready.mask]):.3f}")
 
 # %%
@@ -120,11 +195,20 @@ print(f"noise map over the truth: {np.median(ratio[~ready.mask]):.3f}")
 # at the edge of the mask a mask that is too small.
 
 fig, axes = plt.subplots(1, 3, figsize=(10.6, 3.7), layout="constrained")
-norm = asinh_norm(ready.data, sigma=float(np.median(ready.uncertainty.array)), highest=99.8)
+norm = asinh_norm(
+    ready.data, sigma=float(np.median(ready.uncertainty.array)), highest=99.8
+)
 show_image(axes[0], first, norm=norm)
 show_image(axes[1], ready, norm=norm)
-show_image(axes[2], ready.uncertainty.array, PixelGrid.from_nddata(ready), cmap="viridis")
-for ax, title in zip(axes, ["cutout", "prepared", "standard deviation"], strict=True):
+show_image(
+    axes[2],
+    ready.uncertainty.array,
+    PixelGrid.from_nddata(ready),
+    cmap="viridis",
+)
+for ax, title in zip(
+    axes, ["cutout", "prepared", "standard deviation"], strict=True
+):
     ax.set_title(title)
     label_axes(ax)
 
@@ -146,7 +230,10 @@ for name, error in fit.errors.items():
     if error > 0:
         unit = getattr(true[name], "unit", u.one)
         found = u.Quantity(fit.lens.parameters[name]).to_value(unit)
-        print(f"{name:<22}{found:8.3f} ± {u.Quantity(error).to_value(unit):.3f}   truth {true[name]:.3f}")
+        print(
+            f"{name:<22}{found:8.3f} ± {u.Quantity(error).to_value(unit):.3f}"
+            f"   truth {true[name]:.3f}"
+        )
 
 # %%
 # The source
@@ -159,9 +246,14 @@ fig = result.plot(figure=plt.figure(figsize=(14, 8)))
 # And what is it worth? The truth, on the mosaic's pixels halved, is cut to the same field. Cubic
 # interpolation of what `prepare` gave is what everyone has at hand.
 
-column, row = (int(np.rint(c)) for c in mosaic.wcs.world_to_pixel(ready.wcs.pixel_to_world(0, 0)))
+column, row = (
+    int(np.rint(c))
+    for c in mosaic.wcs.world_to_pixel(ready.wcs.pixel_to_world(0, 0))
+)
 ny, nx = ready.shape
-true_image = mock.image(2)[2 * row : 2 * (row + ny), 2 * column : 2 * (column + nx)]
+true_image = mock.image(2)[
+    2 * row : 2 * (row + ny), 2 * column : 2 * (column + nx)
+]
 cubic = zoom(ready.data, 2, order=3, mode="nearest", grid_mode=True)
 
 
@@ -170,26 +262,40 @@ around = np.hypot(*result.fine_grid.centers) < 1.5 * u.arcsec
 
 def psnr(image):
     """Peak of the truth over the rms error of the arcs in an image, in dB."""
-    return 20 * np.log10(true_image.max() / np.sqrt(np.mean((image - true_image)[around] ** 2)))
+    return 20 * np.log10(
+        true_image.max() / np.sqrt(np.mean((image - true_image)[around] ** 2))
+    )
 
 
-print(f"super-resolved {psnr(result.image.data):.1f} dB, cubic interpolation {psnr(cubic):.1f} dB")
+print(
+    f"super-resolved {psnr(result.image.data):.1f} dB, "
+    f"cubic interpolation {psnr(cubic):.1f} dB"
+)
 
 # %%
 # The galaxy itself, in the coordinates of the mosaic, in which the truth is known:
 
 grid = result.source_grid
 middle = u.Quantity(
-    [c.mean() - shift + at for c, shift, at in zip(grid.centers, center, (x, y), strict=True)]
+    [
+        c.mean() - shift + at
+        for c, shift, at in zip(grid.centers, center, (x, y), strict=True)
+    ]
 )
-true_source = mock.source_image(PixelGrid(grid.shape, grid.pixel_scale, center=middle))
+true_source = mock.source_image(
+    PixelGrid(grid.shape, grid.pixel_scale, center=middle)
+)
 
 fig, axes = plt.subplots(1, 3, figsize=(10.6, 3.7), layout="constrained")
-norm = asinh_norm(true_source, sigma=float(np.median(ready.uncertainty.array)))
+norm = asinh_norm(
+    true_source, sigma=float(np.median(ready.uncertainty.array))
+)
 show_image(axes[0], result.source.data, grid, norm=norm)
 show_image(axes[1], true_source, grid, norm=norm)
 show_image(axes[2], result.source.uncertainty.array, grid, cmap="viridis")
-for ax, title in zip(axes, ["source", "truth", "standard deviation"], strict=True):
+for ax, title in zip(
+    axes, ["source", "truth", "standard deviation"], strict=True
+):
     ax.set(title=title, xlim=(-0.4, 0.65), ylim=(-0.55, 0.5))
     label_axes(ax)
 
@@ -202,7 +308,12 @@ for ax, title in zip(axes, ["source", "truth", "standard deviation"], strict=Tru
 with tempfile.TemporaryDirectory() as folder:
     result.write(Path(folder) / "lens.fits")
     write_report(result, Path(folder) / "lens.html", title="A simulated lens")
-    print({path.name: f"{path.stat().st_size / 1e6:.1f} MB" for path in sorted(Path(folder).iterdir())})
+    print(
+        {
+            path.name: f"{path.stat().st_size / 1e6:.1f} MB"
+            for path in sorted(Path(folder).iterdir())
+        }
+    )
 
 # %%
 # The same on the command line, with a mosaic in a file:

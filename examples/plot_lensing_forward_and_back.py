@@ -20,9 +20,22 @@ from matplotlib.colors import AsinhNorm, LogNorm, Normalize
 from matplotlib.patches import Polygon, Rectangle
 from matplotlib.patheffects import withStroke
 
-from lenssuper import SIE, SIS, BilinearSampling, ExternalShear, OverlapOperator, PixelGrid, PixelScatter
+from lenssuper import (
+    SIE,
+    SIS,
+    BilinearSampling,
+    ExternalShear,
+    OverlapOperator,
+    PixelGrid,
+    PixelScatter,
+)
 from lenssuper.operators import Binning
-from lenssuper.plotting import label_axes, show_colorbar, show_curves, show_image
+from lenssuper.plotting import (
+    label_axes,
+    show_colorbar,
+    show_curves,
+    show_image,
+)
 from lenssuper.simulate import ClumpySpiral
 
 plt.rcParams["figure.dpi"] = 130
@@ -54,34 +67,68 @@ corners = pixel / 2 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]])
 
 def lensed(points):
     """Where points (N, 2) of the image come from, in arcsec."""
-    return np.column_stack([b.value for b in lens.ray_shooting(*(points.T * u.arcsec))])
+    return np.column_stack(
+        [b.value for b in lens.ray_shooting(*(points.T * u.arcsec))]
+    )
 
 
 def outline(points, n=50):
-    """The same closed polygon with n points on every side, so that its lensed sides can bend."""
+    """The same polygon with n points on every side, which can bend."""
     share = np.linspace(0, 1, n, endpoint=False)[:, np.newaxis]
     sides = [a + share * (b - a) for a, b in itertools.pairwise(points)]
     return np.vstack([*sides, points[-1:]])
 
 
-fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+fig, (left, right) = plt.subplots(
+    1, 2, figsize=(9, 3.5), layout="constrained"
+)
 left.axhline(0.4, color="0.6", linewidth=0.8)
 left.plot(theta, beta, color="C0")
 left.plot([0, 0], [-1.2, 1.2], color="C0", linestyle=":")
 left.plot(0, 0, "o", color="C0")
 left.plot([1.6, -0.8], [0.4, 0.4], "o", color="C3")
-left.annotate("plugged:\nα(0) = 0", (0.0, 0.0), (0.35, 1.3), arrowprops={"arrowstyle": "->"})
 left.annotate(
-    "one source,\ntwo images", (-0.8, 0.4), (-2.8, 1.3), arrowprops={"arrowstyle": "->"}, color="C3"
+    "plugged:\nα(0) = 0",
+    (0.0, 0.0),
+    (0.35, 1.3),
+    arrowprops={"arrowstyle": "->"},
 )
-left.set(xlabel="image plane θ (arcsec)", ylabel="source plane β (arcsec)", xlim=(-3, 3), ylim=(-2, 2))
+left.annotate(
+    "one source,\ntwo images",
+    (-0.8, 0.4),
+    (-2.8, 1.3),
+    arrowprops={"arrowstyle": "->"},
+    color="C3",
+)
+left.set(
+    xlabel="image plane θ (arcsec)",
+    ylabel="source plane β (arcsec)",
+    xlim=(-3, 3),
+    ylim=(-2, 2),
+)
 
 (cut,) = lens.cuts()
 inside = lensed(outline(corners))
-right.fill(*cut.value.T, color="C1", alpha=0.6, linewidth=0, label="the lensed pixel")
+right.fill(
+    *cut.value.T, color="C1", alpha=0.6, linewidth=0, label="the lensed pixel"
+)
 right.fill(*inside.T, color="white", linewidth=0)
-right.plot(*lensed(corners).T, "k--o", markersize=4, linewidth=1, label="its corners, joined")
-right.add_patch(Polygon(corners, facecolor="none", edgecolor="C0", linewidth=1.5, label="the pixel itself"))
+right.plot(
+    *lensed(corners).T,
+    "k--o",
+    markersize=4,
+    linewidth=1,
+    label="its corners, joined",
+)
+right.add_patch(
+    Polygon(
+        corners,
+        facecolor="none",
+        edgecolor="C0",
+        linewidth=1.5,
+        label="the pixel itself",
+    )
+)
 show_curves(right, lens.cuts(), color="C1", label="cut")
 right.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), aspect="equal")
 right.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
@@ -93,7 +140,11 @@ label_axes(right, on_sky=False)
 
 one_pixel = PixelGrid(shape=(1, 1), pixel_scale=pixel * u.arcsec)
 around = PixelGrid(shape=(160, 160), pixel_scale=0.02 * u.arcsec)
-shares = OverlapOperator(lens, one_pixel, around).matrix.toarray().reshape(around.shape)
+shares = (
+    OverlapOperator(lens, one_pixel, around)
+    .matrix.toarray()
+    .reshape(around.shape)
+)
 distance = np.hypot(*(c.value for c in around.centers))
 for low, high in [(0, 1), (1, 1.1), (1.1, 1.2)]:
     share = shares[(low <= distance) & (distance < high)].sum()
@@ -116,17 +167,29 @@ image_grid = PixelGrid(shape=(12, 12), pixel_scale=0.4 * u.arcsec)
 source_grid = PixelGrid(shape=(12, 12), pixel_scale=0.2 * u.arcsec)
 overlap = OverlapOperator(lens, image_grid, source_grid)
 
-chosen = {(8, 9): "C0", (4, 7): "C1", (8, 4): "C2"}  # (row, column) and colour
+chosen = {
+    (8, 9): "C0",
+    (4, 7): "C1",
+    (8, 4): "C2",
+}  # (row, column) and colour
 vertex_x, vertex_y = (v.value for v in image_grid.vertices)
 
 
 def square(row, column):
     """The corners of an image pixel, closed."""
-    at = [(row, column), (row, column + 1), (row + 1, column + 1), (row + 1, column), (row, column)]
+    at = [
+        (row, column),
+        (row, column + 1),
+        (row + 1, column + 1),
+        (row + 1, column),
+        (row, column),
+    ]
     return np.array([(vertex_x[i], vertex_y[i]) for i in at])
 
 
-fig, (left, right) = plt.subplots(1, 2, figsize=(8.5, 4.4), layout="constrained")
+fig, (left, right) = plt.subplots(
+    1, 2, figsize=(8.5, 4.4), layout="constrained"
+)
 cell_x, cell_y = (v.value for v in source_grid.vertices)
 for x, y in [(cell_x, cell_y), (cell_x.T, cell_y.T)]:
     right.plot(x, y, color="C0", alpha=0.35, linewidth=0.7)
@@ -134,9 +197,17 @@ for x, y in [(vertex_x, vertex_y), (vertex_x.T, vertex_y.T)]:
     left.plot(x, y, color="0.7", linewidth=0.7)
     for line in zip(x.T, y.T, strict=True):
         fine = outline(np.column_stack(line), n=40)
-        fine = fine[np.hypot(*fine.T) > 1e-9]  # the centre has no place in the source plane
-        gap = np.flatnonzero(np.hypot(*np.diff(lensed(fine), axis=0).T) > 1) + 1
-        right.plot(*np.insert(lensed(fine), gap, np.nan, axis=0).T, color="0.6", linewidth=0.7)
+        fine = fine[
+            np.hypot(*fine.T) > 1e-9
+        ]  # the centre has no place in the source plane
+        gap = (
+            np.flatnonzero(np.hypot(*np.diff(lensed(fine), axis=0).T) > 1) + 1
+        )
+        right.plot(
+            *np.insert(lensed(fine), gap, np.nan, axis=0).T,
+            color="0.6",
+            linewidth=0.7,
+        )
 for (row, column), color in chosen.items():
     corners = square(row, column)
     left.fill(*corners.T, color=color, alpha=0.7)
@@ -145,8 +216,18 @@ for (row, column), color in chosen.items():
     right.plot(*lensed(corners[:1])[0], "o", color=color, markeredgecolor="k")
 show_curves(left, lens.critical_curves(image_grid.refine(8)), color="k")
 show_curves(right, lens.cuts(), color="k", linestyle="--")
-left.set(xlim=(-2.4, 2.4), ylim=(-2.4, 2.4), aspect="equal", title="θ grid and Einstein ring")
-right.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), aspect="equal", title="β grid, lensed θ grid, and cut")
+left.set(
+    xlim=(-2.4, 2.4),
+    ylim=(-2.4, 2.4),
+    aspect="equal",
+    title="θ grid and Einstein ring",
+)
+right.set(
+    xlim=(-1.25, 1.25),
+    ylim=(-1.25, 1.25),
+    aspect="equal",
+    title="β grid, lensed θ grid, and cut",
+)
 label_axes(left, on_sky=False)
 label_axes(right, on_sky=False)
 
@@ -159,19 +240,44 @@ label_axes(right, on_sky=False)
 
 fig, axes = plt.subplots(1, 3, figsize=(9, 3.5), layout="constrained")
 titles = ["outside of the ring", "inside of it", "on the ring"]
-for ax, ((row, column), color), title in zip(axes, chosen.items(), titles, strict=True):
-    shares = overlap.matrix[[row * 12 + column]].toarray().reshape(source_grid.shape)
+for ax, ((row, column), color), title in zip(
+    axes, chosen.items(), titles, strict=True
+):
+    shares = (
+        overlap.matrix[[row * 12 + column]]
+        .toarray()
+        .reshape(source_grid.shape)
+    )
     shape = lensed(outline(square(row, column)))
     for i, j in zip(*np.nonzero(shares > 1e-3), strict=True):
         x, y = cell_x[i, j], cell_y[i, j]
-        ax.add_patch(Rectangle((x, y), 0.2, 0.2, facecolor=color, alpha=0.1 + 0.4 * shares[i, j]))
-        number = ax.text(x + 0.1, y + 0.1, f"{shares[i, j]:.3f}", ha="center", va="center", zorder=3)
+        ax.add_patch(
+            Rectangle(
+                (x, y),
+                0.2,
+                0.2,
+                facecolor=color,
+                alpha=0.1 + 0.4 * shares[i, j],
+            )
+        )
+        number = ax.text(
+            x + 0.1,
+            y + 0.1,
+            f"{shares[i, j]:.3f}",
+            ha="center",
+            va="center",
+            zorder=3,
+        )
         number.set_path_effects([withStroke(linewidth=3, foreground="white")])
     ax.plot(cell_x, cell_y, color="0.6", linewidth=0.8)
     ax.plot(cell_x.T, cell_y.T, color="0.6", linewidth=0.8)
     ax.plot(*shape.T, color=color, linewidth=2)
     middle = (shape.min(axis=0) + shape.max(axis=0)) / 2
-    ax.set(xlim=middle[0] + [-0.45, 0.45], ylim=middle[1] + [-0.45, 0.45], aspect="equal")
+    ax.set(
+        xlim=middle[0] + [-0.45, 0.45],
+        ylim=middle[1] + [-0.45, 0.45],
+        aspect="equal",
+    )
     ax.set_title(f"{title}: sum {shares.sum():.3f}")
     label_axes(ax, on_sky=False)
 for ax in axes[1:]:
@@ -196,7 +302,14 @@ for ax in axes[1:]:
 image_grid = PixelGrid(shape=(61, 61), pixel_scale=0.1 * u.arcsec)
 source_grid = PixelGrid(shape=(72, 72), pixel_scale=0.05 * u.arcsec)
 x, y = (v.value for v in source_grid.centers)
-galaxy = ClumpySpiral(0.4 * u.arcsec, q=0.7, phi=30 * u.deg, x=0.2 * u.arcsec, y=0.1 * u.arcsec, rng=3)
+galaxy = ClumpySpiral(
+    0.4 * u.arcsec,
+    q=0.7,
+    phi=30 * u.deg,
+    x=0.2 * u.arcsec,
+    y=0.1 * u.arcsec,
+    rng=3,
+)
 source = galaxy.surface_brightness(x, y)
 source /= source.max()
 
@@ -214,15 +327,19 @@ errors = Normalize(-0.2, 0.2)
 
 
 def compare(source, images, differences, grid, curves, error_label):
-    """Show what goes in on the left; what three operators give above, and what is wrong with it below."""
+    """Show the input left, what three operators give, and their errors."""
     fig = plt.figure(figsize=(9.8, 4.7), layout="constrained")
-    panels = fig.subplot_mosaic("SABC;Sabc", gridspec_kw={"width_ratios": [1.2, 1, 1, 1]})
+    panels = fig.subplot_mosaic(
+        "SABC;Sabc", gridspec_kw={"width_ratios": [1.2, 1, 1, 1]}
+    )
     (first, first_grid, title) = source
     drawn = show_image(panels["S"], first, first_grid, norm=light)
     panels["S"].set_title(title)
     for (upper, lower), name in zip(["Aa", "Bb", "Cc"], images, strict=True):
         drawn = show_image(panels[upper], images[name], grid, norm=light)
-        wrong = show_image(panels[lower], differences[name], grid, norm=errors, cmap="RdBu_r")
+        wrong = show_image(
+            panels[lower], differences[name], grid, norm=errors, cmap="RdBu_r"
+        )
         show_curves(panels[upper], curves, linewidth=0.6)
         panels[upper].set_title(name)
     show_colorbar(panels["C"], drawn, "surface brightness")
@@ -238,12 +355,27 @@ def compare(source, images, differences, grid, curves, error_label):
 
 ring = lens.critical_curves(image_grid)
 differences = {name: image - truth for name, image in images.items()}
-panels = compare((source, source_grid, "Source"), images, differences, image_grid, ring, "image − truth")
+panels = compare(
+    (source, source_grid, "Source"),
+    images,
+    differences,
+    image_grid,
+    ring,
+    "image − truth",
+)
 for name, color in zip("Bb", ["w", "k"], strict=True):
     arrow = {"arrowstyle": "->", "color": color}
-    panels[name].annotate("the plugged hole", (0.0, 0.0), (-2.8, -2.7), color=color, arrowprops=arrow)
+    panels[name].annotate(
+        "the plugged hole",
+        (0.0, 0.0),
+        (-2.8, -2.7),
+        color=color,
+        arrowprops=arrow,
+    )
 for name, difference in differences.items():
-    print(f"{name:17}largest error {np.abs(difference).max():.1e} of the peak")
+    print(
+        f"{name:17}largest error {np.abs(difference).max():.1e} of the peak"
+    )
 
 # %%
 # Back
@@ -258,10 +390,17 @@ for name, difference in differences.items():
 
 delensed = {}
 for name, operator in operators.items():
-    delensed[name] = np.where(operator.coverage > 0, operator.delens(truth), np.nan)
+    delensed[name] = np.where(
+        operator.coverage > 0, operator.delens(truth), np.nan
+    )
 differences = {name: back - source for name, back in delensed.items()}
 panels = compare(
-    (truth, image_grid, "Image"), delensed, differences, source_grid, lens.cuts(), "back − source"
+    (truth, image_grid, "Image"),
+    delensed,
+    differences,
+    source_grid,
+    lens.cuts(),
+    "back − source",
 )
 
 # %%
@@ -276,7 +415,8 @@ panels = compare(
 image_grid = PixelGrid(shape=(96, 96), pixel_scale=0.0625 * u.arcsec)
 source_grid = PixelGrid(shape=(90, 90), pixel_scale=0.04 * u.arcsec)
 operators = [
-    kind(lens, image_grid, source_grid) for kind in (OverlapOperator, BilinearSampling, PixelScatter)
+    kind(lens, image_grid, source_grid)
+    for kind in (OverlapOperator, BilinearSampling, PixelScatter)
 ]
 x, y = (v.value for v in source_grid.centers)
 gaussian = np.exp(-(x**2 + y**2) / (2 * 0.7**2))
@@ -285,10 +425,16 @@ lensed_gaussian = operators[0].lens(gaussian)
 fig, axes = plt.subplots(1, 3, figsize=(9, 3.5), layout="constrained")
 for ax, operator in zip(axes, operators, strict=True):
     difference = operator.delens(lensed_gaussian) - gaussian
-    drawn = show_image(ax, difference, source_grid, norm=Normalize(-0.5, 0.5), cmap="RdBu_r")
+    drawn = show_image(
+        ax, difference, source_grid, norm=Normalize(-0.5, 0.5), cmap="RdBu_r"
+    )
     show_curves(ax, lens.cuts(), color="k", linestyle="--", linewidth=0.8)
     middle = np.hypot(x, y) < 1.5
-    ax.set_title(f"{type(operator).__name__}\nrms inside 1.5″: {np.std(difference[middle]):.1e}", fontsize=11)
+    ax.set_title(
+        f"{type(operator).__name__}\n"
+        f"rms inside 1.5″: {np.std(difference[middle]):.1e}",
+        fontsize=11,
+    )
     label_axes(ax, on_sky=False)
 for ax in axes[1:]:
     ax.set_ylabel("")
@@ -317,10 +463,22 @@ show_colorbar(axes[-1], drawn, "back − source", extend="both")
 
 def show_maps(one, two, operator):
     """Draw the two maps of an overlap operator."""
-    drawn = show_image(one, operator.coverage, operator.source_grid, norm=Normalize(0, 4), cmap="viridis")
+    drawn = show_image(
+        one,
+        operator.coverage,
+        operator.source_grid,
+        norm=Normalize(0, 4),
+        cmap="viridis",
+    )
     show_colorbar(one, drawn, "")
     one.set_title("coverage: number of images")
-    drawn = show_image(two, operator.magnification, operator.source_grid, norm=LogNorm(1, 50), cmap="magma")
+    drawn = show_image(
+        two,
+        operator.magnification,
+        operator.source_grid,
+        norm=LogNorm(1, 50),
+        cmap="magma",
+    )
     show_colorbar(two, drawn, "", extend="max")
     two.set_title("magnification")
     for ax in (one, two):
@@ -331,21 +489,45 @@ overlap = operators[0]
 radius = np.hypot(x, y)
 on_paper = np.linspace(0.02, 1.8, 400)
 
-fig, (one, two, three) = plt.subplots(1, 3, figsize=(9.8, 3.1), layout="constrained")
+fig, (one, two, three) = plt.subplots(
+    1, 3, figsize=(9.8, 3.1), layout="constrained"
+)
 show_maps(one, two, overlap)
 for ax in (one, two):
     show_curves(ax, lens.cuts(), color="w", linestyle="--")
     ax.plot(0, 0, "w+")  # the caustic of an SIS is a point
 three.plot(
-    radius.ravel(), overlap.magnification.ravel(), "x", color="C1", markersize=3, label="magnification"
+    radius.ravel(),
+    overlap.magnification.ravel(),
+    "x",
+    color="C1",
+    markersize=3,
+    label="magnification",
 )
-three.plot(radius.ravel(), overlap.coverage.ravel(), "x", color="C0", markersize=3, label="coverage")
+three.plot(
+    radius.ravel(),
+    overlap.coverage.ravel(),
+    "x",
+    color="C0",
+    markersize=3,
+    label="coverage",
+)
 jump = on_paper < 1.2
 three.plot(
-    on_paper, np.where(jump, 2 * 1.2 / on_paper, 1 + 1.2 / on_paper), "k", linewidth=0.8, label="on paper"
+    on_paper,
+    np.where(jump, 2 * 1.2 / on_paper, 1 + 1.2 / on_paper),
+    "k",
+    linewidth=0.8,
+    label="on paper",
 )
 three.plot(on_paper, np.where(jump, 2, 1), "k", linewidth=0.8)
-three.set(xlabel="β (arcsec)", yscale="log", ylim=(0.8, 100), xlim=(0, 1.8), box_aspect=1)
+three.set(
+    xlabel="β (arcsec)",
+    yscale="log",
+    ylim=(0.8, 100),
+    xlim=(0, 1.8),
+    box_aspect=1,
+)
 three.legend()
 
 # %%
@@ -353,7 +535,9 @@ three.legend()
 # two more images, four in all. The magnification is largest along its edges, and there the source is seen
 # best.
 
-galaxy = SIE(theta_E=1.2 * u.arcsec, q=0.7, phi=30 * u.deg) + ExternalShear(gamma1=0.04, gamma2=-0.03)
+galaxy = SIE(theta_E=1.2 * u.arcsec, q=0.7, phi=30 * u.deg) + ExternalShear(
+    gamma1=0.04, gamma2=-0.03
+)
 field = PixelGrid(shape=(70, 70), pixel_scale=0.1 * u.arcsec)
 source_grid = PixelGrid(shape=(144, 144), pixel_scale=0.025 * u.arcsec)
 overlap = OverlapOperator(galaxy, field, source_grid)

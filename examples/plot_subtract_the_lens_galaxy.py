@@ -16,10 +16,20 @@ from lenssuper.light import ForegroundFitter
 from lenssuper.simulate import HST_ACS_F814W, SersicSource, mock_lens
 
 lens = SIE(theta_E=1.1 * u.arcsec, q=0.8, phi=40 * u.deg)
-source = SersicSource(0.15 * u.arcsec, 1, q=0.6, x=0.15 * u.arcsec, y=0.05 * u.arcsec)
+source = SersicSource(
+    0.15 * u.arcsec, 1, q=0.6, x=0.15 * u.arcsec, y=0.05 * u.arcsec
+)
 bulge = SersicSource(0.4 * u.arcsec, 3, q=0.8, phi=40 * u.deg, amplitude=0.8)
 halo = SersicSource(1.2 * u.arcsec, 1, q=0.7, phi=60 * u.deg, amplitude=0.15)
-mock = mock_lens(lens, source, HST_ACS_F814W, shape=(96, 96), peak_snr=25, lens_light=bulge + halo, rng=1)
+mock = mock_lens(
+    lens,
+    source,
+    HST_ACS_F814W,
+    shape=(96, 96),
+    peak_snr=25,
+    lens_light=bulge + halo,
+    rng=1,
+)
 image = mock.observation
 image.data += 0.01
 

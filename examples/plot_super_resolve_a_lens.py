@@ -20,7 +20,13 @@ from matplotlib.colors import LogNorm, Normalize
 from scipy.ndimage import zoom
 
 from lenssuper import SIE, ExternalShear, SuperResolution, SuperResolver
-from lenssuper.plotting import asinh_norm, label_axes, show_colorbar, show_curves, show_image
+from lenssuper.plotting import (
+    asinh_norm,
+    label_axes,
+    show_colorbar,
+    show_curves,
+    show_image,
+)
 from lenssuper.simulate import EUCLID_VIS, ClumpySpiral, mock_lens
 
 plt.rcParams["figure.dpi"] = 130
@@ -35,9 +41,17 @@ plt.rcParams["figure.dpi"] = 130
 lens = SIE(theta_E=1.3 * u.arcsec, q=0.75, phi=35 * u.deg, x=0.02 * u.arcsec)
 lens += ExternalShear(gamma1=0.03, gamma2=-0.02)
 galaxy = ClumpySpiral(
-    0.3 * u.arcsec, q=0.7, phi=110 * u.deg, x=0.24 * u.arcsec, y=-0.1 * u.arcsec, clumps=14, rng=5
+    0.3 * u.arcsec,
+    q=0.7,
+    phi=110 * u.deg,
+    x=0.24 * u.arcsec,
+    y=-0.1 * u.arcsec,
+    clumps=14,
+    rng=5,
 )
-mock = mock_lens(lens, galaxy, EUCLID_VIS, shape=(64, 64), peak_snr=40, factor=2, rng=1)
+mock = mock_lens(
+    lens, galaxy, EUCLID_VIS, shape=(64, 64), peak_snr=40, factor=2, rng=1
+)
 obs = mock.observation
 
 # %%
@@ -50,11 +64,25 @@ fig, axes = plt.subplots(1, 3, figsize=(9.8, 3.0), layout="constrained")
 norm = asinh_norm(obs.data, sigma=float(np.median(sigma)))
 show_colorbar(axes[0], show_image(axes[0], obs, norm=norm), "")
 show_colorbar(
-    axes[1], show_image(axes[1], obs.data / sigma, mock.grid, norm=Normalize(0, 40), cmap="magma"), ""
+    axes[1],
+    show_image(
+        axes[1],
+        obs.data / sigma,
+        mock.grid,
+        norm=Normalize(0, 40),
+        cmap="magma",
+    ),
+    "",
 )
-drawn = axes[2].imshow(obs.psf, origin="lower", norm=LogNorm(1e-5, obs.psf.max()), cmap="inferno")
+drawn = axes[2].imshow(
+    obs.psf, origin="lower", norm=LogNorm(1e-5, obs.psf.max()), cmap="inferno"
+)
 show_colorbar(axes[2], drawn, "")
-for ax, title in zip(axes, [f"data ({obs.unit:unicode})", "signal to noise", "PSF (pixels)"], strict=True):
+for ax, title in zip(
+    axes,
+    [f"data ({obs.unit:unicode})", "signal to noise", "PSF (pixels)"],
+    strict=True,
+):
     ax.set_title(title)
 for ax in axes[:2]:
     label_axes(ax)
@@ -97,8 +125,13 @@ fig = sr.plot(figure=plt.figure(figsize=(14, 8)))
 #     same data with another lens model or prior. By itself it says nothing.
 
 n = sr.n_pixels
-print(f"reduced chi2 {sr.reduced_chi2:.3f}, expected 1 ± {np.sqrt(2 / n):.3f}")
-print(f"{sr.effective_modes:.0f} modes measured, {np.prod(sr.source_grid.shape)} source pixels")
+print(
+    f"reduced chi2 {sr.reduced_chi2:.3f}, expected 1 ± {np.sqrt(2 / n):.3f}"
+)
+print(
+    f"{sr.effective_modes:.0f} modes measured, "
+    f"{np.prod(sr.source_grid.shape)} source pixels"
+)
 
 # %%
 # Compared with the truth
@@ -126,13 +159,19 @@ panels = {
 }
 norm = asinh_norm(truth, sigma=float(np.median(sigma)))
 errors = Normalize(-0.3 * truth.max(), 0.3 * truth.max())
-for (above, below), (title, image) in zip(axes.T, panels.items(), strict=True):
+for (above, below), (title, image) in zip(
+    axes.T, panels.items(), strict=True
+):
     drawn = show_image(above, image, sr.fine_grid, norm=norm)
     above.set(title=title, xlim=(-2, 2.2), ylim=(-2.2, 2))
     label_axes(above)
     if image is not truth:
-        show_image(below, image - truth, sr.fine_grid, norm=errors, cmap="RdBu_r")
-        below.set(title="error (± 30% of the peak)", xlim=(-2, 2.2), ylim=(-2.2, 2))
+        show_image(
+            below, image - truth, sr.fine_grid, norm=errors, cmap="RdBu_r"
+        )
+        below.set(
+            title="error (± 30% of the peak)", xlim=(-2, 2.2), ylim=(-2.2, 2)
+        )
         label_axes(below)
 show_colorbar(axes[0, 2], drawn, "surface brightness", extend="max")
 
@@ -140,10 +179,26 @@ cut = axes[1, 2]
 x, y = sr.fine_grid.centers
 row = np.abs(y[:, 0] + 0.55 * u.arcsec).argmin()
 sd = sr.image.uncertainty.array[row]
-cut.fill_between(x[row].value, found[row] - sd, found[row] + sd, color="C1", alpha=0.3, linewidth=0)
-for image, style, label in [(truth, "k", "truth"), (found, "C1", "super-resolved"), (cubic, "C0--", "cubic")]:
+cut.fill_between(
+    x[row].value,
+    found[row] - sd,
+    found[row] + sd,
+    color="C1",
+    alpha=0.3,
+    linewidth=0,
+)
+for image, style, label in [
+    (truth, "k", "truth"),
+    (found, "C1", "super-resolved"),
+    (cubic, "C0--", "cubic"),
+]:
     cut.plot(x[row].value, image[row], style, linewidth=1, label=label)
-cut.set(title="along y = −0.55″", xlabel="x west (arcsec)", xlim=(-2, 2.2), box_aspect=1)
+cut.set(
+    title="along y = −0.55″",
+    xlabel="x west (arcsec)",
+    xlim=(-2, 2.2),
+    box_aspect=1,
+)
 cut.legend()
 for ax in axes[:, 1]:
     ax.set_ylabel("")
@@ -159,9 +214,13 @@ norm = asinh_norm(true_source, sigma=float(np.median(sigma)))
 show_image(axes[0], sr.source.data, sr.source_grid, norm=norm)
 drawn = show_image(axes[1], true_source, sr.source_grid, norm=norm)
 show_colorbar(axes[1], drawn, "")
-drawn = show_image(axes[2], sr.resolution.value, sr.source_grid, cmap="viridis_r")
+drawn = show_image(
+    axes[2], sr.resolution.value, sr.source_grid, cmap="viridis_r"
+)
 show_colorbar(axes[2], drawn, "")
-for ax, title in zip(axes, ["source", "truth", "resolution (FWHM in arcsec)"], strict=True):
+for ax, title in zip(
+    axes, ["source", "truth", "resolution (FWHM in arcsec)"], strict=True
+):
     show_curves(ax, lens.caustics(sr.fine_grid))
     show_curves(ax, lens.cuts(), linestyle="--")
     ax.set(title=title, xlim=(-0.7, 1.2), ylim=(-1.0, 0.9))
@@ -178,10 +237,14 @@ for ax in axes[1:]:
 # them is.
 
 fig, axes = plt.subplots(1, 4, figsize=(10.5, 3.0), layout="constrained")
-for ax, draw, title in zip(axes, sr.samples(3), ["one draw", "another", "and another"], strict=False):
+for ax, draw, title in zip(
+    axes, sr.samples(3), ["one draw", "another", "and another"], strict=False
+):
     show_image(ax, draw, sr.source_grid, norm=norm)
     ax.set_title(title)
-spread = show_image(axes[3], sr.source.uncertainty.array, sr.source_grid, cmap="viridis")
+spread = show_image(
+    axes[3], sr.source.uncertainty.array, sr.source_grid, cmap="viridis"
+)
 axes[3].set_title("standard deviation")
 show_colorbar(axes[3], spread, "")
 for ax in axes:
@@ -196,7 +259,10 @@ for ax in axes[1:]:
 
 bright = true_source > 0.2 * true_source.max()
 within = np.abs(sr.source.data - true_source) < sr.source.uncertainty.array
-print(f"{np.mean(within[bright]):.0%} of {bright.sum()} bright source pixels within one sigma")
+print(
+    f"{np.mean(within[bright]):.0%} of {bright.sum()} bright source pixels "
+    "within one sigma"
+)
 
 # %%
 # Errors of neighbouring pixels are correlated, so that they do not add up in squares. For whatever you
@@ -204,17 +270,24 @@ print(f"{np.mean(within[bright]):.0%} of {bright.sum()} bright source pixels wit
 
 image_x, image_y = lens.image_positions(0.24 * u.arcsec, -0.1 * u.arcsec)
 x, y = sr.fine_grid.centers
-counter = np.hypot(image_x, image_y).argmin()  # it is the one closest to the lens
-aperture = np.hypot(x - image_x[counter], y - image_y[counter]) < 0.4 * u.arcsec
+counter = np.hypot(
+    image_x, image_y
+).argmin()  # it is the one closest to the lens
+aperture = (
+    np.hypot(x - image_x[counter], y - image_y[counter]) < 0.4 * u.arcsec
+)
 
 
 def flux(image):
-    """Flux in the aperture: surface brightness is per observed pixel, of which a fine one is a quarter."""
+    """Flux in the aperture; a fine pixel is a quarter of an observed one."""
     return image[..., aperture].sum(axis=-1) / sr.factor**2
 
 
 draws = flux(sr.image_samples(16))
-print(f"counter-image: {flux(sr.image.data):.2f} ± {draws.std(ddof=1):.2f} {obs.unit}")
+print(
+    f"counter-image: {flux(sr.image.data):.2f} ± "
+    f"{draws.std(ddof=1):.2f} {obs.unit}"
+)
 print(f"truth:         {flux(truth):.2f}")
 
 # %%
@@ -227,12 +300,27 @@ print(f"truth:         {flux(truth):.2f}")
 
 wrong_lens = lens.replace(**{"SIE.theta_E": 1.34 * u.arcsec})
 wrong = SuperResolver(wrong_lens, factor=2, rng=1)(obs)
-print(f"right lens: reduced chi2 {sr.reduced_chi2:.2f}, log evidence {sr.log_evidence:.0f}")
-print(f"wrong lens: reduced chi2 {wrong.reduced_chi2:.2f}, log evidence {wrong.log_evidence:.0f}")
+print(
+    f"right lens: reduced chi2 {sr.reduced_chi2:.2f}, "
+    f"log evidence {sr.log_evidence:.0f}"
+)
+print(
+    f"wrong lens: reduced chi2 {wrong.reduced_chi2:.2f}, "
+    f"log evidence {wrong.log_evidence:.0f}"
+)
 
 fig, axes = plt.subplots(1, 4, figsize=(10.5, 2.9), layout="constrained")
-for pair, result, title in [(axes[:2], sr, "right lens"), (axes[2:], wrong, "wrong lens")]:
-    drawn = show_image(pair[0], result.residuals, mock.grid, norm=Normalize(-4, 4), cmap="RdBu_r")
+for pair, result, title in [
+    (axes[:2], sr, "right lens"),
+    (axes[2:], wrong, "wrong lens"),
+]:
+    drawn = show_image(
+        pair[0],
+        result.residuals,
+        mock.grid,
+        norm=Normalize(-4, 4),
+        cmap="RdBu_r",
+    )
     show_image(pair[1], result.source.data, result.source_grid, norm=norm)
     pair[0].set_title(f"{title}: residuals")
     pair[1].set(title=f"{title}: source", xlim=(-0.7, 1.2), ylim=(-1.0, 0.9))

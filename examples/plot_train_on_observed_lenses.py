@@ -40,7 +40,9 @@ plt.rcParams["figure.dpi"] = 130
 def draw(number):
     """Draw a lens that fills a small field, and observe it."""
     lens = random_lens(number, theta_E=(0.6, 0.9) * u.arcsec)
-    source = random_source(number, R_e=(0.1, 0.25) * u.arcsec, offset=(0.03, 0.2) * u.arcsec)
+    source = random_source(
+        number, R_e=(0.1, 0.25) * u.arcsec, offset=(0.03, 0.2) * u.arcsec
+    )
     return random_mock(number, lens=lens, source=source, shape=(40, 40))
 
 
@@ -49,7 +51,11 @@ observed = [(mock.observation, mock.lens) for mock in mocks]
 fig, axes = plt.subplots(2, 9, figsize=(13, 3.1), layout="constrained")
 for ax, mock in zip(axes.flat, mocks, strict=True):
     sigma = float(np.median(mock.observation.uncertainty.array))
-    show_image(ax, mock.observation, norm=asinh_norm(mock.observation.data, sigma=sigma))
+    show_image(
+        ax,
+        mock.observation,
+        norm=asinh_norm(mock.observation.data, sigma=sigma),
+    )
     ax.set_axis_off()
 
 # %%
@@ -92,29 +98,42 @@ for check in training.history:
 
 mock = draw(50)
 before, after = (
-    SuperResolver(mock.lens, solver=NetworkSolver(each), rng=1)(mock.observation)
+    SuperResolver(mock.lens, solver=NetworkSolver(each), rng=1)(
+        mock.observation
+    )
     for each in (network, training.network)
 )
 truth = mock.image()
-norm = asinh_norm(truth, sigma=float(np.median(mock.observation.uncertainty.array)))
+norm = asinh_norm(
+    truth, sigma=float(np.median(mock.observation.uncertainty.array))
+)
 fig, axes = plt.subplots(1, 4, figsize=(12, 3.2), layout="constrained")
 show_image(axes[0], mock.observation, norm=norm)
 show_image(axes[1], truth, mock.grid.refine(2), norm=norm)
 for ax, answer in zip(axes[2:], (before, after), strict=True):
     show_image(ax, answer.image, norm=norm)
-for ax, title in zip(axes, ("observed", "truth", "untrained", "trained"), strict=True):
+for ax, title in zip(
+    axes, ("observed", "truth", "untrained", "trained"), strict=True
+):
     ax.set_title(title)
     ax.set_axis_off()
 for name, answer in (("untrained", before), ("trained", after)):
     error = np.sqrt(np.mean((answer.image.data - truth) ** 2)) / truth.max()
-    print(f"{name:<10} {100 * error:.2f}% of the peak, held-out chi-square {answer.held_out_chi2:.2f}")
+    print(
+        f"{name:<10} {100 * error:.2f}% of the peak, "
+        f"held-out chi-square {answer.held_out_chi2:.2f}"
+    )
 
 # %%
 # Residuals of the trained network, in units of the noise: what is left should be noise.
 
 fig, axes = plt.subplots(1, 2, figsize=(6.5, 3.1), layout="constrained")
-for ax, answer, title in zip(axes, (before, after), ("untrained", "trained"), strict=True):
-    show_image(ax, answer.residuals, mock.grid, norm=Normalize(-4, 4), cmap="RdBu_r")
+for ax, answer, title in zip(
+    axes, (before, after), ("untrained", "trained"), strict=True
+):
+    show_image(
+        ax, answer.residuals, mock.grid, norm=Normalize(-4, 4), cmap="RdBu_r"
+    )
     ax.set_title(title)
     ax.set_axis_off()
 

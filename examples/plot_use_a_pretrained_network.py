@@ -50,11 +50,15 @@ fig = sr.plot(figure=plt.figure(figsize=(14, 8)))
 
 answers = {
     "network": sr,
-    "network, refined": SuperResolver.from_pretrained("space", lens, rng=1, refine=True)(mock.observation),
+    "network, refined": SuperResolver.from_pretrained(
+        "space", lens, rng=1, refine=True
+    )(mock.observation),
     "log-normal": SuperResolver(lens, rng=1)(mock.observation),
 }
 truth = mock.image()
-norm = asinh_norm(truth, sigma=float(np.median(mock.observation.uncertainty.array)))
+norm = asinh_norm(
+    truth, sigma=float(np.median(mock.observation.uncertainty.array))
+)
 fig, axes = plt.subplots(2, 4, figsize=(12, 6.2), layout="constrained")
 fine = mock.grid.refine(2)
 show_image(axes[0, 0], truth, fine, norm=norm)
@@ -64,7 +68,13 @@ error = 0.15 * truth.max()
 for ax, (name, answer) in zip(axes[:, 1:].T, answers.items(), strict=True):
     show_image(ax[0], answer.image.data, fine, norm=norm)
     ax[0].set_title(name)
-    show_image(ax[1], answer.image.data - truth, fine, norm=plt.Normalize(-error, error), cmap="RdBu_r")
+    show_image(
+        ax[1],
+        answer.image.data - truth,
+        fine,
+        norm=plt.Normalize(-error, error),
+        cmap="RdBu_r",
+    )
     rms = np.sqrt(np.mean((answer.image.data - truth) ** 2)) / truth.max()
     ax[1].set_title(f"error, rms {100 * rms:.2f}% of the peak")
 for ax in axes.flat[[0, 1, 2, 3, 5, 6, 7]]:
@@ -83,7 +93,10 @@ models = [ForwardModel(each.observation, each.lens) for each in mocks]
 built = time.perf_counter()
 sources = NetworkSolver.pretrained("space").sources(models)
 done = time.perf_counter()
-print(f"{(built - start) / 6:.2f} s a lens for the operators, {(done - built) / 6:.2f} s for the network")
+print(
+    f"{(built - start) / 6:.2f} s a lens for the operators, "
+    f"{(done - built) / 6:.2f} s for the network"
+)
 
 # %%
 # On the command line that is ``lenssuper run --network euclid`` and ``lenssuper batch --network euclid``. To

@@ -33,7 +33,9 @@ def main(names):
     known = drawings()
     for name in names or known:
         path = FOLDER / f"{name}.webp"
-        known[name]().savefig(path, dpi=90, bbox_inches="tight", pil_kwargs={"quality": 78, "method": 6})
+        figure = known[name]()
+        dpi = min(90, 1200 / figure.get_figwidth())  # no wider than a page
+        figure.savefig(path, dpi=dpi, bbox_inches="tight", pil_kwargs={"quality": 75, "method": 6})
         print(f"{path}  {path.stat().st_size / 1000:.0f} kB", flush=True)
 
 

@@ -9,11 +9,12 @@ import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from lenssuper import SIE, ExternalShear, LensFitter, Observation, SuperResolver
+from lenssuper import SIE, ExternalShear, Observation, SuperResolver
 from lenssuper.datasets import cosmos_web_ring
 from lenssuper.plotting.images import asinh_norm, label_axes, show_colorbar, show_curves, show_image
 from lenssuper.simulate import ClumpySpiral, Instrument, mock_lens, random_mock
 from lenssuper.solvers import Gaussian, GradientPrior, LogNormal, NetworkSolver, Positive, TotalVariation
+from lenssuper.superres.comparison import Truth, plot_comparison
 
 
 def _psnr(image, truth):
@@ -23,6 +24,13 @@ def _psnr(image, truth):
 @cache
 def _mock():
     return random_mock(40, factor=2)
+
+
+def draw_demo():
+    """The picture of ``lenssuper demo``."""
+    mock = _mock()
+    result = SuperResolver(mock.lens, rng=1, progress=False)(mock.observation)
+    return plot_comparison(result, Truth(mock.image(2), mock.source_image(result.source_grid)))
 
 
 def draw_solvers():
@@ -43,7 +51,7 @@ def draw_solvers():
     truth = mock.source_image(grid)
     norm = asinh_norm(truth, sigma=float(np.median(mock.observation.uncertainty.array)))
     figure = Figure(figsize=(11.5, 7))
-    axes = figure.subplots(2, 3, gridspec_kw={"wspace": 0.25, "hspace": 0.3}).ravel()
+    axes = figure.subplots(2, 3, gridspec_kw={"wspace": 0.25, "hspace": 0.45}).ravel()
     for ax, (name, result) in zip(axes, results.items(), strict=False):
         show_image(ax, result.source.data, result.source_grid, norm=norm)
         gain = _psnr(result.image.data, mock.image(2))
@@ -115,8 +123,8 @@ def draw_exposures():
         mock = mock_lens(moved, shifted, camera, shape=(26, 26), peak_snr=30, rng=k)
         image = Observation.from_nddata(mock.observation, grid=mock.grid)
         observations.append(image.moved_by([-dx, -dy] * u.arcsec))
-    one = SuperResolver(lens, rng=1, progress=False)(observations[0])
-    four = SuperResolver(lens, rng=1, progress=False).joint(observations)[0]
+    one = SuperResolver(lens, factor=4, rng=1, progress=False)(observations[0])
+    four = SuperResolver(lens, factor=4, rng=1, progress=False).joint(observations)[0]
     x, y = one.source_grid.centers_arcsec()
     truth = galaxy.surface_brightness(x, y)
     truth *= one.posterior.mean.sum() / truth.sum()
@@ -132,12 +140,22 @@ def draw_exposures():
         ax.set_title(title)
         label_axes(ax)
     for ax in axes[1:]:
-        ax.set(xlim=(-0.6, 0.8), ylim=(-0.65, 0.75))
+        ax.set(xlim=(-0.6, 0.8), ylim=(-0.65, 0.75), ylabel="")
+        ax.locator_params(nbins=4)
     return figure
 
 
-def draw_lens_fit():
-    """A lens fitted to a mock from a guess."""
-    mock = _mock()
-    guess = mock.lens.replace(**{"SIE.q": 1.0, "ExternalShear.gamma1": 0.0, "ExternalShear.gamma2": 0.0})
-    return LensFitter(guess, rng=1, progress=False)(mock.observation).plot()
+def draw_prior():
+    """Draws from a Gaussian field and from the log-normal field of the same spectrum."""
+    n, rng = 96, np.random.default_rng(6)
+    k = 2 * np.pi * np.hypot(*np.meshgrid(np.fft.fftfreq(n), np.fft.fftfreq(n)))
+    figure = Figure(figsize=(10.5, 3.6))
+    axes = figure.subplots(1, 3)
+    for ax, slope, kind in zip(axes, (4, 4, 6), ("Gaussian", "log-normal", "log-normal"), strict=True):
+        amplitude = (1 + (k * n / 3) ** 2) ** (-slope / 4)
+        field = np.fft.ifft2(np.fft.fft2(rng.standard_normal((n, n))) * amplitude).real
+        field *= 2.5 / field.std()
+        ax.imshow(field if kind == "Gaussian" else np.exp(field), cmap="inferno", origin="lower")
+        ax.set_title(f"{kind}, slope {slope}")
+        ax.set(xticks=[], yticks=[])
+    return figure

@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from lenssuper.exceptions import FileFormatError
 
-__all__ = ["refuse_too_large", "refuse_too_many_axes"]
+__all__ = ["refuse_absurd", "refuse_too_large"]
 
 # First bytes of files compressed as a whole: gzip, bzip2, xz, zip.
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"PK\x03\x04")
@@ -42,9 +42,11 @@ def refuse_too_large(hdus: fits.HDUList, path: str | os.PathLike) -> None:
             )
 
 
-def refuse_too_many_axes(path: str | os.PathLike) -> None:
+def refuse_absurd(path: str | os.PathLike) -> None:
     """
-    Refuse a file with a header that claims more axes than FITS has, for which astropy would look for minutes.
+    Refuse a file with a header that claims more axes than FITS has, or less than no data.
+
+    Over either astropy would not come to an end.
 
     Raises
     ------
@@ -60,7 +62,10 @@ def refuse_too_many_axes(path: str | os.PathLike) -> None:
                 return
             if isinstance(axes, int) and axes > _AXES:
                 raise FileFormatError(f"{os.fspath(path)} is damaged: a header of it claims {axes} axes")
-            file.seek(-(-_claimed(header) // _BLOCK) * _BLOCK, os.SEEK_CUR)
+            claimed = _claimed(header)
+            if claimed < 0:
+                raise FileFormatError(f"{os.fspath(path)} is damaged: a header of it claims {claimed} bytes")
+            file.seek(-(-claimed // _BLOCK) * _BLOCK, os.SEEK_CUR)
 
 
 def _claimed(header):

@@ -52,8 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         with warnings.catch_warnings(), _stopped_by_sigterm():
-            warnings.showwarning = show_warning
             check_inputs(options)
+            import astropy  # noqa: F401  when it is loaded, it takes the showing of warnings over
+
+            warnings.showwarning = show_warning
             return options.command(options) or 0
     except KeyboardInterrupt as stop:
         print("lenssuper: interrupted", file=sys.stderr)

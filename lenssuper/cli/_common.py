@@ -109,14 +109,15 @@ def add_psf(group, *, others=None) -> None:
         check=inputs.fits_file,
         type=Path,
         metavar="FILE",
-        help="FITS image of the PSF, or a file of STPSF or PSFEx, instead of that in the image's file",
+        help="FITS image of the PSF, or a file of STPSF or PSFEx (default: the PSF in the image's file)",
     )
     group.add_argument("--psf-ext", metavar="NAME|N", help="extension of that file (default: by its name)")
     group.add_argument(
         "--psf-scale",
         type=float,
         metavar="ARCSEC",
-        help="side of a sample of the PSF, which need not divide the pixel (default: as its header says)",
+        help="side of a sample of the PSF in arcsec, which need not divide the pixel "
+        "(default: as its header says)",
     )
     group.add_argument(
         "--psf-oversampling",
@@ -127,7 +128,8 @@ def add_psf(group, *, others=None) -> None:
     group.add_argument(
         "--optical-psf",
         action="store_true",
-        help="the PSF does not contain the averaging over a pixel (that of a star does)",
+        help="the PSF does not contain the averaging over a pixel (default: as its file "
+        "says, else it does, as a star)",
     )
     group.add_argument(
         "--center-psf", action="store_true", help="move the centre of the PSF to the middle of its array"
@@ -141,27 +143,29 @@ def add_reading(group) -> None:
         metavar="NAME|N",
         help="extension with the image (default: by its name); NAME,VER, or NAME:PLANE of a cube",
     )
-    group.add_argument("--unit", metavar="UNIT", help="unit of the data, instead of what BUNIT says")
+    group.add_argument("--unit", metavar="UNIT", help="unit of the data (default: BUNIT)")
     inputs.add_input(
         group,
         "--noise",
         check=inputs.fits_or_extension,
         metavar="EXT|FILE",
-        help="map of the standard deviation, or of what its name says (default: by its name); or none",
+        help="map of the standard deviation, or of what its name says, in the unit of "
+        "the data; or none (default: by its name)",
     )
     inputs.add_input(
         group,
         "--weight",
         check=inputs.fits_or_extension,
         metavar="EXT|FILE",
-        help="map of the inverse variance, or weights",
+        help="map of the inverse variance, or of weights in any unit (default: by its name)",
     )
     inputs.add_input(
         group,
         "--mask",
         check=inputs.fits_or_extension,
         metavar="EXT|FILE",
-        help="FITS image, not 0 where not to use the data, or flags",
+        help="FITS image, not 0 where not to use the data, or flags, "
+        "besides that of the file (default: none)",
     )
     group.add_argument(
         "--mask-bits",
@@ -169,7 +173,10 @@ def add_reading(group) -> None:
         help='flags that make a pixel unfit, as "SAT,CR", "1,4" or "~64" (default: by instrument, else all)',
     )
     group.add_argument(
-        "--pixel-scale", type=float, metavar="ARCSEC", help="side of a pixel of an image without WCS"
+        "--pixel-scale",
+        type=float,
+        metavar="ARCSEC",
+        help="side of a pixel in arcsec, of an image without WCS (default: the WCS says it)",
     )
 
 
@@ -324,7 +331,8 @@ def add_network(group) -> None:
         check=inputs.network,
         metavar="NAME|FILE",
         help="find the source with the network that comes with lenssuper (space), or one of "
-        "lenssuper train (FILE.safetensors), in milliseconds; by default with a log-normal prior, in seconds",
+        "lenssuper train (FILE.safetensors), in milliseconds "
+        "(default: none, but a log-normal prior, in seconds)",
     )
     group.add_argument(
         "--refine",

@@ -24,7 +24,8 @@ def add_data(group) -> None:
         "--lens-light",
         check=fits_or_extension,
         metavar="EXT|FILE",
-        help="image of the lens galaxy to subtract: an extension of OBS.fits, e.g. LENSLIGHT, or a FITS file",
+        help="image of the lens galaxy to subtract: an extension of "
+        "OBS.fits, e.g. LENSLIGHT, or a FITS file, in the unit of the data (default: none)",
     )
     add_reading(group)
     group.add_argument(
@@ -32,10 +33,11 @@ def add_data(group) -> None:
         type=float,
         nargs=2,
         metavar=("IN", "OUT"),
-        help="use the data only between these distances from the centre of the lens, in arcsec",
+        help="use the data only between these distances from the centre "
+        "of the lens, in arcsec (default: all)",
     )
     group.add_argument(
-        "--noise-scale", type=float, metavar="X", help="multiply the standard deviations by this"
+        "--noise-scale", type=float, metavar="X", help="multiply the standard deviations by this (default: 1)"
     )
 
 

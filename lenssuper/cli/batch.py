@@ -32,7 +32,12 @@ def add(commands) -> None:
     )
     common.add_factor(parser)
     common.add_network(parser)
-    parser.add_argument("--seed", type=common.natural, default=0, help="the same seed gives the same results")
+    parser.add_argument(
+        "--seed",
+        type=common.natural,
+        default=0,
+        help="the same seed gives the same results (default: %(default)s)",
+    )
     parser.add_argument("--no-pictures", action="store_true", help="draw nothing")
     parser.add_argument("--retry-failed", action="store_true", help="try again what failed in an earlier run")
     parser.add_argument(
@@ -41,9 +46,16 @@ def add(commands) -> None:
     _add_stages(parser.add_argument_group("what is done before"))
     where = parser.add_argument_group("where the work is done")
     where.add_argument("--workers", type=common.positive, metavar="N", help="processes (default: one a core)")
-    where.add_argument("--scheduler", metavar="ADDRESS", help="a dask scheduler, e.g. tcp://host:8786")
     where.add_argument(
-        "--shard", type=_shard, metavar="I/N", help="do the I-th of N parts, for array jobs, e.g. 3/100"
+        "--scheduler",
+        metavar="ADDRESS",
+        help="a dask scheduler, e.g. tcp://host:8786 (default: processes here)",
+    )
+    where.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="I/N",
+        help="do the I-th of N parts, for array jobs, e.g. 3/100 (default: all)",
     )
 
 
@@ -65,7 +77,7 @@ def _add_stages(group):
         nargs="+",
         default=[],
         metavar="NAME",
-        help="with --fit-lens: parameters that stay as they are",
+        help="with --fit-lens: parameters that stay as they are (default: none)",
     )
 
 

@@ -32,24 +32,28 @@ def add(commands) -> None:
         check=inputs.json_file,
         type=Path,
         metavar="GUESS.json",
-        help="lens model to start from, about 10%% from the truth",
+        help="lens model to start from, about 10%% from the truth (default: --einstein-radius)",
     )
     guess.add_argument(
         "--einstein-radius",
         type=float,
         metavar="ARCSEC",
-        help="rough radius of the ring: fit an SIE with external shear",
+        help="rough radius of the ring in arcsec: fit an SIE with external shear (default: --lens)",
     )
     parser.add_argument(
         "--fix",
         nargs="+",
         default=[],
         metavar="NAME",
-        help="parameters that stay as they are, e.g. SIE.x SIE.y, or a whole component, ExternalShear",
+        help="parameters that stay as they are, e.g. SIE.x SIE.y, or a "
+        "whole component, ExternalShear (default: none)",
     )
     common.add_factor(parser, "the lensed image")
     parser.add_argument(
-        "--seed", type=common.natural, default=0, help="for random vectors (default: %(default)s)"
+        "--seed",
+        type=common.natural,
+        default=0,
+        help="of random vectors; the same seed gives the same fit (default: %(default)s)",
     )
     parser.add_argument(
         "--fit-lens-light",

@@ -46,7 +46,11 @@ def add(commands) -> None:
         help="Sersic profiles of the galaxy (default: auto, one to three)",
     )
     parser.add_argument(
-        "--modes", type=natural, default=4, metavar="M", help="corrections to its isophotes (default: 4)"
+        "--modes",
+        type=natural,
+        default=4,
+        metavar="M",
+        help="corrections to its isophotes: Fourier modes up to this one (default: 4)",
     )
     _add_arcs(parser.add_argument_group("arcs"))
     _add_output(parser.add_argument_group("output"))
@@ -74,7 +78,7 @@ def _add_arcs(group):
         check=inputs.fits_file,
         type=Path,
         metavar="FILE",
-        help="FITS image, not 0 where arcs are",
+        help="FITS image, not 0 where arcs are (default: find the arcs)",
     )
     inputs.add_input(
         group,
@@ -82,7 +86,7 @@ def _add_arcs(group):
         check=inputs.json_file,
         type=Path,
         metavar="LENS.json",
-        help="fit a source behind this lens with the galaxy",
+        help="fit a source behind this lens with the galaxy (default: none)",
     )
     group.add_argument(
         "--source-components", type=positive, default=1, metavar="K", help="its Sersic profiles (default: 1)"

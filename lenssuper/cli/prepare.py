@@ -54,24 +54,42 @@ def add(commands) -> None:
 def _add_cutout(group):
     where = group.add_mutually_exclusive_group()
     where.add_argument(
-        "--sky", nargs=2, metavar=("RA", "DEC"), help='centre, as "150.1 2.2" or 10h0m24s 2d12m0s'
+        "--sky",
+        nargs=2,
+        metavar=("RA", "DEC"),
+        help='centre, as "150.1 2.2" in degrees or 10h0m24s 2d12m0s (default: the whole image)',
     )
     where.add_argument(
-        "--pixel", nargs=2, type=float, metavar=("COLUMN", "ROW"), help="centre, counted from 0"
+        "--pixel",
+        nargs=2,
+        type=float,
+        metavar=("COLUMN", "ROW"),
+        help="centre in pixels, counted from 0 (default: the whole image)",
     )
-    group.add_argument("--size", type=float, metavar="ARCSEC", help="side of the square")
+    group.add_argument(
+        "--size", type=float, metavar="ARCSEC", help="side of the square in arcsec (default: the whole image)"
+    )
 
 
 def _add_noise(group):
     group.add_argument(
-        "--rms", type=float, metavar="X", help="noise of the sky (default: UNCERT, or measured)"
+        "--rms",
+        type=float,
+        metavar="X",
+        help="noise of the sky in the unit of the data (default: that of the file, or measured)",
     )
-    group.add_argument("--exposure-time", type=float, metavar="S", help="seconds, to add the photons' noise")
+    group.add_argument(
+        "--exposure-time",
+        type=float,
+        metavar="S",
+        help="in seconds, to add the photons' noise (default: EXPTIME, where the noise is measured)",
+    )
     group.add_argument(
         "--gain",
         type=float,
         metavar="X",
-        help="electrons (per second, with --exposure-time) per unit of the data",
+        help="electrons (per second, with --exposure-time) per unit of "
+        "the data (default: GAIN, where the noise is measured)",
     )
     group.add_argument("--no-rescale", action="store_true", help="take the noise map as it is given")
     group.add_argument("--keep-sky", action="store_true", help="do not subtract the level of the sky")
@@ -80,10 +98,24 @@ def _add_noise(group):
 def _add_psf(group):
     psf = group.add_mutually_exclusive_group()
     add_psf(group, others=psf)
-    psf.add_argument("--gaussian", type=float, metavar="ARCSEC", help="a Gaussian of this full width")
-    psf.add_argument("--stars", type=float, metavar="ARCSEC", help="from the image's stars, about this wide")
+    psf.add_argument(
+        "--gaussian",
+        type=float,
+        metavar="ARCSEC",
+        help="a Gaussian of this full width at half maximum in arcsec (default: none)",
+    )
+    psf.add_argument(
+        "--stars",
+        type=float,
+        metavar="ARCSEC",
+        help="from the image's stars, of about this full width at half maximum in arcsec (default: none)",
+    )
     group.add_argument(
-        "--psf-size", type=positive, default=25, metavar="N", help="pixels of it (default: 25)"
+        "--psf-size",
+        type=positive,
+        default=25,
+        metavar="N",
+        help="side of the PSF from stars in pixels (default: 25)",
     )
 
 
@@ -93,7 +125,7 @@ def _add_objects(group):
         "--lens-light",
         check=inputs.fits_or_extension,
         metavar="EXT|FILE",
-        help="image of the lens galaxy's light to subtract",
+        help="image of the lens galaxy's light to subtract, in the unit of the data (default: none)",
     )
     inputs.add_input(
         group,
@@ -101,13 +133,14 @@ def _add_objects(group):
         check=inputs.json_file,
         type=Path,
         metavar="LENS.json",
-        help="lens model: tells where arcs can be",
+        help="lens model, which says where arcs can be (default: none)",
     )
     group.add_argument(
         "--arc-radius",
         type=float,
         metavar="ARCSEC",
-        help="mask other objects that are further from the centre",
+        help="mask other objects that are further from the centre, in "
+        "arcsec (default: 1.6 Einstein radii of --lens, else none)",
     )
     group.add_argument(
         "--arcs-only", action="store_true", help="mask all but the arcs and their counter-images"

@@ -34,12 +34,17 @@ def add(commands) -> None:
     )
     common.add_factor(parser)
     common.add_network(parser)
-    parser.add_argument("--seed", type=common.natural, help="the same seed gives the same result")
+    parser.add_argument(
+        "--seed",
+        type=common.natural,
+        help="the same seed gives the same result (default: another one each time)",
+    )
     parser.add_argument(
         "--noise-correlation",
         type=float,
         metavar="X",
-        help="fit with X times the variance, for noise that pixels share (default: measured in the sky)",
+        help="fit with X times the variance, for noise that pixels share "
+        "(default: their covariance, measured in the sky)",
     )
     _add_output(parser.add_argument_group("output"))
     common.add_psf(parser.add_argument_group("point spread function"))
@@ -56,7 +61,9 @@ def _add_output(group):
     group.add_argument(
         "--png", type=Path, metavar="OUT.png", help="picture of the result (default: OUT.png, beside it)"
     )
-    group.add_argument("--html", type=Path, metavar="OUT.html", help="page on the result for a browser")
+    group.add_argument(
+        "--html", type=Path, metavar="OUT.html", help="page on the result for a browser (default: none)"
+    )
     common.add_overwrite(group)
 
 

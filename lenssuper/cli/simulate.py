@@ -43,7 +43,7 @@ def add(commands) -> None:
         metavar="DIR",
         help="directory to write to, made if need be; a set that was interrupted is completed",
     )
-    parser.add_argument("--n", type=positive, default=1, help="how many (default: %(default)s)")
+    parser.add_argument("--n", type=positive, default=1, help="number of lenses (default: %(default)s)")
     parser.add_argument(
         "--seed", type=natural, default=0, help="which ones; lens i is the same whatever --n (default: 0)"
     )
@@ -78,7 +78,7 @@ def _add_lens(group) -> None:
     group.add_argument(
         "--instrument",
         choices=list(_INSTRUMENTS),
-        help='by default one with pixels of 0.08" and a Gaussian PSF of FWHM 0.16"',
+        help='its pixels, PSF and noise (default: pixels of 0.08" and a Gaussian PSF of FWHM 0.16")',
     )
     group.add_argument(
         "--snr",
@@ -89,7 +89,10 @@ def _add_lens(group) -> None:
         help="range of the S/N of the brightest pixel (default: 20 60)",
     )
     group.add_argument(
-        "--size", type=positive, metavar="PIXELS", help='rows and columns (default: 5.12", but 64 at least)'
+        "--size",
+        type=positive,
+        metavar="PIXELS",
+        help='rows and columns in pixels (default: 5.12", but 64 at least)',
     )
     group.add_argument(
         "--angles",

@@ -86,7 +86,7 @@ def _add_training(group) -> None:
         check=inputs.present,
         type=Path,
         metavar="FILE",
-        help="weights to begin with, instead of a new network",
+        help="weights to begin with (default: a new network)",
     )
     group.add_argument(
         "--loss",
@@ -98,29 +98,33 @@ def _add_training(group) -> None:
     group.add_argument(
         "--weighting",
         choices=("coverage", "magnification"),
-        help="over the source, for the losses chi2 and tv",
+        help="weight over the source, for the losses chi2 and tv (default: none)",
     )
-    group.add_argument("--steps", type=positive, default=2000, help="(default: %(default)s)")
+    group.add_argument(
+        "--steps", type=positive, default=2000, help="steps of the optimiser (default: %(default)s)"
+    )
     group.add_argument(
         "--batch", type=positive, default=4, help="lenses a step, on each device (default: %(default)s)"
     )
     group.add_argument(
         "--lr", type=_rate, default=1e-3, help="the largest learning rate (default: %(default)s)"
     )
-    group.add_argument("--seed", type=natural, default=0, help="the same seed gives the same weights")
+    group.add_argument(
+        "--seed", type=natural, default=0, help="the same seed gives the same weights (default: %(default)s)"
+    )
     group.add_argument(
         "--check-every",
         type=positive,
         default=50,
         metavar="STEPS",
-        help="between two checks on held-out pixels, and checkpoints (default: %(default)s)",
+        help="steps between two checks on held-out pixels, and checkpoints (default: %(default)s)",
     )
     group.add_argument(
         "--patience",
         type=natural,
         default=20,
         metavar="CHECKS",
-        help="without improvement, after which it ends; 0 to do all steps (default: %(default)s)",
+        help="checks without improvement, after which it ends; 0 to do all steps (default: %(default)s)",
     )
     add_factor(group)
     group.add_argument(
@@ -128,7 +132,7 @@ def _add_training(group) -> None:
         type=positive,
         default=128,
         metavar="N",
-        help="along a side of the source plane (default: %(default)s)",
+        help="pixels along a side of the source plane (default: %(default)s)",
     )
     group.add_argument(
         "--no-psf", action="store_true", help="take observations without PSF as not blurred, not as an error"
@@ -143,7 +147,7 @@ def _add_machine(group) -> None:
         "--precision",
         choices=("32-true", "bf16-mixed"),
         default="32-true",
-        help="of the network's layers (default: %(default)s)",
+        help="numbers of the network's layers (default: %(default)s)",
     )
     group.add_argument(
         "--workers", type=natural, default=0, help="processes that make lenses ready (default: %(default)s)"
@@ -153,7 +157,8 @@ def _add_machine(group) -> None:
         "--minutes",
         type=_rate,
         metavar="T",
-        help="stop after that time, with a checkpoint for --resume; the weights do not depend on it",
+        help="stop after so many minutes, with a checkpoint for --resume; "
+        "the weights do not depend on it (default: never)",
     )
 
 

@@ -39,18 +39,26 @@ def add(commands) -> None:
         nargs="+",
         default=[],
         metavar="FILE|DIR",
-        help="FITS files, or directories of them, with galaxies to train on beside the simulated ones",
+        help="FITS files, or directories of them, with galaxies to train "
+        "on beside the simulated ones (default: none)",
     )
     parser.add_argument(
-        "--simulated", type=natural, default=6000, help="how many galaxies to simulate (default: %(default)s)"
+        "--simulated",
+        type=natural,
+        default=6000,
+        help="number of galaxies to simulate (default: %(default)s)",
     )
     parser.add_argument(
-        "--steps", type=positive, help="steps of the optimiser (cnn: 5000) or of the agent (ppo: 500000)"
+        "--steps",
+        type=positive,
+        help="steps of the optimiser (default for cnn: 5000) or of the agent (default for ppo: 500000)",
     )
     parser.add_argument(
         "--components", type=positive, default=6, help="Sersics added to an image (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=natural, default=0, help="the same seed gives the same weights")
+    parser.add_argument(
+        "--seed", type=natural, default=0, help="the same seed gives the same weights (default: %(default)s)"
+    )
     parser.add_argument("--resume", action="store_true", help="resume a training that was interrupted")
     add_overwrite(parser)
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from astropy.io import fits
 
 from lenssuper._utils.files import reading
-from lenssuper._utils.fitssize import refuse_too_large, refuse_too_many_axes
+from lenssuper._utils.fitssize import refuse_absurd, refuse_too_large
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import FileFormatError
 
@@ -38,7 +38,7 @@ def open_fits(path: str | os.PathLike) -> Iterator[fits.HDUList]:
         with reading(name, "a FITS image"):
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                refuse_too_many_axes(name)
+                refuse_absurd(name)
                 hdus = own.enter_context(fits.open(name, memmap=False, uint=False))
                 len(hdus)  # reads all headers
                 refuse_too_large(hdus, name)

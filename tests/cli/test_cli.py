@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -154,6 +156,24 @@ def test_help_ends_with_an_example_that_is_understood(command, capsys):
     assert text.endswith(f"Example: lenssuper {command} {_EXAMPLES[command]}".rstrip())
     options = _parser().parse_args([command, *_EXAMPLES[command].split()])
     assert callable(options.command)
+
+
+def test_help_says_units_and_defaults():
+    """Of every option that takes a value."""
+    (commands,) = (action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
+    units = "arcsec|pixels|in seconds|minutes|unit of the data|"
+    units += "variance|standard deviations|shares|S/N|angles|rate"  # these have no dimension
+    silent = []
+    for name, command in commands.choices.items():
+        for action in command._actions:
+            if action.nargs == 0 or not action.option_strings or action.dest == "help":
+                continue
+            words = action.help or ""
+            if not action.required and "default" not in words:
+                silent.append(f"{name} {action.dest}: default")
+            if action.type is float and not re.search(units, words):
+                silent.append(f"{name} {action.dest}: unit")
+    assert not silent
 
 
 def test_help_needs_nothing_heavy():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -44,6 +47,15 @@ def test_prepared_image_goes_on_to_run(image, mock, capsys):
     assert np.median(ready.sigma[dim] / truth[dim]) == pytest.approx(1, abs=0.05)
     np.testing.assert_allclose(ready.psf, mock.observation.psf, atol=1e-7)
     assert main(["run", "ready.fits", "--lens", "lens.json", "--factor", "1", "--quiet", "--seed", "1"]) == 0
+
+
+def test_warnings_are_said_as_those_of_the_command(image):
+    """In a process of its own: astropy takes the showing of warnings over when it is loaded."""
+    fits.writeto("wrong.fits", 0.9 * gaussian_psf(0.2 * u.arcsec, 0.1 * u.arcsec))
+    command = [sys.executable, "-m", "lenssuper", "prepare", image, "--psf", "wrong.fits"]
+    err = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert "lenssuper: warning: the psf sums to 0.9; it is normalised to one" in err
+    assert "LensSuperWarning" not in err
 
 
 def test_cutout_by_pixel_and_by_sky_agree(image, mock):

@@ -22,6 +22,13 @@ def table(names, states, verdicts, reasons):
     return QTable({name: np.array(values) for name, values in columns.items()})
 
 
+@pytest.fixture(autouse=True)
+def catalogue(tmp_path, monkeypatch):
+    """A file of that name is there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lenses.ecsv").touch()
+
+
 @pytest.fixture
 def asked(monkeypatch):
     """A run that does nothing but remember what it was asked for."""

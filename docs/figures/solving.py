@@ -12,7 +12,15 @@ from matplotlib.figure import Figure
 from lenssuper import SIE, ExternalShear, Observation, SuperResolver
 from lenssuper.datasets import cosmos_web_ring
 from lenssuper.plotting.images import asinh_norm, label_axes, show_colorbar, show_curves, show_image
-from lenssuper.simulate import ClumpySpiral, Instrument, mock_lens, random_mock
+from lenssuper.simulate import (
+    JWST_NIRCAM_F150W,
+    JWST_NIRCAM_F444W,
+    ClumpySpiral,
+    Instrument,
+    SersicSource,
+    mock_lens,
+    random_mock,
+)
 from lenssuper.solvers import Gaussian, GradientPrior, LogNormal, NetworkSolver, Positive, TotalVariation
 from lenssuper.superres.comparison import Truth, plot_comparison
 
@@ -142,6 +150,38 @@ def draw_exposures():
     for ax in axes[1:]:
         ax.set(xlim=(-0.6, 0.8), ylim=(-0.65, 0.75), ylabel="")
         ax.locator_params(nbins=4)
+    return figure
+
+
+def draw_bands():
+    """One lens in two bands, each with a source of its own: blue arms and a red bulge."""
+    lens = SIE(theta_E=0.8 * u.arcsec, q=0.8, phi=20 * u.deg) + ExternalShear(gamma1=0.03, gamma2=0.01)
+    where = {"x": 0.1 * u.arcsec, "y": 0.05 * u.arcsec}
+    arms = ClumpySpiral(0.22 * u.arcsec, q=0.6, clumps=14, rng=3, **where)
+    bulge = SersicSource(0.08 * u.arcsec, n=2, q=0.8, **where)
+    bands = (
+        ("F150W", mock_lens(lens, arms, JWST_NIRCAM_F150W, shape=(90, 90), peak_snr=20, rng=1)),
+        (
+            "F444W",
+            mock_lens(lens, 0.15 * arms + 4 * bulge, JWST_NIRCAM_F444W, shape=(45, 45), peak_snr=60, rng=2),
+        ),
+    )
+    figure = Figure(figsize=(12.5, 3.4))
+    axes = figure.subplots(1, 4, gridspec_kw={"wspace": 0.35})
+    results = SuperResolver(lens, rng=1, progress=False)([mock.observation for _, mock in bands])
+    for k, ((name, _), result) in enumerate(zip(bands, results, strict=True)):
+        observation = result.observation
+        norm = asinh_norm(result.lensed_image, sigma=float(np.median(observation.sigma)))
+        show_image(axes[k], observation.data, observation.grid, norm=norm)
+        show_image(axes[k + 2], result.posterior.mean, result.source_grid, norm=norm)
+        axes[k].set_title(f"{name}: data")
+        axes[k + 2].set_title(f"{name}: source")
+        axes[k + 2].set(xlim=(-0.4, 0.6), ylim=(-0.45, 0.55))
+    for ax in axes:
+        label_axes(ax)
+        ax.locator_params(nbins=5)
+    for ax in axes[1:]:
+        ax.set_ylabel("")
     return figure
 
 

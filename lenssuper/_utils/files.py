@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["LEFTOVER", "atomic_write", "check_output", "reading", "unfinished"]
+__all__ = ["LEFTOVER", "atomic_write", "check_output", "check_room", "reading", "unfinished"]
 
 # Name of a file that is being written; the rest of it is the end of the final name.
 LEFTOVER = re.compile(r"\.[0-9a-f]{12}\.(?P<name>.*)")
@@ -124,6 +124,16 @@ def check_output(
         raise PermissionError(f"the directory {path.parent} cannot be written to")
     if shutil.disk_usage(target.parent).free < _ROOM:
         raise OSError(f"the disk is full: less than 1 MiB is free in {path.parent}")
+
+
+def check_room(directory: str | os.PathLike, needed: float, what: str) -> None:
+    """Refuse to begin on what needs more bytes than are free, in a directory that is there."""
+    free = shutil.disk_usage(directory).free
+    if needed > free:
+        raise OSError(
+            f"{what} need {needed / 1e9:.3g} GB or more, and {free / 1e9:.3g} GB are free in "
+            f"{os.fspath(directory)}"
+        )
 
 
 def unfinished(path: Path) -> str:

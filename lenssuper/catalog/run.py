@@ -16,7 +16,7 @@ from astropy.table import QTable, Table
 from astropy.utils.masked import Masked
 
 from lenssuper._utils.checks import check_count, check_kind
-from lenssuper._utils.files import LEFTOVER, atomic_write, unfinished
+from lenssuper._utils.files import LEFTOVER, atomic_write, check_room, unfinished
 from lenssuper._utils.progress import progress_bar
 from lenssuper.catalog.engine import open_engine
 from lenssuper.catalog.fingerprint import is_current
@@ -125,12 +125,28 @@ def run(
     try:
         if todo:
             with open_engine(executor, workers=workers, scheduler=scheduler) as engine:
-                for _ in Queue(engine, todo):
+                known = False
+                for left, job in zip(reversed(range(len(todo))), Queue(engine, todo), strict=True):
                     bar.update()
+                    known = known or _check_room(output, job, left)
     finally:
         bar.close()
         summary = _write_summary(output, [job.entry.name for job in jobs], shard)
     return summary
+
+
+def _check_room(output, job, left):
+    """
+    Refuse to go on if the disk has not half the room that the lenses left need, if they are as this one.
+
+    Return whether it is known: a lens that failed leaves nothing.
+    """
+    held = sum(path.stat().st_size for path in job.outputs if path.is_file()) if job.result.is_file() else 0
+    try:
+        check_room(output, left * held / 2, f"{left} more lenses")
+    except OSError as error:
+        raise StorageFullError(str(error)) from error
+    return held > 0
 
 
 def _part(entries, shard):

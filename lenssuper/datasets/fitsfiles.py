@@ -118,6 +118,10 @@ class FitsFiles:
         except (ValueError, LensSuperWarning):
             return False
 
+    def least_bytes(self, shape: tuple[int, int], factor: int) -> int:
+        """Size of a lens without source, PSF and headers: image, sigma, mask, and the true images."""
+        return shape[0] * shape[1] * (8 + 8 + 1 + 4 + 4 * factor**2)
+
     def write(self, part: str, simulated: SimulatedLens) -> None:
         """Write the files of a lens, replacing others; the observation comes last and marks completion."""
         member = FitsMember(self.directory / part, simulated.name)

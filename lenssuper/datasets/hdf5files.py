@@ -107,6 +107,10 @@ class Hdf5Files:
                     return True
         return False
 
+    def least_bytes(self, shape: tuple[int, int], factor: int) -> int:
+        """Size of a lens of which all but the noise of its image is compressed to nothing."""
+        return shape[0] * shape[1] * 6  # the bits of a float that noise fills
+
     def write(self, part: str, simulated: SimulatedLens) -> None:
         """Write a lens to a file of its own."""
         path = self._folder(part) / f"{simulated.name}{_SUFFIX}"

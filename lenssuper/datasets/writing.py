@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lenssuper._utils.checks import check_choice, check_count, check_interval, check_kind, check_shape
-from lenssuper._utils.files import atomic_write
+from lenssuper._utils.files import atomic_write, check_room
 from lenssuper._utils.progress import progress_bar
 from lenssuper._utils.version import __version__
 from lenssuper.datasets.lenses import (
@@ -122,6 +122,8 @@ def write_dataset(
         If there are simulated lenses in the directory, but no ``dataset.json`` that describes them.
     BlockingIOError
         If another process is writing to the directory.
+    OSError
+        If the disk has no room for the set.
     """
     directory, n = Path(directory), check_count(n, "n", 1)
     shares = _check_split(split)
@@ -142,6 +144,9 @@ def write_dataset(
         _begin(recipe, n, shares, overwrite=overwrite)
         jobs = list(enumerate(split_of(n, shares) if shares else [""] * n))
         parts = sorted({part for _, part in jobs})
+        held = sum(file.stat().st_size for file in _own_files(directory))
+        needed = n * recipe.files.least_bytes(recipe.shape, recipe.factor)
+        check_room(directory, needed - held, f"{n} lenses")
         for part in parts:
             (directory / part).mkdir(exist_ok=True)
         done = share(recipe.make, jobs, workers)

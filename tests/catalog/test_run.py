@@ -9,6 +9,7 @@ import os
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -278,6 +279,17 @@ def test_full_disk_ends_the_run_and_loses_nothing(lenses, tmp_path, threads, mon
         run_here(lenses, tmp_path, one)
     states = list(summarise(tmp_path)["status"])
     assert states.count("done") >= 1
+    monkeypatch.undo()
+    assert list(run_here(lenses, tmp_path, threads)["status"]).count("done") == N
+
+
+def test_disk_without_room_for_all_is_refused_after_the_first(lenses, tmp_path, threads, monkeypatch):
+    """By the size of what the first lens left; that is kept, and the same call resumes."""
+
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with ThreadPoolExecutor(1) as one, pytest.raises(StorageFullError, match=r"\d more lenses need"):
+        run_here(lenses, tmp_path, one)
+    assert list(summarise(tmp_path)["status"]).count("done") >= 1
     monkeypatch.undo()
     assert list(run_here(lenses, tmp_path, threads)["status"]).count("done") == N
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from lenssuper.datasets import read_dataset, write_dataset
+from lenssuper.datasets.fitsfiles import FitsFiles
 from lenssuper.datasets.hdf5files import Hdf5Files
 from lenssuper.datasets.lenses import split_of
 from lenssuper.datasets.processes import share
@@ -139,6 +140,25 @@ def test_what_is_there_is_left_alone(tmp_path, layout, monkeypatch):
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == {
         path: when for path, when in before.items() if path.is_file()
     }
+
+
+@pytest.mark.parametrize("layout", ["fits", "hdf5"])
+def test_disk_without_room_is_refused_before_the_work(tmp_path, layout, monkeypatch):
+    monkeypatch.setattr("lenssuper.datasets.recipe.random_mock", None)  # no lens is made
+    with pytest.raises(OSError, match=r"lenses need .* GB or more, and .* GB are free in "):
+        write_dataset(tmp_path, 10**5, layout=layout, split=None, shape=(40_000, 40_000), progress=False)
+
+
+@pytest.mark.parametrize(("layout", "files"), [("fits", FitsFiles), ("hdf5", Hdf5Files)])
+def test_least_size_of_a_set_is_no_more_than_its_size(tmp_path, layout, files):
+    write_dataset(tmp_path, 2, layout=layout, split=None, shape=(48, 48), progress=False)
+    held = (
+        sum(file.stat().st_size for file in tmp_path.rglob("mock_*"))
+        if layout == "fits"
+        else (tmp_path / "lenses.h5").stat().st_size
+    )
+    least = 2 * files(tmp_path).least_bytes((48, 48), 2)
+    assert 0.05 * held < least <= held
 
 
 @pytest.mark.parametrize("ending", [".fits", "_lens.json", "_truth.fits"])

@@ -43,7 +43,7 @@ def measure_lens(
     Returns
     -------
     dict of str to float
-        By the names of `~lenssuper.forward.judgement.rules.LENS_RULES`; NaN for what cannot be measured.
+        By the names in ``LENS_RULES``; NaN for what cannot be measured.
     """
     galaxy = LensGalaxy.of(scene.observation) if galaxy is None else galaxy
     return {

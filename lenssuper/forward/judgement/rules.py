@@ -98,7 +98,8 @@ LENS_RULES = (
         only_if=("positive_chi2", 1.2),
     ),
     Rule("chi2_arcs", 1.35, 3.0, "chi-square in the arcs is {chi2_arcs:.2f} per pixel"),  # tuned
-    Rule("chi2_rest", 1.35, 3.0, "chi-square outside of core and arcs is {chi2_rest:.2f} per pixel"),  # tuned
+    # In small fields the faint outskirts of the source, beyond its grid, reach 2.
+    Rule("chi2_rest", 2.5, 6.0, "chi-square outside of core and arcs is {chi2_rest:.2f} per pixel"),
     Rule(
         "chi2_core",
         2.0,

@@ -88,7 +88,8 @@ html_theme_options = {
 html_context = {"default_mode": "auto"}
 html_show_sourcelink = False
 # The whole table of contents: pages at the top have no section of their own to show.
-html_sidebars = {"**": ["globaltoc.html"]}
+templates_path = ["_templates"]
+html_sidebars = {"**": ["contents.html"]}
 
 linkcheck_timeout = 60
 linkcheck_anchors = False

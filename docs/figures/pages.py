@@ -47,7 +47,7 @@ def draw_view_page():
     with TemporaryDirectory() as folder:
         page = Path(folder) / "COSMOS-Web ring.html"
         result.view(page)
-        return _screenshot(page, 1000, 760)
+        return _screenshot(page, 1000, 790)
 
 
 def draw_index_page():

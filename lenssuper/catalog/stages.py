@@ -97,7 +97,7 @@ class Read(Stage):
             return replace(work, observation=_template(entry))
         reading, options = Reading(**entry.reading), PsfOptions(**entry.psf_options)
         ccd, window = cut_with_surroundings(
-            entry.file, entry.center, entry.size, replace(reading, psf=options), surroundings=False
+            entry.file, entry.position, entry.size, replace(reading, psf=options), surroundings=False
         )
         observation = Observation.from_nddata(ccd, grid=window.grid)
         if entry.psf:
@@ -131,7 +131,7 @@ class Prepare(Stage):
         entry = work.entry
         ready = prepare(
             read_template(entry.file)[0] if entry.is_template else entry.file,
-            center=entry.center,
+            center=entry.position,
             size=entry.size,
             psf=entry.psf or None,
             psf_options=PsfOptions(**entry.psf_options),

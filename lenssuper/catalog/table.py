@@ -63,9 +63,9 @@ class Entry:
         What is wrong with the row; it is reported with the lens, and the others are done.
     rough : bool
         Whether nothing is known of the lens but about how large its Einstein radius is.
-    sky : (float, float) or None
-        Right ascension and declination, ICRS degrees, of the lens in a larger image; None for a file that
-        holds the cutout.
+    center : `~astropy.coordinates.SkyCoord` or (float, float) or None
+        Where the lens is in a larger image; two numbers are right ascension and declination, ICRS degrees.
+        None for a file that holds the cutout.
     size : `~astropy.units.Quantity` or None
         Side of what is cut out there.
     psf : str
@@ -83,7 +83,7 @@ class Entry:
     lens: dict
     problem: str = ""
     rough: bool = False
-    sky: tuple[float, float] | None = None
+    center: SkyCoord | tuple[float, float] | None = None
     size: u.Quantity | None = None
     psf: str = ""
     noise: Mapping[str, u.Quantity] = field(default_factory=dict)
@@ -91,10 +91,10 @@ class Entry:
     psf_options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def center(self) -> SkyCoord | None:
-        """Where the lens is in a larger image."""
+    def position(self) -> SkyCoord | None:
+        """The ``center`` as a position on the sky."""
         # made only where it is used: that takes a hundred times longer than all the rest of an entry
-        return None if self.sky is None else SkyCoord(*self.sky, unit=u.deg)
+        return SkyCoord(*self.center, unit=u.deg) if isinstance(self.center, tuple) else self.center
 
     @property
     def number(self) -> int:
@@ -126,7 +126,10 @@ class Entry:
         """All that the catalogue says, but for the names of files, as text that changes when it does."""
         given = (*self.noise.items(), *self.reading.items(), *self.psf_options.items())
         numbers = {name: str(value) for name, value in given}
-        return json.dumps([self.lens, self.problem, self.rough, self.sky, str(self.size), numbers])
+        center = self.center
+        if isinstance(center, SkyCoord):
+            center = (float(center.icrs.ra.deg), float(center.icrs.dec.deg))
+        return json.dumps([self.lens, self.problem, self.rough, center, str(self.size), numbers])
 
 
 def read_catalogue(catalogue: str | os.PathLike | Table) -> list[Entry]:
@@ -329,7 +332,7 @@ def _image(row, base):
                 f"ra, dec and size must be a position and a positive angle; got {ra}, {dec} deg "
                 f"and {row['size']} arcsec"
             )
-        known.update(sky=(ra, dec), size=row["size"] * u.arcsec)
+        known.update(center=(ra, dec), size=row["size"] * u.arcsec)
     return known
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from astropy.nddata import InverseVariance, NDData, StdDevUncertainty, VarianceUncertainty
 from astropy.wcs import WCS
 
@@ -144,6 +145,7 @@ def _layers_of_file(hdus, name, reading, position, stack):
     found, used = [], [science]
     unit, label = _unit_of(header, primary, reading, name)
     cards = {key: primary[key] for key in OWN_CARDS if key in primary}
+    fits.Header(list(cards.items()))  # raises for an infinite number, which no header can hold
     meta = without_wcs(meta)
     for key in (*OWN_CARDS, *_STRUCTURE):
         meta.remove(key, ignore_missing=True, remove_all=True)

@@ -314,7 +314,7 @@ def test_offsets_are_counted_from_the_position_in_the_catalogue(tmp_path, prepar
         "a",
         str(tmp_path / "field.fits"),
         LENS.to_dict(),
-        sky=(center.ra.deg, center.dec.deg),
+        center=center,
         size=4 * u.arcsec,
     )
     stage = Prepare(rescale=False, subtract_sky=False) if prepared else Read()

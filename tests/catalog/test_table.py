@@ -62,8 +62,8 @@ def test_cutouts_of_a_mosaic():
         }
     )
     first, second = read_catalogue(table)
-    assert u.isclose(first.center.ra, 150 * u.deg)
-    assert u.isclose(first.center.dec, 2 * u.deg)
+    assert u.isclose(first.position.ra, 150 * u.deg)
+    assert u.isclose(first.position.dec, 2 * u.deg)
     assert u.isclose(second.size, 12 * u.arcsec)
     assert second.psf == "/data/psf.fits"
     assert dict(second.noise) == {"exposure_time": 1000 * u.s}
@@ -149,14 +149,14 @@ def test_positions_in_any_writing(ra, dec):
     table["ra"], table["dec"] = ra, dec
     (entry,) = read_catalogue(table)
     assert not entry.problem
-    assert entry.sky == pytest.approx((150.11916666666667, -2.205833333333333), abs=1e-10)
-    assert u.isclose(entry.center.dec, -(2 + 12 / 60 + 21 / 3600) * u.deg)
+    assert entry.center == pytest.approx((150.11916666666667, -2.205833333333333), abs=1e-10)
+    assert u.isclose(entry.position.dec, -(2 + 12 / 60 + 21 / 3600) * u.deg)
 
 
 def test_declination_just_below_zero():
     table = QTable({"file": ["a.fits"], "theta_E": [1.0] * u.arcsec, "size": [5.0] * u.arcsec})
     table["ra"], table["dec"] = ["0:00:01"], ["-0:00:01"]
-    assert read_catalogue(table)[0].sky == pytest.approx((15 / 3600, -1 / 3600))
+    assert read_catalogue(table)[0].center == pytest.approx((15 / 3600, -1 / 3600))
 
 
 @pytest.mark.parametrize("dec", ["-2:72:21", "x", "150.1", "95:00:00", ""])

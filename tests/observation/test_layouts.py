@@ -390,6 +390,17 @@ def test_an_edited_file_is_read(tmp_path):
         np.testing.assert_allclose(read_observation(tmp_path / "edited.fits").data, science() - 1)
 
 
+def test_a_card_that_no_header_can_hold_is_refused(tmp_path):
+    own_file(tmp_path / "own.fits")
+    content = (tmp_path / "own.fits").read_bytes()
+    card = content.index(b"PSFOVERS=")
+    (tmp_path / "own.fits").write_bytes(content[: card + 10] + b"1E400".rjust(20) + content[card + 30 :])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LensSuperWarning)
+        with pytest.raises(FileFormatError, match=r"own\.fits cannot be read as a FITS image: .*inf"):
+            read_observation(tmp_path / "own.fits")
+
+
 def test_a_damaged_file_is_refused(tmp_path):
     path = tmp_path / "own.fits"
     own_file(path)

@@ -182,8 +182,9 @@ def _do(job, record):
     for stage in job.stages:
         with _timed(record, stage.what):
             work = stage(work)
-            if stage.ending:
-                stage.write(work, job.file(stage))
+            for each in job.stages:
+                if each.ending and (each is stage or isinstance(each, stage.renews)):
+                    each.write(work, job.file(each))
             record.update(stage.numbers(work))
     if job.entry.is_template:
         with _timed(record, "COOLEST template"):

@@ -50,6 +50,7 @@ class Work:
     rng: np.random.Generator
     observation: Observation | None = None
     light: ForegroundFit | None = None
+    light_fitter: ForegroundFitter | None = None
     fit: LensFit | None = None
     result: SuperResolution | None = None
 
@@ -64,10 +65,13 @@ class Stage(ABC):
         Its name in records and in the reason of a failure.
     ending : str
         Ending, after the name of the lens, of the file that `write` writes; empty if it writes none.
+    renews : tuple of type
+        Stages before it whose result it improves, so that their files are written again.
     """
 
     what: ClassVar[str]
     ending: ClassVar[str] = ""
+    renews: ClassVar[tuple[type[Stage], ...]] = ()
 
     @abstractmethod
     def __call__(self, work: Work) -> Work:
@@ -163,6 +167,7 @@ class FitLight(Stage):
     """
     Takes the light of the lens galaxy off: `~lenssuper.light.foreground.fitter.ForegroundFitter`.
 
+    Arcs are looked for near the Einstein radius of the catalogue's lens, where it has one.
     What was taken off, galaxy and sky, is left in ``NAME_light.fits``, with its standard deviation.
 
     Parameters
@@ -183,8 +188,15 @@ class FitLight(Stage):
         ForegroundFitter(self.n_components, modes=self.modes)  # checks the settings
 
     def __call__(self, work: Work) -> Work:
-        light = ForegroundFitter(self.n_components, modes=self.modes, progress=False)(work.observation)
-        return replace(work, light=light, observation=light.subtracted)
+        radius = _einstein_radius(work.lens)
+        fitter = ForegroundFitter(
+            self.n_components,
+            modes=self.modes,
+            einstein_radius=radius * u.arcsec if radius > 0 else None,
+            progress=False,
+        )
+        light = fitter(work.observation)
+        return replace(work, light=light, light_fitter=fitter, observation=light.subtracted)
 
     def write(self, work: Work, path: Path) -> None:
         model = work.light.model
@@ -201,7 +213,8 @@ class FitLens(Stage):
     """
     Fits the lens: `~lenssuper.LensFitter`, from the lens of the catalogue or from its ``theta_E`` alone.
 
-    The fit is left in ``NAME_lens.json``, for `~lenssuper.LensFit.read` and `~lenssuper.LensModel.read`.
+    After a fit of the light, light and lens are fitted in turn, `~lenssuper.LensFitter.with_light`. The fit
+    is left in ``NAME_lens.json``, for `~lenssuper.LensFit.read` and `~lenssuper.LensModel.read`.
 
     Parameters
     ----------
@@ -213,6 +226,7 @@ class FitLens(Stage):
 
     what: ClassVar[str] = "fit of the lens"
     ending: ClassVar[str] = "_lens.json"
+    renews: ClassVar[tuple[type[Stage], ...]] = (FitLight,)
 
     fixed: tuple[str, ...] = ()
     factor: int = 2
@@ -226,8 +240,11 @@ class FitLens(Stage):
     def __call__(self, work: Work) -> Work:
         guess = work.lens.parameters["theta_E"] if work.entry.rough else work.lens
         fitter = LensFitter(guess, fixed=self.fixed, factor=self.factor, rng=work.rng, progress=False)
-        fit = fitter(work.observation)
-        return replace(work, fit=fit, lens=fit.lens)
+        if work.light is None:
+            fit = fitter(work.observation)
+            return replace(work, fit=fit, lens=fit.lens)
+        light, fit = fitter.with_light(work.light.observation, work.light, light_fitter=work.light_fitter)
+        return replace(work, fit=fit, lens=fit.lens, light=light, observation=light.subtracted)
 
     def write(self, work: Work, path: Path) -> None:
         work.fit.write(path, overwrite=True)

@@ -60,6 +60,11 @@ def add(commands) -> None:
         action="store_true",
         help="with --lens-light: fit how bright it is together with the lens, and a sky",
     )
+    parser.add_argument(
+        "--fit-light",
+        action="store_true",
+        help="the lens galaxy has not been subtracted: fit its light and the lens in turn",
+    )
     _add_output(parser.add_argument_group("output"))
     common.add_psf(parser.add_argument_group("point spread function"))
     add_data(parser.add_argument_group("data"))
@@ -75,13 +80,21 @@ def _add_output(group):
     group.add_argument(
         "--png", type=Path, metavar="OUT.png", help="picture of the fit (default: FIT.png, beside it)"
     )
+    group.add_argument(
+        "--subtracted",
+        type=Path,
+        metavar="OUT.fits",
+        help="with --fit-light: the observation without the galaxy, for lenssuper run (default: "
+        "OBS_subtracted.fits, here)",
+    )
     common.add_overwrite(group)
 
 
 def _run(options: argparse.Namespace) -> None:
     output = options.output or Path(f"{options.observations[0].stem}_lens.json")
     picture = common.picture_beside(options, output, "JSON")
-    common.check_writable([output, picture], options, text=[output])
+    light = _light_output(options)
+    common.check_writable([output, picture, *light], options, text=[output])
     lens, guess = _guess(options)
     if options.fit_lens_light:
         foregrounds, observations = _with_lens_light(options, lens)
@@ -98,7 +111,10 @@ def _run(options: argparse.Namespace) -> None:
         rng=options.seed,
         progress=False if options.quiet else None,  # None shows a bar on a terminal
     )
-    if not several:
+    if options.fit_light:
+        galaxy, fit = fitter.with_light(observations[0])
+        galaxy.write(light[0], overwrite=options.overwrite)
+    elif not several:
         fit = fitter(observations[0])
     elif options.exposures:
         fit = fitter.joint(observations)
@@ -107,7 +123,18 @@ def _run(options: argparse.Namespace) -> None:
     fit.write(output, overwrite=options.overwrite)
     common.write_png(fit, picture, overwrite=options.overwrite)
     common.say(options, fit.summary())
-    common.say(options, f"wrote    {output}\n         {picture}")
+    common.say(options, "wrote    " + "\n         ".join(map(str, [output, picture, *light])))
+
+
+def _light_output(options) -> list[Path]:
+    """Return the file of the observation without the galaxy, [] if its light is not fitted."""
+    if not options.fit_light:
+        if options.subtracted is not None:
+            raise ValueError("--subtracted is for --fit-light: only then a galaxy is subtracted")
+        return []
+    if len(options.observations) > 1 or options.fit_lens_light:
+        raise ValueError("--fit-light is for one observation, and not for --fit-lens-light")
+    return [options.subtracted or Path(f"{options.observations[0].stem}_subtracted.fits")]
 
 
 def _with_lens_light(options, lens) -> tuple[list, list[Observation]]:

@@ -80,6 +80,12 @@ def _add_arcs(group):
         metavar="FILE",
         help="FITS image, not 0 where arcs are (default: find the arcs)",
     )
+    group.add_argument(
+        "--einstein-radius",
+        type=float,
+        metavar="ARCSEC",
+        help="rough radius of the ring: look for arcs between 0.35 and 1.9 of it (default: anywhere)",
+    )
     inputs.add_input(
         group,
         "--lens",
@@ -120,12 +126,19 @@ def _run(options: argparse.Namespace) -> None:
         n_source=options.source_components,
         arcs=_arcs(options, observation),
         modes=options.modes,
+        einstein_radius=_radius(options.einstein_radius),
     )
     fit = fitter(observation)
     fit.write(output, overwrite=options.overwrite)
     write_png(fit, picture, overwrite=options.overwrite)
     say(options, fit.summary())
     say(options, f"wrote     {output}\n          {picture}")
+
+
+def _radius(arcsec: float | None) -> Quantity | None:
+    from astropy import units as u
+
+    return None if arcsec is None else arcsec * u.arcsec
 
 
 def _arcs(options: argparse.Namespace, observation: Observation) -> str | np.ndarray | Quantity:

@@ -23,7 +23,7 @@ class Camera:
     ``image_grid``, which extends beyond the observation as far as the PSF reaches. ``data`` (data,) are over
     their noise, and made white where neighbours share it; ``others`` (data, K), likewise, are images that do
     not depend on the source, with amplitudes expected to be 0 +- 1. ``constant`` is twice the logarithm of
-    the density of the noise at its peak.
+    the density of the noise at its peak, that of the data beyond the field included.
     """
 
     def __init__(self, exposure: Exposure, factor: int) -> None:
@@ -33,7 +33,7 @@ class Camera:
         self._used = weights > 0
         roots = np.sqrt(weights[self._used])
         self._roots = roots.astype(np.float32)
-        self.constant = float(np.sum(np.log(weights[self._used] / (2 * np.pi))))
+        self.constant = float(np.sum(np.log(weights[self._used] / (2 * np.pi)))) + exposure.beyond_field
         self._whitener = self._single = None
         if exposure.whitener is not None:
             used = self._used.ravel()

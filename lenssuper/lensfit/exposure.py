@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -60,13 +60,20 @@ class Exposure:
     observation: Observation  # as it was given
     arcs: Observation  # the observation less the expected foreground
     foreground: Foreground | None
+    field: np.ndarray  # bool (ny, nx), pixels that may show light of the source
 
     @classmethod
     def of(cls, observation: Observation, foreground) -> Exposure:
         """Return an observation with its foreground, which is read from what a user gives."""
         foreground = Foreground.of(foreground, observation)
         arcs = observation if foreground is None else observation.without(foreground.expected)
-        return cls(observation, arcs, foreground)
+        return cls(observation, arcs, foreground, ~observation.mask)
+
+    def within(self, center: tuple[float, float], radius: float) -> Exposure:
+        """Return the exposure with a field that ends at a distance from a position, both in arcsec."""
+        x, y = self.observation.grid.centers_arcsec()
+        field = self.field & (np.hypot(x - center[0], y - center[1]) <= radius)
+        return replace(self, field=field) if field.any() else self
 
     @property
     def covariance(self) -> np.ndarray | None:
@@ -79,18 +86,29 @@ class Exposure:
         return self.arcs.noise_correlation
 
     @cached_property
+    def beyond_field(self) -> float:
+        """
+        Twice the log likelihood of the pixels beyond the field, where there is no light of the source.
+
+        With it, evidences of fits to fields of different sizes can be compared.
+        """
+        if self.field.sum() == np.count_nonzero(self.arcs.weights):
+            return 0.0
+        covariance, raised = self.covariance, 1.0 if self.covariance is not None else self.raised
+        return _dark(self.arcs, covariance, raised) - _dark(self.arcs.masked(~self.field), covariance, raised)
+
+    @cached_property
     def cut(self) -> tuple[slice, slice]:
-        """Rows and columns of the smallest rectangle that holds all data."""
-        used = ~self.observation.mask
-        rows, columns = (np.flatnonzero(used.any(axis=axis)) for axis in (1, 0))
+        """Rows and columns of the smallest rectangle that holds the field."""
+        rows, columns = (np.flatnonzero(self.field.any(axis=axis)) for axis in (1, 0))
         return np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
     # What follows is within this rectangle
 
     @cached_property
     def part(self) -> Observation:
-        """The arcs."""
-        return self.arcs[self.cut]
+        """The arcs in the field."""
+        return self.arcs.masked(~self.field)[self.cut]
 
     @cached_property
     def weights(self) -> np.ndarray:
@@ -127,6 +145,19 @@ class Exposure:
     def signal(self) -> float:
         """Square of the total signal-to-noise ratio of the light of the source."""
         return float(self.part.data[self.bright] ** 2 @ self.weights[self.bright])
+
+
+def _dark(observation, covariance, raised):
+    """Return twice the log likelihood of an image without light."""
+    used = observation.weights > 0
+    weights = observation.weights[used] / raised
+    scaled = np.zeros(used.shape)
+    scaled[used] = np.sqrt(weights) * observation.data[used]
+    constant = float(np.sum(np.log(weights / (2 * np.pi))))
+    if covariance is not None:
+        whitener = Whitener(used, covariance)
+        scaled, constant = whitener.forward(scaled), constant + 2 * whitener.log_det
+    return constant - float(np.vdot(scaled, scaled))
 
 
 def _images(given):

@@ -181,29 +181,33 @@ def _parts(values, size=PER_COMPONENT):
 
 
 def first_guesses(
-    arcs: Arcs, starts: Iterable[np.ndarray], report: Callable[[float, str], None]
+    arcs: Arcs,
+    starts: Iterable[np.ndarray],
+    report: Callable[[float, str], None],
+    *,
+    apart: float,
 ) -> list[FirstGuess]:
     """
     Fit Gaussians behind the lens from several starts; return the best few that differ, in order of cost.
 
     ``starts`` are vectors of lens parameters; ``report`` is called with the share of the work done, and what
-    is done next.
+    is done next. Guesses differ by at least ``apart``, in units of the spread of guesses.
     """
     starts, found, final = list(starts), [], []
     for k, vector in enumerate(starts):
         report(0.6 * k / len(starts), "fitting Gaussians behind the lens")
         found.append(arcs.fit(vector, arcs.start(vector), _FEW, _ROUGH))
-    best = _distinct(found, arcs._parameters.spread)[:_KEPT]
+    best = _distinct(found, arcs._parameters.spread, apart)[:_KEPT]
     for k, guess in enumerate(best):
         report(0.6 + 0.4 * k / len(best), "fitting Gaussians behind the lens")
         final.append(arcs.fit(guess.vector, arcs.add_component(guess), _MANY, _FINE))
-    return _distinct(final, arcs._parameters.spread)
+    return _distinct(final, arcs._parameters.spread, apart)
 
 
-def _distinct(guesses, spread):
+def _distinct(guesses, spread, apart):
     """Sort guesses by cost, without those that are close to a better one."""
     kept: list[FirstGuess] = []
     for guess in sorted(guesses, key=lambda g: g.cost):
-        if all(np.max(np.abs(guess.vector - other.vector) / spread) > 0.1 for other in kept):
+        if all(np.max(np.abs(guess.vector - other.vector) / spread) > apart for other in kept):
             kept.append(guess)
     return kept

@@ -149,6 +149,11 @@ class LensFit(Judged):
         return FreeParameters(self.lens, free=self.names)
 
     @property
+    def vector(self) -> np.ndarray:
+        """The numbers that are fitted, of which `vector_covariance` is the covariance."""
+        return self._parameters.start.copy()
+
+    @property
     def covariance(self) -> LensCovariance:
         """Covariance of the fitted parameters, in arcsec, radian and 1."""
         matrix = self._parameters.covariance(self._parameters.start, self.vector_covariance)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -15,17 +18,19 @@ from lenssuper._utils.threads import one_blas_thread
 from lenssuper._utils.units import to_arcsec
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ObservationError
+from lenssuper.forward.judgement import GRADES, LensGalaxy
 from lenssuper.forward.resolved import check_resolved
-from lenssuper.lens import LensModel
+from lenssuper.lens import EPL, SIE, LensModel
 from lenssuper.lensfit.exposure import Exposure
 from lenssuper.lensfit.fit import LensFit
+from lenssuper.lensfit.inturn import fit_in_turn
 from lenssuper.lensfit.judgement import judged
 from lenssuper.lensfit.lensedsource import LensedSource
 from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.lensfit.registration import Registration
-from lenssuper.lensfit.results import lens_fit
-from lenssuper.lensfit.search import all_round, around, from_radius, search
-from lenssuper.light import ForegroundFit, SersicFit
+from lenssuper.lensfit.results import lens_fit, optima
+from lenssuper.lensfit.search import all_round, around, candidates, from_radius, improve, search
+from lenssuper.light import ForegroundFit, ForegroundFitter, SersicFit
 from lenssuper.observation import Observation
 from lenssuper.observation.alignment import aligned
 from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
@@ -37,6 +42,16 @@ __all__ = ["LensFitter"]
 _CLUMPS = 1.2
 # Standard deviation, in arcsec, of the prior on a fitted offset between two observations
 _OFFSET_STD = 0.1
+# Einstein radii of the guess, around the lens, of the field that is fitted: images of a source that is imaged
+# more than once lie within two of the true one
+_FIELD = 2.6
+# Where no more than a rough radius is known: standard deviations of the radius, and of the centre about the
+# middle of the field, as shares of it
+_OFF_RADIUS, _OFF_CENTER = 0.25, 0.2
+# Ratio of chi-squares in the arcs up to which lenses explain them alike (tuned on odd lines of SLACS)
+_AS_GOOD = 1.1
+# Mean and scatter of the slope of the density of early-type galaxies (Auger et al. 2010, ApJ 724, 511)
+_SLOPES = 2.08, 0.16
 
 
 class LensFitter:
@@ -58,7 +73,8 @@ class LensFitter:
         Parameters not to fit; the name of a component, e.g. ``"ExternalShear"``, stands for all of its own.
     priors : mapping of str to (mean, standard deviation), optional
         Gaussian priors on parameters. Weak ones are always applied: around zero, of width 0.35 on each
-        component of ellipticity, (1 - q) / (1 + q), and 0.15 on each of shear.
+        component of ellipticity, (1 - q) / (1 + q), and 0.1 on each of shear. For a start that is no more
+        than a radius, others are of a quarter of it on the radius, and of a fifth of it on the centre.
     factor : int, optional
         Pixels of the lensed image along the side of an observed one.
     prior : QuadraticPrior, optional
@@ -69,6 +85,9 @@ class LensFitter:
         of its profiles or images, and a constant sky, are fitted with the lens and integrated out, with
         priors as wide as the brightness, and as the noise of a pixel. For several observations a list, with
         one for each.
+    light_priors : bool, optional
+        Whether the light of the lens galaxy, where `~lenssuper.light.ForegroundFitter` has measured it, gives
+        priors: on the centre, of width 0.02 arcsec, and on each component of ellipticity, of width 0.15.
     rng : `~numpy.random.Generator` or int, optional
         For random vectors in the linear algebra; the same seed gives the same result.
     progress : bool, optional
@@ -112,19 +131,26 @@ class LensFitter:
         factor: int = 2,
         prior: QuadraticPrior | None = None,
         foreground: SersicFit | ForegroundFit | NDData | np.ndarray | None = None,
+        light_priors: bool = True,
         rng: np.random.Generator | int | None = None,
         progress: bool | None = None,
     ) -> None:
-        self._starts = around
+        self._starts, self._search = around, search
+        rough = {}
         if isinstance(guess, u.Quantity):
             guess, self._starts = from_radius(guess), all_round
+            radius = guess.values()["SIE.theta_E"]
+            near = 0.0, _OFF_CENTER * radius
+            rough = {"SIE.theta_E": (radius, _OFF_RADIUS * radius), "SIE.x": near, "SIE.y": near}
         check_kind(guess, "guess", LensModel, "a LensModel, or an Einstein radius such as 1.2 * u.arcsec")
         prior = GradientPrior() if prior is None else prior
         self.guess = guess
-        self.parameters = FreeParameters(guess, free=free, fixed=fixed, priors=priors)
+        parameters = FreeParameters(guess, free=free, fixed=fixed, priors=priors)
+        self.parameters = parameters.with_weaker(rough)
         self.factor = check_count(factor, "factor", 1)
         self.prior = check_kind(prior, "prior", QuadraticPrior)
         self.foreground = foreground
+        self.light_priors = check_kind(light_priors, "light_priors", bool)
         self.rng = rng
         self.progress = check_kind(progress, "progress", bool | None)
 
@@ -168,6 +194,89 @@ class LensFitter:
         """
         exposure = Exposure.of(Observation.of(observation), self.foreground)
         return self._fit([(exposure,)], np.zeros((1, 2)), None)
+
+    def _beside_light(self, exposures):
+        """Return the free parameters, with priors from the light of the lens galaxy if it is known."""
+        given = self.foreground[0] if isinstance(self.foreground, list | tuple) else self.foreground
+        known = given.subtracted if isinstance(given, ForegroundFit) else exposures[0].observation
+        galaxy = LensGalaxy.of(known) if self.light_priors else None
+        return self.parameters if galaxy is None else self.parameters.beside(galaxy)
+
+    def _field(self, parameters):
+        """Return centre and radius, in arcsec, of the field to fit; None for all."""
+        try:
+            radius = self.guess.einstein_radius().to_value(u.arcsec)
+        except ValueError:
+            return None
+        return parameters.center(), _FIELD * radius
+
+    def with_light(
+        self,
+        observation: NDData | Observation,
+        light: ForegroundFit | None = None,
+        *,
+        light_fitter: ForegroundFitter | None = None,
+    ) -> tuple[ForegroundFit, LensFit]:
+        """
+        Fit the light of the lens galaxy and the lens, in turn, to an observation that shows both.
+
+        The light is fitted beside what may be arcs, then the lens to what is left; the light again, beside
+        the arcs that this lens explains, and the lens again. Half of the last change of the lens is added to
+        its errors. If no more than a radius is known, the first lens is an `SIE` with `ExternalShear`, and
+        the second an `EPL` with a free slope. If the verdict is wrong, all is done again from a light that is
+        fitted outside of an annulus around the Einstein radius, if ``light_fitter`` looks for arcs.
+
+        Parameters
+        ----------
+        observation : `~astropy.nddata.NDData` or Observation
+            Image with uncertainty and, where there are any, mask, PSF and WCS. It is not changed.
+        light : ForegroundFit, optional
+            A first fit of the light, if there is one.
+        light_fitter : ForegroundFitter, optional
+            What fits the light; by default one that looks for arcs near the Einstein radius of the guess.
+
+        Returns
+        -------
+        light : ForegroundFit
+        fit : LensFit
+
+        Raises
+        ------
+        ObservationError
+            As for a call, and if no galaxy stands out in the image.
+        """
+        observation = Observation.of(observation)
+        check_kind(light, "light", ForegroundFit | None)
+        check_kind(light_fitter, "light_fitter", ForegroundFitter | None)
+        return fit_in_turn(self, observation, light, light_fitter)
+
+    def roughly(self) -> LensFitter:
+        """Return a fitter for a first lens: of several, the one with the best verdict, on larger pixels."""
+        new = copy.copy(self)
+        new._search, new.factor = candidates, 1
+        return new
+
+    def following(self, lens: LensModel) -> tuple[LensFitter, dict[str, str]]:
+        """
+        Return a fitter with the same settings that starts from a fitted lens, and new names of parameters.
+
+        If the guess was only a radius, an `EPL` with a free slope takes the place of the `SIE`. The prior on
+        the slope is that of lens galaxies, 2.08 +- 0.16 (Auger et al. 2010, ApJ 724, 511).
+        """
+        if self._starts is not all_round:
+            return self._of(lens, self.parameters.of_lens(lens, {})), {}
+        values = {name: value for name, value in lens.parameters.items() if name.startswith("SIE.")}
+        renamed = {name: name.replace("SIE.", "EPL.") for name in values}
+        mass = EPL(gamma=2.0, **{name[len("SIE.") :]: value for name, value in values.items()})
+        new = sum((part for part in lens.components if not isinstance(part, SIE)), start=mass)
+        parameters = self.parameters.of_lens(new, renamed, more=["EPL.gamma"])
+        return self._of(new, parameters.with_weaker({"EPL.gamma": _SLOPES})), renamed
+
+    def _of(self, lens, parameters):
+        new = copy.copy(self)
+        new.guess, new.parameters, new._starts = lens, parameters, around
+        new._search = improve
+        return new
 
     def bands(
         self,
@@ -277,9 +386,12 @@ class LensFitter:
 
     def _fit(self, groups, given, std):
         """Fit the lens to groups of exposures, each with a source; groups without light do not enter."""
+        parameters = self._beside_light(list(chain.from_iterable(groups)))
+        if field := self._field(parameters):
+            groups = [tuple(exposure.within(*field) for exposure in group) for group in groups]
         exposures = list(chain.from_iterable(groups))
         check_resolved(self.guess, [each.observation.grid for each in exposures])
-        registration = Registration(self.parameters, len(exposures), std)
+        registration = Registration(parameters, len(exposures), std)
         positions = iter(range(len(exposures)))
         numbered = [(group, tuple(next(positions) for _ in group)) for group in groups]
         sources = [
@@ -293,12 +405,34 @@ class LensFitter:
             )
         with one_blas_thread(), share_bar(self.progress) as report:
             rng = np.random.default_rng(self.rng)
-            refined = search(sources, self._starts(self.parameters), rng, report)
-        covariance = _CLUMPS**2 * np.linalg.inv(refined.information)
-        fit = judged(lens_fit(exposures, registration, refined, covariance, given), self.parameters)
+            found = self._search(sources, self._starts(parameters), rng, report)
+        fits = [self._result(exposures, registration, refined, given) for refined in found]
+        if self._search is candidates:
+            return _most_credible(fits)
+        fit = replace(fits[0], optima=optima(registration, found))
         for message in fit.messages:
             warn(message)
-        return fit
+        return judged(fit, parameters)
+
+    def _result(self, exposures, registration, refined, given):
+        covariance = _CLUMPS**2 * np.linalg.inv(refined.information)
+        fit = lens_fit(exposures, registration, refined, covariance, given)
+        return judged(fit, registration.parameters) if self._search is candidates else fit
 
     def __repr__(self) -> str:
         return f"LensFitter({self.guess!r}, free={list(self.parameters.names)})"
+
+
+def _most_credible(fits):
+    """
+    Return the fit with the best verdict; of those the one that explains the arcs best, and then ln Z decides.
+
+    Lenses that hardly magnify leave the source so free that it fits galaxy light that is left as well; their
+    evidence is large, but the arcs near their Einstein radius are fitted worse.
+    """
+    grade = min(GRADES.index(fit.verdict) for fit in fits)
+    fits = [fit for fit in fits if GRADES.index(fit.verdict) == grade]
+    misfits = [fit.measures["chi2_arcs"] for fit in fits]
+    limit = _AS_GOOD * np.nanmin(misfits) if np.isfinite(misfits).any() else math.nan
+    good = [fit for fit, misfit in zip(fits, misfits, strict=True) if misfit <= limit]
+    return max(good or fits, key=lambda fit: fit.log_evidence)

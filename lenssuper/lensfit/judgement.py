@@ -77,7 +77,7 @@ def _of_parameters(fit, parameters):
     stopped = [not np.allclose(parameters.inside(vector + step), vector + step) for step in steps]
     ratio = math.nan
     if name in fit.names:
-        ratio = fit.lens.values()[name] / parameters.template.values()[name]
+        ratio = fit.lens.values()[name] / parameters.given.values()[_name_of_radius(parameters.given)]
     return {
         "at_bounds": float(np.count_nonzero(stopped)),
         "prior_pull": float(np.max(np.abs(residuals), initial=0.0)),

@@ -8,6 +8,7 @@ become their logarithms, which cannot turn negative.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lenssuper._utils.checks import check_kind
+from lenssuper.forward.judgement import LensGalaxy
 from lenssuper.lens import CompositeLens, LensModel
 from lenssuper.lens.interop import ellipticity
 
@@ -28,7 +30,10 @@ _ASIDE = 0.02
 _ANY_ANGLE = math.pi / math.sqrt(12)
 # Standard deviations of each component of ellipticity and of shear among lenses. Where the arcs are faint,
 # the two could otherwise grow without bound, one against the other
-_ELLIPTICITY, _SHEAR = 0.35, 0.15
+_ELLIPTICITY, _SHEAR = 0.35, 0.1
+# Standard deviations, about those of its light, of the centre of a mass, in arcsec, and of each component of
+# its ellipticity
+_OFF_LIGHT, _UNLIKE_LIGHT = 0.02, 0.15
 # Typical error of a guess, by kind, over which the starts of a fit are spread
 _SPREAD = {"log": 0.08, "ellipse": 0.12, "length": 0.04, "number": 0.05, "angle": 0.3}
 
@@ -130,7 +135,62 @@ class FreeParameters:
         self._blocks = _blocks(self._table, wanted, lens.values())
         self.names = tuple(name for block in self._blocks for name in block.names)
         self.start = self.pack(lens)
-        self._priors = _priors(priors, self._table, self.names)
+        self._given = self._priors = _priors(priors, self._table, self.names)
+        self._expected, self._weak = np.zeros(len(self)), self._population()
+        self.given = lens  # by the user
+
+    def with_weaker(self, priors: Mapping[str, tuple[float, float]]) -> FreeParameters:
+        """Return the same parameters with further priors (arcsec, radian, 1); the user's come first."""
+        new = copy.copy(self)
+        fitted = {name: prior for name, prior in priors.items() if name in self.names}
+        new._priors = self._priors | fitted | self._given
+        return new
+
+    def beside(self, galaxy: LensGalaxy) -> FreeParameters:
+        """
+        Return the same parameters, with priors on centre and ellipticity from the light of the lens galaxy.
+
+        They are on the component of the largest Einstein radius; what the user has given comes first.
+        """
+        mass = _main_component(self.template)
+        if mass is None:
+            return self
+        new = self.with_weaker({mass + "x": (galaxy.x, _OFF_LIGHT), mass + "y": (galaxy.y, _OFF_LIGHT)})
+        shape = [block.names[0] == mass + "q" for block in self._each_element()]
+        if any(shape) and math.isfinite(galaxy.q) and not {mass + "q", mass + "phi"} & set(self._given):
+            new._expected, new._weak = self._expected.copy(), self._weak.copy()
+            new._expected[shape], new._weak[shape] = (
+                ellipticity.components(galaxy.q, galaxy.phi),
+                1 / _UNLIKE_LIGHT,
+            )
+        return new
+
+    def of_lens(
+        self, lens: LensModel, renamed: Mapping[str, str], more: Iterable[str] = ()
+    ) -> FreeParameters:
+        """
+        Return the free parameters of another lens, which starts there, with the same priors.
+
+        ``renamed`` gives new names of parameters that have others there; ``more`` of that lens are free too.
+        """
+        names = [renamed.get(name, name) for name in self.names]
+        new = FreeParameters(lens, free=[*names, *more])
+        new.given = self.given
+        new._given, new._priors = (
+            {renamed.get(name, name): prior for name, prior in each.items()}
+            for each in (self._given, self._priors)
+        )
+        # an element of the vector belongs to the parameter with the same position among the names
+        there = [new.names.index(name) for name in names]
+        new._expected[there], new._weak[there] = self._expected, self._weak
+        return new
+
+    def center(self) -> tuple[float, float]:
+        """Return where the largest mass is expected, (x, y) in arcsec."""
+        mass, values = _main_component(self.template), self.template.values()
+        if mass is None:
+            return 0.0, 0.0
+        return tuple(self._priors.get(mass + axis, (values[mass + axis],))[0] for axis in "xy")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -198,7 +258,7 @@ class FreeParameters:
         """
         Return (value - mean) / std for each prior, and the derivatives by the vector.
 
-        After the given priors come weak ones, of ellipticity and shear around zero.
+        After the given priors come weak ones, of ellipticity and shear.
         """
         residuals, rows = [], []
         if self._priors:
@@ -210,7 +270,7 @@ class FreeParameters:
                 residuals.append(difference / std)
                 rows.append(slopes[self.names.index(name)] / std)
         weak = self._weak
-        return np.append(residuals, weak * vector), np.vstack([*rows, np.diag(weak)])
+        return np.append(residuals, weak * (vector - self._expected)), np.vstack([*rows, np.diag(weak)])
 
     @property
     def log_prior_norm(self) -> float:
@@ -218,9 +278,8 @@ class FreeParameters:
         stds = [*(std for _, std in self._priors.values()), *(1 / self._weak[self._weak > 0])]
         return float(np.sum(np.log(np.multiply(stds, math.sqrt(2 * math.pi)))))
 
-    @property
-    def _weak(self):
-        """One over the standard deviation of the weak prior on each element; 0 where there is none."""
+    def _population(self):
+        """Return one over the standard deviation of the weak prior on each element; 0 where there is none."""
         weak = np.where(self.is_ellipse, 1 / _ELLIPTICITY, 0.0)
         shear = [block.names[0].rpartition(".")[2] in ("gamma1", "gamma2") for block in self._each_element()]
         return np.where(shear, 1 / _SHEAR, weak)
@@ -234,6 +293,16 @@ class FreeParameters:
         for block in self._blocks:
             yield block, np.asarray(vector[first : first + block.size], dtype=np.float64)
             first += block.size
+
+
+def _main_component(lens: LensModel) -> str | None:
+    """Return how the names of the parameters of the largest mass begin; None if no mass has a radius."""
+    if not isinstance(lens, CompositeLens):
+        return "" if {"theta_E", "x", "y"} <= set(lens.parameters) else None
+    values = lens.values()
+    radii = {name[: -len("theta_E")]: values[name] for name in values if name.endswith(".theta_E")}
+    radii = {prefix: radius for prefix, radius in radii.items() if prefix + "x" in values}
+    return max(radii, key=radii.get) if radii else None
 
 
 def _chosen(table, free, fixed):

@@ -18,12 +18,14 @@ from lenssuper.lensfit.search import POOR, SCATTERED
 from lenssuper.lensfit.sourceplane import upright
 from lenssuper.operators.splines import spline_image
 
-__all__ = ["lens_fit"]
+__all__ = ["lens_fit", "optima"]
 
 # Pixels of the source image between two nodes of the splines
 _SHOWN = 4
 # Axis ratio below which, and shear above which, the user is warned
 _FLAT, _SHEARED = 0.35, 0.25
+# Standard deviations, in the root mean square of the parameters, from which a lens is another one
+_DISTINCT = 3.0
 
 
 def lens_fit(
@@ -78,6 +80,19 @@ def lens_fit(
     )
 
 
+def optima(registration: Registration, found: Sequence[Refined]) -> tuple[tuple[LensModel, float], ...]:
+    """Return the lenses of a search that differ, the best first, and ln Z of each; () if all agree."""
+    best = found[0]
+    each = [best]
+    for other in found[1:]:
+        moved = other.vector - best.vector
+        if moved @ best.information @ moved > _DISTINCT**2 * len(moved):
+            each.append(other)
+    if len(each) == 1:
+        return ()
+    return tuple((registration.lens(one.vector), _log_evidence(registration, one)) for one in each)
+
+
 def _log_evidence(registration, refined):
     """Evidence of sources and parameters, the latter by Laplace's approximation (MacKay 2003, ch. 27)."""
     _, log_det = np.linalg.slogdet(refined.information / (2 * np.pi))
@@ -116,8 +131,9 @@ def _fit_of(exposure, modelled, amplitudes, source, shift, fields):
     model[exposure.cut] = part
     if foreground is not None:
         front = foreground.with_amplitudes(amplitudes)
-        model = np.where(observation.mask, front, model + foreground.expected)
-    residuals = np.where(observation.mask, np.nan, (observation.data - model) * np.sqrt(observation.weights))
+        model = np.where(~exposure.field, front, model + foreground.expected)
+    scale = np.sqrt(observation.weights)
+    residuals = np.where(~exposure.field, np.nan, (observation.data - model) * scale)
     if shift.any():
         observation = observation.moved_by(arcsec(shift))
     chi2, n_pixels = float(np.nansum(residuals**2)), len(modelled)

@@ -14,7 +14,7 @@ from lenssuper.lensfit.lensedsource import LensedSource
 from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.lensfit.refine import Refined, refine
 
-__all__ = ["POOR", "SCATTERED", "all_round", "around", "from_radius", "search"]
+__all__ = ["POOR", "SCATTERED", "all_round", "around", "candidates", "from_radius", "improve", "search"]
 
 # Chi-square per degree of freedom above which another first guess is tried
 POOR = 1.2
@@ -22,6 +22,9 @@ POOR = 1.2
 SCATTERED = 0.5
 # Relative cost of a first guess above which it is not tried, number tried, and rounds of a trial
 _HOPELESS, _TRIED, _TRY = 1.5, 2, 2
+# Least difference between first guesses, in units of the spread of guesses: where the best is followed, and
+# where all are
+_ALIKE, _UNLIKE = 0.1, 0.8
 # For fits of which only a radius is known: multiples of it, and ellipticities
 _RADII = (0.8, 0.9, 1.0, 1.12, 1.25)
 _TURNS, _FLATTENING = (0, 60, 120), 0.1
@@ -61,22 +64,16 @@ def search(
     starts: Iterable[np.ndarray],
     rng: np.random.Generator,
     report: Callable[[float, str], None],
-) -> Refined:
+) -> list[Refined]:
     """
-    Fit a lens to all sources behind it, from vectors of lens parameters.
+    Fit a lens to all sources behind it, from vectors of lens parameters; return the best, and others tried.
 
     The first guess is that of the clearest observation. ``report`` is called with the share of the work done,
     and what is done next.
     """
-    sources = sorted(sources, key=lambda source: -source.clearest.signal)
-    first, registration = sources[0], sources[0].registration
-    arcs = Arcs(first.clearest, registration.parameters)
-    guesses = first_guesses(arcs, starts, lambda share, what: report(0.2 * share, what))
-
-    # the others stay in the order of their cost
-    guesses.sort(key=lambda g: first.gathering(first.lenses(registration.begin(g.vector))) > SCATTERED)
-    begins = [registration.begin(guess.vector) for guess in guesses]
+    sources, begins, guesses = _begun(sources, starts, report, _ALIKE)
     best = refine(sources, begins[0], rng, lambda share, what: report(0.2 + 0.6 * share, what))
+    others = []
     for guess, begin in list(zip(guesses, begins, strict=True))[1:_TRIED]:
         lost = best.gathering > SCATTERED
         if not lost and (best.reduced_chi2 < POOR or guess.cost > _HOPELESS * guesses[0].cost):
@@ -84,6 +81,51 @@ def search(
         report(0.8, "trying another lens")
         other = refine(sources, begin, rng, lambda share, what: None, rounds=_TRY)
         if (other.gathering > SCATTERED, other.cost) < (lost, best.cost):
-            best = refine(sources, other.vector, rng, lambda share, what: None)
+            best, other = refine(sources, other.vector, rng, lambda share, what: None), best
+        others.append(other)
     report(1.0, "done")
-    return best
+    return [best, *others]
+
+
+def candidates(
+    sources: Sequence[LensedSource],
+    starts: Iterable[np.ndarray],
+    rng: np.random.Generator,
+    report: Callable[[float, str], None],
+) -> list[Refined]:
+    """Return a few lenses that differ, as `search`, improved for only as long as it takes to compare them."""
+    sources, begins, guesses = _begun(sources, starts, report, _UNLIKE)
+    found = []
+    for k, (guess, begin) in enumerate(zip(guesses, begins, strict=True)):
+        if guess.cost > _HOPELESS * guesses[0].cost:
+            continue
+        report(0.2 + 0.8 * k / len(guesses), "trying a lens")
+        found.append(refine(sources, begin, rng, lambda share, what: None, rounds=_TRY))
+    report(1.0, "done")
+    return found
+
+
+def improve(
+    sources: Sequence[LensedSource],
+    starts: Iterable[np.ndarray],
+    rng: np.random.Generator,
+    report: Callable[[float, str], None],
+) -> list[Refined]:
+    """Return the lens that is found from the first of the starts, which is known to be close."""
+    sources = _clearest_first(sources)
+    return [refine(sources, sources[0].registration.begin(next(iter(starts))), rng, report)]
+
+
+def _begun(sources, starts, report, apart):
+    """Return the sources, the clearest first, vectors to begin with, and the guesses they are from."""
+    sources = _clearest_first(sources)
+    first, registration = sources[0], sources[0].registration
+    arcs = Arcs(first.clearest, registration.parameters)
+    guesses = first_guesses(arcs, starts, lambda share, what: report(0.2 * share, what), apart=apart)
+    # the others stay in the order of their cost
+    guesses.sort(key=lambda g: first.gathering(first.lenses(registration.begin(g.vector))) > SCATTERED)
+    return sources, [registration.begin(guess.vector) for guess in guesses], guesses
+
+
+def _clearest_first(sources):
+    return sorted(sources, key=lambda source: -source.clearest.signal)

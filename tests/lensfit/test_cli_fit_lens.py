@@ -53,6 +53,21 @@ def test_fit_goes_on_to_run(files, truth, capsys):
     assert "lens fit: it is odd" in capsys.readouterr().out
 
 
+def test_light_and_lens_are_fitted_in_turn(files, mock, truth, monkeypatch, capsys):
+    x, y = mock.grid.centers_arcsec()
+    bright = mock.observation.copy()
+    bright.data = bright.data + bright.data.max() * np.exp(-np.hypot(x, y) / 0.2)
+    bright.psf = mock.observation.psf
+    write_observation(Observation.from_nddata(bright, grid=mock.grid), "bright.fits")
+    options = ["--fit-light", "--factor", "1", "--quiet", "--subtracted", "arcs.fits"]
+    assert main(["fit-lens", "bright.fits", "--lens", "guess.json", *FIXED, *options]) == 0
+    fit = LensFit.read("bright_lens.json")
+    assert abs(fit.lens.parameters["SIE.theta_E"] / truth.parameters["SIE.theta_E"] - 1) < 0.02
+    with fits.open("arcs.fits") as hdus:
+        middle = np.s_[12:16, 12:16]
+        assert abs(hdus[0].data[middle].sum()) < 0.1 * bright.data[middle].sum()
+
+
 def test_light_of_the_galaxy_is_fitted_too(files, mock, capsys):
     x, y = mock.grid.centers_arcsec()
     light = mock.observation.data.max() * np.exp(-np.hypot(x, y) / 0.2)
@@ -133,6 +148,8 @@ def test_what_several_cannot_be(second, arguments, complaint, capsys):
     ("arguments", "complaint"),
     [
         (["--lens", "guess.json", "--fit-lens-light"], "--fit-lens-light needs --lens-light"),
+        (["--lens", "guess.json", "--subtracted", "a.fits"], "--subtracted is for --fit-light"),
+        (["--lens", "guess.json", "--fit-light", "--fit-lens-light"], "--fit-light is for one observation"),
         (["--einstein-radius", "-1"], "an Einstein radius must be one positive angle"),
         (["--lens", "guess.json", "--fix", "SIE.z"], "fixed has 'SIE.z'"),
         (["--lens", "none.json"], "none.json"),

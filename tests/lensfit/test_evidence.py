@@ -10,6 +10,7 @@ from scipy.stats import multivariate_normal
 
 from lenssuper import ForwardModel, Observation
 from lenssuper.lensfit import evidence
+from lenssuper.lensfit.camera import Camera
 from lenssuper.lensfit.evidence import SourceBasis, SourcePrior, invert
 from lenssuper.lensfit.exposure import Exposure
 from lenssuper.lensfit.lensedsource import LensedSource, SourcePlane
@@ -227,3 +228,15 @@ def test_light_gathers_behind_the_right_lens(small, truth):
         **{"SIE.theta_E": 0 * u.arcsec, "ExternalShear.gamma1": 0, "ExternalShear.gamma2": 0}
     )
     assert gathering(exposure, none) == pytest.approx(1)
+
+
+def test_the_data_beyond_the_field_count_as_dark(small, covariance):
+    whole = exposure_of(small, covariance)
+    field = whole.within((0.0, 0.0), 0.7)
+    assert 0 < field.field.sum() < whole.field.sum()
+    camera, part = (Camera(each, 1) for each in (whole, field))
+    # with no light at all, the likelihood is that of all data, whatever the field
+    dark = [each.constant - each.data @ each.data for each in (camera, part)]
+    assert dark[1] == pytest.approx(dark[0], abs=1e-8)
+    assert len(part.data) == field.field.sum()
+    assert whole.beyond_field == 0

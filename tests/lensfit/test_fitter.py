@@ -40,7 +40,7 @@ def test_a_rough_radius_will_do(mock, truth):
     observation = Observation.from_nddata(mock.observation)
     fitter = LensFitter.from_einstein_radius(1.08 * u.arcsec)
     arcs = Arcs(Exposure.of(observation, None), fitter.parameters)
-    guesses = first_guesses(arcs, fitter._starts(fitter.parameters), lambda share, what: None)
+    guesses = first_guesses(arcs, fitter._starts(fitter.parameters), lambda share, what: None, apart=0.1)
     best = fitter.parameters.lens(guesses[0].vector)
     assert best.parameters["SIE.theta_E"].to_value(u.arcsec) == pytest.approx(0.9, rel=0.03)
     assert best.parameters["SIE.q"] == pytest.approx(0.8, abs=0.06)
@@ -50,7 +50,7 @@ def test_gaussians_alone_come_close(mock, guess, truth):
     observation = Observation.from_nddata(mock.observation)
     parameters = FreeParameters(guess)
     arcs = Arcs(Exposure.of(observation, None), parameters)
-    (best, *others) = first_guesses(arcs, [parameters.start], lambda share, what: None)
+    (best, *others) = first_guesses(arcs, [parameters.start], lambda share, what: None, apart=0.1)
     assert parameters.lens(best.vector).parameters["SIE.theta_E"].to_value(u.arcsec) == pytest.approx(
         0.9, rel=0.02
     )

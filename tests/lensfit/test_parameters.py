@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from lenssuper import EPL, NFW, SIE, SIS, ExternalShear
+from lenssuper.forward.judgement import LensGalaxy
+from lenssuper.lens.interop.ellipticity import components
 from lenssuper.lensfit.parameters import FreeParameters
 
 SIE_SHEAR = SIE(theta_E=1.2 * u.arcsec, q=0.7, phi=70 * u.deg, x=0.1 * u.arcsec) + ExternalShear(
@@ -73,7 +75,7 @@ def test_priors_count_in_standard_deviations():
     # 70 and -115 degrees are 5 degrees apart, as an axis has no head
     np.testing.assert_allclose(residuals[:2], [2, 0.5])
     # beside these, weak ones keep shear and ellipticity from growing against each other
-    np.testing.assert_allclose(residuals[-2:], [0.03 / 0.15, -0.02 / 0.15])
+    np.testing.assert_allclose(residuals[-2:], [0.03 / 0.1, -0.02 / 0.1])
     h = 1e-6
     for k, step in enumerate(h * np.eye(len(parameters))):
         change = parameters.prior_residuals(parameters.start + step)[0] - residuals
@@ -102,3 +104,48 @@ def test_bad_choices(options, error, message):
 def test_a_lens_without_mass_is_no_guess():
     with pytest.raises(ValueError, match=r"theta_E must be above 0 in a guess"):
         FreeParameters(SIS(theta_E=0 * u.arcsec))
+
+
+GALAXY = LensGalaxy(0.02, -0.01, 0.8, 0.3)
+
+
+def test_light_gives_priors_on_centre_and_shape():
+    parameters = FreeParameters(SIE_SHEAR).beside(GALAXY)
+    assert parameters.center() == (0.02, -0.01)
+    lens = SIE(theta_E=1.2 * u.arcsec, q=0.8, phi=0.3 * u.rad, x=0.04 * u.arcsec, y=-0.01 * u.arcsec)
+    vector = parameters.pack(lens + ExternalShear(gamma1=0.0, gamma2=0.0))
+    residuals, rows = parameters.prior_residuals(vector)
+    # only the centre is off, by one standard deviation of 0.02 arcsec
+    np.testing.assert_allclose(np.sort(np.abs(residuals))[-2:], [0.0, 1.0], atol=1e-12)
+    for k, step in enumerate(1e-6 * np.eye(len(parameters))):
+        change = parameters.prior_residuals(vector + step)[0] - residuals
+        np.testing.assert_allclose(rows[:, k], change / 1e-6, atol=1e-3)
+    flat = parameters.pack(lens.replace(q=0.5, phi=1.2 * u.rad) + ExternalShear(gamma1=0.0, gamma2=0.0))
+    found = parameters.prior_residuals(flat)[0]
+    e = np.subtract(components(0.5, 1.2), components(0.8, 0.3)) / 0.15
+    np.testing.assert_allclose(np.sort(found[np.abs(found) > 1.01]), np.sort(e[np.abs(e) > 1.01]))
+
+
+def test_priors_of_the_user_come_before_those_of_the_light():
+    priors = {"SIE.x": (0.3 * u.arcsec, 0.5 * u.arcsec), "SIE.q": (0.6, 0.1)}
+    parameters = FreeParameters(SIE_SHEAR, priors=priors).beside(GALAXY)
+    assert parameters.center() == (0.3, -0.01)
+    residuals, _ = parameters.prior_residuals(parameters.start)
+    # those of the user on x and q, that of the light on y
+    np.testing.assert_allclose(residuals[:3], [(0.1 - 0.3) / 0.5, (0.7 - 0.6) / 0.1, 0.01 / 0.02])
+    # the ellipticity has the weak prior around zero then
+    np.testing.assert_allclose(residuals[4:6], np.array(components(0.7, np.radians(70))) / 0.35)
+
+
+def test_a_lens_of_another_kind_keeps_the_priors():
+    sie = FreeParameters(SIE_SHEAR, fixed=["SIE.y"]).beside(GALAXY)
+    epl = EPL(theta_E=1.2 * u.arcsec, gamma=2.0, q=0.7, phi=70 * u.deg, x=0.1 * u.arcsec)
+    lens = epl + ExternalShear(gamma1=0.03, gamma2=-0.02)
+    renamed = {name: name.replace("SIE.", "EPL.") for name in SIE_SHEAR.parameters}
+    new = sie.of_lens(lens, renamed, more=["EPL.gamma"])
+    assert set(new.names) == {renamed[name] for name in sie.names} | {"EPL.gamma"}
+    before, after = (each.prior_residuals(each.start)[0] for each in (sie, new))
+    np.testing.assert_allclose(np.sort(after[after != 0]), np.sort(before[before != 0]))
+    assert new.log_prior_norm == pytest.approx(sie.log_prior_norm)
+    steep = new.with_weaker({"EPL.gamma": (2.1, 0.1), "EPL.y": (0.0, 1.0)})
+    assert -1.0 in steep.prior_residuals(steep.start)[0].round(9)  # y is not fitted

@@ -43,9 +43,10 @@ class ForegroundFit(Judged):
     isophotes : Isophotes or None
         The corrections, if there are any.
     source : ndarray or None
-        The lensed source as observed, if it was fitted jointly.
+        The lensed source as observed, if it was fitted jointly or given.
     source_parameters : ndarray of shape (n, 7) or None
-        Its Sersic profiles in the source plane: x, y, R_e (arcsec), n, q, phi (radian), amplitude.
+        Its Sersic profiles in the source plane, if it was fitted jointly: x, y, R_e (arcsec), n, q, phi
+        (radian), amplitude.
     judgement : Verdict or None
         Whether the fit is to be trusted, see `verdict`; None if it was not judged.
     """
@@ -117,8 +118,10 @@ class ForegroundFit(Judged):
         if self.isophotes is not None:
             order, modes = self.isophotes.order, self.isophotes.effective
             lines.insert(-2, ("modes", f"up to m = {order}, {modes:.0f} coefficients measured"))
-        if self.source is not None:
+        if self.source_parameters is not None:
             lines.insert(2, ("source", f"{len(self.source_parameters)} Sersic through the lens"))
+        elif self.source is not None:
+            lines.insert(2, ("source", "the arcs of a fit of the lens, fitted in turn"))
         return lines
 
     def __repr__(self) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, NDData
 
-from lenssuper._utils.checks import check_count, check_kind
+from lenssuper._utils.checks import check_count, check_kind, check_length
 from lenssuper._utils.progress import share_bar
 from lenssuper._utils.threads import one_blas_thread
 from lenssuper._utils.units import to_arcsec
@@ -51,6 +52,9 @@ class ForegroundFitter:
         array; an annulus (inner, outer radius) around the galaxy; or none.
     modes : int, optional
         Highest Fourier mode of the corrections to the isophotes; 0 for none.
+    einstein_radius : `~astropy.units.Quantity`, optional
+        Rough radius of the ring, to about 30%: light that is closer to the galaxy than 0.35 or further than
+        1.9 of it is then not taken for arcs.
     progress : bool, optional
         Whether to show a progress bar; by default on a terminal, where it takes longer than a second.
 
@@ -85,6 +89,7 @@ class ForegroundFitter:
         n_source: int = 1,
         arcs: str | np.ndarray | u.Quantity | None = "mask",
         modes: int = 4,
+        einstein_radius: u.Quantity | None = None,
         progress: bool | None = None,
     ) -> None:
         self.n_components = None if n_components is None else check_count(n_components, "n_components", 1)
@@ -92,9 +97,14 @@ class ForegroundFitter:
         self.n_source = check_count(n_source, "n_source", 1)
         self.arcs = _check_arcs(arcs)
         self.modes = check_count(modes, "modes", 0)
+        self._radius = (
+            None if einstein_radius is None else check_length(einstein_radius, "einstein_radius", above=0)
+        )
         self.progress = check_kind(progress, "progress", bool | None)
 
-    def __call__(self, observation: NDData | Observation) -> ForegroundFit:
+    def __call__(
+        self, observation: NDData | Observation, *, source: np.ndarray | None = None
+    ) -> ForegroundFit:
         """
         Fit the galaxy of one image.
 
@@ -102,6 +112,9 @@ class ForegroundFitter:
         ----------
         observation : `~astropy.nddata.NDData` or Observation
             Image with uncertainty and, where there are any, mask, PSF and WCS. It is not changed.
+        source : ndarray, shape (ny, nx), optional
+            The lensed source as observed, if it is known, e.g. ``LensFit.model.data``: the galaxy is then
+            fitted to the rest of the light, also beneath the arcs, and ``arcs`` and ``lens`` are not used.
 
         Returns
         -------
@@ -111,25 +124,47 @@ class ForegroundFitter:
         ------
         ObservationError
             If the image cannot be used, or no galaxy stands out in it; the message says what to do.
+        ValueError
+            If ``source`` has another shape than the image.
         """
         observation = Observation.of(observation)
+        if source is not None:
+            if np.shape(source) != observation.shape:
+                raise ValueError(
+                    f"source must have the shape of the image, {observation.shape}; got {np.shape(source)}"
+                )
+            alone = self.with_arcs(None)
+            alone.lens = None
+            fit = alone(observation.with_data(observation.data - source))
+            return replace(fit, observation=observation, source=source)
         with one_blas_thread(), share_bar(self.progress) as report:
             return self._fit(observation, report)
 
+    @property
+    def finds_arcs(self) -> bool:
+        """Whether arcs are looked for, rather than given."""
+        return isinstance(self.arcs, str)
+
+    def with_arcs(self, arcs: str | np.ndarray | u.Quantity | None) -> ForegroundFitter:
+        """Return a fitter with the same settings and other ``arcs``."""
+        new = copy.copy(self)
+        new.arcs = _check_arcs(arcs)
+        return new
+
     def _fit(self, observation, report):
-        galaxy = Galaxy(observation)
+        galaxy = Galaxy(observation, self._radius)
         coarse = galaxy.coarse()
         report(0.0, "looking for arcs")
-        if isinstance(self.arcs, str):
+        if self.finds_arcs:
             arcs, fitted = self._search(coarse)
         else:
             given = self._given(galaxy)
             arcs = galaxy.to_coarse(given, coarse.observation.shape)
             fitted = self._grow(coarse, arcs, coarse.best(coarse.guesses(), arcs))
         report(0.4, "fitting the galaxy")
-        arcs = galaxy.from_coarse(arcs) if isinstance(self.arcs, str) else given
+        arcs = galaxy.from_coarse(arcs) if self.finds_arcs else given
         fitted = galaxy.fit(*fitted.start, arcs, _SOME)
-        if isinstance(self.arcs, str):
+        if self.finds_arcs:
             arcs = galaxy.arcs(fitted, arcs)
         fitted = galaxy.refit(fitted, arcs, _MANY)
         if self.lens is not None:

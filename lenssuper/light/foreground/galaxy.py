@@ -13,7 +13,7 @@ from lenssuper.forward.model import ForwardModel
 from lenssuper.light.fit import SersicFit
 from lenssuper.light.foreground.arcs import find_arcs, first_arcs
 from lenssuper.light.foreground.fit import ForegroundFit
-from lenssuper.light.foreground.isophotes import fit_isophotes
+from lenssuper.light.foreground.isophotes import fit_isophotes, unmodelled_share
 from lenssuper.light.sersic.components import Components
 from lenssuper.light.sersic.grow import ProfileFit, best_of
 from lenssuper.light.sersic.lensed import LensedRenderer, lensed_components
@@ -49,6 +49,9 @@ _SIDE, _PIXELS_IN_SIGMA = 128, 2.0
 _N, _Q, _R = (0.6, 8.0), (0.2, 1.0), (0.2, 1.0)
 # Radius of the core, without arcs, and of the first knot of the isophotes, in FWHM of the PSF
 _CORE, _FIRST_KNOT = 1.5, 1.0
+# Distances between which arcs are looked for, in rough Einstein radii. The images of a source that is imaged
+# more than once lie within two Einstein radii
+_ARCS_FROM, _ARCS_TO = 0.35, 1.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,10 +73,21 @@ class GalaxyFit(ProfileFit):
 
 
 class Galaxy:
-    """An image with a galaxy in the middle, whose pixels are ``factor`` times those of the original image."""
+    """
+    An image with a galaxy in the middle, whose pixels are ``factor`` times those of the original image.
 
-    def __init__(self, observation: Observation, *, rough: bool = False, factor: int = 1) -> None:
-        self.observation, self._rough = observation, rough
+    Around it there may be arcs, at about a rough Einstein radius in arcsec if one is known.
+    """
+
+    def __init__(
+        self,
+        observation: Observation,
+        einstein_radius: float | None = None,
+        *,
+        rough: bool = False,
+        factor: int = 1,
+    ) -> None:
+        self.observation, self._rough, self._einstein_radius = observation, rough, einstein_radius
         self._reach = _REACH / factor
         self.correlation = observation.noise_correlation
         self.weights = observation.weights / self.correlation
@@ -88,7 +102,10 @@ class Galaxy:
         self.center = float(x.flat[peak]), float(y.flat[peak])
         self.width = max(observation.psf_fwhm_arcsec, 1.5 * grid.side_arcsec)
         self.distance = np.hypot(x - self.center[0], y - self.center[1])
-        self.core = self.distance < _CORE * self.width
+        inner, self._outer = 0.0, np.inf
+        if einstein_radius is not None:
+            inner, self._outer = _ARCS_FROM * einstein_radius, _ARCS_TO * einstein_radius
+        self.core = self.distance < max(_CORE * self.width, inner)
         size = 2 * float(self.distance.max())
         # every profile has its centre near that of the galaxy
         reach = max(2 * grid.side_arcsec, 0.2 * self.moments["b"])
@@ -108,7 +125,7 @@ class Galaxy:
         """Return the galaxy for a rough search, on larger pixels if there are many."""
         sigma = self.moments["b"] / self.observation.grid.side_arcsec
         factor = max(1, min(min(self.observation.shape) // _SIDE, int(sigma / _PIXELS_IN_SIGMA)))
-        return Galaxy(self.observation.binned(factor), rough=True, factor=factor)
+        return Galaxy(self.observation.binned(factor), self._einstein_radius, rough=True, factor=factor)
 
     def from_coarse(self, mask: np.ndarray) -> np.ndarray:
         """Convert a mask of the pixels of `coarse` to those of this one."""
@@ -193,7 +210,8 @@ class Galaxy:
 
     def first_arcs(self) -> np.ndarray:
         """Return a first guess of the arcs."""
-        return first_arcs(self.observation, self.center, self.sky, self.core, self._reach)
+        found = first_arcs(self.observation, self.center, self.sky, self.core, self._reach)
+        return found & (self.distance < self._outer)
 
     def arcs(self, fitted: GalaxyFit, near: np.ndarray | None = None, *, faint: bool = True) -> np.ndarray:
         """
@@ -206,6 +224,7 @@ class Galaxy:
         arcs = find_arcs(
             self.observation, model, sky, self.core, share, self._reach, _FAINT if faint else share
         )
+        arcs &= self.distance < self._outer
         excess = np.clip(self.observation.data - model, 0, None)
         if near is None:
             return self._without_halo(arcs, excess)
@@ -265,6 +284,7 @@ class Galaxy:
             isophotes = self._isophotes(fitted, light, residual, arcs, {"order": modes})
             light = light + isophotes.correction
             variance = variance + isophotes.variance
+        variance = variance + self._unmodelled(fitted, light + sky, light, source, arcs, variance) ** 2
         return ForegroundFit(
             observation=self.observation,
             fit=self._sersic_fit(fitted, arcs, covariance),
@@ -275,6 +295,15 @@ class Galaxy:
             source=source,
             source_parameters=source_parameters,
         )
+
+    def _unmodelled(self, fitted, model, light, source, arcs, variance):
+        """Return the standard deviation, for every pixel, of what a smooth galaxy cannot describe."""
+        residual = self.observation.data - model - (0.0 if source is None else source)
+        used = ~self.observation.mask & ~arcs
+        noise = np.divide(1.0, self.observation.weights, out=np.zeros(light.shape), where=used)
+        smallest, (radius, _) = _FIRST_KNOT * self.width, self._polar(fitted)
+        light = np.maximum(light, 0.0)
+        return light * unmodelled_share(residual, noise + variance, light, used, radius, smallest)
 
     def _covariance(self, fitted):
         """Return the covariance of the free values of the galaxy, its amplitudes and the sky."""

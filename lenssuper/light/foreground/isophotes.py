@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Isophotes", "fit_isophotes"]
+__all__ = ["Isophotes", "fit_isophotes", "unmodelled_share"]
 
 # Ratio of the radii of neighbouring knots.
 _STEP = 1.5
+# Pixels that a ring needs for a share of its own.
+_PIXELS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +99,40 @@ def fit_isophotes(
         order=order,
         effective=float(n - np.trace(inverse) / share**2),
     )
+
+
+def unmodelled_share(
+    residual: np.ndarray,
+    variance: np.ndarray,
+    light: np.ndarray,
+    used: np.ndarray,
+    radius: np.ndarray,
+    smallest: float,
+) -> np.ndarray:
+    """
+    Measure which share of the light of a galaxy its model misses, beyond the noise, around every radius.
+
+    In rings of pixels of similar ``radius``, a factor of 1.5 apart from ``smallest`` on, the squares of the
+    ``residual`` are compared with the ``variance`` of noise and model: the excess is taken as the square of a
+    share times the ``light``. Arrays are of shape (ny, nx); ``used`` pixels are those without arcs.
+
+    Returns
+    -------
+    ndarray, shape (ny, nx)
+        0 or more; between the middles of the rings interpolated in the logarithm of the radius.
+    """
+    ring = np.maximum(np.ceil(np.log(np.maximum(radius, 1e-300) / smallest) / np.log(_STEP)), 0).astype(int)
+    n = ring.max() + 1
+    here, light_here = ring[used], light[used]
+    excess = np.bincount(here, (residual[used] ** 2 - variance[used]) * light_here**2, minlength=n)
+    norm = np.bincount(here, light_here**4, minlength=n)
+    known = (np.bincount(here, minlength=n) >= _PIXELS) & (norm > 0)
+    if not known.any():
+        return np.zeros(light.shape)
+    shares = np.sqrt(np.maximum(excess[known], 0.0) / norm[known])
+    middles = np.flatnonzero(known) - 0.5
+    position = np.log(np.maximum(radius, 1e-3 * smallest) / smallest) / np.log(_STEP)
+    return np.interp(position, middles, shares)
 
 
 def _modes(radius, angle, order, smallest, largest):

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from lenssuper.forward.judgement import LIGHT_RULES, LensGalaxy, Verdict, judge
+from lenssuper.lens.interop.ellipticity import axis_ratio_and_angle, components
 from lenssuper.observation.objects import smoothed
 
 __all__ = ["galaxy_of", "judge_foreground"]
@@ -23,10 +24,12 @@ def judge_foreground(fit) -> Verdict:
     used = ~observation.mask
     sersics = fit.fit.parameters
     errors = np.sqrt(np.diag(fit.fit.covariance))[: 6 * len(sersics)].reshape(-1, 6)
+    flat = np.zeros((len(sersics), 3), dtype=bool)
+    flat[:, 1] = sersics[:, 3] < 1
     measures = {
         "light_chi2": fit.reduced_chi2,
-        # a parameter that ended at a bound has no error
-        "at_bounds": float(np.count_nonzero(errors[:, _BOUNDED] == 0)),
+        # a parameter that ended at a bound has no error; a flat core, of low n, is common among components
+        "at_bounds": float(np.count_nonzero((errors[:, _BOUNDED] == 0) & ~flat)),
         "largest_index": float(np.max(sersics[:, 3], initial=0.0)),
         "arc_share": float(np.mean(fit.arcs[used])),
         "lobes": _lobes(fit),
@@ -46,10 +49,12 @@ def galaxy_of(fit) -> LensGalaxy:
     """
     Return centre and shape of a galaxy's light.
 
-    The centre is that of its brightest pixel's profile; the shape is that of the profile with the most light.
+    The centre is the centroid of the pixels that are at least half as bright as the brightest; the shape is
+    the mean of those of the Sersic profiles, weighted by their fluxes.
     """
-    sersics = fit.fit.parameters
+    x, y = np.broadcast_arrays(*fit.observation.grid.centers_arcsec())
+    bright = np.where(fit.light >= 0.5 * fit.light.max(), fit.light, 0.0)
+    x, y = (float(np.average(values, weights=bright)) for values in (x, y))
     fluxes = fit.fit.component_images().sum(axis=(1, 2))
-    center = sersics[int(np.argmax(fit.fit.component_images().max(axis=(1, 2))))]
-    shape = sersics[int(np.argmax(fluxes))]
-    return LensGalaxy(float(center[0]), float(center[1]), float(shape[4]), float(shape[5]))
+    each = [components(q, phi) for q, phi in fit.fit.parameters[:, 4:6]]
+    return LensGalaxy(x, y, *axis_ratio_and_angle(*np.average(each, axis=0, weights=fluxes)))

@@ -235,3 +235,30 @@ class TestBadInput:
     def test_not_an_image(self):
         with pytest.raises(TypeError, match="NDData"):
             subtract_foreground(np.ones((4, 4)))
+
+
+def test_beside_arcs_that_are_known(scene, fit):
+    _, image, arcs = scene
+    beside = ForegroundFitter()(image, source=arcs)
+    assert not beside.arcs.any()
+    assert beside.observation.data is not None
+    bright = arcs > 0.2 * arcs.max()
+    left = [each.subtracted.data[bright].sum() - arcs[bright].sum() for each in (beside, fit)]
+    assert abs(left[0]) < 0.5 * abs(left[1])
+    np.testing.assert_allclose(beside.subtracted.data, image.data - beside.light - beside.sky)
+    assert beside.reduced_chi2 == pytest.approx(1.0, abs=0.1)
+    assert "fitted in turn" in beside.summary()
+    with pytest.raises(ValueError, match="source must have the shape of the image"):
+        ForegroundFitter()(image, source=arcs[1:])
+
+
+def test_arcs_are_looked_for_near_the_radius(scene):
+    fit = ForegroundFitter(einstein_radius=0.5 * u.arcsec)(scene[1])
+    x, y = np.broadcast_arrays(*fit.observation.grid.centers_arcsec())
+    radius = np.hypot(x, y)[fit.arcs]
+    # not beyond 1.9 times 0.5 arcsec, nor closer than 0.35 times it; the peak may be off by a pixel
+    assert radius.size
+    assert 0.13 < radius.min()
+    assert radius.max() < 1.0
+    with pytest.raises(ValueError, match="einstein_radius must be"):
+        ForegroundFitter(einstein_radius=0 * u.arcsec)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lenssuper.light.foreground.isophotes import fit_isophotes
+from lenssuper.light.foreground.isophotes import fit_isophotes, unmodelled_share
 
 SIGMA = 0.02
 
@@ -70,3 +70,23 @@ def test_the_prior_keeps_corrections_small(field):
     found = fitted(0.5 * light, field, noise=False, weights=np.full(light.shape, 1e-6))
     assert np.abs(found.correction).max() < 0.01 * light.max()
     assert np.sqrt(found.variance).max() < 0.2 * light.max()
+
+
+def test_what_a_model_misses_is_measured_as_a_share_of_its_light(field):
+    radius, _, light = field
+    rng = np.random.default_rng(5)
+    share = np.where(radius < 8, 0.1, 0.0)
+    residual = share * light * rng.standard_normal(light.shape) + SIGMA * rng.standard_normal(light.shape)
+    used = rng.random(light.shape) > 0.2
+    variance = np.full(light.shape, SIGMA**2)
+    found = unmodelled_share(np.where(used, residual, 1e3), variance, light, used, radius, 2.0)
+    # rings end at 2, 3, 4.5, 6.75, 10.1 pixels: that across the border has a part of it
+    assert np.median(found[radius < 5]) == pytest.approx(0.1, rel=0.15)
+    assert found[(radius > 14) & (radius < 30)].max() < 0.02
+    assert not unmodelled_share(0 * residual, variance, light, used, radius, 2.0).any()
+
+
+def test_without_pixels_nothing_is_missed(field):
+    radius, _, light = field
+    nothing = np.zeros(light.shape, dtype=bool)
+    assert not unmodelled_share(light, light, light, nothing, radius, 2.0).any()

@@ -53,10 +53,24 @@ def test_bounds(fit):
     parameters[0, 3] = 8.0
     sersics = replace(fit.fit, covariance=covariance, parameters=parameters)
     found = judge_foreground(replace(fit, fit=sersics))
-    assert found.verdict == "look"
     assert found.measures["at_bounds"] == 1
     assert found.measures["largest_index"] == 8
     assert fit.measures["at_bounds"] == 0
+    # a model that describes the light may have it
+    assert found.verdict == "trusted"
+    noisy = replace(fit, fit=sersics, observation=fit.observation.with_weights(1.5 * fit.observation.weights))
+    found = judge_foreground(noisy)
+    assert found.verdict == "look"
+    assert {"1 parameters of the galaxy are at a bound"} < set(found.reasons)
+
+
+def test_a_flat_core_is_no_bound(fit):
+    covariance = fit.fit.covariance.copy()
+    covariance[3] = covariance[:, 3] = 0
+    parameters = fit.fit.parameters.copy()
+    parameters[0, 3] = 0.6
+    sersics = replace(fit.fit, covariance=covariance, parameters=parameters)
+    assert judge_foreground(replace(fit, fit=sersics)).measures["at_bounds"] == 0
 
 
 def test_place_and_verdict_go_with_the_image(fit, tmp_path):

@@ -1,0 +1,86 @@
+"""Light and mass of a lens galaxy, fitted in turn from a rough radius."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from astropy import units as u
+
+from lenssuper import EPL, Observation
+from lenssuper.lensfit import LensFitter
+from lenssuper.lensfit.inturn import fit_in_turn
+from lenssuper.light import ForegroundFitter
+from lenssuper.simulate import HST_ACS_F814W, SersicSource, mock_lens
+
+# A massive galaxy like those of SLACS: cuspy, with a disk that is turned against the bulge, and steeper than
+# isothermal
+LENS = EPL(theta_E=0.8 * u.arcsec, gamma=2.15, q=0.75, phi=40 * u.deg)
+SOURCE = SersicSource(0.1 * u.arcsec, 1.0, q=0.7, x=0.09 * u.arcsec, y=-0.05 * u.arcsec)
+BULGE = SersicSource(0.35 * u.arcsec, 4.0, q=0.8, phi=40 * u.deg, amplitude=1.5)
+DISK = SersicSource(0.9 * u.arcsec, 1.0, q=0.6, phi=60 * u.deg, amplitude=0.4)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    mock = mock_lens(LENS, SOURCE, HST_ACS_F814W, shape=(60, 60), peak_snr=25, lens_light=BULGE + DISK, rng=3)
+    return Observation.from_nddata(mock.observation, noise_correlation=1)
+
+
+@pytest.fixture(scope="module")
+def found(scene):
+    return LensFitter(0.7 * u.arcsec, factor=1, rng=1).with_light(scene)
+
+
+def test_the_lens_is_found_from_a_rough_radius(found):
+    _, fit = found
+    parameters, errors = fit.lens.parameters, fit.errors
+    assert parameters["EPL.theta_E"].to_value("arcsec") == pytest.approx(0.8, rel=0.02)
+    for name in ("theta_E", "q", "x", "y"):
+        off, error = parameters[f"EPL.{name}"] - LENS.parameters[name], errors[f"EPL.{name}"]
+        assert abs(off) < 3.5 * error, name
+    assert fit.verdict == "trusted"
+
+
+def test_light_is_fitted_beneath_the_arcs(found, scene):
+    light, fit = found
+    assert not light.arcs.any()
+    np.testing.assert_array_equal(light.observation.data, scene.data)
+    np.testing.assert_array_equal(light.subtracted.data, fit.observation.data)
+    assert light.reduced_chi2 == pytest.approx(1.0, abs=0.1)
+
+
+def test_half_of_the_last_change_is_added_to_the_errors(found):
+    light, fit = found
+    first = replace(fit, lens=fit.lens.replace(**{"EPL.theta_E": 0.9 * u.arcsec}))
+    fits = iter([first, fit])
+
+    class Fitter:
+        guess, progress = fit.lens, False
+
+        def roughly(self):
+            return lambda observation: next(fits)
+
+        def following(self, lens):
+            assert lens is first.lens
+            return (lambda observation: next(fits)), {}
+
+    light_fitter = ForegroundFitter(1, modes=0, arcs=[0.4, 1.3] * u.arcsec)
+    again, last = fit_in_turn(Fitter(), light.observation, light, light_fitter)
+    # the settings of the fitter are kept, and the source is what the first lens explains
+    assert len(again.fit.components) == 1
+    assert again.isophotes is None
+    np.testing.assert_array_equal(again.source, first.model.data)
+    k = fit.names.index("EPL.theta_E")
+    added = last.vector_covariance - fit.vector_covariance
+    change = np.log(fit.lens.values()["EPL.theta_E"] / 0.9)
+    assert added[k, k] == pytest.approx((0.5 * change) ** 2)
+    assert np.count_nonzero(np.abs(added) > 1e-12) == 1
+
+
+def test_arguments_are_checked(scene):
+    with pytest.raises(TypeError, match="light_fitter must be"):
+        LensFitter(LENS).with_light(scene, light_fitter=2)
+    with pytest.raises(TypeError, match="light must be"):
+        LensFitter(LENS).with_light(scene, 2)

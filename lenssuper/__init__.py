@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         PSFConvolution,
     )
     from lenssuper.preparation import prepare
+    from lenssuper.substructure import SubstructureMap
     from lenssuper.superres.result import SuperResolution
     from lenssuper.superres.superresolver import SuperResolver
 
@@ -62,6 +63,7 @@ __all__ = [
     "PointMass",
     "SersicFit",
     "SersicFitter",
+    "SubstructureMap",
     "SuperResolution",
     "SuperResolver",
     "__citation__",
@@ -101,6 +103,7 @@ _MODULE_OF = {
     "ForwardModelBatch": "forward.batch",
     "JointForwardModel": "forward.joint",
     "prepare": "preparation",
+    "SubstructureMap": "substructure",
     "SuperResolution": "superres.result",
     "SuperResolver": "superres.superresolver",
 }

@@ -17,14 +17,38 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 
 from lenssuper._utils.version import __version__
-from lenssuper.cli import batch, demo, fit_lens, fit_light, prepare, run, simulate, train, train_light, view
+from lenssuper.cli import (
+    batch,
+    demo,
+    fit_lens,
+    fit_light,
+    prepare,
+    run,
+    simulate,
+    substructure,
+    train,
+    train_light,
+    view,
+)
 from lenssuper.cli._inputs import check_inputs
 
 __all__ = ["main"]
 
 _BELOW_ZERO = re.compile(r"-\d[\d.]*([dhms:\u00b0]|[eE][+-]?\d)")
 _ARGUMENT = re.compile(r"\b([a-z][a-z_]*)=(?:True\b)?([a-z0-9]*)")
-_COMMANDS = (demo, simulate, prepare, run, view, fit_light, fit_lens, batch, train, train_light)
+_COMMANDS = (
+    demo,
+    simulate,
+    prepare,
+    run,
+    view,
+    fit_light,
+    fit_lens,
+    substructure,
+    batch,
+    train,
+    train_light,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

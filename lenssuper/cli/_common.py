@@ -33,6 +33,7 @@ _EXAMPLES = {
     "fit-lens": "arcs.fits --einstein-radius 0.8 --output lens.json",
     "run": "arcs.fits --lens lens.json --output result.fits",
     "view": "result.fits --output result.html",
+    "substructure": "arcs.fits --lens lens.json --z-lens 0.2 --z-source 0.6 --output maps.fits",
     "batch": "catalogue.ecsv --output results --prepare --fit-light --fit-lens --workers 4",
     "simulate": "--n 200 --output lenses",
     "train": "lenses --output net.safetensors",

@@ -105,6 +105,25 @@ class SourcePlane:
         """Return the pixels of the source plane behind a lens."""
         return carried_along(self._grid, self._at_first, self._light(lenses), self._weights)
 
+    def affine(self, moves: np.ndarray) -> np.ndarray:
+        """
+        Return the affine maps by which `grid` follows small moves (2, light, n) of the light.
+
+        Shape (3, 2, n): the derivatives of both coordinates by x and y of the first lens, and shifts.
+        """
+        rows = self._weights[:, None] * np.column_stack([self._at_first.T, np.ones(self._at_first.shape[1])])
+        return np.tensordot(np.linalg.pinv(rows), self._weights[:, None] * moves, axes=(1, 1))
+
+    def moved_grids(self, lenses: Lenses, step: float) -> list[PixelGrid]:
+        """Return the grid behind a lens, moved by a step of each of the six elements of `affine`."""
+        grid, found = self.grid(lenses), []
+        for element in np.eye(6):
+            change = step * element.reshape(3, 2)
+            matrix = grid.matrix + change[:2].T @ self._grid.matrix
+            origin = grid.origin + change[:2].T @ self._grid.origin + change[2]
+            found.append(PixelGrid.from_affine(grid.shape, matrix, origin, grid._reference))
+        return found
+
     def lensing(self, lenses: Lenses) -> tuple[SplineSampling, ...]:
         """Return the operator from the source to the lensed image of each observation."""
         grid = self.grid(lenses)

@@ -18,7 +18,7 @@ from lenssuper.lensfit.search import POOR, SCATTERED
 from lenssuper.lensfit.sourceplane import upright
 from lenssuper.operators.splines import spline_image
 
-__all__ = ["lens_fit", "optima"]
+__all__ = ["lens_fit", "log_evidence", "optima"]
 
 # Pixels of the source image between two nodes of the splines
 _SHOWN = 4
@@ -63,7 +63,7 @@ def lens_fit(
         if parts[k] is None:  # without light it did not enter the fit
             parts[k] = _fit_without_light(exposure, finer, shifts[k], common)
     of_lens = _lens_messages(lens, refined)
-    evidence = _log_evidence(registration, refined)
+    evidence = log_evidence(registration, refined)
     if len(parts) == 1:
         return replace(parts[0], log_evidence=evidence, messages=(*parts[0].messages, *of_lens))
     of_data = [f"observation {k}: {each}" for k, part in enumerate(parts, 1) for each in part.messages]
@@ -90,10 +90,10 @@ def optima(registration: Registration, found: Sequence[Refined]) -> tuple[tuple[
             each.append(other)
     if len(each) == 1:
         return ()
-    return tuple((registration.lens(one.vector), _log_evidence(registration, one)) for one in each)
+    return tuple((registration.lens(one.vector), log_evidence(registration, one)) for one in each)
 
 
-def _log_evidence(registration, refined):
+def log_evidence(registration, refined):
     """Evidence of sources and parameters, the latter by Laplace's approximation (MacKay 2003, ch. 27)."""
     _, log_det = np.linalg.slogdet(refined.information / (2 * np.pi))
     return float(-refined.cost - 0.5 * log_det - registration.log_prior_norm)

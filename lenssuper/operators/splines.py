@@ -108,6 +108,27 @@ class SplineSampling(LensingOperator):
             images[self._pixels] += np.einsum("pr,prn->pn", v, slope_y)
             yield images.T.reshape(-1, *self.out_shape)
 
+    def slopes(self, source: np.ndarray) -> np.ndarray:
+        """Return the gradient of a source where the rays land.
+
+        Parameters
+        ----------
+        source : ndarray, shape (ny, nx) of the source grid
+            Coefficients of its splines.
+
+        Returns
+        -------
+        ndarray, shape (2, ny, nx) of the image grid refined by the number of rays
+            Derivatives with respect to x and y in the source plane, per arcsec; 0 where a ray misses the
+            source; float32.
+        """
+        along = _gradients(*self._landings, self.in_shape, np.ravel(source)[:, None])[..., 0]
+        found = np.zeros((2, math.prod(self.out_shape), self._n_rays**2), dtype=np.float32)
+        # the chain rule from pixels of the source grid to arcsec
+        found[:, self._pixels] = np.tensordot(np.linalg.inv(self._source_grid.matrix).T, along, axes=1)
+        (ny, nx), rays = self.out_shape, self._n_rays
+        return found.reshape(2, ny, nx, rays, rays).swapaxes(2, 3).reshape(2, ny * rays, nx * rays)
+
     @cached_property
     def _rays(self):
         """Image-plane positions x, y of the rays that reach the source, each (pixels, rays)."""

@@ -1,0 +1,27 @@
+"""Dark matter from the data: where a lens has more mass than its smooth model, and where it could be seen."""
+
+from __future__ import annotations
+
+from lenssuper.substructure.candidates import Candidate
+from lenssuper.substructure.mapper import SubstructureMap
+from lenssuper.substructure.result import SubstructureResult
+from lenssuper.substructure.templates import (
+    FixedShape,
+    JaffeClump,
+    MassLine,
+    Perturber,
+    PointClump,
+    TidalHalo,
+)
+
+__all__ = [
+    "Candidate",
+    "FixedShape",
+    "JaffeClump",
+    "MassLine",
+    "Perturber",
+    "PointClump",
+    "SubstructureMap",
+    "SubstructureResult",
+    "TidalHalo",
+]

@@ -1,0 +1,128 @@
+r"""
+How the data change with a perturbation of the lens, at many positions at once.
+
+A perturbation of the potential t dpsi moves the rays by -t grad dpsi, and so changes the model of the
+whitened data by t a, with
+
+.. math:: a = -W^{1/2} D P [(\partial_1 s) \, \partial_1 \delta\psi + (\partial_2 s) \, \partial_2 \delta\psi]
+
+and the gradient of the source s where the rays land (Koopmans 2005, MNRAS 363, 1136, eq. 9; Vegetti &
+Koopmans 2009, MNRAS 392, 945). The source is a sum of B-splines, which have a gradient everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from lenssuper._utils.compile import compiled
+from lenssuper.lensfit.evidence import Inversion
+from lenssuper.lensfit.lensedsource import Lenses
+
+__all__ = ["Columns", "Deflection"]
+
+# Deflection (x, y) in arcsec at offsets (x, y) in arcsec from the middle of a perturber
+Deflection = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+# Positions that are worked on at once: few enough for their images to stay near the processor
+_CHUNK = 16
+# Step of the derivatives by the position of the source grid, in source pixels
+_STEP = 1e-4
+
+
+class Columns:
+    """
+    Derivatives of the data, in units of the noise, by perturbations of the lens of an inversion.
+
+    Perturbers lie on a lattice: the corners of the rays' cells, so that shifts of one array of deflections
+    serve all of them. ``lenses`` is the lens of the inversion.
+    """
+
+    def __init__(self, inversion: Inversion, lenses: Lenses) -> None:
+        self._inversion = inversion
+        (self._camera,), (operator,) = inversion.plane.source.cameras, inversion.lensing
+        (exposure,) = inversion.plane.source.exposures
+        source = inversion.source
+        self._slopes = operator.slopes(source)
+        self.rays = self._slopes.shape[1] // operator.out_shape[0]
+        self.cells = self._camera.image_grid.refine(self.rays)
+        # derivatives by the affine movements of the source grid, which follows the light
+        side = inversion.grid.side_arcsec
+        self._light = exposure.light[:2]
+        (lens,) = lenses
+        grids = inversion.plane.moved_grids(lenses, _STEP * side)
+        ends = [(lens, grid, _STEP * side) for grid in grids]
+        moved = [self._camera.observe(image) for image in operator.derivatives(source[None], ends)]
+        self._follow = np.concatenate(moved, axis=1)
+
+    def at(self, deflection: Deflection, corners: np.ndarray) -> np.ndarray:
+        """
+        Return the derivatives (data, n) by perturbers of a kind at n corners of the lattice.
+
+        ``corners`` (n, 2) are whole numbers, column and row: the corner (0, 0) is the lower left one of the
+        first cell.
+        """
+        kernel = self._kernel(deflection, 0.5)
+        found = np.empty((len(self._camera.data), len(corners)), dtype=np.float32)
+        for first in range(0, len(corners), _CHUNK):
+            part = corners[first : first + _CHUNK]
+            images = _shifted(self._slopes, kernel, part, self.rays)
+            found[:, first : first + _CHUNK] = self._camera.observe(images)
+        moves = self._moves_of_light(self._kernel(deflection, 0.0), corners)
+        change = self._inversion.plane.affine(moves).reshape(6, -1)
+        found += self._follow @ change.astype(np.float32)
+        return found
+
+    def of(self, deflections: np.ndarray) -> np.ndarray:
+        """Return the derivatives (data, n) by fields of deflection (n, 2, ny, nx) in the cells."""
+        ny, nx = self._slopes.shape[1:]
+        k = self.rays
+        found = np.empty((len(self._camera.data), len(deflections)), dtype=np.float32)
+        for first in range(0, len(deflections), _CHUNK):
+            part = deflections[first : first + _CHUNK]
+            images = -np.einsum("cyx,ncyx->nyx", self._slopes, part, dtype=np.float32)
+            images = images.reshape(-1, ny // k, k, nx // k, k).mean(axis=(2, 4))
+            found[:, first : first + _CHUNK] = self._camera.observe(images)
+        return found
+
+    def offsets(self, corners: np.ndarray) -> np.ndarray:
+        """Return the positions (n, 2) in arcsec of corners (n, 2) of the lattice."""
+        return np.stack(self.cells.to_offset(corners[:, 0] - 0.5, corners[:, 1] - 0.5), axis=1)
+
+    def nearest(self, x: float, y: float) -> np.ndarray:
+        """Return the corner (2,) nearest to a position in arcsec."""
+        return np.round(np.array(self.cells.to_pixel(x, y)) + 0.5).astype(int)
+
+    def _kernel(self, deflection, between):
+        """Return deflections (2, 2 ny, 2 nx) by offset: that of (ny, nx) is ``between`` of a cell."""
+        ny, nx = self.cells.shape
+        columns, rows = np.meshgrid(np.arange(-nx, nx) + between, np.arange(-ny, ny) + between)
+        x, y = np.tensordot(self.cells.matrix, [columns, rows], axes=1)
+        return np.array(deflection(x, y), dtype=np.float32)
+
+    def _moves_of_light(self, kernel, corners):
+        """Return the moves (2, light, n) in arcsec of the light in the source plane."""
+        ny, nx = self.cells.shape
+        columns, rows = (np.round(v + 0.5).astype(int) for v in self.cells.to_pixel(*self._light))
+        return -kernel[:, rows[:, None] - corners[:, 1] + ny, columns[:, None] - corners[:, 0] + nx].astype(
+            np.float64
+        )
+
+
+@compiled
+def _shifted(slopes, kernel, corners, rays):
+    """Return images (n, ny, nx) of the change of brightness by a kernel at each of the corners."""
+    ny, nx = slopes.shape[1] // rays, slopes.shape[2] // rays
+    images = np.zeros((len(corners), ny, nx), dtype=np.float32)
+    share = np.float32(1.0 / rays**2)
+    for n in range(len(corners)):
+        left, bottom = rays * nx - corners[n, 0], rays * ny - corners[n, 1]
+        for j in range(rays * ny):
+            row = images[n, j // rays]
+            for i in range(rays * nx):
+                row[i // rays] -= share * (
+                    slopes[0, j, i] * kernel[0, bottom + j, left + i]
+                    + slopes[1, j, i] * kernel[1, bottom + j, left + i]
+                )
+    return images

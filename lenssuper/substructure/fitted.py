@@ -1,0 +1,92 @@
+"""Lenses that are fitted with and without clumps, and what a scan needs of such a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from lenssuper.lens import LensModel
+from lenssuper.lensfit.evidence import Inversion
+from lenssuper.lensfit.exposure import Exposure
+from lenssuper.lensfit.lensedsource import LensedSource, Lenses
+from lenssuper.lensfit.refine import Refined, refine
+from lenssuper.lensfit.results import log_evidence
+from lenssuper.solvers.priors import QuadraticPrior
+from lenssuper.substructure.columns import Columns
+from lenssuper.substructure.parameters import ClumpyLens
+from lenssuper.substructure.scan import Marginal
+
+__all__ = ["Fitted", "fit"]
+
+# Step of the derivatives by the parameters, in units of their spread
+_DELTA = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A lens of the largest evidence, the source integrated out."""
+
+    source: LensedSource
+    registration: ClumpyLens
+    refined: Refined
+
+    @property
+    def lens(self) -> LensModel:
+        """The lens, with multipoles and clumps."""
+        return self.registration.lens(self.refined.vector)
+
+    @property
+    def lenses(self) -> Lenses:
+        """The lens as the observation sees it."""
+        return self.source.lenses(self.refined.vector)
+
+    @property
+    def inversion(self) -> Inversion:
+        """The most probable source behind the lens."""
+        return self.refined.inversions[0]
+
+    @property
+    def log_evidence(self) -> float:
+        """Logarithm of the evidence, source and parameters integrated out."""
+        return log_evidence(self.registration, self.refined)
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Covariance of the vector."""
+        return np.linalg.inv(self.refined.information)
+
+    @cached_property
+    def columns(self) -> Columns:
+        """Derivatives of the data by perturbations."""
+        return Columns(self.inversion, self.lenses)
+
+    @cached_property
+    def marginal(self) -> Marginal:
+        """Source and parameters of the lens, to be marginalised."""
+        registration, vector = self.registration, self.refined.vector
+        steps = _DELTA * registration.spread
+        steps[registration.inside(vector + steps) < vector + steps] *= -1
+        ends = [(self.source.lenses(vector + np.diag(steps)[k]), steps[k]) for k in range(len(steps))]
+        inversion = self.inversion
+        source = inversion.source.reshape(1, -1)
+        columns = list(inversion.plane.derivatives(inversion.lensing, ends, source))
+        _, rows = registration.prior_residuals(vector)
+        return Marginal(inversion, np.concatenate(columns, axis=1).astype(np.float64), rows.T @ rows)
+
+
+def fit(
+    exposure: Exposure,
+    registration: ClumpyLens,
+    vector: np.ndarray,
+    factor: int,
+    prior: QuadraticPrior,
+    rng: np.random.Generator,
+    report: Callable[[float, str], None],
+    **options,
+) -> Fitted:
+    """Fit the parameters of a lens to an observation, from a vector on; ``options`` are those of `refine`."""
+    source = LensedSource((exposure,), (0,), factor, registration, prior)
+    return Fitted(source, registration, refine([source], vector, rng, report, **options))

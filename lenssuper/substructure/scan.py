@@ -1,0 +1,90 @@
+r"""
+The gain of the fit by a perturbation at each of many positions, source and smooth lens marginalised.
+
+With the whitened residuals r of the most probable source, its Jacobian J in units of the prior,
+:math:`Q = 1 - J (1 + J^T J)^{-1} J^T` and the derivatives M by nuisances of prior precision P, the
+perturbation of derivative a has the information and the numerator
+
+.. math:: i = a^T Q a - a^T Q M F^{-1} M^T Q a, \qquad n = a^T r, \qquad F = M^T Q M + P,
+
+the amplitude n / i with the error i^(-1/2), and the gain T = n^2 / i of twice the log evidence. The
+residuals of the most probable source hold Q already: a'Qr would project the source out twice. The nuisances
+are at the maximum of the evidence, so that they have no gradient of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from lenssuper.lensfit.evidence import Inversion
+
+__all__ = ["Marginal"]
+
+
+@dataclass(frozen=True, eq=False)
+class Marginal:
+    """
+    The source and the nuisances of an inversion, ready to be marginalised for any perturbation.
+
+    ``nuisances`` (data, m) are the derivatives by the parameters of the smooth lens, ``precision`` (m, m)
+    that of their priors.
+    """
+
+    inversion: Inversion
+    nuisances: np.ndarray
+    precision: np.ndarray
+
+    def __post_init__(self) -> None:
+        half = self._half(self.nuisances)
+        matrix = self.nuisances.T @ self.nuisances - half.T @ half + self.precision
+        lower = np.linalg.cholesky(matrix)
+        values, vectors = np.linalg.eigh(self.precision)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        object.__setattr__(self, "_projected", solve_triangular(lower, self._q(self.nuisances).T, lower=True))
+        object.__setattr__(self, "_of_priors", solve_triangular(lower, root, lower=True))
+
+    def information(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the information (n,) of derivatives (data, n), and that with the nuisances fixed."""
+        half = self._half(columns)
+        fixed = np.einsum("ij,ij->j", columns, columns, dtype=np.float64)
+        fixed -= np.einsum("ij,ij->j", half, half, dtype=np.float64)
+        lost = self._projected.astype(np.float32) @ columns
+        return fixed - np.einsum("ij,ij->j", lost, lost, dtype=np.float64), fixed
+
+    def numerator(self, columns: np.ndarray) -> np.ndarray:
+        """Return the numerator (n,) of derivatives (data, n)."""
+        return columns.T @ self.inversion.residuals.astype(np.float32)
+
+    def noise(self, columns: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+        """
+        Draw numerators (n, columns) of data without a perturbation.
+
+        Sources, nuisances and noise are draws from their priors: the covariance of the residuals is then Q.
+        """
+        draws = rng.standard_normal((len(self.inversion.residuals), n))
+        # Q of draws of data whose covariance is the inverse of Q, with the nuisances projected out
+        operator, strength = self.inversion.operator, self._strengths
+        draws += operator @ (rng.standard_normal((operator.shape[1], n)) / np.sqrt(strength)[:, None])
+        residuals = self._q(draws)
+        residuals -= self._projected.T @ (
+            self._projected @ draws - self._of_priors @ rng.standard_normal((len(self.precision), n))
+        )
+        return (columns.T @ residuals.astype(np.float32)).T
+
+    @property
+    def _strengths(self):
+        """Prior precision of the coefficients of the inversion."""
+        shapes = len(self.inversion.basis.shapes)
+        return np.where(np.arange(self.inversion.operator.shape[1]) < shapes, self.inversion.strength, 1.0)
+
+    def _half(self, data):
+        return solve_triangular(self.inversion.factor, self.inversion.operator.T @ data, lower=True)
+
+    def _q(self, data):
+        """Apply Q."""
+        half = self._half(data)
+        back = solve_triangular(self.inversion.factor, half, lower=True, trans="T")
+        return data - self.inversion.operator @ back

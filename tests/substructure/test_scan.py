@@ -1,0 +1,125 @@
+"""Derivatives by perturbers and their information, against finite differences and dense algebra."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy.sparse.linalg import LinearOperator, cg
+
+from lenssuper.lensfit.evidence import SourceBasis, SourcePrior, invert
+from lenssuper.lensfit.sourceplane import envelope
+from lenssuper.solvers import GradientPrior
+from lenssuper.substructure.scan import Marginal
+
+POSITIONS = [(0.75, 0.45), (-0.6, 0.7), (0.1, -0.95), (-0.9, -0.2), (0.3, 0.2)]
+
+
+@pytest.fixture(scope="module")
+def corners(fitted):
+    return np.array([fitted.columns.nearest(*position) for position in POSITIONS])
+
+
+@pytest.fixture(scope="module")
+def derivatives(fitted, corners, jaffe):
+    return fitted.columns.at(jaffe.lens(1e8).deflection_arcsec, corners)
+
+
+def perturbed(fitted, halo, amplitude):
+    """The lens of a fit, with the deflection of a halo times an amplitude."""
+
+    def rays_arcsec(x, y):
+        rays, bending = fitted.lens.rays_arcsec(x, y), halo.deflection_arcsec(x, y)
+        return tuple(ray - amplitude * alpha for ray, alpha in zip(rays, bending, strict=True))
+
+    return (SimpleNamespace(rays_arcsec=rays_arcsec),)
+
+
+def test_derivatives_are_those_of_the_model(fitted, corners, jaffe, derivatives):
+    inversion = fitted.inversion
+    for (x, y), found in zip(fitted.columns.offsets(corners), derivatives.T, strict=True):
+        halo = jaffe.lens(1e8, x, y)
+        ends = []
+        for sign in (-1, 1):
+            lensing = inversion.plane.lensing(perturbed(fitted, halo, sign * 0.1))
+            ends.append(inversion.plane.observe(lensing, inversion.source.reshape(1, -1))[:, 0])
+        difference = (ends[1] - ends[0]).astype(float) / 0.2
+        assert np.linalg.norm(found - difference) < 0.01 * np.linalg.norm(difference)
+
+
+def test_fields_of_deflection_give_the_same(fitted, corners, jaffe, derivatives):
+    columns = fitted.columns
+    x, y = np.broadcast_arrays(*columns.cells.centers_arcsec())
+    fields = [jaffe.lens(1e8, *at).deflection_arcsec(x, y) for at in columns.offsets(corners)]
+    np.testing.assert_allclose(
+        columns.of(np.array(fields)), derivatives, atol=2e-3 * np.abs(derivatives).max()
+    )
+
+
+def test_information_is_that_of_dense_matrices(fitted, derivatives):
+    inversion, marginal = fitted.inversion, fitted.marginal
+    n = len(inversion.basis.shapes)
+    jacobian = inversion.operator / np.sqrt(inversion.strength)
+    assert jacobian.shape[1] == n
+    q = np.linalg.inv(np.eye(len(jacobian)) + jacobian @ jacobian.T)
+    nuisances = marginal.nuisances
+    matrix = nuisances.T @ q @ nuisances + marginal.precision
+    of_nuisances = derivatives.T @ q @ nuisances
+    fixed = np.einsum("ij,ik,kj->j", derivatives, q, derivatives)
+    expected = fixed - np.einsum("ij,jk,ik->i", of_nuisances, np.linalg.inv(matrix), of_nuisances)
+    information, with_fixed = marginal.information(derivatives)
+    np.testing.assert_allclose(with_fixed, fixed, rtol=1e-3)
+    np.testing.assert_allclose(information, expected, rtol=3e-3)
+
+
+def test_information_is_that_of_conjugate_gradients(fitted, derivatives):
+    # all of the source, not only the shapes of the basis
+    inversion, side = fitted.inversion, fitted.source.clearest.part.grid.side_arcsec
+    shape, plane = inversion.grid.shape, inversion.plane
+    prior = SourcePrior(GradientPrior().precision(shape), envelope(inversion.source, inversion.grid, side))
+    lensing = plane.lensing(fitted.lenses)
+    size = int(2.5 * inversion.modes)
+    basis = SourceBasis.of(prior, plane, lensing, size, np.random.default_rng(3))
+    reduced = invert(plane, basis, fitted.lenses, inversion.strength)
+    _, found = Marginal(reduced, fitted.marginal.nuisances, fitted.marginal.precision).information(
+        derivatives
+    )
+
+    def system(xi):
+        data = plane.observe(lensing, prior.source(xi.reshape(1, -1).astype(np.float32)))
+        return xi + prior.adjoint(plane.adjoint(lensing, data))[0].astype(float) / inversion.strength
+
+    operator = LinearOperator((shape[0] * shape[1],) * 2, matvec=system, dtype=float)
+    for column, information in zip(derivatives.T, found, strict=True):
+        right = prior.adjoint(plane.adjoint(lensing, column[:, None]))[0].astype(float)
+        solution, failed = cg(operator, right, rtol=1e-5)
+        assert not failed
+        expected = float(column @ column) - float(right @ solution) / inversion.strength
+        assert information == pytest.approx(expected, rel=5e-3)
+
+
+def test_gain_is_that_of_the_evidence(fitted, corners, jaffe):
+    # with the smooth lens fixed, for haloes of one to three sigma, from lenses a small step away
+    inversion = fitted.inversion
+    marginal = fitted.marginal
+    derivatives = fitted.columns.at(jaffe.lens(1e8).deflection_arcsec, corners)
+    _, information = marginal.information(derivatives)
+    numerators = marginal.numerator(derivatives)
+    for k, (x, y) in enumerate(fitted.columns.offsets(corners)):
+        halo, step = jaffe.lens(1e8, x, y), 0.5 * information[k] ** -0.5
+        costs = [
+            invert(inversion.plane, inversion.basis, perturbed(fitted, halo, t), inversion.strength).cost
+            for t in (-step, 0.0, step)
+        ]
+        curvature = (costs[0] - 2 * costs[1] + costs[2]) / step**2
+        assert curvature == pytest.approx(information[k], rel=0.15)
+        slope = (costs[0] - costs[2]) / (2 * step)
+        # the determinant, which the numerator leaves out, moves it by less than half a sigma
+        assert abs(slope - numerators[k]) < 0.5 * information[k] ** 0.5
+
+
+def test_draws_of_the_noise_have_the_errors_of_the_map(fitted, derivatives):
+    marginal = fitted.marginal
+    draws = marginal.noise(derivatives, 4000, np.random.default_rng(1))
+    information, _ = marginal.information(derivatives)
+    np.testing.assert_allclose(draws.std(axis=0), np.sqrt(information), rtol=0.05)
+    assert np.all(np.abs(draws.mean(axis=0)) < 0.06 * np.sqrt(information))

@@ -30,12 +30,12 @@ def plot_substructure(result, figure: Figure | None = None) -> Figure:
 
     The upper row shows the data with the critical curves of the lens, the residuals of the smooth lens, and
     the mass that would be seen at 5 sigma; the lower one the significance of a perturber before and after
-    the detected clumps are in the lens, and the mass that fits best. Crosses mark detections, and circles
-    candidates that are not detected.
+    the detected clumps are in the lens, and the convergence of the free correction. Crosses mark
+    detections, and circles candidates that are not detected.
     """
     figure = Figure(figsize=(17, 10)) if figure is None else figure
     axes = figure.subplots(2, 3, gridspec_kw=_MARGINS)
-    data, residual, seen, before, after, mass = axes.ravel()
+    data, residual, seen, before, after, free = axes.ravel()
     observation = result.observation
     grid, maps = observation.grid, result.maps
     sigma = float(1 / np.sqrt(np.median(observation.weights[~observation.mask])))
@@ -52,22 +52,23 @@ def plot_substructure(result, figure: Figure | None = None) -> Figure:
         drawn = show_image(ax, each.significance, each.grid, norm=Normalize(-top, top), cmap=SIGNED)
         show_colorbar(ax, drawn, "amplitude / error")
         note(ax, f"5σ of noise: {each.levels.noise:.1f}; most negative: −{each.levels.negative:.1f}")
+    kappa = result.correction.convergence
+    most = max(float(np.abs(kappa).max()), 1e-3)
+    drawn = show_image(free, kappa, maps.grid, norm=Normalize(-most, most), cmap=SIGNED)
+    show_colorbar(free, drawn, "convergence")
     if result.profile.has_mass:
-        for ax, values, text in ((seen, maps.sensitivity(5.0), "5σ"), (mass, maps.mass, "best")):
-            drawn = show_image(ax, values, maps.grid, norm=_masses(values), cmap=SPREAD)
-            show_colorbar(ax, drawn, f"mass, {text} (M☉)")
+        values = maps.sensitivity(5.0)
+        drawn = show_image(seen, values, maps.grid, norm=_masses(values), cmap=SPREAD)
+        show_colorbar(seen, drawn, "mass (M☉)")
     else:
-        for ax, values, text in ((seen, maps.sigma, "error"), (mass, maps.amplitude, "amplitude")):
-            show_colorbar(
-                ax, show_image(ax, values, maps.grid, cmap=SPREAD), f"{text} (multiples of the lens)"
-            )
+        show_colorbar(seen, show_image(seen, maps.sigma, maps.grid, cmap=SPREAD), "multiples of the lens")
     titles = {
         data: "Data and critical curves",
         residual: "Residual of the smooth lens",
         seen: "Mass that would be seen at 5σ" if result.profile.has_mass else "Error of the amplitude",
         before: "Significance of a perturber",
         after: "Significance after the detected clumps",
-        mass: "Mass that fits best, to first order" if result.profile.has_mass else "Amplitude",
+        free: "Free correction of the smooth lens",
     }
     for ax, title in titles.items():
         ax.set_title(title)

@@ -33,6 +33,7 @@ def write_substructure(result, path: str | os.PathLike, *, overwrite: bool = Fal
         ("AMPLITUD", maps.amplitude, "in units of the perturber"),
         ("SIGMA", maps.sigma, "error of AMPLITUD"),
         *(masses if result.profile.has_mass else ()),
+        ("KAPPA", result.correction.convergence, "free correction of the convergence"),
         ("REMAINS", result.rescan.significance, "SIGNIF with the detected clumps in the lens"),
     )
     hdus = [primary, *(image_hdu(name, values, grid, None, comment) for name, values, comment in images)]
@@ -45,6 +46,7 @@ def write_substructure(result, path: str | os.PathLike, *, overwrite: bool = Fal
         "lens": result.lens.to_dict(),
         "reduced_chi2": [float(each) for each in result.reduced_chi2],
         "levels": {name: float(value) for name, value in vars(maps.levels).items()},
+        "correction": {name: getattr(result.correction, name) for name in ("gain", "length", "std")},
         "masses": np.asarray(maps.masses).tolist(),
         "messages": list(result.messages),
     }

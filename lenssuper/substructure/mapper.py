@@ -23,6 +23,7 @@ from lenssuper.light import ForegroundFit, SersicFit
 from lenssuper.observation import Observation
 from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
 from lenssuper.substructure.candidates import refined_clump
+from lenssuper.substructure.correction import free_correction
 from lenssuper.substructure.fitted import fit
 from lenssuper.substructure.maps import scan
 from lenssuper.substructure.parameters import ClumpyLens, smooth_lens
@@ -189,7 +190,11 @@ class SubstructureMap:
                 break
             found = more[0]
             maps = rescan(found)
-        return SubstructureResult.of(exposure, self.profile, smooth, found, (first, maps), tuple(candidates))
+        correction = free_correction(smooth, first.grid)
+        found = smooth, found
+        return SubstructureResult.of(
+            exposure, self.profile, found, (first, maps), tuple(candidates), correction
+        )
 
 
 def _orders(multipoles):

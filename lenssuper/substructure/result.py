@@ -20,6 +20,7 @@ from lenssuper.lensfit.search import POOR
 from lenssuper.observation import Observation
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.substructure.candidates import Candidate
+from lenssuper.substructure.correction import Correction
 from lenssuper.substructure.file import write_substructure
 from lenssuper.substructure.fitted import Fitted
 from lenssuper.substructure.maps import Maps
@@ -59,6 +60,8 @@ class SubstructureResult:
         Numbers of the scan of the smooth lens.
     rescan : Maps
         Those of the last scan, with the clumps that are detected in the lens.
+    correction : Correction
+        The free correction of the potential of the smooth lens, for what is no single clump.
     messages : tuple of str
         Remarks on the fit.
     """
@@ -72,6 +75,7 @@ class SubstructureResult:
     reduced_chi2: tuple[float, float]
     maps: Maps
     rescan: Maps
+    correction: Correction
     messages: tuple[str, ...] = ()
 
     @classmethod
@@ -79,12 +83,13 @@ class SubstructureResult:
         cls,
         exposure: Exposure,
         profile: Perturber,
-        smooth: Fitted,
-        found: Fitted,
+        fits: tuple[Fitted, Fitted],
         maps: tuple[Maps, Maps],
         candidates: tuple[Candidate, ...],
+        correction: Correction,
     ) -> SubstructureResult:
         """Return the result of fits without and with clumps, and of the scans of both."""
+        smooth, found = fits
         observation = exposure.part
         residuals = np.full(observation.shape, np.nan)
         (camera,) = smooth.source.cameras
@@ -98,6 +103,7 @@ class SubstructureResult:
             residuals,
             (smooth.refined.reduced_chi2, found.refined.reduced_chi2),
             *maps,
+            correction,
             _remarks(smooth),
         )
 
@@ -130,6 +136,11 @@ class SubstructureResult:
     def sigma(self) -> NDData:
         """Error of the amplitude."""
         return self._pack(self.maps.sigma)
+
+    @property
+    def convergence(self) -> NDData:
+        """Convergence of the free correction of the smooth lens."""
+        return self._pack(self.correction.convergence)
 
     @property
     def mass(self) -> NDData:

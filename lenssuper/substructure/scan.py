@@ -54,6 +54,11 @@ class Marginal:
         lost = self._projected.astype(np.float32) @ columns
         return fixed - np.einsum("ij,ij->j", lost, lost, dtype=np.float64), fixed
 
+    def matrix(self, columns: np.ndarray) -> np.ndarray:
+        """Return the information matrix (n, n) of derivatives (data, n)."""
+        half, lost = self._half(columns), self._projected.astype(np.float32) @ columns
+        return (columns.T @ columns - half.T @ half - lost.T @ lost).astype(np.float64)
+
     def numerator(self, columns: np.ndarray) -> np.ndarray:
         """Return the numerator (n,) of derivatives (data, n)."""
         return columns.T @ self.inversion.residuals.astype(np.float32)

@@ -42,6 +42,9 @@ def rows(result) -> list[tuple[str, str]]:
         lines.append(("candidate", text))
     if not result.candidates:
         lines.append(("candidate", "none: no peak was fitted"))
+    free = result.correction
+    text = f'free, ln Z {free.gain:+.1f}, length {free.length:g}", deflection {free.std:.2g}" before the data'
+    lines.append(("correction", text if free.std else "free: none is better than the smooth lens"))
     if result.detections:
         lines.append(("with clumps", f"reduced chi2 {result.reduced_chi2[1]:.3f}"))
     return lines + [("note", message) for message in result.messages]

@@ -49,6 +49,14 @@ def test_sensitivity_is_where_the_arcs_are(found):
     assert np.all(found.sensitivity(2.0).data[known] <= seen.data[known])
 
 
+def test_free_correction_has_mass_at_the_clump(found, injected):
+    free = found.correction
+    assert free.gain > 5
+    column, row = found.grid.to_pixel(*injected[:2])
+    peak = np.unravel_index(free.convergence.argmax(), free.convergence.shape)
+    assert np.hypot(peak[1] - column, peak[0] - row) * found.grid.side_arcsec < 0.35
+
+
 def test_maps_are_those_of_the_numbers(found, injected):
     values = found.at(injected[0] * u.arcsec, injected[1] * u.arcsec)
     assert values["significance"] == pytest.approx(values["amplitude"] / values["sigma"])
@@ -98,7 +106,9 @@ def test_file_holds_maps_and_candidates(found, tmp_path):
             header["NAXIS2"],
             header["NAXIS1"],
         )
-        assert {"MASS", "SENSITIV", "SIGMA", "REMAINS", "RESIDUAL", "INFO"} <= {hdu.name for hdu in hdus}
+        assert {"KAPPA", "MASS", "SENSITIV", "SIGMA", "REMAINS", "RESIDUAL", "INFO"} <= {
+            hdu.name for hdu in hdus
+        }
     table = Table.read(path, hdu="CANDIDAT")
     assert table["delta_ln_z"][0] == pytest.approx(found.candidates[0].gain)
     with pytest.raises(FileExistsError):

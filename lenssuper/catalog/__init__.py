@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lenssuper.catalog.darkmatter import FindSubstructure
 from lenssuper.catalog.engine import open_engine
 from lenssuper.catalog.job import StorageFullError
 from lenssuper.catalog.run import run, summarise
@@ -10,6 +11,7 @@ from lenssuper.catalog.table import Entry, read_catalogue
 
 __all__ = [
     "Entry",
+    "FindSubstructure",
     "FitLens",
     "FitLight",
     "Prepare",

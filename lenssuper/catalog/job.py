@@ -203,6 +203,7 @@ def _draw(job, work, record):
         title=job.entry.name,
         light=work.light,
         fit=work.fit,
+        substructure=work.substructure,
         links=links,
         times={what: (record["elapsed"][what], busy) for what, busy in record["stages"].items()},
         overwrite=True,

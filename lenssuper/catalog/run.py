@@ -35,6 +35,12 @@ _COSTS = {"time": ("seconds", u.s), "cpu_time": ("cpu_seconds", u.s), "memory": 
 _NUMBERS = ("chi2", "n_pixels", "reduced_chi2", "log_evidence", "effective_modes")
 # Columns of the stages before, present only if these were run.
 _BEFORE = ("light_reduced_chi2", "lens_reduced_chi2")
+_SUBHALOES = {
+    "subhaloes": u.one,
+    "subhalo_ln_z": u.one,
+    "subhalo_mass": u.Msun,
+    "subhalo_sensitivity": u.Msun,
+}
 
 
 def run(
@@ -68,8 +74,8 @@ def run(
     output : path
         Directory of the results, made if need be. One directory holds the results of one choice of settings.
     stages : iterable of Stage, optional
-        What is done to each lens before, in this order: ``[Prepare(), FitLight(), FitLens()]``, or some of
-        them.
+        What is done to each lens before, in this order: ``[Prepare(), FitLight(), FitLens(),
+        FindSubstructure()]``, or some of them.
     factor : int, optional
         See `~lenssuper.SuperResolver`.
     solver : Solver, optional
@@ -265,7 +271,9 @@ def summarise(output: str | os.PathLike, names: list[str] | None = None) -> QTab
         ``warnings`` and ``reason``. Where the light of galaxies or lenses were fitted, also
         ``light_reduced_chi2`` and ``lens_reduced_chi2``, and of each parameter of a lens the value and its
         standard deviation, such as ``SIE.theta_E`` and ``SIE.theta_E_err``; they are masked where it was not
-        fitted.
+        fitted. Where substructure was looked for, ``subhaloes`` (how many are detected), and of the best
+        candidate ``subhalo_ln_z`` and ``subhalo_mass``, and ``subhalo_sensitivity``, the least mass that would
+        be seen.
     """
     output = Path(output)
     records = _records(output, names)
@@ -280,6 +288,9 @@ def summarise(output: str | os.PathLike, names: list[str] | None = None) -> QTab
     for key in _BEFORE:
         if any(key in record for record in records):
             table[key] = _column(records, key)
+    if any("subhaloes" in record for record in records):
+        for key, unit in _SUBHALOES.items():
+            table[key] = _column(records, key) * unit
     _add_lenses(table, [record.get("lens", {}) for record in records])
     for key, (name, unit) in _COSTS.items():
         table[key] = _column(records, name) * unit

@@ -28,6 +28,7 @@ from lenssuper.observation.reader import Reading
 from lenssuper.preparation import prepare
 from lenssuper.preparation.cutout import cut_with_surroundings
 from lenssuper.solvers import Solver
+from lenssuper.substructure.result import SubstructureResult
 from lenssuper.superres.result import SuperResolution
 from lenssuper.superres.superresolver import SuperResolver
 
@@ -52,6 +53,7 @@ class Work:
     light: ForegroundFit | None = None
     light_fitter: ForegroundFitter | None = None
     fit: LensFit | None = None
+    substructure: SubstructureResult | None = None
     result: SuperResolution | None = None
 
 

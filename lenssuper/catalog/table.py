@@ -34,13 +34,14 @@ _POSITION = {"ra": u.deg, "dec": u.deg, "size": u.arcsec}
 # Columns on the noise of an image that has no noise map, as `lenssuper.prepare` takes them.
 _NOISE = ("exposure_time", "gain")
 # Columns that tell what the files of image and PSF do not say of themselves.
+_REDSHIFTS = ("z_lens", "z_source")
 _READING = ("ext", "unit", "noise", "weight", "mask", "mask_bits", "pixel_scale")
 _PSF = ("psf_ext", "psf_scale", "psf_oversampling")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 # Longest name, in characters: the endings of its files must fit into the 255 bytes of most systems.
 _LONGEST = 200
 # Endings added to a name for some of its files, and names of files that belong to no lens.
-_ENDINGS, _RESERVED = ("_lens", "_light", "_coolest"), ("index", "settings")
+_ENDINGS, _RESERVED = ("_lens", "_light", "_substructure", "_coolest"), ("index", "settings")
 # Hours or degrees, minutes and seconds: 10h00m28.6s, +02d12m21s, 10:00:28.6, 10 00 28.6.
 _SEXAGESIMAL = re.compile(r"([+-]?)(\d+)\s*([hd:° ])\s*(\d+)\s*[m:' ]\s*(\d+(?:\.\d*)?)\s*[s\"]?")
 
@@ -66,6 +67,8 @@ class Entry:
     center : `~astropy.coordinates.SkyCoord` or (float, float) or None
         Where the lens is in a larger image; two numbers are right ascension and declination, ICRS degrees.
         None for a file that holds the cutout.
+    redshifts : (float, float) or None
+        Of lens and source.
     size : `~astropy.units.Quantity` or None
         Side of what is cut out there.
     psf : str
@@ -89,6 +92,7 @@ class Entry:
     noise: Mapping[str, u.Quantity] = field(default_factory=dict)
     reading: Mapping[str, Any] = field(default_factory=dict)
     psf_options: Mapping[str, Any] = field(default_factory=dict)
+    redshifts: tuple[float, float] | None = None
 
     @property
     def position(self) -> SkyCoord | None:
@@ -126,6 +130,8 @@ class Entry:
         """All that the catalogue says, but for the names of files, as text that changes when it does."""
         given = (*self.noise.items(), *self.reading.items(), *self.psf_options.items())
         numbers = {name: str(value) for name, value in given}
+        if self.redshifts is not None:
+            numbers |= dict(zip(_REDSHIFTS, map(str, self.redshifts), strict=True))
         center = self.center
         if isinstance(center, SkyCoord):
             center = (float(center.icrs.ra.deg), float(center.icrs.dec.deg))
@@ -154,6 +160,7 @@ def read_catalogue(catalogue: str | os.PathLike | Table) -> list[Entry]:
           ``10h00m28.6s``, and ``-2:12:21`` or ``-2d12m21s``.
         * ``psf``, optional: a FITS file with the PSF, instead of the one in ``file``.
         * ``exposure_time``, ``gain``, optional, with a unit: as for `~lenssuper.prepare`.
+        * ``z_lens``, ``z_source``, optional: redshifts, for masses of substructure.
         * ``noise``, ``weight``, ``mask``, optional: maps in files of their own, or the names of extensions.
         * ``ext``, ``unit``, ``mask_bits``, ``pixel_scale``, ``psf_ext``, ``psf_scale``, ``psf_oversampling``,
           optional: what the files do not say of themselves, see `~lenssuper.observation.reader.Reading`.
@@ -265,7 +272,7 @@ def _rows(table):
             columns[name] = _texts(table[name])
         elif name in _LENS | _POSITION:
             columns[name] = _numbers(table[name], (_LENS | _POSITION)[name])
-        elif name in _SHEAR:
+        elif name in (*_SHEAR, *_REDSHIFTS):
             columns[name] = _numbers(table[name], u.one)
         elif name in _NOISE:
             columns[name] = [value * table[name].unit for value in _numbers(table[name], table[name].unit)]
@@ -323,6 +330,9 @@ def _image(row, base):
     known["psf_options"] = {
         name.removeprefix("psf_"): row[name] for name in _PSF if row.get(name) is not None
     }
+    redshifts = tuple(row.get(name, np.nan) for name in _REDSHIFTS)
+    if np.isfinite(redshifts).all():
+        known["redshifts"] = redshifts
     if row.get("psf"):
         known["psf"] = os.fspath(base / row["psf"])
     if "ra" in row:

@@ -79,6 +79,11 @@ def _add_stages(group):
         metavar="NAME",
         help="with --fit-lens: parameters that stay as they are (default: none)",
     )
+    group.add_argument(
+        "--substructure",
+        action="store_true",
+        help="look for dark-matter subhaloes; the catalogue has z_lens and z_source",
+    )
 
 
 def _even(text: str) -> int:
@@ -132,7 +137,7 @@ def _verdicts(verdicts):
 
 
 def _stages(options):
-    from lenssuper.catalog import FitLens, FitLight, Prepare
+    from lenssuper.catalog import FindSubstructure, FitLens, FitLight, Prepare
 
     if options.fix and not options.fit_lens:
         raise ValueError("--fix is for the fit of the lens; add --fit-lens")
@@ -142,4 +147,5 @@ def _stages(options):
         *([Prepare(rescale=not options.no_rescale)] if options.prepare else []),
         *([FitLight()] if options.fit_light else []),
         *([FitLens(options.fix)] if options.fit_lens else []),
+        *([FindSubstructure()] if options.substructure else []),
     ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenssuper.cli import _common as common
+from lenssuper.cli import _inputs as inputs
 from lenssuper.cli._data import add_data, prepared
 
 if TYPE_CHECKING:
@@ -24,8 +25,14 @@ def add(commands) -> None:
         commands, "substructure", _run, "look for dark-matter subhaloes, and map which could be seen"
     )
     common.add_observation(parser)
-    parser.add_argument(
-        "--lens", type=Path, required=True, metavar="LENS.json", help="fitted lens, of lenssuper fit-lens"
+    inputs.add_input(
+        parser,
+        "--lens",
+        check=inputs.json_file,
+        type=Path,
+        required=True,
+        metavar="LENS.json",
+        help="fitted lens, of lenssuper fit-lens",
     )
     _add_perturber(parser.add_argument_group("perturber"))
     common.add_factor(parser, "the lensed image")

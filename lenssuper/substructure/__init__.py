@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lenssuper.substructure.candidates import Candidate
 from lenssuper.substructure.mapper import SubstructureMap
+from lenssuper.substructure.population import SubhaloCounts, subhalo_counts
 from lenssuper.substructure.result import SubstructureResult
 from lenssuper.substructure.templates import (
     FixedShape,
@@ -21,7 +22,9 @@ __all__ = [
     "MassLine",
     "Perturber",
     "PointClump",
+    "SubhaloCounts",
     "SubstructureMap",
     "SubstructureResult",
     "TidalHalo",
+    "subhalo_counts",
 ]

@@ -18,6 +18,7 @@ _NUMBERS = {
     "reduced_chi2": ("reduced χ²", None, 3),
     "lens_reduced_chi2": ("lens fit", None, 3),
     "light_reduced_chi2": ("light", None, 3),
+    "subhaloes": ("subhaloes", None, 0),
     "effective_modes": ("modes", None, 0),
     "log_evidence": ("ln Z", None, 1),
     "time": ("elapsed (s)", u.s, 1),

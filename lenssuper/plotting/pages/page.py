@@ -26,6 +26,7 @@ def write_report(
     title: str = "",
     light=None,
     fit=None,
+    substructure=None,
     links: dict[str, str] | None = None,
     times: dict[str, tuple[float, float]] | None = None,
     overwrite: bool = False,
@@ -36,7 +37,7 @@ def write_report(
     Parameters
     ----------
     result : SuperResolution
-        Like ``light`` and ``fit``, anything with a method ``section()`` that returns a
+        Like ``light``, ``fit`` and ``substructure``, anything with a method ``section()`` that returns a
         `~lenssuper.plotting.pages.Section`.
     path : path
         The page, a HTML file that holds its pictures itself.
@@ -46,6 +47,8 @@ def write_report(
         The light of the lens galaxy that was subtracted before.
     fit : LensFit, optional
         The fit of the lens.
+    substructure : SubstructureResult, optional
+        The search for subhaloes.
     links : dict of str to str, optional
         Links of the page: their text, and their address relative to it.
     times : dict of str to (float, float), optional
@@ -58,7 +61,7 @@ def write_report(
     FileExistsError
         If the file is there and ``overwrite`` is not set.
     """
-    sections = [part.section() for part in (result, fit, light) if part is not None]
+    sections = [part.section() for part in (result, substructure, fit, light) if part is not None]
     # warnings of the fit come before those of what was done with it
     messages = [message for section in sections[1:] + sections[:1] for message in section.messages]
     write_page(

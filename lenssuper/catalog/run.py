@@ -272,8 +272,8 @@ def summarise(output: str | os.PathLike, names: list[str] | None = None) -> QTab
         ``light_reduced_chi2`` and ``lens_reduced_chi2``, and of each parameter of a lens the value and its
         standard deviation, such as ``SIE.theta_E`` and ``SIE.theta_E_err``; they are masked where it was not
         fitted. Where substructure was looked for, ``subhaloes`` (how many are detected), and of the best
-        candidate ``subhalo_ln_z`` and ``subhalo_mass``, and ``subhalo_sensitivity``, the least mass that would
-        be seen.
+        candidate ``subhalo_ln_z`` and ``subhalo_mass``, and ``subhalo_sensitivity``, the least mass that
+        would be seen.
     """
     output = Path(output)
     records = _records(output, names)

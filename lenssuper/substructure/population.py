@@ -90,8 +90,8 @@ def subhalo_counts(
 
     Notes
     -----
-    The expected number is the integral over the map of those above the mass that would be seen there. A search
-    misses some of these and finds some below: the benchmark of the package has how many.
+    The expected number is the integral over the map of those above the mass that would be seen there. A
+    search misses some of these, and finds some below it.
     """
     check_kind(mass_function, "mass_function", ColdSubhaloes)
     sigmas = check_number(sigmas, "sigmas", above=0)

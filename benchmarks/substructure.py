@@ -3,12 +3,13 @@ How often a search for substructure finds what is there, and what is not.
 
     python benchmarks/substructure.py --smooth 100 --minutes 4 --json found.json   # again, until all are done
     python benchmarks/substructure.py --clumps 50 --minutes 4 --json found.json
+    python benchmarks/substructure.py --unmodelled 6 --json found.json
     python benchmarks/substructure.py --report --json found.json
 
 Mocks have 36 x 36 pixels of 0.1", a Gaussian PSF of 0.16", a power-law lens with shear and random multipoles
 of the orders 1, 3 and 4 of up to 1%, a clumpy spiral, and a peak S/N of 40 to 80. The clump is a pseudo-Jaffe
 one of 10^9.5 Msun, anywhere in the map where it would be seen with 5 sigma. What an earlier call did is not
-done again.
+done again. The last table says what substructure does to a super-resolution that knows the lens without it.
 """
 
 from __future__ import annotations
@@ -17,13 +18,25 @@ import argparse
 import json
 import math
 import time
+import warnings
 from pathlib import Path
 
 import astropy.units as u
 import numpy as np
+from quality import psnr
 
+from lenssuper import SuperResolver
 from lenssuper.lens import EPL, SIE, CompositeLens, LensModel, Multipole1, Multipole3, Multipole4
-from lenssuper.simulate import Instrument, MockLens, mock_lens, random_lens, random_source
+from lenssuper.simulate import (
+    AxionVortex,
+    ColdSubhaloes,
+    Instrument,
+    MockLens,
+    NoSubstructure,
+    mock_lens,
+    random_lens,
+    random_source,
+)
 from lenssuper.substructure import JaffeClump, SubstructureMap
 
 CAMERA = Instrument.gaussian(
@@ -78,14 +91,16 @@ def searched(lens: LensModel, mock: MockLens, seed: int) -> dict:
     }
 
 
-def without(seed: int) -> dict:
+def without(key: str) -> dict:
     """Search a smooth lens."""
+    seed = int(key)
     lens, options = smooth(seed)
     return searched(lens, observed(lens, options), seed)
 
 
-def with_clump(seed: int) -> dict:
+def with_clump(key: str) -> dict:
     """Search a lens with a clump where it would be seen."""
+    seed = int(key)
     lens, options = smooth(seed)
     kind = JaffeClump(0.2, 0.6, theta_E=lens.components[0].theta_E)
     first = SubstructureMap(guess(lens), kind, candidates=0, rng=seed, progress=False)
@@ -97,6 +112,28 @@ def with_clump(seed: int) -> dict:
     clumpy = lens + kind.lens(MASS, x, y)
     found = searched(lens, observed(clumpy, options), seed)
     return found | {"truth": [x, y], "seen": float(seen.data[rows[pick], columns[pick]])}
+
+
+CLASSES = {"none": NoSubstructure(), "cdm": ColdSubhaloes(), "vortex": AxionVortex(mass=3e9 * u.Msun)}
+
+
+def unmodelled(key: str) -> dict:
+    """Super-resolve a lens with substructure that is not in the model."""
+    label, seed = key.split("-")
+    rng = np.random.default_rng([16, int(seed)])
+    lens, source = random_lens(rng), random_source(rng)
+    added = CLASSES[label].draw(rng, lens).lens
+    whole = lens if added is None else lens + added
+    mock = mock_lens(whole, source, CAMERA, shape=(44, 44), peak_snr=50, rng=int(seed))
+    result = SuperResolver(lens, rng=int(seed), progress=False)(mock.observation)
+    truth, pixels = mock.image(2), mock.source_image(result.source_grid)
+    error, bright = np.abs(result.image.data - truth), truth > 0.1 * truth.max()
+    return {
+        "image": psnr(result.image.data, truth),
+        "source": psnr(result.source.data, pixels),
+        "cover": float(np.mean(error[bright] < result.lensed_std[bright])),
+        "chi2": result.chi2 / result.n_pixels,
+    }
 
 
 def report(found: dict) -> None:
@@ -118,6 +155,14 @@ def report(found: dict) -> None:
             print(f"  Delta ln Z above {threshold}: {np.sum(gains > threshold)}")
         if name == "clumps":
             _compare(lenses, gains)
+    for label in CLASSES:
+        lenses = [each for key, each in found.get("unmodelled", {}).items() if key.startswith(label)]
+        if lenses:
+            mean = {name: np.mean([each[name] for each in lenses]) for name in lenses[0]}
+            print(
+                f"{label}: {len(lenses)} mocks",
+                {name: round(float(value), 2) for name, value in mean.items()},
+            )
 
 
 def _compare(lenses, gains):
@@ -143,22 +188,25 @@ def main() -> None:
     )
     parser.add_argument("--smooth", type=int, default=0)
     parser.add_argument("--clumps", type=int, default=0)
+    parser.add_argument("--unmodelled", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args()
     found = json.loads(options.json.read_text()) if options.json.exists() else {}
     end = time.monotonic() + 60 * options.minutes
-    for name, count, search in (("clumps", options.clumps, with_clump), ("smooth", options.smooth, without)):
-        for seed in range(count):
-            key = str(seed + (1000 if name == "clumps" else 0))
+    keys = {
+        "clumps": (with_clump, [str(1000 + k) for k in range(options.clumps)]),
+        "smooth": (without, [str(k) for k in range(options.smooth)]),
+        "unmodelled": (unmodelled, [f"{label}-{k}" for k in range(options.unmodelled) for label in CLASSES]),
+    }
+    for name, (search, wanted) in keys.items():
+        for key in wanted:
             if key in found.setdefault(name, {}) or time.monotonic() > end:
                 continue
-            try:
-                found[name][key] = search(int(key))
-            except ValueError as error:
-                print(key, error)
-                continue
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found[name][key] = search(key)
             options.json.write_text(json.dumps(found))
             print(name, key, {k: v for k, v in found[name][key].items() if k != "found"}, flush=True)
     report(found)

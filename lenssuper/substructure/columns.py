@@ -80,8 +80,8 @@ class Columns:
         k = self.rays
         found = np.empty((len(self._camera.data), len(deflections)), dtype=np.float32)
         for first in range(0, len(deflections), _CHUNK):
-            part = deflections[first : first + _CHUNK]
-            images = -np.einsum("cyx,ncyx->nyx", self._slopes, part, dtype=np.float32)
+            part = deflections[first : first + _CHUNK].astype(np.float32)
+            images = -np.einsum("cyx,ncyx->nyx", self._slopes, part)
             images = images.reshape(-1, ny // k, k, nx // k, k).mean(axis=(2, 4))
             found[:, first : first + _CHUNK] = self._camera.observe(images)
         return found

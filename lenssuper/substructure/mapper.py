@@ -19,6 +19,7 @@ from lenssuper.lens import LensModel
 from lenssuper.lensfit.exposure import Exposure
 from lenssuper.lensfit.fit import LensFit
 from lenssuper.lensfit.search import SCATTERED
+from lenssuper.lensfit.sourceplane import gathering
 from lenssuper.light import ForegroundFit, SersicFit
 from lenssuper.observation import Observation
 from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
@@ -174,8 +175,9 @@ class SubstructureMap:
 
         report(0.0, "fitting the smooth lens")
         registration = ClumpyLens(self._smooth, self.multipoles)
+        _check_gathers(gathering(exposure, registration.trial(registration.start, 0)))
         smooth = refit(registration, registration.start)
-        _check_fitted(smooth)
+        _check_fits(smooth.refined)
         report(0.2, "scanning")
         rescan = partial(scan, perturber=self.profile, mass=self.mass, rng=np.random.default_rng(seed))
         first = maps = rescan(smooth)
@@ -210,14 +212,18 @@ def _orders(multipoles):
     return orders
 
 
-def _check_fitted(smooth):
-    """Refuse a smooth lens that is no fit."""
-    refined = smooth.refined
-    if refined.gathering > SCATTERED:
+def _check_gathers(gathering):
+    """Refuse a lens that leaves the arcs apart."""
+    if gathering > SCATTERED:
         raise ValueError(
             "lens must be fitted to the observation: this one does not map the arcs to one region of the "
             "source plane; fit it with LensFitter first"
         )
+
+
+def _check_fits(refined):
+    """Refuse a smooth lens that is no fit."""
+    _check_gathers(refined.gathering)
     if refined.reduced_chi2 > _UNFITTED:
         raise ValueError(
             f"lens must be fitted to the observation: with this one the reduced chi-square is "

@@ -104,7 +104,7 @@ class SubstructureResult:
             (smooth.refined.reduced_chi2, found.refined.reduced_chi2),
             *maps,
             correction,
-            _remarks(smooth),
+            _remarks(found),
         )
 
     @property
@@ -277,15 +277,15 @@ class SubstructureResult:
         write_substructure(self, path, overwrite=overwrite)
 
 
-def _remarks(smooth):
-    """Return messages on the fit of the smooth lens."""
+def _remarks(fitted):
+    """Return messages on the fit of the lens, with the clumps that are detected."""
     found = []
-    if smooth.refined.reduced_chi2 > POOR:
+    if fitted.refined.reduced_chi2 > POOR:
         found.append(
-            f"the residuals of the smooth lens are larger than the noise, reduced chi-square "
-            f"{smooth.refined.reduced_chi2:.2f}: a wrong PSF or noise map, or light of the lens galaxy, "
+            f"the residuals of the lens are larger than the noise, reduced chi-square "
+            f"{fitted.refined.reduced_chi2:.2f}: a wrong PSF or noise map, or light of the lens galaxy, "
             "makes false peaks as well as a perturber does"
         )
-    if not smooth.refined.converged:
-        found.append("the fit of the smooth lens stopped before it converged")
+    if not fitted.refined.converged:
+        found.append("the fit of the lens stopped before it converged")
     return tuple(found)

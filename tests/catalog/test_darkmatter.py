@@ -19,7 +19,7 @@ CAMERA = Instrument.gaussian(0.12 * u.arcsec, 0.16 * u.arcsec)
 
 
 def test_the_stage_leaves_maps_and_numbers(tmp_path):
-    mock = mock_lens(LENS, SOURCE, CAMERA, shape=(24, 24), peak_snr=40, rng=1)
+    mock = mock_lens(LENS, SOURCE, CAMERA, shape=(20, 20), peak_snr=40, rng=1)
     write_observation(Observation.from_nddata(mock.observation, grid=mock.grid), tmp_path / "ring.fits")
     LENS.write(tmp_path / "lens.json")
     row = {"file": ["ring.fits"], "lens": ["lens.json"], "z_lens": [0.3], "z_source": [1.2]}
@@ -35,14 +35,13 @@ def test_the_stage_leaves_maps_and_numbers(tmp_path):
             solver=Gaussian(GradientPrior()),
             factor=1,
             executor=executor,
-            pictures=True,
+            pictures=False,
         )
     assert list(summary["status"]) == ["done"], summary["reason"][0]
     assert summary["subhaloes"][0] == 0
     assert np.isnan(summary["subhalo_ln_z"][0])
     assert summary["subhalo_sensitivity"].unit == u.Msun
     assert (tmp_path / "out" / "ring_substructure.fits").is_file()
-    assert "Search for substructure" in (tmp_path / "out" / "ring.html").read_text()
     assert "subhaloes" in json.loads((tmp_path / "out" / "ring.json").read_text())
 
 

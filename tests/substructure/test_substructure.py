@@ -78,7 +78,7 @@ def test_the_vector_of_a_clumpy_lens(smooth, jaffe):
     main, multipole = lens.components[0], lens.components[2]
     assert multipole.values()["a"] == pytest.approx(0.004)
     assert {multipole.values()[n] == main.values()[n] for n in ("q", "phi", "x", "y")} == {True}
-    assert lens.components[-2] == jaffe.lens(1e9, 0.3, 0.4)
+    assert lens.components[-2].values() == pytest.approx(jaffe.lens(1e9, 0.3, 0.4).values())
     residuals, rows = registration.prior_residuals(vector)
     shifted, _ = registration.prior_residuals(vector + 1e-6)
     np.testing.assert_allclose((shifted - residuals) / 1e-6, rows.sum(axis=1), rtol=1e-4, atol=1e-6)

@@ -24,7 +24,7 @@ def projected_mass(lens, radius):
     alpha_x, alpha_y = lens.deflection_arcsec(x, y)
     kappa = np.mean(alpha_x * np.cos(phi) + alpha_y * np.sin(phi)) / radius
     d_lens, d_source = Planck18.angular_diameter_distance([0.3, 0.8])
-    between = Planck18.angular_diameter_distance_z1z2(0.3, 0.8)
+    between = d_source - d_lens * 1.3 / 1.8  # in a flat universe
     critical = const.c**2 / (4 * np.pi * const.G) * d_source / (d_lens * between)
     area = np.pi * (radius * u.arcsec.to(u.rad) * d_lens) ** 2
     return (kappa * critical * area).to_value(u.Msun)

@@ -69,10 +69,10 @@ class Columns:
             part = corners[first : first + _CHUNK]
             images = _shifted(self._slopes, kernel, part, self.rays)
             found[:, first : first + _CHUNK] = self._camera.observe(images)
-        moves = self._moves_of_light(self._kernel(deflection, 0.0), corners)
-        change = self._inversion.plane.affine(moves).reshape(6, -1)
-        found += self._follow @ change.astype(np.float32)
-        return found
+        (columns, rows), kernel = self._corners_of_light, self._kernel(deflection, 0.0)
+        ny, nx = self.cells.shape
+        moves = -kernel[:, rows[:, None] - corners[:, 1] + ny, columns[:, None] - corners[:, 0] + nx]
+        return found + self._following(moves)
 
     def of(self, deflections: np.ndarray) -> np.ndarray:
         """Return the derivatives (data, n) by fields of deflection (n, 2, ny, nx) in the cells."""
@@ -84,7 +84,10 @@ class Columns:
             images = -np.einsum("cyx,ncyx->nyx", self._slopes, part)
             images = images.reshape(-1, ny // k, k, nx // k, k).mean(axis=(2, 4))
             found[:, first : first + _CHUNK] = self._camera.observe(images)
-        return found
+        columns, rows = self._corners_of_light
+        # the mean of the four cells around a corner
+        around = [deflections[:, :, rows - b, columns - a] for a in (0, 1) for b in (0, 1)]
+        return found + self._following(-np.mean(around, axis=0).transpose(1, 2, 0))
 
     def offsets(self, corners: np.ndarray) -> np.ndarray:
         """Return the positions (n, 2) in arcsec of corners (n, 2) of the lattice."""
@@ -101,13 +104,15 @@ class Columns:
         x, y = np.tensordot(self.cells.matrix, [columns, rows], axes=1)
         return np.array(deflection(x, y), dtype=np.float32)
 
-    def _moves_of_light(self, kernel, corners):
-        """Return the moves (2, light, n) in arcsec of the light in the source plane."""
-        ny, nx = self.cells.shape
-        columns, rows = (np.round(v + 0.5).astype(int) for v in self.cells.to_pixel(*self._light))
-        return -kernel[:, rows[:, None] - corners[:, 1] + ny, columns[:, None] - corners[:, 0] + nx].astype(
-            np.float64
-        )
+    @property
+    def _corners_of_light(self):
+        """Corners of the lattice, columns and rows, at the middles of the pixels with light."""
+        return tuple(np.round(v + 0.5).astype(int) for v in self.cells.to_pixel(*self._light))
+
+    def _following(self, moves):
+        """Return the change (data, n) by the source grid, which follows moves (2, light, n) of the light."""
+        change = self._inversion.plane.affine(moves.astype(np.float64)).reshape(6, -1)
+        return self._follow @ change.astype(np.float32)
 
 
 @compiled

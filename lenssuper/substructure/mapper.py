@@ -35,7 +35,7 @@ __all__ = ["SubstructureMap"]
 
 _ORDERS = (1, 3, 4)
 # Chi-square per degree of freedom above which a smooth lens is no fit of the data
-_UNFITTED = 2.5
+_UNFITTED = 4.0
 
 
 class SubstructureMap:

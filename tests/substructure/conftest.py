@@ -18,7 +18,7 @@ CAMERA = Instrument.gaussian(
 @pytest.fixture(scope="session")
 def injected():
     """Position of the clump of the second mock, in arcsec, and its mass."""
-    return 0.75, 0.45, 4e9
+    return 0.75, 0.45, 2e9
 
 
 @pytest.fixture(scope="session")

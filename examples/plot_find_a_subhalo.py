@@ -26,21 +26,41 @@ plt.rcParams["figure.dpi"] = 130
 # The subhalo, a pseudo-Jaffe clump of 10\ :sup:`9.5` solar masses, stands beside an arc. The second image is
 # the difference that it makes: a change of where the light is, not a new image.
 
-lens = SIE(theta_E=1.0 * u.arcsec, q=0.8, phi=40 * u.deg) + ExternalShear(gamma1=0.03, gamma2=0.02)
+lens = SIE(theta_E=1.0 * u.arcsec, q=0.8, phi=40 * u.deg) + ExternalShear(
+    gamma1=0.03, gamma2=0.02
+)
 kind = JaffeClump(0.2, 0.6, theta_E=1.0 * u.arcsec)
 subhalo = kind.lens(10**9.5, -0.85, 0.55)
-galaxy = ClumpySpiral(0.25 * u.arcsec, q=0.7, phi=20 * u.deg, x=0.1 * u.arcsec, y=-0.08 * u.arcsec, rng=3)
-camera = Instrument.gaussian(
-    0.1 * u.arcsec, 0.15 * u.arcsec, background=0.5 * u.electron / u.s, exposure=4000 * u.s
+galaxy = ClumpySpiral(
+    0.25 * u.arcsec,
+    q=0.7,
+    phi=20 * u.deg,
+    x=0.1 * u.arcsec,
+    y=-0.08 * u.arcsec,
+    rng=3,
 )
-mock = mock_lens(lens + subhalo, galaxy, camera, shape=(36, 36), peak_snr=60, rng=1)
+camera = Instrument.gaussian(
+    0.1 * u.arcsec,
+    0.15 * u.arcsec,
+    background=0.5 * u.electron / u.s,
+    exposure=4000 * u.s,
+)
+mock = mock_lens(
+    lens + subhalo, galaxy, camera, shape=(36, 36), peak_snr=60, rng=1
+)
 smooth = mock_lens(lens, galaxy, camera, shape=(36, 36), peak_snr=60, rng=1)
 
 sigma = float(np.median(mock.observation.uncertainty.array))
 fig, axes = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
-show_image(axes[0], mock.observation, norm=asinh_norm(mock.observation.data, sigma=sigma))
+show_image(
+    axes[0],
+    mock.observation,
+    norm=asinh_norm(mock.observation.data, sigma=sigma),
+)
 difference = (mock.noiseless - smooth.noiseless) / sigma
-show_image(axes[1], difference, mock.grid, cmap="RdBu_r", norm=plt.Normalize(-20, 20))
+show_image(
+    axes[1], difference, mock.grid, cmap="RdBu_r", norm=plt.Normalize(-20, 20)
+)
 axes[0].set_title("observation")
 axes[1].set_title("what the subhalo changes, in sigma")
 
@@ -72,4 +92,6 @@ result.table
 
 for x, y in [(-0.85, 0.55), (0.9, -0.5), (0.2, 0.1)]:
     seen = result.at(x * u.arcsec, y * u.arcsec)["sensitivity"]
-    print(f"({x:+.2f}, {y:+.2f}) arcsec: 10^{np.log10(seen.value):.1f} solar masses")
+    print(
+        f"({x:+.2f}, {y:+.2f}) arcsec: 10^{np.log10(seen.value):.1f} solar masses"
+    )

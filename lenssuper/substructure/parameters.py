@@ -9,6 +9,7 @@ concentration over the mean one.
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,10 +29,9 @@ from lenssuper.lens import (
     Multipole4,
 )
 from lenssuper.lensfit.parameters import FreeParameters
-from lenssuper.lensfit.registration import TrialLens
 from lenssuper.substructure.templates import Perturber
 
-__all__ = ["Clumps", "ClumpyLens", "smooth_lens"]
+__all__ = ["Clumps", "ClumpyLens", "SumOfParts", "smooth_lens"]
 
 _MULTIPOLES = {1: Multipole1, 3: Multipole3, 4: Multipole4}
 # Standard deviation of the strengths of multipoles, relative to the Einstein radius; and mean and standard
@@ -41,6 +41,8 @@ _STRENGTH, _SLOPE = 0.01, (2.0, 0.2)
 _LOG_MASS, _LOG_CONCENTRATION = (8.5 * math.log(10), 1.5 * math.log(10)), (0.0, 1.0)
 # Typical errors of the position in arcsec, and of the logarithms
 _ASIDE, _FACTOR = 0.04, 0.2
+# Deflections by profiles that are kept
+_KEPT = 32
 # Logarithms beyond which a mass or concentration is not tried, in standard deviations from the mean
 _FAR = 4.0
 
@@ -87,6 +89,41 @@ class Clumps:
         return self.perturber.lens(math.exp(log_mass), x, y, math.exp(log_concentration))
 
 
+class Deflections:
+    """
+    The latest deflections by single profiles.
+
+    A small step of one parameter changes one profile of a lens or two, and leaves the others as they are.
+    """
+
+    def __init__(self) -> None:
+        self._found = OrderedDict()
+
+    def by(self, profile: LensModel, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the deflection in arcsec at positions in arcsec."""
+        # equal sums and ends: the same positions
+        key = (profile, *(f(v) for v in (x, y) for f in (np.shape, np.sum, np.min, np.max)))
+        if key not in self._found:
+            self._found[key] = profile.deflection_arcsec(x, y)
+            while len(self._found) > _KEPT:
+                self._found.popitem(last=False)
+        self._found.move_to_end(key)
+        return self._found[key]
+
+
+@dataclass(frozen=True, eq=False)
+class SumOfParts:
+    """A lens that remembers the deflections by its profiles."""
+
+    lens: LensModel
+    known: Deflections
+
+    def rays_arcsec(self, x, y):
+        """Return the source-plane positions of positions, all in arcsec."""
+        parts = [self.known.by(part, x, y) for part in self.lens.components]
+        return x - sum(part[0] for part in parts), y - sum(part[1] for part in parts)
+
+
 class ClumpyLens:
     """
     The free parameters of one lens, with its multipoles and clumps, for a fit of `lensfit.refine`.
@@ -99,6 +136,7 @@ class ClumpyLens:
         self._macro = FreeParameters(smooth, priors=priors)
         self.orders, self.clumps = tuple(orders), clumps
         self._main = _main_name(smooth)
+        self._known = Deflections()
         strength = _STRENGTH * smooth.values()[f"{self._main}.theta_E"] if self.orders else 1.0
         means, stds = (np.zeros(0), np.zeros(0)) if clumps is None else clumps.priors
         self._means = np.concatenate([np.zeros(2 * len(self.orders)), means])
@@ -142,10 +180,9 @@ class ClumpyLens:
 
     # What a fit asks for, as of `lensfit.registration.Registration`
 
-    def trial(self, vector: np.ndarray, observation: int) -> TrialLens:
+    def trial(self, vector: np.ndarray, observation: int) -> SumOfParts:
         """Return the lens of a vector as the one observation sees it."""
-        lens = self.lens(vector)
-        return TrialLens(lens, lens.values())
+        return SumOfParts(self.lens(vector), self._known)
 
     def moving(self, observations: tuple[int, ...]) -> list[int]:
         """Return all elements of the vector."""

@@ -104,7 +104,7 @@ def with_clump(key: str) -> dict:
     lens, options = smooth(seed)
     kind = JaffeClump(0.2, 0.6, theta_E=lens.components[0].theta_E)
     first = SubstructureMap(guess(lens), kind, candidates=0, rng=seed, progress=False)
-    mapped = first(observed(lens, options))
+    mapped = first(observed(lens, options).observation)
     seen = mapped.sensitivity(5.0)
     rows, columns = np.nonzero(np.nan_to_num(seen.data, nan=np.inf) < MASS)
     pick = options["rng"].integers(len(rows))

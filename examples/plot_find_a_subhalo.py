@@ -92,6 +92,4 @@ result.table
 
 for x, y in [(-0.85, 0.55), (0.9, -0.5), (0.2, 0.1)]:
     seen = result.at(x * u.arcsec, y * u.arcsec)["sensitivity"]
-    print(
-        f"({x:+.2f}, {y:+.2f}) arcsec: 10^{np.log10(seen.value):.1f} solar masses"
-    )
+    print(f"({x:+.2f}, {y:+.2f}): 10^{np.log10(seen.value):.1f} Msun")

@@ -84,7 +84,7 @@ def _add_arcs(group):
         "--einstein-radius",
         type=float,
         metavar="ARCSEC",
-        help="rough radius of the ring: look for arcs between 0.35 and 1.9 of it (default: anywhere)",
+        help="rough radius of the ring in arcsec: look for arcs from 0.35 to 1.9 of it (default: anywhere)",
     )
     inputs.add_input(
         group,

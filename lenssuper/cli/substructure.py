@@ -45,8 +45,12 @@ def add(commands) -> None:
 
 
 def _add_perturber(group):
-    group.add_argument("--z-lens", type=float, metavar="Z", help="redshift of the lens, for masses")
-    group.add_argument("--z-source", type=float, metavar="Z", help="redshift of the source")
+    group.add_argument(
+        "--z-lens", type=float, metavar="Z", help="redshift of the lens, for masses (default: none)"
+    )
+    group.add_argument(
+        "--z-source", type=float, metavar="Z", help="redshift of the source, for masses (default: none)"
+    )
     group.add_argument(
         "--profile",
         choices=_PROFILES,
@@ -54,7 +58,11 @@ def _add_perturber(group):
         help="truncated NFW halo, pseudo-Jaffe clump, point mass, or line of mass (default: %(default)s)",
     )
     group.add_argument(
-        "--mass", type=float, default=1e9, metavar="MSUN", help="of the map (default: %(default)g)"
+        "--mass",
+        type=float,
+        default=1e9,
+        metavar="MSUN",
+        help="of the map, in solar masses (default: %(default)g)",
     )
     group.add_argument(
         "--fit-concentration", action="store_true", help="with --profile halo: fit it at the peaks"

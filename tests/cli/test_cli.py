@@ -162,6 +162,7 @@ def test_help_says_units_and_defaults():
     """Of every option that takes a value."""
     (commands,) = (action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
     units = "arcsec|pixels|in seconds|minutes|unit of the data|"
+    units += "solar masses|redshift|"
     units += "variance|standard deviations|shares|S/N|angles|rate"  # these have no dimension
     silent = []
     for name, command in commands.choices.items():

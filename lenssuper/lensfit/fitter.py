@@ -86,8 +86,9 @@ class LensFitter:
         priors as wide as the brightness, and as the noise of a pixel. For several observations a list, with
         one for each.
     light_priors : bool, optional
-        Whether the light of the lens galaxy, where `~lenssuper.light.ForegroundFitter` has measured it, gives
-        priors: on the centre, of width 0.02 arcsec, and on each component of ellipticity, of width 0.15.
+        Whether the light of the lens galaxy, where a
+        `~lenssuper.light.foreground.fitter.ForegroundFitter` has measured it, gives priors: on the centre, of
+        width 0.02 arcsec, and on each component of ellipticity, of width 0.15.
     rng : `~numpy.random.Generator` or int, optional
         For random vectors in the linear algebra; the same seed gives the same result.
     progress : bool, optional

@@ -24,7 +24,10 @@ except ImportError:
 def pytest_configure(config):
     """Name the versions that matter in pytest's header."""
     from lenssuper import __version__
+    from lenssuper._utils.compile import _say_that_it_compiles
 
+    # It is said once in a process, where kernels are not kept yet: not amid what a test looks at
+    _say_that_it_compiles()
     config.option.astropy_header = True
     PYTEST_HEADER_MODULES.clear()
     for name in ("numpy", "scipy", "astropy", "numba", "torch", "lenstronomy", "shapely"):

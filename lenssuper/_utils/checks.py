@@ -22,6 +22,7 @@ __all__ = [
     "check_number",
     "check_quantity",
     "check_range",
+    "check_rng",
     "check_shape",
 ]
 
@@ -90,6 +91,15 @@ def check_quantity(value: u.Quantity, name: str, unit, example: str, **limits: f
     number = _single(in_unit(value, name, unit, example), name)
     check_range(number, name, got=value, unit=u.Unit(unit), **limits)
     return value
+
+
+def check_rng(rng) -> np.random.Generator:
+    """Return a generator of random numbers: a given one, one of a seed, or a fresh one for None."""
+    if isinstance(rng, numbers.Integral) and not isinstance(rng, bool):
+        rng = check_count(rng, "rng", 0)
+    elif rng is not None:
+        check_kind(rng, "rng", np.random.Generator, "a numpy.random.Generator, an integer or None")
+    return np.random.default_rng(rng)
 
 
 def check_interval(pair, name: str, check=check_number, **limits: float) -> tuple[float, float]:

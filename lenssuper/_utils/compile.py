@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from functools import cache
+from pathlib import Path
+
 import numba
 from numba.core import caching
+
+_log = logging.getLogger("lenssuper")
 
 
 class _OutsideCache(caching.CompileResultCacheImpl):
@@ -19,6 +25,18 @@ class _UserCache(caching.FunctionCache):
 
     _impl_class = _OutsideCache
 
+    def load_overload(self, sig, target_context):
+        """Return what was kept; the first time that there is nothing, say what takes so long now."""
+        kept = super().load_overload(sig, target_context)
+        if kept is None:
+            _say_that_it_compiles()
+        return kept
+
+
+@cache
+def _say_that_it_compiles():
+    _log.info("compiling numerical kernels, kept for later runs: this takes some seconds")
+
 
 def compiled(function):
     """Compile with Numba, releasing the interpreter lock; kept on disk where a cache can be written.
@@ -32,6 +50,14 @@ def compiled(function):
     except RuntimeError:  # no directory for the cache can be written: compile in every process instead
         pass
     return dispatcher
+
+
+def cache_directory() -> str | None:
+    """Return where the kernels of this package are kept, or None if nothing can be written."""
+    try:
+        return str(Path(_UserCache(cache_directory).cache_path).parent)
+    except RuntimeError:
+        return None
 
 
 def inlined(function):

@@ -8,6 +8,7 @@ imported where it is used, so that ``--help`` and a mistyped option answer at on
 from __future__ import annotations
 
 import argparse
+import logging
 import re
 import signal
 import sys
@@ -20,10 +21,12 @@ from lenssuper._utils.version import __version__
 from lenssuper.cli import (
     batch,
     demo,
+    doctor,
     fit_lens,
     fit_light,
     prepare,
     run,
+    show,
     simulate,
     substructure,
     train,
@@ -36,6 +39,8 @@ __all__ = ["main"]
 
 _BELOW_ZERO = re.compile(r"-\d[\d.]*([dhms:\u00b0]|[eE][+-]?\d)")
 _ARGUMENT = re.compile(r"\b([a-z][a-z_]*)=(?:True\b)?([a-z0-9]*)")
+# Followed by bash, zsh or tcsh.
+_COMPLETION = "--print-completion"
 _COMMANDS = (
     demo,
     simulate,
@@ -48,6 +53,8 @@ _COMMANDS = (
     batch,
     train,
     train_light,
+    show,
+    doctor,
 )
 
 
@@ -69,13 +76,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     # a sexagesimal declination below zero is no option; argparse takes what has a space in it as it is
+    if _COMPLETION in arguments:
+        return _print_completion(arguments)
     options = _parser().parse_args([f" {text}" if _BELOW_ZERO.match(text) else text for text in arguments])
 
+    options.said = set()
+
     def show_warning(message, category, filename, lineno, file=None, line=None):
-        print(f"lenssuper: warning: {_in_shell_words(message, options)}", file=sys.stderr)
+        if str(message) not in options.said:  # once, however many observations it is true of
+            print(f"lenssuper: warning: {_in_shell_words(message, options)}", file=sys.stderr)
+        options.said.add(str(message))
 
     try:
-        with warnings.catch_warnings(), _stopped_by_sigterm():
+        with warnings.catch_warnings(), _stopped_by_sigterm(), _logged(options):
             check_inputs(options)
             import astropy  # noqa: F401  when it is loaded, it takes the showing of warnings over
 
@@ -89,6 +102,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"lenssuper: error: {_in_one_line(error, options)}", file=sys.stderr)
         return 1
+
+
+def _print_completion(arguments: Sequence[str]) -> int:
+    """Print what makes a shell complete commands and options."""
+    try:
+        import shtab
+    except ImportError:
+        print(f'lenssuper: error: {_COMPLETION} needs: pip install "lenssuper[completion]"', file=sys.stderr)
+        return 1
+    shell = arguments[-1] if arguments[-1] in shtab.SUPPORTED_SHELLS else "bash"
+    print(shtab.complete(_parser(), shell=shell))
+    return 0
+
+
+@contextmanager
+def _logged(options: argparse.Namespace):
+    """Print what the package says while it works."""
+    log, handler = logging.getLogger("lenssuper"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("lenssuper: %(message)s"))
+    former = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.WARNING if options.quiet else logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(former)
 
 
 class _Terminated(KeyboardInterrupt):
@@ -136,6 +176,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="lenssuper", description="Super-resolution of gravitationally lensed galaxies."
     )
     parser.add_argument("--version", action="version", version=f"lenssuper {__version__}")
+    parser.add_argument(
+        _COMPLETION, metavar="SHELL", help="print what makes bash, zsh or tcsh complete commands and options"
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in _COMMANDS:
         command.add(commands)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenssuper.cli import _inputs as inputs
+from lenssuper.cli._report import say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +39,8 @@ _EXAMPLES = {
     "simulate": "--n 200 --output lenses",
     "train": "lenses --output net.safetensors",
     "train-light": "--method cnn --output net.safetensors",
+    "show": "result.fits lens.json",
+    "doctor": "",
 }
 
 
@@ -165,7 +168,7 @@ def add_reading(group) -> None:
         "--mask",
         check=inputs.fits_or_extension,
         metavar="EXT|FILE",
-        help="FITS image, not 0 where not to use the data, or flags, "
+        help="FITS image, not 0 where not to use the data, or flags, or regions of DS9 (*.reg), "
         "besides that of the file (default: none)",
     )
     group.add_argument(
@@ -316,12 +319,6 @@ def like(image: np.ndarray, observation: Observation, option: str) -> np.ndarray
     if image.shape != observation.shape:
         raise ValueError(f"{option} must have the shape of the data, {observation.shape}; got {image.shape}")
     return image
-
-
-def say(options: argparse.Namespace, text: str) -> None:
-    """Print to standard output, unless asked to be quiet."""
-    if not options.quiet:
-        print(text, flush=True)
 
 
 def add_network(group) -> None:

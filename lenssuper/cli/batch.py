@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lenssuper.cli import _common as common
 from lenssuper.cli import _inputs as inputs
+from lenssuper.cli._report import add_json, say, say_json
 
 __all__ = ["add"]
 
@@ -14,6 +15,11 @@ __all__ = ["add"]
 def add(commands) -> None:
     """Add this command to the command line."""
     parser = common.new_command(commands, "batch", _run, "super-resolve all lenses of a catalogue")
+    parser.description += (
+        " Exit status: 0 if all lenses are super-resolved, 3 if some are not (reasons are printed, and in "
+        "the table), 1 if none is or the command itself failed, 2 for options that make no sense, 130 after "
+        "Ctrl-C, 143 after SIGTERM. What is done is kept."
+    )
     inputs.add_input(
         parser,
         "catalogue",
@@ -43,6 +49,7 @@ def add(commands) -> None:
     parser.add_argument(
         "--draws", type=_even, metavar="N", help="draws of each source, for its error bars (default: 16)"
     )
+    add_json(parser)
     _add_stages(parser.add_argument_group("what is done before"))
     where = parser.add_argument_group("where the work is done")
     where.add_argument("--workers", type=common.positive, metavar="N", help="processes (default: one a core)")
@@ -119,10 +126,13 @@ def _run(options: argparse.Namespace) -> int:
         progress=False if options.quiet else None,
     )
     done = summary["status"] == "done"
-    common.say(options, f"{done.sum()} of {len(summary)} lenses are super-resolved, in {options.output}")
+    say(options, f"{done.sum()} of {len(summary)} lenses are super-resolved, in {options.output}")
+    if options.json:
+        rows = [{name: row[name] for name in ("name", "status", "reason")} for row in summary]
+        say_json({"output": str(options.output), "done": int(done.sum()), "lenses": rows})
     for row in summary[~done]:
-        common.say(options, f"{row['status']:<9}{row['name']}: {row['reason']}")
-    common.say(options, _verdicts(summary["verdict"][done]))
+        say(options, f"{row['status']:<9}{row['name']}: {row['reason']}")
+    say(options, _verdicts(summary["verdict"][done]))
     if len(summary) and not done.any():
         raise ValueError("no lens could be super-resolved")
     return 0 if done.all() else 3

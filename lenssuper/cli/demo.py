@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenssuper.cli import _common as common
+from lenssuper.cli._report import say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,12 +59,12 @@ def _demo(options: argparse.Namespace) -> None:
     _write_picture(result, truth, picture)
     result.view(page, overwrite=True)
 
-    common.say(options, f"\n{result.summary()}")
+    say(options, f"\n{result.summary()}")
     if truth is not None:
-        common.say(options, _gain(result, truth))
-    common.say(options, f"time     {seconds:.1f} s")
-    common.say(options, f"\nwrote    {found}\n         {picture}\n         {page}, to explore in a browser")
-    common.say(options, f"try      lenssuper run {observed} --lens {lens} --factor {options.factor}")
+        say(options, _gain(result, truth))
+    say(options, f"time     {seconds:.1f} s")
+    say(options, f"\nwrote    {found}\n         {picture}\n         {page}, to explore in a browser")
+    say(options, f"try      lenssuper run {observed} --lens {lens} --factor {options.factor}")
 
 
 def _write_inputs(options: argparse.Namespace, observed: Path, lens: Path) -> MockLens | None:
@@ -75,13 +76,13 @@ def _write_inputs(options: argparse.Namespace, observed: Path, lens: Path) -> Mo
         ring = cosmos_web_ring()
         write_observation(ring.observation, observed, overwrite=True)
         ring.lens.write(lens, overwrite=True)
-        common.say(options, "the COSMOS-Web ring, JWST/NIRCam F150W (data: COWLS); now super-resolving it")
+        say(options, "the COSMOS-Web ring, JWST/NIRCam F150W (data: COWLS); now super-resolving it")
         return None
     from lenssuper.simulate import random_mock
 
     mock = random_mock(options.seed, factor=options.factor)
     common.write_inputs(mock, observed, lens, overwrite=True)
-    common.say(options, f"simulated lens {options.seed}; now super-resolving it")
+    say(options, f"simulated lens {options.seed}; now super-resolving it")
     return mock
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lenssuper.cli import _common as common
 from lenssuper.cli import _inputs as inputs
 from lenssuper.cli._data import add_data, prepared
+from lenssuper.cli._report import add_json, report
 
 if TYPE_CHECKING:
     from astropy.units import Quantity
@@ -88,6 +89,7 @@ def _add_output(group):
         "OBS_subtracted.fits, here)",
     )
     common.add_overwrite(group)
+    add_json(group)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -122,8 +124,7 @@ def _run(options: argparse.Namespace) -> None:
         fit = fitter.bands(observations)
     fit.write(output, overwrite=options.overwrite)
     common.write_png(fit, picture, overwrite=options.overwrite)
-    common.say(options, fit.summary())
-    common.say(options, "wrote    " + "\n         ".join(map(str, [output, picture, *light])))
+    report(options, fit, (output, picture, *light))
 
 
 def _light_output(options) -> list[Path]:

@@ -20,9 +20,9 @@ from lenssuper.cli._common import (
     positive,
     read_image,
     read_inputs,
-    say,
     write_png,
 )
+from lenssuper.cli._report import add_json, report
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,6 +110,7 @@ def _add_output(group):
         "--png", type=Path, metavar="OUT.png", help="picture of the fit (default: OUT.png, beside it)"
     )
     add_overwrite(group)
+    add_json(group)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -131,8 +132,7 @@ def _run(options: argparse.Namespace) -> None:
     fit = fitter(observation)
     fit.write(output, overwrite=options.overwrite)
     write_png(fit, picture, overwrite=options.overwrite)
-    say(options, fit.summary())
-    say(options, f"wrote     {output}\n          {picture}")
+    report(options, fit, (output, picture))
 
 
 def _radius(arcsec: float | None) -> Quantity | None:

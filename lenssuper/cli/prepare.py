@@ -17,9 +17,9 @@ from lenssuper.cli._common import (
     psf_options_of,
     read_lens_light,
     reading_of,
-    say,
     say_history,
 )
+from lenssuper.cli._report import say
 
 if TYPE_CHECKING:
     import numpy as np

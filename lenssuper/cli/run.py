@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lenssuper.cli import _common as common
 from lenssuper.cli import _inputs as inputs
 from lenssuper.cli._data import add_data, prepared
+from lenssuper.cli._report import add_json, report
 
 if TYPE_CHECKING:
     from astropy.units import Quantity
@@ -65,6 +66,7 @@ def _add_output(group):
         "--html", type=Path, metavar="OUT.html", help="page on the result for a browser (default: none)"
     )
     common.add_overwrite(group)
+    add_json(group)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -88,8 +90,7 @@ def _run(options: argparse.Namespace) -> None:
         common.write_png(result, picture, overwrite=options.overwrite)
         for page in pages:
             write_report(result, page, overwrite=options.overwrite)
-        common.say(options, result.summary())
-        common.say(options, "wrote    " + "\n         ".join(map(str, (output, picture, *pages))))
+        report(options, result, (output, picture, *pages))
 
 
 def _output_of_one(options):

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lenssuper.cli._common import add_factor, add_overwrite, natural, new_command, positive, say
+from lenssuper.cli._common import add_factor, add_overwrite, natural, new_command, positive
+from lenssuper.cli._report import say
 
 if TYPE_CHECKING:
     from lenssuper.simulate import DarkMatter, Instrument

@@ -18,8 +18,8 @@ from lenssuper.cli._common import (
     natural,
     new_command,
     positive,
-    say,
 )
+from lenssuper.cli._report import say
 
 if TYPE_CHECKING:
     from lenssuper.datasets import LensDataset

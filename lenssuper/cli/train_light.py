@@ -7,7 +7,8 @@ import shlex
 from pathlib import Path
 
 from lenssuper.cli import _inputs as inputs
-from lenssuper.cli._common import add_overwrite, check_writable, natural, new_command, positive, say
+from lenssuper.cli._common import add_overwrite, check_writable, natural, new_command, positive
+from lenssuper.cli._report import say
 
 __all__ = ["add"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lenssuper.cli import _common as common
 from lenssuper.cli._inputs import add_input, fits_file
+from lenssuper.cli._report import say
 
 __all__ = ["add"]
 
@@ -33,7 +34,7 @@ def _view(options: argparse.Namespace) -> None:
     from lenssuper.superres.result import SuperResolution
 
     SuperResolution.read(options.result).view(output, overwrite=options.overwrite)
-    common.say(options, f"wrote    {output}")
+    say(options, f"wrote    {output}")
     if options.open:
         import webbrowser
 

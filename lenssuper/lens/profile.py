@@ -16,7 +16,11 @@ from lenssuper.lens.parameters import CENTER, Parameter
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(Parameter,))
-class ProfileLens(LensModel):
+class _Declaring(LensModel):
+    """A lens whose subclasses declare parameters, which are the keyword arguments of a type checker too."""
+
+
+class ProfileLens(_Declaring):
     """A single lens profile, as its subclasses declare it.
 
     The class attributes of a subclass that are a `Parameter` are its keyword arguments and its parameters;

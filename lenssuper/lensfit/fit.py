@@ -16,7 +16,7 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, NDData
 
-from lenssuper._utils.checks import check_count, check_kind
+from lenssuper._utils.checks import check_count, check_kind, check_rng
 from lenssuper._utils.text import as_text
 from lenssuper._utils.units import arcsec
 from lenssuper.forward.judgement import Judged, Verdict
@@ -26,6 +26,7 @@ from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.lensfit.text import parameter_rows, rows
 from lenssuper.observation import Observation
 from lenssuper.observation.grid import PixelGrid
+from lenssuper.plotting.notebook import Pictured
 from lenssuper.superres.result import SuperResolution
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _no_offset():
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LensFit(Judged):
+class LensFit(Judged, Pictured):
     """
     A lens fitted to an observation, or to several.
 
@@ -257,7 +258,7 @@ class LensFit(Judged):
         """
         n = check_count(n, "n", 1)
         start = self._parameters.start
-        draws = np.random.default_rng(rng).multivariate_normal(start, self.vector_covariance, n)
+        draws = check_rng(rng).multivariate_normal(start, self.vector_covariance, n)
         return [self._parameters.lens(self._parameters.inside(draw)) for draw in draws]
 
     def propagate(

@@ -12,7 +12,7 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import NDData
 
-from lenssuper._utils.checks import check_count, check_kind, check_length
+from lenssuper._utils.checks import check_count, check_kind, check_length, check_rng
 from lenssuper._utils.progress import share_bar
 from lenssuper._utils.threads import one_blas_thread
 from lenssuper._utils.units import to_arcsec
@@ -152,6 +152,7 @@ class LensFitter:
         self.prior = check_kind(prior, "prior", QuadraticPrior)
         self.foreground = foreground
         self.light_priors = check_kind(light_priors, "light_priors", bool)
+        check_rng(rng)
         self.rng = rng
         self.progress = check_kind(progress, "progress", bool | None)
 
@@ -405,7 +406,7 @@ class LensFitter:
                 "no pixel of the observation is significantly above the noise: there is no light to fit"
             )
         with one_blas_thread(), share_bar(self.progress) as report:
-            rng = np.random.default_rng(self.rng)
+            rng = check_rng(self.rng)
             found = self._search(sources, self._starts(parameters), rng, report)
         fits = [self._result(exposures, registration, refined, given) for refined in found]
         if self._search is candidates:

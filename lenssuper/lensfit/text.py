@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
 from astropy import units as u
 
+from lenssuper._utils.text import decimals, with_error
 from lenssuper._utils.units import quoted
 from lenssuper.lens.angles import east_of_north
 
 __all__ = ["parameter_rows", "rows"]
+
+# Of a parameter without an error, in a table.
+_DECIMALS = 4
 
 
 def rows(fit) -> list[tuple[str, str]]:
@@ -19,9 +22,11 @@ def rows(fit) -> list[tuple[str, str]]:
         ("evidence", f"ln Z = {fit.log_evidence:.2f}"),
     ]
     for name, value in fit.lens.parameters.items():
-        number, unit = (value.value, f" {value.unit}") if isinstance(value, u.Quantity) else (value, "")
-        error = fit.errors[name].to_value(value.unit) if unit else fit.errors[name]
-        text = f"{number:.5g} ± {error:.2g}{unit}" if name in fit.names else f"{number:.5g}{unit} (fixed)"
+        number, error, unit = quoted(value, fit.errors[name])
+        text = with_error(number, error) if name in fit.names else f"{number:.5g}"
+        text = f"{text} {unit}".rstrip() + ("" if name in fit.names else " (fixed)")
+        if name.rpartition(".")[2].startswith("phi"):
+            text += f", PA {east_of_north(number):.4g} deg E of N"
         lines.append(("lens", f"{name:<22} {text}"))
     for k, part in enumerate(fit.parts if len(fit.parts) > 1 else ()):
         lines.append((f"image {k + 1}", f"chi2 {_chi2(part)}"))
@@ -48,14 +53,10 @@ def parameter_rows(fit) -> list[tuple[str, str, str, str]]:
     found, errors = [], fit.errors
     for name, value in fit.lens.parameters.items():
         value, error, unit = quoted(value, errors[name])
-        digits = _digits(error) if name in fit.names else 4
-        error = f"{error:.{digits}f}" if name in fit.names else ""
-        found.append((name, f"{value:.{digits}f}", error, unit))
+        digits = decimals(error) if name in fit.names else None
+        digits = _DECIMALS if digits is None else digits
+        spread = f"{error:.{digits}f}" if name in fit.names else ""
+        found.append((name, f"{value:.{digits}f}", spread, unit))
         if name.endswith("phi") and fit.observation.grid.reference is not None:
-            found.append(("  east of north", f"{east_of_north(value):.{digits}f}", error, unit))
+            found.append(("  east of north", f"{east_of_north(value):.{digits}f}", spread, unit))
     return found
-
-
-def _digits(error):
-    """Decimals that show two digits of an error."""
-    return int(np.clip(1 - np.floor(np.log10(error)), 0, 8)) if 0 < error < np.inf else 4

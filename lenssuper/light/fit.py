@@ -13,7 +13,7 @@ from astropy.modeling.models import Sersic2D
 from astropy.nddata import CCDData, NDData
 from astropy.table import QTable
 
-from lenssuper._utils.checks import check_count
+from lenssuper._utils.checks import check_count, check_rng
 from lenssuper._utils.text import as_text
 from lenssuper.light.fitfile import read_fit, write_fit
 from lenssuper.light.profiles import (
@@ -26,6 +26,7 @@ from lenssuper.light.profiles import (
 )
 from lenssuper.light.sersic.components import NAMES
 from lenssuper.observation import Observation
+from lenssuper.plotting.notebook import Pictured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +35,7 @@ __all__ = ["SersicFit"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SersicFit:
+class SersicFit(Pictured):
     """
     Sersic profiles that describe a galaxy.
 
@@ -208,7 +209,7 @@ class SersicFit:
         n = check_count(n, "n", 1)
         if not np.isfinite(self.covariance).all():
             raise ValueError("the covariance of this fit is not known, so that no samples can be drawn")
-        return draw(self.parameters, self.covariance, n, np.random.default_rng(rng))
+        return draw(self.parameters, self.covariance, n, check_rng(rng))
 
     # Images
 

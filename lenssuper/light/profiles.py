@@ -6,6 +6,7 @@ import numpy as np
 from astropy import units as u
 from astropy.modeling.models import Sersic2D
 
+from lenssuper._utils.text import with_error
 from lenssuper.light.sersic.components import NAMES, Components
 from lenssuper.light.sersic.profile import quadratic_form, sersic_flux
 from lenssuper.light.sersic.render import SkyRenderer
@@ -89,11 +90,11 @@ def summary_rows(fit):
         ("data", f'{ny} x {nx} pixels of {fit.observation.grid.side_arcsec:.3g}", {fit.n_pixels} used'),
         ("chi2", f"{fit.chi2:.6g}, reduced {fit.reduced_chi2:.3f}"),
         ("", f"BIC {fit.bic:.6g}, R2 {fit.r2:.5f}"),
-        ("sky", f"{_with_error(fit.sky, fit.sky_error)} {fit.observation.unit}"),
+        ("sky", f"{with_error(fit.sky, fit.sky_error)} {fit.observation.unit}"),
     ]
     for row in fit.table:
         words = (
-            f"{name}={_with_error(_plain(row[name]), _plain(row[f'{name}_err']))}{unit}"
+            f"{name}={with_error(_plain(row[name]), _plain(row[f'{name}_err']))}{unit}"
             for name, unit in zip((*NAMES, "flux"), ('"', '"', '"', "", "", " deg", ""), strict=True)
         )
         rows.append(("Sersic", ", ".join(words)))
@@ -102,7 +103,3 @@ def summary_rows(fit):
 
 def _plain(value):
     return float(value.value) if isinstance(value, u.Quantity) else float(value)
-
-
-def _with_error(value, error):
-    return f"{value:.4g}" if np.isnan(error) else f"{value:.4g} +- {error:.2g}"

@@ -25,6 +25,7 @@ from lenssuper.observation.layouts import NOISE, listed, of_science, parts_of, s
 from lenssuper.observation.nddata import OWN_CARDS
 from lenssuper.observation.opening import open_fits, without_wcs
 from lenssuper.observation.psffile import PsfOptions, read_psf_part
+from lenssuper.observation.regionfile import is_region_file, unfit_in_regions
 from lenssuper.observation.units import read_unit
 
 __all__ = ["Reading", "open_image"]
@@ -51,7 +52,8 @@ class Reading:
         Map of the standard deviation (or of what its name says), or of the inverse variance: a file, or an
         extension of the image's file; ``noise="none"`` leaves that of the file unused.
     mask : path or str, optional
-        Map of pixels not to use, or of flags, besides that of the file: a file, or an extension.
+        Map of pixels not to use, or of flags, besides that of the file: a file, or an extension; or a file
+        ``*.reg`` of regions, as DS9 saves them.
     mask_bits : str or int, optional
         Which flags make a pixel unfit, by name or value: ``"SAT,CR"``, ``"1,4"``; ``"~64"`` is all but 64.
     pixel_scale : `~astropy.units.Quantity`, optional
@@ -163,6 +165,9 @@ def _layers_of_file(hdus, name, reading, position, stack):
         wcs = WCS(header, hdus)
     wcs, said = _wcs_or_scale(wcs if _useful(wcs) else None, science.shape, reading)
     found += said
+    if is_region_file(reading.mask):
+        unfit += (unfit_in_regions(reading.mask, wcs),)
+        found.append(f"mask from the regions in {os.fspath(reading.mask)}")
     psf_part = of_science(parts, science, ("psf",))
     psf = None
     if psf_part is not None:
@@ -256,7 +261,7 @@ def _noise_of(parts, science, reading, unit, name, stack, found, used):
 def _flags_of(parts, science, reading, name, primary, stack, found, used):
     """What finds the unfit pixels of a window, for each map of flags."""
     maps = [(of_science(parts, science, ("mask",)), name)]
-    if reading.mask is not None:
+    if reading.mask is not None and not is_region_file(reading.mask):
         maps.append(_map_of(reading.mask, parts, science, ("mask",), name, stack, "mask"))
         if maps[0][0] is not None and maps[1][1] == name:
             maps = maps[1:]  # an extension that is chosen takes the place of the usual one

@@ -10,7 +10,7 @@ from astropy.nddata import NDData
 from astropy.stats import sigma_clipped_stats
 from scipy import ndimage
 
-from lenssuper._utils.checks import check_interval, check_length, check_number
+from lenssuper._utils.checks import check_interval, check_length, check_number, check_rng
 from lenssuper._utils.units import arcsec
 from lenssuper.simulate.sources import ImageSource
 
@@ -99,7 +99,7 @@ class ImageSources:
         ValueError
             If ten images drawn in a row have no galaxy in the middle, or one is not an image.
         """
-        rng = np.random.default_rng(rng)
+        rng = check_rng(rng)
         galaxy, radius = self._draw(rng)
         size, distance = rng.uniform(*self._R_e), rng.uniform(*self._offset)
         angle, phi = rng.uniform(0, 2 * np.pi, 2)

@@ -10,7 +10,7 @@ from astropy.coordinates import SkyCoord
 from astropy.nddata import CCDData, StdDevUncertainty
 from scipy.signal import fftconvolve
 
-from lenssuper._utils.checks import check_choice, check_count, check_kind, check_number
+from lenssuper._utils.checks import check_choice, check_count, check_kind, check_number, check_rng
 from lenssuper.lens import LensModel
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.simulate.instruments import Instrument
@@ -57,6 +57,12 @@ class MockLens:
     noiseless: np.ndarray
     lens_light: Source | None = None
     _images: dict[int, np.ndarray] = field(default_factory=dict, init=False, repr=False)
+
+    def __repr__(self) -> str:
+        return (
+            f"<MockLens: {self.grid.shape} pixels of {self.grid.side_arcsec:.3g} arcsec, {self.lens!r}, "
+            f"{type(self.source).__name__}, {self.instrument.name}>"
+        )
 
     def image(self, factor: int | None = None) -> np.ndarray:
         """
@@ -158,7 +164,7 @@ def mock_lens(
     check_choice(noise, "noise", ("poisson", "gaussian"))
     if exposure is not None:
         instrument = replace(instrument, exposure=exposure)
-    rng = np.random.default_rng(rng)
+    rng = check_rng(rng)
     factor, supersampling = check_count(factor, "factor"), check_count(supersampling, "supersampling")
     grid = PixelGrid(shape, instrument.pixel_scale, reference=position)
 

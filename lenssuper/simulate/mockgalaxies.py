@@ -8,7 +8,7 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData
 
-from lenssuper._utils.checks import check_count
+from lenssuper._utils.checks import check_count, check_rng
 from lenssuper.lens import ExternalShear
 from lenssuper.simulate.instruments import EUCLID_VIS, Instrument
 from lenssuper.simulate.mock import mock_lens
@@ -89,7 +89,7 @@ def mock_galaxies(
         "edge-on", "elliptical" and "disturbed".
     """
     n = check_count(n, "n", 0)
-    rng = np.random.default_rng(rng)
+    rng = check_rng(rng)
     half = 0.5 * min(shape) * instrument.pixel_scale
     galaxies = []
     for i in range(n):

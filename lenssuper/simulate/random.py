@@ -8,7 +8,7 @@ import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
 
-from lenssuper._utils.checks import check_interval, check_length
+from lenssuper._utils.checks import check_interval, check_length, check_rng
 from lenssuper.lens import SIE, ExternalShear, LensModel
 from lenssuper.simulate.instruments import BENCHMARK, Instrument
 from lenssuper.simulate.mock import MockLens, mock_lens
@@ -43,7 +43,7 @@ def random_lens(
     -------
     LensModel
     """
-    rng = np.random.default_rng(rng)
+    rng = check_rng(rng)
     radius = rng.uniform(*check_interval(theta_E, "theta_E", check_length))
     ratio = rng.uniform(*check_interval(q, "q"))
     strength = rng.uniform(*check_interval(shear, "shear"))
@@ -77,7 +77,7 @@ def random_source(
     Source
         With a surface brightness of order 1.
     """
-    rng = np.random.default_rng(rng)
+    rng = check_rng(rng)
     size, x, y, phi = _placed(rng, R_e, offset)
     clumps = int(rng.integers(5, 26))
     galaxy = ClumpySpiral(
@@ -148,7 +148,7 @@ def random_sersics(
     Source
         With a surface brightness of order 1.
     """
-    rng = np.random.default_rng(rng)
+    rng = check_rng(rng)
     size, x, y, phi = _placed(rng, R_e, offset)
     place = {"x": x * u.arcsec, "y": y * u.arcsec}
     q = rng.uniform(0.3, 1.0)
@@ -209,7 +209,7 @@ def random_mock(
     -------
     MockLens
     """
-    rng = np.random.default_rng(rng)
+    rng = check_rng(rng)
     lens = random_lens(rng) if lens is None else lens
     source = random_source(rng) if source is None else source
     snr = rng.uniform(*check_interval(peak_snr, "peak_snr"))

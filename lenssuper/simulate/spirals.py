@@ -6,7 +6,14 @@ import astropy.units as u
 import numpy as np
 from scipy.special import i0e
 
-from lenssuper._utils.checks import check_angle, check_count, check_interval, check_length, check_number
+from lenssuper._utils.checks import (
+    check_angle,
+    check_count,
+    check_interval,
+    check_length,
+    check_number,
+    check_rng,
+)
 from lenssuper.simulate.sources import Source, rotate, sersic_b, sersic_flux
 
 __all__ = ["ClumpySpiral"]
@@ -87,7 +94,7 @@ class ClumpySpiral(Source):
         clump_fwhm: u.Quantity = (0.03, 0.12) * u.arcsec,
         rng: np.random.Generator | int | None = None,
     ) -> None:
-        rng = np.random.default_rng(rng)
+        rng = check_rng(rng)
         self._R_e = check_length(R_e, "R_e", above=0)
         self._n, self._q = check_number(n, "n", above=0), check_number(q, "q", above=0, most=1)
         self._phi = check_angle(phi, "phi")

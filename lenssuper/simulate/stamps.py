@@ -6,6 +6,7 @@ import astropy.units as u
 import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
+from lenssuper._utils.checks import check_rng
 from lenssuper.simulate.sources import GaussianSource, SersicSource, Source
 from lenssuper.simulate.spirals import ClumpySpiral
 
@@ -33,7 +34,7 @@ def galaxy_stamp(rng: np.random.Generator | int | None = None, *, size: int = 64
     ndarray, shape (size, size)
         Surface brightness, of order 1, without sky.
     """
-    rng = np.random.default_rng(rng)
+    rng = check_rng(rng)
     galaxy = rng.choice([_spiral, _smooth, _irregular], p=[0.4, 0.4, 0.2])(rng, _radius(rng))
     for _ in range(rng.choice(3, p=[0.6, 0.25, 0.15])):
         galaxy = galaxy + _neighbour(rng)

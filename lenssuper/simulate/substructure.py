@@ -18,7 +18,14 @@ from astropy import constants as const
 from astropy import units as u
 from astropy.cosmology import FLRW, Planck18
 
-from lenssuper._utils.checks import check_count, check_interval, check_length, check_number, check_quantity
+from lenssuper._utils.checks import (
+    check_count,
+    check_interval,
+    check_length,
+    check_number,
+    check_quantity,
+    check_rng,
+)
 from lenssuper._utils.units import arcsec
 from lenssuper.lens import TNFW, CompositeLens, LensModel, PointMass
 from lenssuper.lens.cosmology import _distances, halo_parameters
@@ -133,7 +140,7 @@ class ColdSubhaloes(DarkMatter):
 
     def draw(self, rng, lens):
         """Draw the subhaloes of one lens."""
-        rng = np.random.default_rng(rng)
+        rng = check_rng(rng)
         count = int(rng.poisson(self.mean_number))
         masses = power_law(rng, count, *self.mass.to_value(u.Msun), self.slope)
         x, y = _on_a_disc(rng, count, self.radius.to_value(u.arcsec), lens)
@@ -205,7 +212,7 @@ class AxionVortex(DarkMatter):
 
     def draw(self, rng, lens):
         """Draw the vortex of one lens."""
-        rng = np.random.default_rng(rng)
+        rng = check_rng(rng)
         length, phi = rng.uniform(*self.length.to_value(u.arcsec)), rng.uniform(0, np.pi)
         (x,), (y,) = _on_a_disc(rng, 1, self.offset.to_value(u.arcsec), lens)
         # the middles of equal pieces

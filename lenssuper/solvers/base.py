@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from lenssuper._utils.checks import check_count, check_rng
+
 if TYPE_CHECKING:
     from lenssuper.forward.model import ForwardModel
 
@@ -53,6 +55,10 @@ class Posterior:
     converged: bool = True
     _draw: Callable[[int, np.random.Generator], np.ndarray] | None = field(default=None, repr=False)
 
+    def __repr__(self) -> str:
+        what = f"source {self.mean.shape}, {len(self.draws)} draws, log_evidence={self.log_evidence:.1f}"
+        return f"<Posterior: {what}>"
+
     def samples(self, n: int, rng: np.random.Generator | int | None = None) -> np.ndarray:
         """
         Draw sources from the posterior.
@@ -74,6 +80,7 @@ class Posterior:
         ValueError
             If ``n`` exceeds the number of draws kept, and the posterior cannot make new ones.
         """
+        n = check_count(n, "n")
         if rng is None and n <= len(self.draws):
             return self.draws[:n].copy()
         if self._draw is None:
@@ -81,7 +88,7 @@ class Posterior:
                 f"n must be at most {len(self.draws)}, the number of draws that were kept; got {n}. "
                 "Run the solver again for more"
             )
-        return self._draw(n, np.random.default_rng(rng))
+        return self._draw(n, check_rng(rng))
 
 
 class Solver(ABC):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenssuper._utils.checks import check_number
+from lenssuper._utils.checks import check_number, check_rng
 
 if TYPE_CHECKING:
     from lenssuper.forward.model import ForwardModel
@@ -26,7 +26,7 @@ def split_pixels(
     `held_out_chi2`.
     """
     check_number(fraction, "fraction", above=0, below=1)
-    rng = np.random.default_rng(rng)
+    rng = check_rng(rng)
     used = np.flatnonzero(model.weights)
     held_out = np.zeros(model.weights.size, dtype=bool)
     held_out[rng.choice(used, size=int(fraction * len(used)), replace=False)] = True

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import minimize
 
-from lenssuper._utils.checks import check_count, check_number
+from lenssuper._utils.checks import check_count, check_number, check_rng
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.solvers.base import Posterior, Solver
@@ -117,7 +117,7 @@ class LogNormal(Solver):
 
         The logarithm of the brightness ``scale`` is 0; all else is as for `solve`.
         """
-        rng = np.random.default_rng(rng)
+        rng = check_rng(rng)
         report = report or (lambda share, what: None)
         problem = FieldProblem(model, scale, self.turnover, prior)
         vectors = probes(self.n_probes, problem.shape, rng)

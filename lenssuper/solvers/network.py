@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lenssuper._utils.checks import check_count, check_kind
+from lenssuper._utils.checks import check_count, check_kind, check_rng
 from lenssuper.exceptions import LensSuperError
 from lenssuper.forward.batch import ForwardModelBatch
 from lenssuper.networks.base import SourceNetwork
@@ -150,7 +150,7 @@ class NetworkSolver(Solver):
 
     def solve(self, model: ForwardModel, *, rng=None, report: Callable | None = None) -> Posterior:
         """Find the source; see `Solver.solve`."""
-        rng = np.random.default_rng(rng)
+        rng = check_rng(rng)
         report = report or (lambda share, what: None)
         report(0.0, "super-resolving")
         problem = _problem(model, 1, self.device)

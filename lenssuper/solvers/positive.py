@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from lenssuper._utils.checks import check_count, check_kind, check_number
+from lenssuper._utils.checks import check_count, check_kind, check_number, check_rng
 from lenssuper._utils.threads import in_threads
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ConvergenceWarning
@@ -215,7 +215,7 @@ class Positive(Solver):
 
     def solve(self, model: ForwardModel, *, rng=None, report: Callable | None = None) -> Posterior:
         """Find the source; see `Solver.solve`."""
-        split_rng, draw_rng, mode_rng = np.random.default_rng(rng).spawn(3)
+        split_rng, draw_rng, mode_rng = check_rng(rng).spawn(3)
         report = report or (lambda share, what: None)
         problem = _PenalisedProblem.of(model, self.roughness)
         splits = [split_pixels(model, _HELD_OUT, child) for child in split_rng.spawn(_SPLITS)]

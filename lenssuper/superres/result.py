@@ -23,6 +23,7 @@ from lenssuper.forward.model import ForwardModel
 from lenssuper.lens import LensModel
 from lenssuper.observation import Observation
 from lenssuper.observation.grid import PixelGrid
+from lenssuper.plotting.notebook import Pictured
 from lenssuper.solvers import Posterior
 from lenssuper.superres.doubts import doubts_about
 from lenssuper.superres.judgement import judge_result
@@ -36,7 +37,7 @@ __all__ = ["SuperResolution"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SuperResolution(Judged):
+class SuperResolution(Judged, Pictured):
     """
     A super-resolved lens: the image and the source behind it, with their uncertainties.
 
@@ -297,29 +298,28 @@ class SuperResolution(Judged):
         """
         return arcsec(self.resolution_arcsec)
 
-    def samples(self, n: int, rng: np.random.Generator | int | None = None) -> np.ndarray:
+    def samples(self, n: int, rng: np.random.Generator | int | None = None) -> u.Quantity:
         """
         Draw sources from the posterior.
 
         Parameters
         ----------
         n : int
-            Number of draws.
         rng : `~numpy.random.Generator` or int, optional
             For fresh draws; a result that was read from a file has only those kept in it.
 
         Returns
         -------
-        ndarray, shape (n, ny, nx) of the source grid
+        `~astropy.units.Quantity`, shape (n, ny, nx) of the source grid, in the unit of the data
 
         Raises
         ------
         ValueError
             If more draws are asked for than there are, or fresh ones of a result from a file.
         """
-        return self.posterior.samples(n, rng)
+        return self.posterior.samples(n, rng) << self.observation.unit
 
-    def image_samples(self, n: int, rng: np.random.Generator | int | None = None) -> np.ndarray:
+    def image_samples(self, n: int, rng: np.random.Generator | int | None = None) -> u.Quantity:
         """
         Draw lensed images from the posterior: `samples`, lensed onto `fine_grid`.
 
@@ -328,10 +328,10 @@ class SuperResolution(Judged):
 
         Returns
         -------
-        ndarray, shape (n, factor ny, factor nx)
+        `~astropy.units.Quantity`, shape (n, factor ny, factor nx), in the unit of the data
         """
         model = ForwardModel(self.observation, self.lens, factor=self.factor, source_grid=self.source_grid)
-        return model.lensed_image(self.samples(n, rng))
+        return model.lensed_image(self.samples(n, rng).value) << self.observation.unit
 
     # Words, files, pictures
 

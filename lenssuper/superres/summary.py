@@ -8,7 +8,7 @@ from astropy import units as u
 from lenssuper._utils.units import quoted
 from lenssuper.lens.angles import east_of_north
 
-__all__ = ["lens_rows", "summary_rows"]
+__all__ = ["lens_rows", "profile_in_words", "summary_rows"]
 
 
 def summary_rows(result) -> list[tuple[str, str]]:
@@ -29,7 +29,7 @@ def summary_rows(result) -> list[tuple[str, str]]:
         ("held out", f"chi2 {result.held_out_chi2:.3f} per pixel", _known(result.held_out_chi2)),
         ("modes", f"{result.effective_modes:.1f} measured", _known(result.effective_modes)),
         ("evidence", f"ln Z = {result.log_evidence:.2f}", _known(result.log_evidence)),
-        *(("lens", _profile(part), True) for part in result.lens.components),
+        *(("lens", profile_in_words(part), True) for part in result.lens.components),
         *(("note", message, True) for message in result.messages),
         ("note", "the solver stopped before it converged", not result.posterior.converged),
     ]
@@ -56,6 +56,14 @@ def _pixels(grid):
     return f'{ny} x {nx} pixels of {grid.side_arcsec:.3g}"'
 
 
-def _profile(part):
-    words = (f"{name}={value:.4g}" for name, value in part.parameters.items())
-    return f"{type(part).__name__}({', '.join(words)})"
+def profile_in_words(part) -> str:
+    """Return the name and the parameters of a lens profile, directions with their position angle."""
+    return f"{type(part).__name__}({', '.join(map(_parameter, part.parameters.items()))})"
+
+
+def _parameter(item):
+    name, value = item
+    if not (isinstance(value, u.Quantity) and value.unit.is_equivalent(u.deg) and name.startswith("phi")):
+        return f"{name}={value:.4g}"
+    phi = value.to_value(u.deg)
+    return f"{name}={phi:.4g} deg [PA {east_of_north(phi):.4g} deg E of N]"

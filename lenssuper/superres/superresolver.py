@@ -6,12 +6,13 @@ import copy
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
+from typing import overload
 
 import numpy as np
 from astropy import units as u
 from astropy.nddata import NDData
 
-from lenssuper._utils.checks import check_count, check_kind
+from lenssuper._utils.checks import check_count, check_kind, check_rng
 from lenssuper._utils.progress import share_bar
 from lenssuper._utils.warn import warn
 from lenssuper.forward.joint import JointForwardModel
@@ -23,6 +24,7 @@ from lenssuper.observation import Observation
 from lenssuper.observation.alignment import aligned
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.solvers import LogNormal, Solver
+from lenssuper.superres.detail import supported_factor
 from lenssuper.superres.result import SuperResolution
 
 __all__ = ["SuperResolver"]
@@ -90,6 +92,7 @@ class SuperResolver:
         self.factor = check_count(factor, "factor")
         self.solver = check_kind(solver, "solver", Solver)
         self.source_grid = check_kind(source_grid, "source_grid", PixelGrid | None)
+        check_rng(rng)
         self.rng = rng
         self.progress = check_kind(progress, "progress", bool | None)
 
@@ -166,6 +169,16 @@ class SuperResolver:
         other = copy.copy(self)
         other.solver = self.solver.with_network(network)
         return other
+
+    @overload
+    def __call__(
+        self, observations: Iterable[NDData | Observation], *, offsets: u.Quantity | None = None
+    ) -> list[SuperResolution]: ...
+
+    @overload
+    def __call__(
+        self, observations: NDData | Observation, *, offsets: u.Quantity | None = None
+    ) -> SuperResolution: ...
 
     def __call__(
         self,
@@ -307,6 +320,13 @@ class SuperResolver:
             remarks.append(
                 "the observation has no psf and is taken as not blurred: "
                 "add one with nddata.psf = array (odd sides, its centre in the middle)"
+            )
+        supported = supported_factor(observation, self.factor)
+        if self.factor > supported:
+            remarks.append(
+                f"factor={self.factor} is finer than PSF and S/N of this observation support: with "
+                f"factor={supported} pixels are half as large as the finest detail that noise does not hide, "
+                "even of a point source; smaller ones only interpolate"
             )
         if not observation.bright.any():
             remarks.append(

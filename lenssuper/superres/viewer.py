@@ -71,7 +71,7 @@ def viewer_of(result) -> dict[str, Any]:
         "critical": _curves(result.lens.critical_curves(fine), fine),
         "caustics": _curves(result.lens.caustics(fine), result.source_grid),
         "scale": {"low": float(norm.vmin), "high": float(norm.vmax), "linear": float(norm.linear_width)},
-        "spread": float(spread.vmax),
+        "spread": float(spread.vmax or 0.0),
         "sigmas": _SIGMAS,
         "unit": unit_label(observation.unit).strip(" ()"),
         "colours": {"light": colours(LIGHT), "signed": colours(SIGNED), "spread": colours(SPREAD)},

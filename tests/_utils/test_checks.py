@@ -15,6 +15,7 @@ from lenssuper._utils.checks import (
     check_length,
     check_number,
     check_quantity,
+    check_rng,
     check_shape,
 )
 
@@ -90,3 +91,17 @@ def test_errors_name_argument_rule_and_what_came(call, error, message):
     with pytest.raises(error) as caught:
         call()
     assert message in str(caught.value)
+
+
+def test_random_numbers():
+    rng = np.random.default_rng(5)
+    assert check_rng(rng) is rng
+    assert check_rng(7).integers(1000) == np.random.default_rng(7).integers(1000)
+    assert check_rng(np.int64(7)).integers(1000) == check_rng(7).integers(1000)
+    assert isinstance(check_rng(None), np.random.Generator)
+
+
+@pytest.mark.parametrize("rng", ["a", 1.5, True, -1])
+def test_what_gives_no_random_numbers(rng):
+    with pytest.raises((TypeError, ValueError), match=r"^rng must be"):
+        check_rng(rng)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import lenssuper
-from lenssuper._utils.compile import compiled
+from lenssuper._utils.compile import _say_that_it_compiles, compiled
 from lenssuper.operators.overlap import clip
 
 
@@ -25,6 +25,22 @@ def test_the_directory_can_be_chosen(tmp_path, monkeypatch):
     kernel = compiled(double.py_func)
     assert kernel(3) == 6
     assert any(tmp_path.rglob("*.nbi"))
+
+
+def test_the_first_compilation_is_said_once(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    _say_that_it_compiles.cache_clear()
+    with caplog.at_level("INFO", logger="lenssuper"):
+        for value in (3, 3.0):
+            assert compiled(double.py_func)(value) == 6
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "compiling numerical kernels, kept for later runs"
+    ]
+    caplog.clear()
+    _say_that_it_compiles.cache_clear()
+    with caplog.at_level("INFO", logger="lenssuper"):  # what is kept is not compiled again
+        assert compiled(double.py_func)(3) == 6
+    assert not caplog.records
 
 
 def test_without_a_directory_kernels_are_compiled_in_every_process(monkeypatch):

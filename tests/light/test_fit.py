@@ -161,7 +161,7 @@ def test_unknown_errors_are_nan():
     assert np.isnan(result.sky_error)
     with pytest.raises(ValueError, match="covariance of this fit is not known"):
         result.samples(3)
-    assert "+-" not in result.summary()
+    assert "±" not in result.summary()
 
 
 @pytest.mark.parametrize(

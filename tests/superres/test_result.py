@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import astropy.units as u
@@ -136,10 +137,35 @@ def test_image_and_data_cover_the_same_sky(result):
 
 
 def test_samples(result, model, posterior):
-    np.testing.assert_array_equal(result.samples(3), posterior.draws[:3])
+    unit = result.source.unit
+    assert result.samples(3).unit == result.image_samples(1).unit == unit
+    np.testing.assert_array_equal(result.samples(3).value, posterior.draws[:3])
     np.testing.assert_allclose(
-        result.image_samples(3), model.lensed_image(posterior.draws[:3]), rtol=1e-12, atol=1e-15
+        result.image_samples(3).value, model.lensed_image(posterior.draws[:3]), rtol=1e-12, atol=1e-15
     )
+
+
+@pytest.mark.parametrize(
+    ("n", "rng", "error", "complaint"),
+    [
+        (-1, None, ValueError, "n must be at least 1; got -1"),
+        (1.5, None, TypeError, "n must be an integer"),
+        (99, "a", TypeError, "rng must be a numpy.random.Generator, an integer or None; got 'a'"),
+        (99, -3, ValueError, "rng must be at least 0; got -3"),
+    ],
+)
+def test_samples_that_make_no_sense(model, posterior, n, rng, error, complaint):
+    able = replace(posterior, _draw=lambda n, rng: rng.normal(size=(n, *posterior.mean.shape)))
+    result = SuperResolution.from_posterior(model, able)
+    with pytest.raises(error, match=complaint):
+        result.samples(n, rng)
+
+
+def test_a_notebook_shows_summary_and_picture(result):
+    text = result._repr_html_()
+    assert text.startswith("<pre>solver")
+    assert 'src="data:image/png;base64,iVBOR' in text
+    assert "alt=" in text
 
 
 def test_summary_tells_how_good_it_is(result):
@@ -328,7 +354,7 @@ def test_a_file_gives_the_observation_back(file, result):
 
 def test_a_result_from_a_file_has_the_draws_that_were_kept(file, posterior):
     same = SuperResolution.read(file)
-    np.testing.assert_array_equal(same.samples(5), posterior.draws)
+    np.testing.assert_array_equal(same.samples(5).value, posterior.draws)
     assert same.image_samples(2).shape == (2, 52, 60)
     with pytest.raises(ValueError, match="at most 5"):
         same.samples(6)

@@ -62,7 +62,8 @@ class TestCall:
         assert repr(resolver).endswith("factor=2, solver=LogNormal())")
 
     def test_result(self, mock, recorder):
-        result = SuperResolver(mock.lens, factor=3, solver=recorder)(mock.observation)
+        with pytest.warns(LensSuperWarning, match="factor=3 is finer than"):
+            result = SuperResolver(mock.lens, factor=3, solver=recorder)(mock.observation)
         assert isinstance(result, SuperResolution)
         assert result.image.shape == (72, 78)
         assert result.model.shape == (24, 26)

@@ -16,6 +16,7 @@ from lenssuper.light.fit import SersicFit
 from lenssuper.light.foreground.isophotes import Isophotes
 from lenssuper.light.foreground.judgement import galaxy_of
 from lenssuper.observation import Observation, write_observation
+from lenssuper.plotting.notebook import Pictured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,7 +25,7 @@ __all__ = ["ForegroundFit"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ForegroundFit(Judged):
+class ForegroundFit(Judged, Pictured):
     """
     The light of a lens galaxy, made by `ForegroundFitter`.
 

@@ -54,7 +54,8 @@ def galaxy_of(fit) -> LensGalaxy:
     """
     x, y = np.broadcast_arrays(*fit.observation.grid.centers_arcsec())
     bright = np.where(fit.light >= 0.5 * fit.light.max(), fit.light, 0.0)
-    x, y = (float(np.average(values, weights=bright)) for values in (x, y))
+    center = float(np.average(x, weights=bright)), float(np.average(y, weights=bright))
     fluxes = fit.fit.component_images().sum(axis=(1, 2))
     each = [components(q, phi) for q, phi in fit.fit.parameters[:, 4:6]]
-    return LensGalaxy(x, y, *axis_ratio_and_angle(*np.average(each, axis=0, weights=fluxes)))
+    q, phi = axis_ratio_and_angle(*np.average(each, axis=0, weights=fluxes))
+    return LensGalaxy(*center, q, phi)

@@ -121,7 +121,8 @@ def unmodelled_share(
     ndarray, shape (ny, nx)
         0 or more; between the middles of the rings interpolated in the logarithm of the radius.
     """
-    ring = np.maximum(np.ceil(np.log(np.maximum(radius, 1e-300) / smallest) / np.log(_STEP)), 0).astype(int)
+    position = _position(radius, smallest)
+    ring = np.maximum(np.ceil(position), 0).astype(int)
     n = ring.max() + 1
     here, light_here = ring[used], light[used]
     excess = np.bincount(here, (residual[used] ** 2 - variance[used]) * light_here**2, minlength=n)
@@ -131,14 +132,18 @@ def unmodelled_share(
         return np.zeros(light.shape)
     shares = np.sqrt(np.maximum(excess[known], 0.0) / norm[known])
     middles = np.flatnonzero(known) - 0.5
-    position = np.log(np.maximum(radius, 1e-3 * smallest) / smallest) / np.log(_STEP)
     return np.interp(position, middles, shares)
+
+
+def _position(radius, smallest):
+    """Return radii as numbers of knots beyond the smallest."""
+    return np.log(np.maximum(radius, 1e-3 * smallest) / smallest) / np.log(_STEP)
 
 
 def _modes(radius, angle, order, smallest, largest):
     """Return hat functions of log radius times the Fourier modes, shape (n, ny, nx)."""
     n = max(2, 1 + int(np.ceil(np.log(largest / smallest) / np.log(_STEP))))
-    position = np.log(np.maximum(radius, 1e-3 * smallest) / smallest) / np.log(_STEP)
+    position = _position(radius, smallest)
     images = []
     for knot in range(n):
         hat = np.clip(1 - np.abs(np.clip(position, 0, n - 1) - knot), 0, None)

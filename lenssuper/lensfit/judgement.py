@@ -9,7 +9,7 @@ import numpy as np
 
 from lenssuper.forward.judgement import LENS_RULES, LensGalaxy, Scene, Verdict, judge, measure_lens
 from lenssuper.lensfit.fit import LensFit
-from lenssuper.lensfit.parameters import FreeParameters
+from lenssuper.lensfit.parameters import FreeParameters, main_component
 
 __all__ = ["judged"]
 
@@ -65,8 +65,8 @@ def _center_errors(fit):
 
 def _name_of_radius(lens):
     """Return the name of the largest Einstein radius; empty if no profile has one."""
-    radii = {name: v for name, v in lens.values().items() if name.rpartition(".")[2] == "theta_E"}
-    return max(radii, key=radii.get, default="")
+    mass = main_component(lens)
+    return "" if mass is None else f"{mass}theta_E"
 
 
 def _of_parameters(fit, parameters):

@@ -20,7 +20,7 @@ from lenssuper.forward.judgement import LensGalaxy
 from lenssuper.lens import CompositeLens, LensModel
 from lenssuper.lens.interop import ellipticity
 
-__all__ = ["FreeParameters"]
+__all__ = ["FreeParameters", "main_component"]
 
 # Ellipticity |e| = (1 - q) / (1 + q) of the flattest lens that is tried, q = 0.11
 _FLATTEST = 0.8
@@ -152,7 +152,7 @@ class FreeParameters:
 
         They are on the component of the largest Einstein radius; what the user has given comes first.
         """
-        mass = _main_component(self.template)
+        mass = main_component(self.template)
         if mass is None:
             return self
         new = self.with_weaker({mass + "x": (galaxy.x, _OFF_LIGHT), mass + "y": (galaxy.y, _OFF_LIGHT)})
@@ -187,7 +187,7 @@ class FreeParameters:
 
     def center(self) -> tuple[float, float]:
         """Return where the largest mass is expected, (x, y) in arcsec."""
-        mass, values = _main_component(self.template), self.template.values()
+        mass, values = main_component(self.template), self.template.values()
         if mass is None:
             return 0.0, 0.0
         return tuple(self._priors.get(mass + axis, (values[mass + axis],))[0] for axis in "xy")
@@ -295,7 +295,7 @@ class FreeParameters:
             first += block.size
 
 
-def _main_component(lens: LensModel) -> str | None:
+def main_component(lens: LensModel) -> str | None:
     """Return how the names of the parameters of the largest mass begin; None if no mass has a radius."""
     if not isinstance(lens, CompositeLens):
         return "" if {"theta_E", "x", "y"} <= set(lens.parameters) else None

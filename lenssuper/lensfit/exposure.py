@@ -33,7 +33,7 @@ class Foreground:
         if given is None:
             return None
         if isinstance(given, ForegroundFit):
-            expected, parts = given.light, given.fit.component_images()
+            expected, parts = given.light + given.sky, given.parts
         else:
             parts = _images(given)
             expected = parts.sum(axis=0)

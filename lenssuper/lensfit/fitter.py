@@ -83,8 +83,9 @@ class LensFitter:
     foreground : SersicFit, ForegroundFit, NDData or ndarray of shape (K, ny, nx), optional
         Light in front of the arcs that has not been subtracted from the observation. The brightness of each
         of its profiles or images, and a constant sky, are fitted with the lens and integrated out, with
-        priors as wide as the brightness, and as the noise of a pixel. For several observations a list, with
-        one for each.
+        priors as wide as the brightness, and as the noise of a pixel; of a ForegroundFit also the modes of
+        its isophotes, see `~lenssuper.light.foreground.fit.ForegroundFit.parts`. For several observations a
+        list, with one for each.
     light_priors : bool, optional
         Whether the light of the lens galaxy, where a
         `~lenssuper.light.foreground.fitter.ForegroundFitter` has measured it, gives priors: on the centre, of
@@ -222,8 +223,9 @@ class LensFitter:
         """
         Fit the light of the lens galaxy and the lens, in turn, to an observation that shows both.
 
-        The light is fitted beside what may be arcs, then the lens to what is left; the light again, beside
-        the arcs that this lens explains, and the lens again. Half of the last change of the lens is added to
+        The light is fitted beside what may be arcs, then the lens; the light again, beside the arcs that this
+        lens explains, and the lens again. In both fits of the lens the light is the ``foreground``: what is
+        not known of it is integrated out. Half of the last change of the lens is added to
         its errors. If no more than a radius is known, the first lens is an `SIE` with `ExternalShear`, and
         the second an `EPL` with a free slope. If the verdict is wrong, all is done again from a light that is
         fitted outside of an annulus around the Einstein radius, if ``light_fitter`` looks for arcs.
@@ -240,6 +242,7 @@ class LensFitter:
         Returns
         -------
         light : ForegroundFit
+            The galaxy as it is with the last lens.
         fit : LensFit
 
         Raises
@@ -256,6 +259,12 @@ class LensFitter:
         """Return a fitter for a first lens: of several, the one with the best verdict, on larger pixels."""
         new = copy.copy(self)
         new._search, new.factor = candidates, 1
+        return new
+
+    def beside(self, light: ForegroundFit) -> LensFitter:
+        """Return a fitter with the same settings and the light of a galaxy as its ``foreground``."""
+        new = copy.copy(self)
+        new.foreground = light
         return new
 
     def following(self, lens: LensModel) -> tuple[LensFitter, dict[str, str]]:

@@ -46,18 +46,22 @@ def fit_in_turn(
 
 def _once(fitter, light, again):
     """
-    Fit the lens beside a first model of the light, the light beside the arcs of this lens, the lens again.
+    Fit the lens with a first model of the light, the light beside the arcs of this lens, the lens again.
 
-    The first model of the light knows only which pixels may be arcs; the second has the arcs themselves.
+    The first model of the light knows only which pixels may be arcs; the second has the arcs themselves. What
+    either does not know of the galaxy is integrated out with the source. Where the light was subtracted as if
+    it were known, a lens with too small a radius, whose source is seen once, explains what is left of it, and
+    has the larger evidence.
     """
-    first = fitter.roughly()(light.subtracted)
-    light = again(light.observation, source=first.model.data)
+    first = fitter.roughly().beside(light)(light.unsubtracted)
+    light = again(light.observation, source=first.model.data - first.foreground.data)
     following, renamed = fitter.following(first.lens)
-    last = following(light.subtracted)
+    last = following.beside(light)(light.unsubtracted)
     change = np.zeros(len(last.names))
     for name, before in zip(first.names, first.vector, strict=True):
         k = last.names.index(renamed.get(name, name))
         change[k] = _NEXT_CHANGE * (last.vector[k] - before)
+    light = light.with_galaxy(last.foreground.data)
     return light, replace(last, vector_covariance=last.vector_covariance + np.outer(change, change))
 
 

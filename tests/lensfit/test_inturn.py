@@ -47,7 +47,7 @@ def test_light_is_fitted_beneath_the_arcs(found, scene):
     light, fit = found
     assert not light.arcs.any()
     np.testing.assert_array_equal(light.observation.data, scene.data)
-    np.testing.assert_array_equal(light.subtracted.data, fit.observation.data)
+    np.testing.assert_allclose(light.subtracted.data, fit.subtracted.data, atol=1e-9)
     assert light.reduced_chi2 == pytest.approx(1.0, abs=0.1)
 
 
@@ -60,18 +60,21 @@ def test_half_of_the_last_change_is_added_to_the_errors(found):
         guess, progress = fit.lens, False
 
         def roughly(self):
-            return lambda observation: next(fits)
+            return self
 
         def following(self, lens):
             assert lens is first.lens
-            return (lambda observation: next(fits)), {}
+            return self, {}
+
+        def beside(self, light):
+            return lambda observation: next(fits)
 
     light_fitter = ForegroundFitter(1, modes=0, arcs=[0.4, 1.3] * u.arcsec)
     again, last = fit_in_turn(Fitter(), light.observation, light, light_fitter)
     # the settings of the fitter are kept, and the source is what the first lens explains
     assert len(again.fit.components) == 1
     assert again.isophotes is None
-    np.testing.assert_array_equal(again.source, first.model.data)
+    np.testing.assert_array_equal(again.source, first.model.data - first.foreground.data)
     k = fit.names.index("EPL.theta_E")
     added = last.vector_covariance - fit.vector_covariance
     change = np.log(fit.lens.values()["EPL.theta_E"] / 0.9)

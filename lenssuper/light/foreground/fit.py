@@ -48,6 +48,8 @@ class ForegroundFit(Judged, Pictured):
     source_parameters : ndarray of shape (n, 7) or None
         Its Sersic profiles in the source plane, if it was fitted jointly: x, y, R_e (arcsec), n, q, phi
         (radian), amplitude.
+    unmodelled : ndarray, shape (ny, nx)
+        Standard deviation of what a smooth galaxy cannot describe, such as dust; part of ``variance``.
     judgement : Verdict or None
         Whether the fit is to be trusted, see `verdict`; None if it was not judged.
     """
@@ -57,6 +59,7 @@ class ForegroundFit(Judged, Pictured):
     light: np.ndarray
     variance: np.ndarray
     arcs: np.ndarray
+    unmodelled: np.ndarray
     isophotes: Isophotes | None = None
     source: np.ndarray | None = None
     source_parameters: np.ndarray | None = None
@@ -83,6 +86,34 @@ class ForegroundFit(Judged, Pictured):
         The variance of the model is added to that of the data. Mask, PSF and grid are those of the image; the
         meta data name what was subtracted.
         """
+        return replace(self.observation.without(self.light + self.sky, self.variance), meta=self._meta())
+
+    @property
+    def unsubtracted(self) -> Observation:
+        """
+        The image with galaxy and sky, for `~lenssuper.LensFitter` with this fit as its ``foreground``.
+
+        To the variance of the data that of `unmodelled` is added. The meta data are those of `subtracted`.
+        """
+        nothing = np.zeros(self.observation.shape)
+        return replace(self.observation.without(nothing, self.unmodelled**2), meta=self._meta())
+
+    @property
+    def parts(self) -> np.ndarray:
+        """
+        Images (K, ny, nx) by which the galaxy may differ from `light`, for a fit of it together with the arcs.
+
+        The Sersic profiles, as bright as they are, and the Fourier modes of the isophotes, each at one
+        standard deviation of its prior.
+        """
+        profiles = self.fit.component_images()
+        return profiles if self.isophotes is None else np.concatenate([profiles, self.isophotes.parts])
+
+    def with_galaxy(self, image: np.ndarray) -> ForegroundFit:
+        """Return the fit with another image (ny, nx) of galaxy and sky, as fitted together with the arcs."""
+        return replace(self, light=image - self.sky)
+
+    def _meta(self):
         meta = copy.deepcopy(self.observation.meta)
         meta["FGSERSIC"] = len(self.fit.components)
         meta["FGMODES"] = 0 if self.isophotes is None else self.isophotes.order
@@ -90,7 +121,7 @@ class ForegroundFit(Judged, Pictured):
         meta["FGARCPIX"] = int(np.count_nonzero(self.arcs))
         meta.update(galaxy_of(self).cards(self.observation))
         meta.update({} if self.judgement is None else self.judgement.cards())
-        return replace(self.observation.without(self.light + self.sky, self.variance), meta=meta)
+        return meta
 
     @property
     def reduced_chi2(self) -> float:

@@ -284,13 +284,14 @@ class Galaxy:
             isophotes = self._isophotes(fitted, light, residual, arcs, {"order": modes})
             light = light + isophotes.correction
             variance = variance + isophotes.variance
-        variance = variance + self._unmodelled(fitted, light + sky, light, source, arcs, variance) ** 2
+        unmodelled = self._unmodelled(fitted, light + sky, light, source, arcs, variance)
         return ForegroundFit(
             observation=self.observation,
             fit=self._sersic_fit(fitted, arcs, covariance),
             light=light,
-            variance=np.maximum(variance, 0.0),
+            variance=np.maximum(variance + unmodelled**2, 0.0),
             arcs=arcs,
+            unmodelled=unmodelled,
             isophotes=isophotes,
             source=source,
             source_parameters=source_parameters,

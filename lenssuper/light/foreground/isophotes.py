@@ -31,12 +31,16 @@ class Isophotes:
         The highest mode.
     effective : float
         Number of coefficients that the data determine, rather than the prior.
+    parts : ndarray, shape (n, ny, nx)
+        Images by which the light may differ from the smooth model: those of the coefficients, each at one
+        standard deviation of the prior.
     """
 
     correction: np.ndarray
     variance: np.ndarray
     order: int
     effective: float
+    parts: np.ndarray
 
 
 def fit_isophotes(
@@ -98,6 +102,7 @@ def fit_isophotes(
         variance=np.maximum(variance, 0.0),
         order=order,
         effective=float(n - np.trace(inverse) / share**2),
+        parts=share * basis,
     )
 
 

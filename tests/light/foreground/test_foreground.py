@@ -7,7 +7,7 @@ import pytest
 from astropy import units as u
 from astropy.nddata import CCDData, StdDevUncertainty
 
-from lenssuper import SIE, ForwardModel, Observation, read_observation
+from lenssuper import SIE, ForwardModel, LensFitter, Observation, read_observation
 from lenssuper.exceptions import ObservationError
 from lenssuper.light import ForegroundFit, ForegroundFitter, subtract_foreground
 from lenssuper.observation.objects import main_object
@@ -69,6 +69,31 @@ def test_finds_the_arcs(scene, fit):
     sigma = image.uncertainty.array
     assert np.mean(fit.arcs[arcs > 4 * sigma]) > 0.9
     assert np.mean(fit.arcs[arcs < 0.1 * sigma]) < 0.2
+
+
+def test_the_galaxy_can_stay_in_the_image(fit):
+    image = fit.unsubtracted
+    np.testing.assert_array_equal(image.data, fit.observation.data)
+    np.testing.assert_allclose(1 / image.weights, 1 / fit.observation.weights + fit.unmodelled**2)
+    assert (fit.variance >= fit.unmodelled**2).all()
+    assert image.meta == fit.subtracted.meta
+    profiles, modes = fit.fit.component_images(), fit.isophotes.parts
+    np.testing.assert_array_equal(fit.parts, np.concatenate([profiles, modes]))
+    other = fit.with_galaxy(1.1 * fit.light + fit.sky)
+    np.testing.assert_allclose(other.subtracted.data, fit.subtracted.data - 0.1 * fit.light)
+
+
+def test_a_lens_is_fitted_with_the_galaxy_in_the_image(scene, fit):
+    _, image, arcs = scene
+    lens = LensFitter(LENS, foreground=fit, factor=1, rng=1, progress=False)
+    found = lens(fit.unsubtracted)
+    assert found.lens.parameters["SIE.theta_E"].to_value("arcsec") == pytest.approx(0.9, rel=0.005)
+    # light and sky, also beneath the arcs
+    error = found.foreground.data - (image.data - arcs)
+    bright = arcs > 0.2 * arcs.max()
+    assert abs(error[bright].mean()) < 0.06 * arcs[bright].mean()
+    before = fit.light + fit.sky - (image.data - arcs)
+    assert np.std(error[bright]) < np.std(before[bright])
 
 
 def test_no_arcs_where_there_are_none(scene):

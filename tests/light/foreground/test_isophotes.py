@@ -48,6 +48,20 @@ def test_the_variance_is_that_of_the_error(field):
     assert 0 < errors[0].effective < errors[0].order * 100
 
 
+def test_parts_are_as_wide_as_the_prior(field):
+    radius, _, light = field
+    found = fitted(np.zeros_like(light), field, noise=False, share=0.07)
+    # at a knot one hat function is 1 and the others 0; cosine and sine of each order add up to one
+    at_knot = np.isclose(radius, 2.0 * 1.5 ** np.arange(12)[:, None, None], rtol=1e-12).any(axis=0)
+    assert at_knot.any()
+    width = np.sqrt(np.sum(found.parts**2, axis=0))
+    np.testing.assert_allclose(width[at_knot], 0.07 * light[at_knot] * np.sqrt(1 + found.order), rtol=1e-6)
+    wrong = 0.04 * light * np.cos(2 * field[1])
+    correction = fitted(wrong, field).correction.ravel()
+    left = np.linalg.lstsq(found.parts.reshape(len(found.parts), -1).T, correction)[1]
+    assert left.sum() < 1e-9 * correction @ correction
+
+
 def test_higher_modes_than_asked_for_stay(field):
     radius, angle, light = field
     wrong = 0.04 * light * np.cos(4 * angle) * np.minimum(1, radius / 2)

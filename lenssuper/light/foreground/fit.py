@@ -101,7 +101,7 @@ class ForegroundFit(Judged, Pictured):
     @property
     def parts(self) -> np.ndarray:
         """
-        Images (K, ny, nx) by which the galaxy may differ from `light`, for a fit of it together with the arcs.
+        Images (K, ny, nx) by which the galaxy may differ from `light`, for a fit together with the arcs.
 
         The Sersic profiles, as bright as they are, and the Fourier modes of the isophotes, each at one
         standard deviation of its prior.

@@ -87,7 +87,7 @@ def test_a_lens_is_fitted_with_the_galaxy_in_the_image(scene, fit):
     _, image, arcs = scene
     lens = LensFitter(LENS, foreground=fit, factor=1, rng=1, progress=False)
     found = lens(fit.unsubtracted)
-    assert found.lens.parameters["SIE.theta_E"].to_value("arcsec") == pytest.approx(0.9, rel=0.005)
+    assert found.lens.parameters["theta_E"].to_value("arcsec") == pytest.approx(0.9, rel=0.005)
     # light and sky, also beneath the arcs
     error = found.foreground.data - (image.data - arcs)
     bright = arcs > 0.2 * arcs.max()

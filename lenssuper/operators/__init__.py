@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lenssuper.operators.averages import SplineAverages
     from lenssuper.operators.base import LensingOperator, LinearOperator, SparseOperator
     from lenssuper.operators.binning import Binning, Sampling
     from lenssuper.operators.overlap.operator import OverlapOperator
@@ -29,6 +30,7 @@ __all__ = [
     "PixelScatter",
     "Sampling",
     "SparseOperator",
+    "SplineAverages",
     "SplineSampling",
     "fine_kernel",
 ]
@@ -45,6 +47,7 @@ _MODULE_OF = {
     "fine_kernel": "psf",
     "BilinearSampling": "sampling",
     "PixelScatter": "scatter",
+    "SplineAverages": "averages",
     "SplineSampling": "splines",
 }
 

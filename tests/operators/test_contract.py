@@ -19,6 +19,7 @@ from lenssuper.operators import (
     PSFConvolution,
     Sampling,
     SparseOperator,
+    SplineAverages,
     SplineSampling,
 )
 
@@ -41,6 +42,9 @@ def gaussian(shape, sigma=1.0):
 OPERATORS = {
     "sparse": lambda: SparseOperator(random_matrix(), (7, 8), (6, 5)),
     "overlap": lambda: operators.OverlapOperator(LENS, IMAGE_GRID, SOURCE_GRID),
+    "overlap, hats": lambda: operators.OverlapOperator(LENS, IMAGE_GRID, SOURCE_GRID, order=1),
+    "overlap, splines": lambda: operators.OverlapOperator(LENS, IMAGE_GRID, SOURCE_GRID, order=2),
+    "averages of splines": lambda: SplineAverages((9, 7), 2, 3),
     "bilinear": lambda: BilinearSampling(LENS, IMAGE_GRID, SOURCE_GRID),
     "splines": lambda: SplineSampling(LENS, IMAGE_GRID, SOURCE_GRID, rays=3),
     "scatter": lambda: PixelScatter(LENS, IMAGE_GRID, SOURCE_GRID),

@@ -32,7 +32,8 @@ def shares_by_rays(op, pixels):
 
 def doubtful_pixels(op, n):
     """The pixels that differ most from a much finer cut, and those on which a centre of the lens lies."""
-    finer = OverlapOperator(op.lens_model, op.image_grid, op.source_grid, tol=op.tol / 20)
+    grids = op.image_grid, op.source_grid
+    finer = OverlapOperator(op.lens_model, *grids, tol=op.tol / 20, order=op.order)
     worst = np.argsort(abs(op.matrix - finer.matrix).max(axis=1).toarray().ravel())[-n:]
     rows, columns = op.image_grid.shape
     torn = set()

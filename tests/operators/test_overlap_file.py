@@ -48,6 +48,16 @@ def test_subdivide_is_kept(tmp_path, op):
     assert OverlapOperator.load(tmp_path / "two").subdivide == 2
 
 
+@pytest.mark.parametrize("order", [1, 2])
+def test_order_is_kept(tmp_path, op, order):
+    smooth = OverlapOperator(LENS, op.image_grid, op.source_grid, order=order)
+    smooth.save(tmp_path / "smooth")
+    read = OverlapOperator.load(tmp_path / "smooth")
+    assert (read.order, op.order) == (order, 0)
+    np.testing.assert_array_equal(read.matrix.toarray(), smooth.matrix.toarray())
+    np.testing.assert_array_equal(read.coverage, op.coverage)  # of the pixels, whatever the splines
+
+
 def test_nothing_is_replaced_unasked(op, path):
     before = path.read_bytes()
     with pytest.raises(FileExistsError, match=r"operator\.npz"):
@@ -135,7 +145,7 @@ def test_no_pickle_is_opened(path):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ('"version": 1', '"version": 2'),
+        ('"version": 1', '"version": 3'),
         ("lenssuper OverlapOperator", "another OverlapOperator"),
         ('"shape": [8, 9]', '"shape": [9, 9]'),
         ('"shape": [7, 6]', '"shape": [6, 7]'),

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from lenssuper._utils import threads
+from lenssuper.operators.overlap import bsplines as _bsplines
 from lenssuper.operators.overlap import clip as _clip
 from lenssuper.operators.overlap import elements as _elements
 from lenssuper.operators.overlap import quads as _quads
@@ -32,13 +33,19 @@ _BLOCK = 8192
 class OverlapTask(NamedTuple):
     """An overlap matrix to compute: the map between the planes, the two shapes and the accuracy."""
 
-    trace: Callable  # (column, row) in the image plane, in pixels -> (x, y) in source cells
+    trace: Callable  # (column, row) in the image plane, in pixels -> (x, y) in source cells, between knots
     image_shape: tuple[int, int]
     source_shape: tuple[int, int]
     centers: list[tuple[float, float]]  # column and row of the lens centres, where the map may have no limit
     tol: float | None
     subdivide: int | None  # instead of tol
     parity: Callable | None = None  # (column, row) in the image plane -> 1 or -1, the sign of the Jacobian
+    order: int = 0  # of the B-splines that the source consists of
+
+    @property
+    def pieces(self) -> tuple[int, int]:
+        """Rows and columns of unit squares on which the source is one polynomial: with order 0, its cells."""
+        return tuple(n + self.order for n in self.source_shape)
 
 
 class _Block(NamedTuple):
@@ -109,14 +116,16 @@ def overlap_matrix(task: OverlapTask) -> sparse.csr_array:
     return entries.matrix((pixels, math.prod(task.source_shape)))
 
 
-def straight_matrix(u: np.ndarray, v: np.ndarray, k: int, source_shape: tuple[int, int]) -> sparse.csr_array:
+def straight_matrix(
+    u: np.ndarray, v: np.ndarray, k: int, source_shape: tuple[int, int], order: int = 0
+) -> sparse.csr_array:
     """Return the overlap matrix of pixels of k x k squares with mapped corners u, v (k ny + 1, k nx + 1)."""
 
     def trace(column, row):
         return (w[np.rint(k * (row[:, 0] + 0.5)).astype(int)] for w in (u, v))
 
     image_shape = ((u.shape[0] - 1) // k, (u.shape[1] - 1) // k)
-    return overlap_matrix(OverlapTask(trace, image_shape, source_shape, [], None, k))
+    return overlap_matrix(OverlapTask(trace, image_shape, source_shape, [], None, k, None, order))
 
 
 def row_ranges(task: OverlapTask) -> list[tuple[int, int]]:
@@ -138,7 +147,7 @@ def _cores(task: OverlapTask) -> Elements:
         return Elements.empty(0)
     elements = open_at_centers(task.trace, [(p, p % nx, p // nx, at) for p, at in torn.items()])
     tol = max(1e-3, 5e-2 / task.subdivide**2) if task.tol is None else task.tol
-    return refine(task.trace, elements, tol, task.source_shape)
+    return refine(task.trace, elements, tol, task.pieces, task.order)
 
 
 def touched(position: float, n: int) -> list[int]:
@@ -178,7 +187,7 @@ def _two_per_pixel(task, first, torn):
     u, v = task.trace(np.arange(-1.0, n + 0.5, 0.5)[None, :], first + np.arange(-1.0, m + 0.5, 0.5)[:, None])
     cubic = np.empty((2, m * n, 5))
     rough = np.empty((m, n), bool)
-    _elements.screen(u, v, *task.source_shape, task.tol, *cubic, rough)
+    _elements.screen(u, v, *task.pieces, task.order, task.tol, *cubic, rough)
     rough &= ~torn
     pixel = np.repeat(np.flatnonzero(rough), 2)
     coarse = Elements.empty(len(pixel))
@@ -191,7 +200,7 @@ def _two_per_pixel(task, first, torn):
     coarse.plane[:, 1] = corner
     coarse.plane[0::2, 1, 0] += 1.0
     coarse.plane[1::2, 1, 1] += 1.0
-    fine = refine(task.trace, coarse, task.tol, task.source_shape) if len(pixel) else coarse
+    fine = refine(task.trace, coarse, task.tol, task.pieces, task.order) if len(pixel) else coarse
     good = ~(rough | torn)
     count = 2 * np.count_nonzero(good)
     starts, x, y = np.empty(m * n + 1, np.int64), np.empty((count, 6)), np.empty((count, 6))
@@ -207,7 +216,7 @@ def _fixed(task, first, torn, shares, cell):
         (np.arange(k * n + 1) / k - 0.5)[None, :], first + (np.arange(k * m + 1) / k - 0.5)[:, None]
     )
     wanted = ~torn
-    if k == 1:
+    if k == 1 and task.order == 0:
         _quads.quad_shares(u, v, *task.source_shape, shares, cell)
         cell[torn] = -1.0
         wanted &= cell < 0.0
@@ -220,18 +229,23 @@ def _fixed(task, first, torn, shares, cell):
 def _fill(task, block, entries):
     """Append the entries of a block's pixels."""
     rows, columns = task.source_shape
-    pixels = block.cell.size
-    window = np.zeros((rows + 1) * (columns + 2))
+    pixels, order = block.cell.size, task.order
+    window = np.zeros((rows + order + 2) * (columns + order + 2))
     ends = np.empty(pixels + 1, np.int64)
     ends[0] = entries.count
     pixel = 0
     while True:
         arrays = entries.cells, entries.values, ends
-        pixel = _clip.fill(*block, rows, columns, window, pixel, *arrays)
+        if order == 0:
+            pixel = _clip.fill(*block, rows, columns, window, pixel, *arrays)
+        else:
+            elements = block.starts.ravel(), block.stops.ravel(), block.x, block.y, block.weights
+            pixel = _bsplines.fill(order, elements, task.source_shape, window, pixel, *arrays)
         if pixel == pixels:
             break
         # as many again as there were so far, and enough for a pixel that covers the whole grid
-        more = ends[pixel] * (pixels - pixel) // max(pixel, 1) + rows * columns + 9
+        most = (rows + order + 2) * (columns + order + 2)
+        more = ends[pixel] * (pixels - pixel) // max(pixel, 1) + most + 9
         entries.make_room(int(ends[pixel] - entries.count + more))
     entries.ends.append(ends[1:])
     return entries

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from lenssuper._utils.checks import check_count
+from lenssuper.operators.averages import check_order
 from lenssuper.operators.matrix import StoredMatrix
 from lenssuper.operators.overlap import assemble as _assemble
+from lenssuper.operators.overlap import bsplines as _bsplines
 from lenssuper.operators.overlap import gradient as _gradient
 from lenssuper.operators.overlap.operator import check_lensing
 
@@ -30,6 +32,7 @@ def lens_differentiable(
     values: Mapping[str, torch.Tensor | float] | None = None,
     *,
     subdivide: int = 1,
+    order: int = 0,
 ) -> torch.Tensor:
     """Lens a source with gradients with respect to both the source and the parameters of the lens.
 
@@ -46,6 +49,8 @@ def lens_differentiable(
         arcsec, radian or 1. Tensors may require a gradient.
     subdivide : int, optional
         Cut every image pixel into ``subdivide`` x ``subdivide`` squares with straight lensed edges.
+    order : {0, 1, 2}, optional
+        As of `OverlapOperator`: 1 and 2 for a ``source`` of coefficients of B-splines.
 
     Returns
     -------
@@ -55,17 +60,19 @@ def lens_differentiable(
     Notes
     -----
     Nothing in this package uses it: it is for fits of a lens by gradients and for the response of an image to
-    small changes of the lens (the columns of a substructure map), where the exact derivative of piecewise
-    constant pixels is wanted.
+    small changes of the lens (the columns of a substructure map).
 
     The fractions of area are those of `OverlapOperator` with a fixed ``subdivide``, except that pixels with
     the centre of the lens in them are not opened there: leave them out of a fit, or choose a larger
     ``subdivide``.
     The gradient is exact (not a finite difference): an integral of the source along the lensed edges. It can
-    be taken once, not differentiated again.
+    be taken once, not differentiated again. With ``order`` 0 it is that of pixels of constant brightness,
+    which is not the slope of the source that they stand for: as a lensed edge moves over a border between
+    cells it changes at once. With 1 and 2 it is continuous.
     """
     check_lensing(lens, image_grid, source_grid)
     subdivide = check_count(subdivide, "subdivide")
+    order = check_order(order)
     if not isinstance(source, torch.Tensor) or not source.dtype.is_floating_point:
         raise TypeError(f"source must be a tensor of real numbers; got {source!r}")
     if tuple(source.shape[-2:]) != source_grid.shape:
@@ -77,7 +84,9 @@ def lens_differentiable(
     column, row = (torch.arange(subdivide * n + 1, dtype=torch.float64) / subdivide - 0.5 for n in (nx, ny))
     x, y = image_grid.to_offset(column[None, :], row[:, None])
     u, v = source_grid.to_pixel(*lens.rays_arcsec(x, y, values))
-    image = _Overlap.apply(u + 0.5, v + 0.5, source.cpu().double(), subdivide, image_grid.shape)
+    # cells count from the corner of the first source pixel, knots from the first one
+    first = 0.5 * (order + 1)
+    image = _Overlap.apply(u + first, v + first, source.cpu().double(), subdivide, image_grid.shape, order)
     return image.to(source)
 
 
@@ -85,13 +94,13 @@ class _Overlap(torch.autograd.Function):
     """Apply the overlap of a lattice of lensed corners to a source, on the CPU in float64."""
 
     @staticmethod
-    def forward(ctx, u, v, source, subdivide, shape):
+    def forward(ctx, u, v, source, subdivide, shape, order=0):
         if not (torch.isfinite(u).all() and torch.isfinite(v).all()):
             raise ValueError("lens must have a finite deflection at the corners of all pixels; it has not")
         corners = [w.detach().numpy() for w in (u, v)]
-        matrix = _assemble.straight_matrix(*corners, subdivide, tuple(source.shape[-2:]))
+        matrix = _assemble.straight_matrix(*corners, subdivide, tuple(source.shape[-2:]), order)
         ctx.save_for_backward(u, v, source)
-        ctx.matrix, ctx.subdivide = StoredMatrix(matrix), subdivide
+        ctx.matrix, ctx.subdivide, ctx.order = StoredMatrix(matrix), subdivide, order
         return ctx.matrix.multiply(source.detach(), shape)
 
     @staticmethod
@@ -103,12 +112,14 @@ class _Overlap(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             of_source = ctx.matrix.transpose().multiply(gradient.contiguous(), shape)
         if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
-            of_u, of_v = _of_corners(u.numpy(), v.numpy(), ctx.subdivide, source.numpy(), gradient.numpy())
-        return of_u, of_v, of_source, None, None
+            lattice = u.numpy(), v.numpy()
+            of_u, of_v = _of_corners(lattice, ctx.subdivide, ctx.order, source.numpy(), gradient.numpy())
+        return of_u, of_v, of_source, None, None, None
 
 
-def _of_corners(u, v, subdivide, sources, gradients):
+def _of_corners(lattice, subdivide, order, sources, gradients):
     """Return the gradient with respect to the lensed corners, summed over a batch."""
+    u, v = lattice
     m, n = u.shape[0] - 1, u.shape[1] - 1
     out = np.zeros((2, *u.shape))
     edges = np.empty((m + 1, n, 3)), np.empty((m, n + 1, 3)), np.empty((m, n, 3))
@@ -116,6 +127,9 @@ def _of_corners(u, v, subdivide, sources, gradients):
     for source, gradient in zip(sources, gradients.reshape(-1, *gradients.shape[-2:]), strict=True):
         source = np.ascontiguousarray(source)
         before = np.pad(np.cumsum(source, axis=1), ((0, 0), (1, 0)))
-        _gradient.edge_integrals(source, before, u, v, *edges)
+        if order == 0:
+            _gradient.edge_integrals(source, before, u, v, *edges)
+        else:
+            _bsplines.edge_integrals(source, before, order, lattice, edges)
         _gradient.corner_gradient(u, v, subdivide, edges, np.ascontiguousarray(gradient), *out)
     return torch.from_numpy(out[0]), torch.from_numpy(out[1])

@@ -20,6 +20,8 @@ from lenssuper._utils.compile import compiled
 # A cubic with third derivative f along an edge is off the quadratic through its ends and its middle by up to
 # f |s (s - 1/2) (s - 1)| / 6.
 _CUBIC = 0.00802
+# As in `lenssuper.operators.overlap.bsplines`: beyond these, an element is taken as straight.
+_FOLDED, _NARROW = 0.25, 1e-7
 
 
 @compiled
@@ -72,12 +74,18 @@ def _axis(v, e, rest, n):
 
 
 @compiled
-def _judge(plane, x, y, e, weight, cubic_x, cubic_y, shape):
+def _judge(plane, x, y, e, weight, cubic_x, cubic_y, shape, order):
     """Return how much light of element e may be in a wrong cell, and the edge whose halving reduces it."""
     rx0, rx1, rx2 = _cubic(plane, cubic_x, e, 0), _cubic(plane, cubic_x, e, 1), _cubic(plane, cubic_x, e, 2)
     ry0, ry1, ry2 = _cubic(plane, cubic_y, e, 0), _cubic(plane, cubic_y, e, 1), _cubic(plane, cubic_y, e, 2)
-    reach_x, error_x, bx0, bx1, bx2 = _axis(x, e, max(rx0, rx1, rx2) + cubic_x[e, 4], shape[1])
-    reach_y, error_y, by0, by1, by2 = _axis(y, e, max(ry0, ry1, ry2) + cubic_y[e, 4], shape[0])
+    rest_x, rest_y = max(rx0, rx1, rx2) + cubic_x[e, 4], max(ry0, ry1, ry2) + cubic_y[e, 4]
+    reach_x, error_x, bx0, bx1, bx2 = _axis(x, e, rest_x, shape[1])
+    reach_y, error_y, by0, by1, by2 = _axis(y, e, rest_y, shape[0])
+    if order > 0 and reach_x >= 0 and reach_y >= 0:
+        # borders matter less than slopes, which are everywhere
+        bends = max(bx0, bx1, bx2), max(by0, by1, by2)
+        error_x, error_y = _smooth_errors(x, y, e, bends, (rest_x, rest_y), order, (reach_x, reach_y))
+        reach_x = reach_y = 2
     if reach_x < 0 or reach_y < 0 or (reach_x == 0 and reach_y == 0):
         return 0.0, 0
     most_x, most_y = max(bx0, bx1, bx2), max(by0, by1, by2)
@@ -102,6 +110,32 @@ def _judge(plane, x, y, e, weight, cubic_x, cubic_y, shape):
             best = score
             edge = k
     return weight * min(error_x + error_y, 1.0), edge
+
+
+@compiled
+def _smooth_errors(x, y, e, bends, rests, order, crossed):
+    """Return the errors per weight along x and y in a source of B-splines of order 1 or 2.
+
+    Splines have slopes of at most one, so that light displaced by d is wrong by at most d; by its square
+    where the first order is corrected for.
+    """
+    x_lo, x_hi = min(x[e, 0], x[e, 1], x[e, 2]), max(x[e, 0], x[e, 1], x[e, 2])
+    y_lo, y_hi = min(y[e, 0], y[e, 1], y[e, 2]), max(y[e, 0], y[e, 1], y[e, 2])
+    width, height = x_hi - x_lo, y_hi - y_lo
+    extent, bend = max(width, height), max(bends[0], bends[1])
+    twice = (x[e, 1] - x[e, 0]) * (y[e, 2] - y[e, 0]) - (y[e, 1] - y[e, 0]) * (x[e, 2] - x[e, 0])
+    if crossed[0] == crossed[1] == 0:
+        error_x, error_y = 0.1 * bends[0] * bend, 0.1 * bends[1] * bend
+    elif bend < _FOLDED * extent and twice * twice > _NARROW * bend * extent**3:
+        second = 0.5 * (bends[0] + bends[1])
+        error_x, error_y = bends[0] * second, bends[1] * second
+        if order == 1:  # slopes change at once, by two at most
+            error_x = bends[0] * bends[1] + (2.0 * bends[0] ** 2 / width if crossed[0] == 1 else 0.0)
+            error_y = 2.0 * bends[1] ** 2 / height if crossed[1] == 1 else 0.0
+            error_x, error_y = min(error_x, bends[0]), min(error_y, bends[1])
+    else:
+        error_x, error_y = bends
+    return min(error_x + rests[0], 1.0), min(error_y + rests[1], 1.0)
 
 
 @compiled
@@ -182,7 +216,7 @@ def _third(f, i, j, cubic, e):
 
 
 @compiled
-def screen(u, v, rows, columns, tol, cubic_x, cubic_y, rough):
+def screen(u, v, rows, columns, order, tol, cubic_x, cubic_y, rough):
     """Find the pixels for which two curved elements are not enough.
 
     u, v as in `from_half_steps`; rough (m, n) and cubic_x, cubic_y (m n, 5) are filled.
@@ -205,7 +239,7 @@ def screen(u, v, rows, columns, tol, cubic_x, cubic_y, rough):
                     cubic[0, half, k] = cubic_x[p, k]
                     cubic[1, half, k] = cubic_y[p, k]
                 _lattice_element(u, v, 2 * i + 1, 2 * j + 1, half, x, y, half)
-                error += _judge(plane, x, y, half, 0.5, cubic[0], cubic[1], (rows, columns))[0]
+                error += _judge(plane, x, y, half, 0.5, cubic[0], cubic[1], (rows, columns), order)[0]
             rough[i, j] = error > tol
 
 
@@ -243,10 +277,10 @@ def forget(chosen, pixel, x, y, errors, rows, columns, table):
 
 
 @compiled
-def judge(which, pixel, plane, x, y, weights, cubic_x, cubic_y, rows, columns, errors, edges, table):
+def judge(which, pixel, plane, x, y, weights, cubic_x, cubic_y, rows, columns, order, errors, edges, table):
     """Find error and worst edge of some elements, and enter the errors in the table of cells."""
     for e in which:
-        errors[e], edges[e] = _judge(plane, x, y, e, weights[e], cubic_x, cubic_y, (rows, columns))
+        errors[e], edges[e] = _judge(plane, x, y, e, weights[e], cubic_x, cubic_y, (rows, columns), order)
         if errors[e] > 0.0:
             _register(pixel, x, y, e, errors[e], (rows, columns), table, 1)
 

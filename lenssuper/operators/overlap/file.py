@@ -19,7 +19,8 @@ from lenssuper.observation.grid import PixelGrid
 __all__ = ["read", "write"]
 
 _FORMAT = "lenssuper OverlapOperator"
-_VERSION = 1
+# Version 1 is that of pixels of constant brightness; 2 has the order of the splines too
+_VERSIONS = 1, 2
 _ARRAYS = {"data": "f8", "indices": "i", "indptr": "i", "coverage": "f8"}
 
 
@@ -30,13 +31,13 @@ def write(path: str | os.PathLike, *, overwrite: bool, lens, grids, accuracy, ma
     }  # fmt: skip
     header = {
         "format": _FORMAT,
-        "version": _VERSION,
+        "version": 2 if accuracy[2] else 1,
         "lens": lens.to_dict(),
         "image_grid": _grid_to_dict(grids[0]),
         "source_grid": _grid_to_dict(grids[1]),
         "tol": accuracy[0],
         "subdivide": accuracy[1],
-    }
+    } | ({"order": accuracy[2]} if accuracy[2] else {})
     text = json.dumps(header)
     with atomic_write(path, overwrite=overwrite) as temporary, open(temporary, "wb") as file:
         np.savez(file, header=np.array(text), digest=np.array(_digest(text, arrays)), **arrays)
@@ -55,9 +56,9 @@ def read(path: str | os.PathLike):
 
 
 def _unpack(header, arrays):
-    if (header["format"], header["version"]) != (_FORMAT, _VERSION):
+    if header["format"] != _FORMAT or header["version"] not in _VERSIONS:
         found = f"{header['format']} of version {header['version']}"
-        raise ValueError(f"it is a {found}, not a {_FORMAT} of version {_VERSION}")
+        raise ValueError(f"it is a {found}, not a {_FORMAT} of version 1 or 2")
     image_grid, source_grid = (_grid_from_dict(header[name]) for name in ("image_grid", "source_grid"))
     for name, kind in _ARRAYS.items():
         if not arrays[name].dtype.str[1:].startswith(kind):
@@ -71,7 +72,8 @@ def _unpack(header, arrays):
         if not (np.isfinite(arrays[name]).all() and (arrays[name] >= 0).all()):
             raise ValueError(f"{name} must be finite and not negative")
     lens = LensModel.from_dict(header["lens"])
-    return lens, (image_grid, source_grid), (header["tol"], header["subdivide"]), matrix, arrays["coverage"]
+    accuracy = header["tol"], header["subdivide"], header.get("order", 0)
+    return lens, (image_grid, source_grid), accuracy, matrix, arrays["coverage"]
 
 
 def _check_sizes(path):

@@ -54,11 +54,14 @@ class Elements(NamedTuple):
         )  # fmt: skip
 
 
-def refine(trace: Callable, elements: Elements, tol: float, shape: tuple[int, int]) -> Elements:
+def refine(
+    trace: Callable, elements: Elements, tol: float, shape: tuple[int, int], order: int = 0
+) -> Elements:
     """Halve elements until each pixel sends less than `tol` of its light into the wrong cell, for every cell.
 
     ``trace`` maps arrays of column and row in the image plane to x and y in source cells, and ``shape`` is
-    that of the source grid. The elements are changed in place, and returned in order of pixel.
+    that of the source grid, or of the pieces of a source of B-splines of an ``order``. The elements are
+    changed in place, and returned in order of pixel.
     """
     n = len(elements.pixel)
     slots = 1 << max(14, int(np.ceil(np.log2(16 * n + 1))))
@@ -68,7 +71,9 @@ def refine(trace: Callable, elements: Elements, tol: float, shape: tuple[int, in
     left = new[:0]
     for _ in range(_MOST_LEVELS):
         pixel, plane, x, y, weights, cubic_x, cubic_y, _ = elements
-        _elements.judge(new, pixel, plane, x, y, weights, cubic_x, cubic_y, *shape, errors, edges, table)
+        _elements.judge(
+            new, pixel, plane, x, y, weights, cubic_x, cubic_y, *shape, order, errors, edges, table
+        )
         looked_at = np.concatenate([left, new])
         split, left = np.empty_like(looked_at), np.empty_like(looked_at)
         found = _elements.choose(looked_at, pixel, x, y, errors, *shape, table, tol, split, left)

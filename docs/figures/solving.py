@@ -199,3 +199,39 @@ def draw_prior():
         ax.set_title(f"{kind}, slope {slope}")
         ax.set(xticks=[], yticks=[])
     return figure
+
+
+def draw_measures():
+    """Show what ``measure`` measures: aperture, images with magnifications, draws beside the truth."""
+    mock = _mock()
+    result = SuperResolver(mock.lens, rng=1, progress=False)(mock.observation)
+    table = result.measure(200, rng=2)
+    truth = result.measure_sources(mock.source_image(result.source_grid))
+    figure = Figure(figsize=(14, 4.2), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    norm = asinh_norm(result.image.data, sigma=float(np.median(mock.observation.uncertainty.array)))
+    show_image(left, result.image, result.fine_grid, norm=norm)
+    for k, (x, y) in enumerate(table.meta["images"].value, start=1):
+        low, mu, high = table[f"magnification_{k}"]
+        left.plot(x, y, "+", color="white")
+        words = f"{mu:.2f} ± {(high - low) / 2:.2f}"
+        box = {"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 1.5}
+        left.annotate(words, (x, y), (6, 8), textcoords="offset points", color="white", bbox=box)
+    left.set_title("Images and their magnifications")
+    show_image(middle, result.source, result.source_grid, norm=norm)
+    x, y = result.source_grid.centers_arcsec()
+    middle.contour(*np.broadcast_arrays(x, y), result.aperture, [0.5], colors="white", linewidths=1)
+    middle.set_title("Source and the aperture")
+    for ax in (left, middle):
+        label_axes(ax)
+    names = ["flux", "half_light_radius", "axis_ratio", "magnification", "magnification_1", "magnification_2"]
+    for row, name in enumerate(names):
+        low, value, high = (u.Quantity(table[name]) / u.Quantity(truth[name])[0]).value
+        right.errorbar(value, row, xerr=[[value - low], [high - value]], fmt="o", color="C0")
+    right.axvline(1, color="0.5")
+    right.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    right.invert_yaxis()
+    right.locator_params(axis="x", nbins=5)
+    right.set_xlabel("measured / truth, 16 to 84%")
+    right.set_title("Beside the truth")
+    return figure

@@ -48,20 +48,38 @@ def say_json(content: Any) -> None:
     print(json.dumps(plain(content), ensure_ascii=False), flush=True)
 
 
-def report(options: argparse.Namespace, result, files: Iterable[Path]) -> None:
-    """Say how a result is, and which files it is in."""
+def report(options: argparse.Namespace, result, files: Iterable[Path], measured=None) -> None:
+    """Say how a result is, what was measured in it, if anything, and which files it is in."""
     files = [str(file) for file in files]
     if options.json:
-        say_json({**numbers_of(result), "files": files})
+        derived = {} if measured is None else {"measured": _by_percentile(measured)}
+        say_json({**numbers_of(result), **derived, "files": files})
         return
     # a note that was a warning before is not said again
     lines = [line for line in result.summary().splitlines() if not _said(line, options)]
     say(options, "\n".join(lines))
+    if measured is not None:
+        from lenssuper._utils.text import as_text
+        from lenssuper.superres.measured import measure_rows
+
+        say(options, as_text(measure_rows(measured), 19))
     say(options, "wrote     " + "\n          ".join(files))
 
 
 def _said(line, options):
     return line.startswith("note") and line[4:].strip() in getattr(options, "said", ())
+
+
+def _by_percentile(table):
+    """Return the columns of `SuperResolution.measure`: the three percentiles of each, and its unit."""
+    return {
+        name: {
+            **{f"p{p:.0f}": v for p, v in zip(table["percentile"], column.value.tolist(), strict=True)},
+            "unit": column.unit.to_string(),
+        }
+        for name, column in table.columns.items()
+        if name != "percentile"
+    }
 
 
 def numbers_of(result) -> dict[str, Any]:

@@ -47,9 +47,25 @@ def add(commands) -> None:
         help="fit with X times the variance, for noise that pixels share "
         "(default: their covariance, measured in the sky)",
     )
+    _add_measure(parser.add_argument_group("measures"))
     _add_output(parser.add_argument_group("output"))
     common.add_psf(parser.add_argument_group("point spread function"))
     add_data(parser.add_argument_group("data"))
+
+
+def _add_measure(group):
+    group.add_argument(
+        "--measure",
+        type=common.positive,
+        nargs="?",
+        const=100,
+        metavar="N",
+        help="measure flux, size, shape and magnification of the source in N draws (100), and write them, "
+        "with percentiles, to OUT_measures.ecsv (default: not)",
+    )
+    group.add_argument(
+        "--z-source", type=float, metavar="Z", help="redshift of the source, for its size in kpc"
+    )
 
 
 def _add_output(group):
@@ -73,7 +89,10 @@ def _run(options: argparse.Namespace) -> None:
     several = len(options.observations) > 1
     outputs, pictures = _outputs_of_several(options) if several else _output_of_one(options)
     pages = [] if options.html is None else [options.html]
-    common.check_writable([*outputs, *pictures, *pages], options, text=pages)
+    tables = [_table_beside(output) for output in outputs] if options.measure else []
+    if options.z_source is not None and not tables:
+        raise ValueError("--z-source is for the size of the source; add --measure")
+    common.check_writable([*outputs, *pictures, *pages, *tables], options, text=pages)
     from lenssuper.lens import LensModel
     from lenssuper.plotting.pages import write_report
 
@@ -85,12 +104,29 @@ def _run(options: argparse.Namespace) -> None:
     else:
         results = [resolver(observations[0])]
     results = [result.judged_with(judgement) for result in results]
-    for result, output, picture in zip(results, outputs, pictures, strict=True):
+    measured = [_measure(options, result, table) for result, table in zip(results, tables, strict=False)]
+    for k, (result, output, picture) in enumerate(zip(results, outputs, pictures, strict=True)):
         result.write(output, overwrite=options.overwrite)
         common.write_png(result, picture, overwrite=options.overwrite)
         for page in pages:
             write_report(result, page, overwrite=options.overwrite)
-        report(options, result, (output, picture, *pages))
+        report(options, result, (output, picture, *pages, *tables[k : k + 1]), *measured[k : k + 1])
+
+
+def _measure(options, result, path):
+    """Measure the source, and write the table beside the result."""
+    from lenssuper._utils.files import atomic_write
+
+    n = options.measure
+    rng = None if n <= len(result.posterior.draws) else options.seed
+    table = result.measure(n, rng=rng, z_source=options.z_source)
+    with atomic_write(path, overwrite=options.overwrite) as beside:
+        table.write(beside, format="ascii.ecsv", overwrite=True)
+    return table
+
+
+def _table_beside(output):
+    return output.with_name(f"{output.stem}_measures.ecsv")
 
 
 def _output_of_one(options):

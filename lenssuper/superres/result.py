@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +14,6 @@ from astropy import units as u
 from astropy.nddata import CCDData, StdDevUncertainty
 
 from lenssuper._utils.text import as_text
-from lenssuper._utils.units import arcsec
 from lenssuper._utils.warn import warn
 from lenssuper.forward.judgement import Judged, Verdict
 from lenssuper.forward.model import ForwardModel
@@ -27,6 +24,8 @@ from lenssuper.plotting.notebook import Pictured
 from lenssuper.solvers import Posterior
 from lenssuper.superres.doubts import doubts_about
 from lenssuper.superres.judgement import judge_result
+from lenssuper.superres.measured import Measured
+from lenssuper.superres.quality import Quality
 from lenssuper.superres.resultfile import read_fields, write_result
 from lenssuper.superres.summary import summary_rows
 
@@ -37,7 +36,7 @@ __all__ = ["SuperResolution"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SuperResolution(Judged, Pictured):
+class SuperResolution(Quality, Measured, Judged, Pictured):
     """
     A super-resolved lens: the image and the source behind it, with their uncertainties.
 
@@ -233,70 +232,7 @@ class SuperResolution(Judged, Pictured):
         """Pixels of `image`: the observed ones, each divided in factor x factor."""
         return self.observation.grid.refine(self.factor)
 
-    # How good it is
-
-    @property
-    def chi2(self) -> float:
-        """Sum of the squared `residuals`."""
-        return float(np.nansum(self.residuals**2))
-
-    @property
-    def n_pixels(self) -> int:
-        """Number of observed pixels that are used."""
-        return int(np.count_nonzero(~np.isnan(self.residuals)))
-
-    @property
-    def effective_modes(self) -> float:
-        """Number of modes of the source that the data measure; NaN if the solver does not give it."""
-        return float(self.posterior.effective_modes)
-
-    @property
-    def reduced_chi2(self) -> float:
-        """
-        `chi2` over (`n_pixels` less `effective_modes`): 1 for a model and a noise that are right.
-
-        NaN where the solver does not tell the number of modes, or finds as many as there are pixels.
-        """
-        freedom = self.n_pixels - self.effective_modes
-        return self.chi2 / freedom if freedom > 0 else math.nan
-
-    @property
-    def log_evidence(self) -> float:
-        """Natural logarithm of the evidence; NaN if the solver does not give it."""
-        return float(self.posterior.log_evidence)
-
-    @property
-    def held_out_chi2(self) -> float:
-        """Chi-square per pixel of pixels left out of the fit; NaN if the solver did not hold out any."""
-        return float(self.posterior.held_out_chi2)
-
-    @property
-    def hyperparameters(self) -> Mapping[str, float]:
-        """Hyper-parameters of the prior as fitted, read-only."""
-        return MappingProxyType(dict(self.posterior.hyperparameters))
-
-    @property
-    def resolution_arcsec(self) -> np.ndarray:
-        """`resolution` in arcsec, as an array."""
-        # An image magnified by mu has 1 / mu of the area of the PSF, as areas scale with the determinant of
-        # d beta / d theta (Schneider, Ehlers & Falco 1992, section 5.2). The images of a source pixel add up.
-        seen = (self.coverage >= 0.5) & (self.magnification > 0)
-        return self.observation.psf_fwhm_arcsec / np.sqrt(np.where(seen, self.magnification, np.nan))
-
-    @property
-    def resolution(self) -> u.Quantity:
-        """
-        FWHM of the PSF in the source plane, shape of the source grid; NaN for pixels outside of the field.
-
-        It is FWHM / sqrt(`magnification`), where the FWHM is that of a circle with the area of the PSF above
-        half of its peak, not less than an observed pixel: the total magnification is the number of resolution
-        elements that look at one PSF area of the source. Where the lens stretches the image in one direction
-        only, the resolution is better in that direction than this mean of the two.
-
-        The map shows what the optics and the lens allow; in bright parts, where the PSF is deconvolved, the
-        source can be sharper, and in faint ones the prior is smoother.
-        """
-        return arcsec(self.resolution_arcsec)
+    # Draws
 
     def samples(self, n: int, rng: np.random.Generator | int | None = None) -> u.Quantity:
         """

@@ -6,6 +6,7 @@ import numpy as np
 
 from lenssuper.plotting.pages import Section
 from lenssuper.superres.figure import plot_result
+from lenssuper.superres.measured import measure_rows
 from lenssuper.superres.summary import lens_rows, summary_rows
 from lenssuper.superres.viewer import viewer_of
 
@@ -17,13 +18,24 @@ def section_of(result) -> Section:
     return Section(
         plot_result(result),
         _in_words(result),
-        [(name, text) for name, text in summary_rows(result) if name not in ("note", "lens")],
+        [
+            *((name, text) for name, text in summary_rows(result) if name not in ("note", "lens")),
+            *_measured(result),
+        ],
         parameters=lens_rows(result),
         hyperparameters=result.hyperparameters,
         messages=result.messages,
         judgement=result.judgement,
         viewer=viewer_of(result),
     )
+
+
+def _measured(result):
+    """Return rows of what is measured in the source; none without draws, or without light."""
+    try:
+        return measure_rows(result.measure())
+    except ValueError:
+        return []
 
 
 def _in_words(result):

@@ -14,6 +14,7 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import QTable
 from matplotlib.figure import Figure
 from scipy.ndimage import zoom
 
@@ -138,6 +139,22 @@ def test_wrong_usage_ends_with_two(arguments, complaint, capsys):
         main(arguments)
     assert stop.value.code == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_run_measures(inputs, stand_in, tmp_path, capsys):
+    arguments = ["run", str(inputs / "ring.fits"), "--lens", str(inputs / "lens.json")]
+    arguments += ["--output", str(tmp_path / "out.fits"), "--measure", "2", "--z-source", "1.5"]
+    assert main([*arguments, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert str(tmp_path / "out_measures.ecsv") in said["files"]
+    table = QTable.read(tmp_path / "out_measures.ecsv")
+    assert said["measured"]["flux"]["p84"] == pytest.approx(table["flux"][2].value)
+    assert said["measured"]["radius_kpc"]["unit"] == "kpc"
+    assert len(table.meta["images"]) == len([n for n in table.colnames if n.startswith("magnification_")])
+    assert main([*arguments, "--overwrite"]) == 0
+    assert "half light radius" in capsys.readouterr().out
+    assert main([*arguments[:6], "--z-source", "1.5", "--overwrite"]) == 1
+    assert "add --measure" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["demo", "simulate", "run"])

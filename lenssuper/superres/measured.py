@@ -1,0 +1,203 @@
+"""What follows from a super-resolution, with errors: flux, size and shape of the source, magnification."""
+
+from __future__ import annotations
+
+from abc import ABC
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable
+
+from lenssuper._utils.checks import check_number
+from lenssuper._utils.text import decimals
+from lenssuper._utils.units import arcsec
+from lenssuper.forward.model import ForwardModel
+from lenssuper.superres.aperture import SourceAperture, find_aperture
+
+if TYPE_CHECKING:
+    from astropy.cosmology import FLRW
+
+    from lenssuper.lens import LensModel
+    from lenssuper.observation import Observation
+    from lenssuper.observation.grid import PixelGrid
+    from lenssuper.solvers import Posterior
+
+__all__ = ["Measured", "measure_rows"]
+
+# One standard deviation of a Gaussian on either side of the median.
+_PERCENTILES = (16.0, 50.0, 84.0)
+_UNITS = {"half_light_radius": u.arcsec, "x": u.arcsec, "y": u.arcsec, "phi": u.deg}
+
+
+class Measured(ABC):
+    """A result with a source, its draws and a lens, from which other quantities follow."""
+
+    observation: Observation
+    lens: LensModel
+    factor: int
+    source_grid: PixelGrid
+    posterior: Posterior
+    coverage: np.ndarray
+
+    @cached_property
+    def _aperture(self) -> SourceAperture:
+        model = ForwardModel(self.observation, self.lens, factor=self.factor, source_grid=self.source_grid)
+        source = self.posterior.mean
+        inside = find_aperture(source, self.posterior.std, self.coverage)
+        x, y = np.broadcast_arrays(*self.source_grid.centers_arcsec())
+        light = np.maximum(source[inside], 0.0)
+        center = tuple(float(np.average(each[inside], weights=light)) for each in (x, y))
+        return SourceAperture(inside, model, center)
+
+    @property
+    def aperture(self) -> np.ndarray:
+        """Pixels of the source in which `measure` measures it, array of bool of the source grid."""
+        return self._aperture.inside.copy()
+
+    def measure(
+        self,
+        n: int | None = None,
+        *,
+        rng: np.random.Generator | int | None = None,
+        z_source: float | None = None,
+        cosmology: FLRW | None = None,
+    ) -> QTable:
+        r"""
+        Measure flux, size and shape of the source, and its magnification, with errors from the draws.
+
+        Parameters
+        ----------
+        n : int, optional
+            Number of draws, by default those that were kept; a few hundred give percentiles to some
+            percent of an error bar.
+        rng : `~numpy.random.Generator` or int, optional
+            For fresh draws, see `samples`.
+        z_source : float, optional
+            Redshift of the source, for its size in kpc.
+        cosmology : `~astropy.cosmology.FLRW`, optional
+            By default `~astropy.cosmology.Planck18`.
+
+        Returns
+        -------
+        `~astropy.table.QTable`
+            Three rows, the percentiles 16, 50 and 84, and a column for each quantity: ``flux``, of the source
+            without magnification; ``half_light_radius``, on the intermediate axis; ``axis_ratio``; ``phi``,
+            counter-clockwise from +x; ``x`` and ``y``, the centroid in the source plane;
+            ``magnification``, the total one; ``image_flux``, that of all images; ``magnification_1`` and so
+            on, those of the single images, in the order in which they arrive, at the positions in
+            ``table.meta["images"]``, which add up to the total; and with a redshift ``radius_kpc``.
+
+        Raises
+        ------
+        ValueError
+            If the result has fewer than two draws, or not ``n``, or the source has no light.
+
+        Notes
+        -----
+        All draws are measured in the same pixels, `aperture`: the Kron ellipse of `source` (2.5 Kron radii,
+        as SExtractor's AUTO magnitudes; photutils), which holds 97 to 99% of the light of mock galaxies.
+        Pixels that the field does not show are left out. Centroid, axis ratio and angle are those of the
+        second moments, and half of the flux in the aperture is within the ellipse of that shape whose
+        axes have the product `half_light_radius` squared.
+
+        Magnifications are those of the flux in the aperture, :math:`\mu = \sum s\,\mu_q / \sum s` with the
+        magnification :math:`\mu_q` of each source pixel. A part of the image plane belongs to the nearest
+        image, of the same parity, of the centroid of `source`.
+
+        The draws are shifted by a constant source, so that their mean is `source`: those of positive sources
+        are skewed, and their mean has more light in the dark parts of an aperture than the data show.
+        """
+        if len(self.posterior.draws) < 2:
+            raise ValueError(
+                f"this result has {len(self.posterior.draws)} draws, and errors need two or more: "
+                "super-resolve with a solver that draws from the posterior"
+            )
+        n = len(self.posterior.draws) if n is None else n
+        if n < 2:
+            raise ValueError(f"n must be at least 2; got {n}")
+        draws = self.posterior.samples(n, rng)
+        each = self._measured(draws - draws.mean(axis=0) + self.posterior.mean, z_source, cosmology)
+        table = QTable({"percentile": np.array(_PERCENTILES)}, meta=each.meta | {"draws": n})
+        for name in each.colnames:
+            table[name] = np.percentile(each[name], _PERCENTILES)
+        return table
+
+    def measure_sources(
+        self, sources: np.ndarray, *, z_source: float | None = None, cosmology: FLRW | None = None
+    ) -> QTable:
+        """
+        Measure sources as `measure` does, in the same aperture: the truth of a simulation, or draws.
+
+        Parameters
+        ----------
+        sources : array or `~astropy.units.Quantity`, shape (ny, nx) or (n, ny, nx) of the source grid
+        z_source, cosmology : optional
+            As for `measure`.
+
+        Returns
+        -------
+        `~astropy.table.QTable`
+            A row for each source.
+        """
+        sources = u.Quantity(sources, self.observation.unit).value
+        if sources.shape[-2:] != self.source_grid.shape or sources.ndim not in (2, 3):
+            raise ValueError(
+                f"sources must have the shape of the source grid, {self.source_grid.shape}, or be a stack of "
+                f"such; got {sources.shape}"
+            )
+        return self._measured(sources.reshape(-1, *sources.shape[-2:]), z_source, cosmology)
+
+    def _measured(self, sources, z_source, cosmology):
+        """Return the table of sources (n, ny, nx), with units."""
+        table = QTable(meta={"images": arcsec(self._aperture.images)})
+        for name, values in self._aperture.measure(sources).items():
+            if name == "phi":
+                values = np.degrees(_together(values))
+            table[name] = values << self._unit_of(name)
+        if z_source is None:
+            if cosmology is not None:
+                raise TypeError("cosmology is for z_source: give the redshift of the source too")
+            return table
+        table["radius_kpc"] = table["half_light_radius"] * _kpc_per_arcsec(z_source, cosmology)
+        return table
+
+    def _unit_of(self, name):
+        return self.observation.unit if name.endswith("flux") else _UNITS.get(name, u.dimensionless_unscaled)
+
+
+def _together(angles):
+    """Return directions, which repeat after pi, within pi / 2 of their mean, which is within 0 and pi."""
+    known = angles[np.isfinite(angles)]
+    if not known.size:
+        return angles
+    mean = np.angle(np.mean(np.exp(2j * known))) / 2 % np.pi
+    return mean + (angles - mean + np.pi / 2) % np.pi - np.pi / 2
+
+
+def _kpc_per_arcsec(z_source, cosmology):
+    """Return the size that an arcsec has in the source plane."""
+    if cosmology is None:
+        from astropy.cosmology import Planck18 as cosmology
+    z_source = check_number(z_source, "z_source", above=0)
+    if not hasattr(cosmology, "angular_diameter_distance"):
+        raise TypeError(f"cosmology must be an astropy.cosmology FLRW, e.g. Planck18; got {cosmology!r}")
+    distance = cosmology.angular_diameter_distance(z_source)
+    return (distance * u.arcsec.to(u.rad)).to(u.kpc) / u.arcsec
+
+
+def measure_rows(table: QTable) -> list[tuple[str, str]]:
+    """Return the quantities of `Measured.measure` as rows of a name and a value with its errors."""
+    return [
+        (name.replace("_", " "), _in_words(table[name])) for name in table.colnames if name != "percentile"
+    ]
+
+
+def _in_words(values):
+    values = u.Quantity(values)
+    low, middle, high = values.value
+    below, above = middle - low, high - middle
+    known = [digits for digits in (decimals(below), decimals(above)) if digits is not None]
+    digits = max(known, default=3)
+    return f"{middle:.{digits}f} +{above:.{digits}f} -{below:.{digits}f} {values.unit.to_string()}".rstrip()

@@ -20,8 +20,11 @@ def float64_csr(matrix) -> sparse.csr_array:
 
     A matrix that is canonical already is not copied, and the argument is never changed.
     """
+    known = (
+        isinstance(matrix, sparse.csr_array) and matrix.has_canonical_format
+    )  # a new array would look again
     matrix = sparse.csr_array(matrix)
-    if not matrix.has_canonical_format:
+    if not known and not matrix.has_canonical_format:
         matrix = matrix.copy()
         matrix.sum_duplicates()
     index = np.int32 if max(matrix.nnz, *matrix.shape) <= np.iinfo(np.int32).max else np.int64

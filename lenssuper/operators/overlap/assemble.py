@@ -18,7 +18,7 @@ from lenssuper.operators.overlap import bsplines as _bsplines
 from lenssuper.operators.overlap import clip as _clip
 from lenssuper.operators.overlap import elements as _elements
 from lenssuper.operators.overlap import quads as _quads
-from lenssuper.operators.overlap.refine import ON_BORDER, Elements, open_at_centers, refine
+from lenssuper.operators.overlap.refine import ON_BORDER, Elements, FineElements, open_at_centers, refine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,11 +87,10 @@ class _Entries:
 
     def matrix(self, shape: tuple[int, int]) -> sparse.csr_array:
         ends, count = np.concatenate(self.ends), self.count
-        for array in (self.cells, self.values):
-            array.resize(count, refcheck=False)  # gives the rest back, without a copy
         index = np.int32 if max(count, *shape) <= np.iinfo(np.int32).max else np.int64
-        columns, ends = self.cells.astype(index, copy=False), ends.astype(index)
-        matrix = sparse.csr_array((self.values, columns, ends), shape=shape)
+        # not shrunk: room that was never touched costs nothing, and arrays of one size are taken out again
+        columns, ends = self.cells[:count].astype(index, copy=False), ends.astype(index)
+        matrix = sparse.csr_array((self.values[:count], columns, ends), shape=shape)
         matrix.has_canonical_format = True  # rows and columns were written in order
         return matrix
 
@@ -102,14 +101,15 @@ def overlap_matrix(task: OverlapTask) -> sparse.csr_array:
     pixels = math.prod(task.image_shape)
     entries = _Entries(5 * pixels + 64)
     blocks = row_ranges(task)
+    windows = []  # where light is added up, taken out and put back by one block after the other
     if min(threads.thread_count(), len(blocks)) == 1:
         for rows in blocks:
-            _fill(task, _cut(task, cores, *rows), entries)
+            _fill(task, _cut(task, cores, *rows), windows, entries)
     else:
 
         def part(rows):
             block = _cut(task, cores, *rows)
-            return _fill(task, block, _Entries(8 * block.cell.size))
+            return _fill(task, block, windows, _Entries(8 * block.cell.size))
 
         for piece in threads.in_threads(part, blocks):
             entries.append(piece)
@@ -135,7 +135,7 @@ def row_ranges(task: OverlapTask) -> list[tuple[int, int]]:
     return [(first, min(first + step, ny)) for first in range(0, ny, step)]
 
 
-def _cores(task: OverlapTask) -> Elements:
+def _cores(task: OverlapTask) -> FineElements:
     """Return the elements of the pixels with a lens centre in them or on their border, in order of pixel."""
     ny, nx = task.image_shape
     torn = {}
@@ -144,7 +144,7 @@ def _cores(task: OverlapTask) -> Elements:
             for j in touched(column, nx):
                 torn.setdefault(i * nx + j, []).append((column, row))
     if not torn:
-        return Elements.empty(0)
+        return FineElements.of(Elements.empty(0))
     elements = open_at_centers(task.trace, [(p, p % nx, p // nx, at) for p, at in torn.items()])
     tol = max(1e-3, 5e-2 / task.subdivide**2) if task.tol is None else task.tol
     return refine(task.trace, elements, tol, task.pieces, task.order)
@@ -156,7 +156,7 @@ def touched(position: float, n: int) -> list[int]:
     return [i for i in (near, near + 1) if 0 <= i < n and abs(position - i) <= 0.5 + ON_BORDER]
 
 
-def _cut(task: OverlapTask, cores: Elements, first: int, last: int) -> _Block:
+def _cut(task: OverlapTask, cores: FineElements, first: int, last: int) -> _Block:
     """Cut the pixels of some image rows into elements, except those whose shares have a closed form."""
     m, n = last - first, task.image_shape[1]
     cores = cores.take(slice(*np.searchsorted(cores.pixel, [first * n, last * n])))
@@ -166,8 +166,9 @@ def _cut(task: OverlapTask, cores: Elements, first: int, last: int) -> _Block:
     shares, cell = np.empty((m, 9, n)), np.full((m, n), -1.0)
     if task.subdivide is None:
         regular, fine = _two_per_pixel(task, first, torn)
-        fine = Elements.join([fine, cores])
-        fine = fine.take(np.argsort(fine.pixel, kind="stable"))
+        if len(cores.pixel):
+            fine = FineElements.join([fine, cores])
+            fine = fine.take(np.argsort(fine.pixel, kind="stable"))
     else:
         regular, fine = _fixed(task, first, torn, shares, cell), cores
     starts, x, y, weights = regular
@@ -200,7 +201,10 @@ def _two_per_pixel(task, first, torn):
     coarse.plane[:, 1] = corner
     coarse.plane[0::2, 1, 0] += 1.0
     coarse.plane[1::2, 1, 1] += 1.0
-    fine = refine(task.trace, coarse, task.tol, task.pieces, task.order) if len(pixel) else coarse
+    if len(pixel):
+        fine = refine(task.trace, coarse, task.tol, task.pieces, task.order)
+    else:
+        fine = FineElements.of(coarse)
     good = ~(rough | torn)
     count = 2 * np.count_nonzero(good)
     starts, x, y = np.empty(m * n + 1, np.int64), np.empty((count, 6)), np.empty((count, 6))
@@ -226,11 +230,15 @@ def _fixed(task, first, torn, shares, cell):
     return starts, x, y, np.full(count, 0.5 / k**2)
 
 
-def _fill(task, block, entries):
+def _fill(task, block, windows, entries):
     """Append the entries of a block's pixels."""
     rows, columns = task.source_shape
     pixels, order = block.cell.size, task.order
-    window = np.zeros((rows + order + 2) * (columns + order + 2))
+    size = (rows + order + 2) * (columns + order + 2)
+    try:
+        window = windows.pop()
+    except IndexError:
+        window = np.zeros(size)
     ends = np.empty(pixels + 1, np.int64)
     ends[0] = entries.count
     pixel = 0
@@ -244,8 +252,8 @@ def _fill(task, block, entries):
         if pixel == pixels:
             break
         # as many again as there were so far, and enough for a pixel that covers the whole grid
-        most = (rows + order + 2) * (columns + order + 2)
-        more = ends[pixel] * (pixels - pixel) // max(pixel, 1) + most + 9
+        more = ends[pixel] * (pixels - pixel) // max(pixel, 1) + size + 9
         entries.make_room(int(ends[pixel] - entries.count + more))
+    windows.append(window)
     entries.ends.append(ends[1:])
     return entries

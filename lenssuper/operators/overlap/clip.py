@@ -344,17 +344,26 @@ def fill(shares, cell, starts, stops, x, y, weights, rows, columns, window, pixe
     """
     n = ends[pixel]
     across = cell.shape[1]
+    i, j = pixel // across, pixel % across - 1
     for p in range(pixel, cell.size):
         if n + 9 > values.size:
             return p
-        i, j = p // across, p % across
+        j += 1
+        if j == across:
+            i, j = i + 1, 0
         if cell[i, j] >= 0.0:
             first = int(cell[i, j])
-            for k in range(9):
+            for k in range(0, 9, 3):  # three at a time: the compiler does not unroll more
                 share = shares[i, k, j]
-                cells[n] = first + (k // 3) * columns + k % 3
-                values[n] = share
+                cells[n], values[n] = first, share
                 n += share > _NOISE
+                share = shares[i, k + 1, j]
+                cells[n], values[n] = first + 1, share
+                n += share > _NOISE
+                share = shares[i, k + 2, j]
+                cells[n], values[n] = first + 2, share
+                n += share > _NOISE
+                first += columns
             ends[p + 1] = n
             continue
         x_lo = y_lo = np.inf

@@ -344,6 +344,26 @@ def halve_plane(chosen, n, edges, pixel, plane, weights, torn, points):
 
 
 @compiled
+def torn_corners(which, plane, torn, share, points, found, corners):
+    """Find the corners that are lens centres: write points near them inside their elements, and their place.
+
+    A point is away from the centre by a ``share`` of the distance to the middle of the element. Returns how
+    many there are.
+    """
+    n = 0
+    for e in which:
+        for k in range(3):
+            if torn[e, k]:
+                for d in range(2):
+                    middle = (plane[e, 0, d] + plane[e, 1, d] + plane[e, 2, d]) / 3.0
+                    points[n, d] = plane[e, k, d] + share * (middle - plane[e, k, d])
+                found[n] = e
+                corners[n] = k
+                n += 1
+    return n
+
+
+@compiled
 def halve_map(chosen, n, edges, mapped, plane, v, cubic):
     """Halve elements in one mapped coordinate; the new points measure how far the quadratic was off.
 

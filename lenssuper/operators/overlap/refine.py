@@ -11,7 +11,7 @@ from lenssuper.operators.overlap import elements as _elements
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Elements", "open_at_centers", "refine"]
+__all__ = ["Elements", "FineElements", "open_at_centers", "refine"]
 
 # Every halving leaves half the weight on either side, and no element is further wrong than its weight.
 _MOST_LEVELS = 64
@@ -33,18 +33,11 @@ class Elements(NamedTuple):
     cubic_y: np.ndarray
     torn: np.ndarray  # (n, 3) whether the corner is a lens centre
 
-    def take(self, which) -> Elements:
-        return Elements(*(a[which] for a in self))
-
     def grown(self, n: int) -> Elements:
         larger = Elements.empty(n)
         for a, b in zip(self, larger, strict=True):
             b[: len(a)] = a
         return larger
-
-    @staticmethod
-    def join(parts) -> Elements:
-        return Elements(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
     @staticmethod
     def empty(n: int) -> Elements:
@@ -54,9 +47,29 @@ class Elements(NamedTuple):
         )  # fmt: skip
 
 
+class FineElements(NamedTuple):
+    """What is left to know of elements that are fine enough, in order of pixel."""
+
+    pixel: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray
+
+    def take(self, which) -> FineElements:
+        return FineElements(*(a[which] for a in self))
+
+    @staticmethod
+    def join(parts) -> FineElements:
+        return FineElements(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+    @staticmethod
+    def of(elements: Elements) -> FineElements:
+        return FineElements(elements.pixel, elements.x, elements.y, elements.weights)
+
+
 def refine(
     trace: Callable, elements: Elements, tol: float, shape: tuple[int, int], order: int = 0
-) -> Elements:
+) -> FineElements:
     """Halve elements until each pixel sends less than `tol` of its light into the wrong cell, for every cell.
 
     ``trace`` maps arrays of column and row in the image plane to x and y in source cells, and ``shape`` is
@@ -87,26 +100,21 @@ def refine(
         new = np.concatenate([split, np.arange(n, n + len(split))])
         _halve(trace, elements, split, n, edges, new)
         n += len(split)
-    return elements.take(np.argsort(elements.pixel[:n], kind="stable"))
+    return FineElements.of(elements).take(np.argsort(elements.pixel[:n], kind="stable"))
 
 
 def _halve(trace, elements, split, n, edges, new):
     pixel, plane, x, y, weights, cubic_x, cubic_y, torn = elements
-    points = np.empty((3 * len(split), 2))
+    middles, most = 3 * len(split), 3 * len(new)
+    points = np.empty((middles + most, 2))  # new middles, then places near torn corners
     _elements.halve_plane(split, n, edges, pixel, plane, weights, torn, points)
-    e, corner, near = _torn_corners(elements, new)
-    u, v = trace(*np.concatenate([points, near]).T)
+    e, corner = np.empty(most, np.int64), np.empty(most, np.int64)
+    near = _elements.torn_corners(new, plane, torn, _NEAR, points[middles:], e, corner)
+    u, v = trace(*points[: middles + near].T)
     _elements.halve_map(split, n, edges, u, plane, x, cubic_x)
     _elements.halve_map(split, n, edges, v, plane, y, cubic_y)
-    x[e, corner], y[e, corner] = u[len(points) :], v[len(points) :]
-
-
-def _torn_corners(elements, which):
-    """Return the corners that are lens centres, and points near them inside their elements."""
-    row, corner = np.nonzero(elements.torn[which])
-    e = which[row]
-    centre = elements.plane[e, corner]
-    return e, corner, centre + _NEAR * (elements.plane[e].mean(axis=1) - centre)
+    e, corner = e[:near], corner[:near]
+    x[e, corner], y[e, corner] = u[middles:], v[middles:]
 
 
 def open_at_centers(trace: Callable, pixels) -> Elements:
@@ -117,19 +125,20 @@ def open_at_centers(trace: Callable, pixels) -> Elements:
     """
     triangles = []
     for pixel, column, row, centers in pixels:
-        corners = [[column + i, row + j] for i, j in ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))]
-        pieces = [(np.array([corners[0], corners[k], corners[k + 1]]), [False] * 3) for k in (1, 2)]
+        corners = [(column + i, row + j) for i, j in ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))]
+        pieces = [((corners[0], corners[k], corners[k + 1]), (False,) * 3) for k in (1, 2)]
         for centre in centers:
-            pieces = [p for piece in pieces for p in _split_at(*piece, np.array(centre))]
+            pieces = [p for piece in pieces for p in _split_at(*piece, centre)]
         triangles += [(pixel, *piece) for piece in pieces]
     elements = Elements.empty(len(triangles))
     for e, (pixel, corners, torn) in enumerate(triangles):
         elements.pixel[e], elements.plane[e], elements.torn[e] = pixel, corners, torn
-        elements.weights[e] = 0.5 * abs(_cross(corners[1] - corners[0], corners[2] - corners[0]))
+        elements.weights[e] = 0.5 * abs(_cross(*corners))
     middles = 0.5 * (elements.plane + elements.plane[:, [1, 2, 0]])
-    e, corner, near = _torn_corners(elements, np.arange(len(triangles)))
     points = np.concatenate([elements.plane, middles], axis=1)
-    points[e, corner] = near
+    e, corner = np.nonzero(elements.torn)
+    centre = elements.plane[e, corner]
+    points[e, corner] = centre + _NEAR * (elements.plane[e].mean(axis=1) - centre)
     elements.x[:], elements.y[:] = trace(points[..., 0], points[..., 1])
     for v, cubic in ((elements.x, elements.cubic_x), (elements.y, elements.cubic_y)):
         cubic[:, :4] = 0
@@ -139,17 +148,18 @@ def open_at_centers(trace: Callable, pixels) -> Elements:
 
 def _split_at(corners, torn, centre):
     """Split a triangle into those that have the centre as a corner; itself if the centre is outside."""
-    area = _cross(corners[1] - corners[0], corners[2] - corners[0])
-    opposite = [_cross(corners[(k + 1) % 3] - centre, corners[(k + 2) % 3] - centre) / area for k in range(3)]
+    area = _cross(*corners)
+    opposite = [_cross(centre, corners[(k + 1) % 3], corners[(k + 2) % 3]) / area for k in range(3)]
     if min(opposite) < -ON_BORDER:
         return [(corners, torn)]
     pieces = []
     for k in range(3):  # the piece over the edge opposite to corner k
         if opposite[k] > ON_BORDER:
             i, j = (k + 1) % 3, (k + 2) % 3
-            pieces.append((np.array([centre, corners[i], corners[j]]), [True, torn[i], torn[j]]))
+            pieces.append(((centre, corners[i], corners[j]), (True, torn[i], torn[j])))
     return pieces
 
 
-def _cross(a, b):
-    return a[0] * b[1] - a[1] * b[0]
+def _cross(o, a, b):
+    """Return twice the signed area of the triangle o, a, b."""
+    return (a[0] - o[0]) * (b[1] - o[1]) - (a[1] - o[1]) * (b[0] - o[0])

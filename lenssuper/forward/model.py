@@ -47,10 +47,13 @@ class ForwardModel(Measurement):
         Pixels in the source plane; by default `~lenssuper.forward.sourcegrid.default_source_grid`.
     tol : float, optional
         Accuracy of the overlap fractions, see `~lenssuper.OverlapOperator`.
+    order : {0, 1, 2}, optional
+        What sources consist of, see `~lenssuper.OverlapOperator`: pixels of constant brightness, bilinear
+        hats, or quadratic B-splines, of which they are the coefficients.
     lensing : callable, optional
         Makes another `~lenssuper.operators.LensingOperator` from the lens, the image grid and the source grid
-        in place of `~lenssuper.OverlapOperator`: with `~lenssuper.operators.SplineSampling`, sources are the
-        coefficients of B-splines.
+        in place of `~lenssuper.OverlapOperator` with ``tol`` and ``order``: with
+        `~lenssuper.operators.SplineSampling`, sources are the coefficients of cubic B-splines.
 
     Raises
     ------
@@ -87,6 +90,7 @@ class ForwardModel(Measurement):
         factor: int = 2,
         source_grid: PixelGrid | None = None,
         tol: float = 1e-3,
+        order: int = 0,
         lensing: Callable[[LensModel, PixelGrid, PixelGrid], LensingOperator] | None = None,
     ) -> None:
         observation = Observation.of(observation)
@@ -98,10 +102,10 @@ class ForwardModel(Measurement):
         elif not isinstance(source_grid, PixelGrid):
             raise TypeError(f"source_grid must be a PixelGrid; got {type(source_grid).__name__}")
         self._observation = observation
-        self._factor = factor
+        self._factor, self._order = factor, order
         self._blur = blur_of(observation, factor)
         padded = observation.grid.pad(self._blur.pad).refine(factor)
-        self._make_lensing = partial(OverlapOperator, tol=tol) if lensing is None else lensing
+        self._make_lensing = partial(OverlapOperator, tol=tol, order=order) if lensing is None else lensing
         self._lensing = self._make_lensing(lens, padded, source_grid)
         self._weights = observation.weights
         super().__init__(source_grid.shape, observation.shape)
@@ -125,6 +129,11 @@ class ForwardModel(Measurement):
     def factor(self) -> int:
         """Number of fine pixels along the side of an observed one."""
         return self._factor
+
+    @property
+    def order(self) -> int:
+        """Order of the B-splines that sources consist of, unless another ``lensing`` was given."""
+        return self._order
 
     @property
     def source_grid(self) -> PixelGrid:
@@ -227,6 +236,7 @@ class ForwardModel(Measurement):
             self.lens,
             factor=self._factor,
             source_grid=source_grid,
+            order=self._order,
             lensing=self._make_lensing,
         )
         return other.with_weights(self._weights).with_noise_covariance(self._covariance)

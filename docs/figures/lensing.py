@@ -82,6 +82,48 @@ def draw_overlap():
     return figure
 
 
+def draw_orders():
+    """The same coefficients as sources of order 0, 1 and 2, and how fast a pixel changes with the lens."""
+    import torch
+
+    from lenssuper.operators.overlap.differentiable import lens_differentiable
+
+    pixel = PixelGrid(shape=(1, 1), pixel_scale=0.08 * u.arcsec, center=(1.55, 0.55) * u.arcsec)
+    grid = PixelGrid(shape=(8, 8), pixel_scale=0.12 * u.arcsec, center=(0.2, 0.2) * u.arcsec)
+    x, y = grid.centers_arcsec()
+    source = np.exp(-(((x - 0.1) / 0.2) ** 2) - ((y - 0.2 - 0.5 * x) / 0.12) ** 2)
+    side = np.linspace(-0.5, 0.5, 25)
+    edge = np.full(25, 0.5)
+    border = pixel.to_offset(
+        *(np.concatenate(v) for v in ((side, edge, -side, -edge), (-edge, side, edge, -side)))
+    )
+    figure = Figure(figsize=(13, 3.1))
+    *maps, slopes = figure.subplots(1, 4, gridspec_kw={"wspace": 0.35})
+    radii = np.linspace(1.0, 1.4, 401)
+    for order, (ax, colour) in enumerate(zip(maps, ("0.6", "tab:orange", "tab:blue"), strict=True)):
+        operator = OverlapOperator(LENS, pixel, grid, order=order)
+        show_image(
+            ax, operator.source_averages(source, 16), grid.refine(16), cmap="Greys_r", norm=Normalize(0, 1)
+        )
+        ax.add_patch(
+            Polygon(np.stack(LENS.rays_arcsec(*border), 1), fill=False, edgecolor="tab:red", linewidth=1.5)
+        )
+        ax.set_title(f"order={order}")
+        label_axes(ax)
+        found = []
+        for radius in radii:
+            theta_E = torch.tensor(radius, requires_grad=True)
+            image = lens_differentiable(
+                torch.from_numpy(source), LENS, pixel, grid, {"SIE.theta_E": theta_E}, order=order
+            )
+            image.sum().backward()
+            found.append(float(theta_E.grad))
+        slopes.plot(radii, found, color=colour, label=f"order={order}")
+    slopes.set(xlabel="Einstein radius (arcsec)", title="Derivative of the pixel")
+    slopes.legend(frameon=False)
+    return figure
+
+
 def draw_operators():
     """An image of ones taken back to the source by three operators."""
     image_grid = PixelGrid(shape=(64, 64), pixel_scale=0.06 * u.arcsec)

@@ -103,9 +103,12 @@ class Solver(ABC):
     takes_covariance : bool
         Whether it uses the data through `Measurement.whiten` and `Measurement.whitened` alone, and so the
         full covariance of correlated noise. For other solvers the variance is raised instead.
+    order : int
+        Order of the B-splines that sources best consist of for it, see `~lenssuper.OverlapOperator`.
     """
 
     takes_covariance: ClassVar[bool] = False
+    order: ClassVar[int] = 0
 
     @abstractmethod
     def solve(

@@ -83,6 +83,7 @@ class LogNormal(Solver):
     """
 
     takes_covariance = True
+    order = 1
 
     def __init__(
         self,

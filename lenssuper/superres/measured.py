@@ -40,10 +40,15 @@ class Measured(ABC):
     source_grid: PixelGrid
     posterior: Posterior
     coverage: np.ndarray
+    order: int
+
+    def _forward_model(self) -> ForwardModel:
+        given = {"factor": self.factor, "source_grid": self.source_grid, "order": self.order}
+        return ForwardModel(self.observation, self.lens, **given)
 
     @cached_property
     def _aperture(self) -> SourceAperture:
-        model = ForwardModel(self.observation, self.lens, factor=self.factor, source_grid=self.source_grid)
+        model = self._forward_model()
         source = self.posterior.mean
         inside = find_aperture(source, self.posterior.std, self.coverage)
         x, y = np.broadcast_arrays(*self.source_grid.centers_arcsec())

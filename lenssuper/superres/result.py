@@ -75,6 +75,9 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
     judgement : Verdict or None
         Whether the result is to be trusted, see `verdict`; None if it was not judged, as in files of earlier
         versions.
+    order : int
+        Order of the B-splines that the source consists of, see `~lenssuper.OverlapOperator`: with 1 the
+        source is the brightness at the centres of its pixels, with 0 the average over them.
 
     Notes
     -----
@@ -101,6 +104,7 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
     messages: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
     judgement: Verdict | None = None
+    order: int = 0
 
     def __post_init__(self) -> None:
         for name in ("lensed_image", "lensed_std", "model_image", "residuals", "coverage", "magnification"):
@@ -181,6 +185,7 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
             solver=solver,
             messages=(*messages, *doubts),
             meta=meta,
+            order=model.order,
         )
         return replace(result, judgement=judge_result(result))
 
@@ -266,8 +271,7 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
         -------
         `~astropy.units.Quantity`, shape (n, factor ny, factor nx), in the unit of the data
         """
-        model = ForwardModel(self.observation, self.lens, factor=self.factor, source_grid=self.source_grid)
-        return model.lensed_image(self.samples(n, rng).value) << self.observation.unit
+        return self._forward_model().lensed_image(self.samples(n, rng).value) << self.observation.unit
 
     # Words, files, pictures
 

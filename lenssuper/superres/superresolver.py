@@ -23,6 +23,7 @@ from lenssuper.lens import LensModel
 from lenssuper.observation import Observation
 from lenssuper.observation.alignment import aligned
 from lenssuper.observation.grid import PixelGrid
+from lenssuper.operators.averages import check_order
 from lenssuper.solvers import LogNormal, Solver
 from lenssuper.superres.detail import supported_factor
 from lenssuper.superres.result import SuperResolution
@@ -46,6 +47,11 @@ class SuperResolver:
     source_grid : PixelGrid, optional
         Pixels in the source plane; by default chosen from lens and observation, see
         `~lenssuper.forward.sourcegrid.default_source_grid`.
+    order : {0, 1, 2}, optional
+        What the source consists of, see `~lenssuper.OverlapOperator`: pixels of constant brightness (0),
+        bilinear hats (1), of which the source that is found is the brightness at the pixel centres, or
+        quadratic B-splines (2), of which it is the coefficients. By default that of the solver: 1 for
+        `~lenssuper.solvers.LogNormal`, 0 for others.
     rng : `~numpy.random.Generator` or int, optional
         For the solver; a seed gives the same result every time.
     progress : bool, optional
@@ -84,6 +90,7 @@ class SuperResolver:
         *,
         solver: Solver | None = None,
         source_grid: PixelGrid | None = None,
+        order: int | None = None,
         rng: np.random.Generator | int | None = None,
         progress: bool | None = None,
     ) -> None:
@@ -92,6 +99,7 @@ class SuperResolver:
         self.factor = check_count(factor, "factor")
         self.solver = check_kind(solver, "solver", Solver)
         self.source_grid = check_kind(source_grid, "source_grid", PixelGrid | None)
+        self.order = self.solver.order if order is None else check_order(order)
         check_rng(rng)
         self.rng = rng
         self.progress = check_kind(progress, "progress", bool | None)
@@ -276,9 +284,8 @@ class SuperResolver:
         if grid is None:
             finest = min(observations, key=lambda each: each.grid.area_arcsec2)
             grid = default_source_grid(finest, self.lens, self.factor)
-        models = [
-            ForwardModel(each, self.lens, factor=self.factor, source_grid=grid) for each in observations
-        ]
+        given = {"factor": self.factor, "source_grid": grid, "order": self.order}
+        models = [ForwardModel(each, self.lens, **given) for each in observations]
         posterior = self._solve(models)
         n_pixels = [np.count_nonzero(model.weights) for model in models]
         modes = [posterior.effective_modes * (n / sum(n_pixels)) for n in n_pixels]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from astropy import units as u
+from torch.autograd import forward_ad
 
 from lenssuper import SIE, SIS, ExternalShear, PixelGrid
 from lenssuper.operators import OverlapOperator
@@ -102,6 +103,28 @@ def test_image_is_that_of_the_operator():
         difference = np.abs(image - op.lens(source.numpy()))
         difference[round(py), round(px)] = 0
         assert difference.max() < 1e-12
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own, on first use of jvp
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_forward_and_backward_agree(order):
+    """The change of all pixels by one parameter, against the gradient of single pixels."""
+    lens, source = LENSES["SIE+shear"], structured_source()
+    theta_E = torch.tensor(1.2, dtype=torch.float64, requires_grad=True)
+    more = torch.from_numpy(np.random.default_rng(5).normal(size=SOURCE_GRID.shape))
+
+    def image(theta_E, source):
+        values = {"SIE.theta_E": theta_E}
+        return lens_differentiable(source, lens, IMAGE_GRID, SOURCE_GRID, values, order=order)
+
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(theta_E.detach(), torch.ones_like(theta_E))
+        change = forward_ad.unpack_dual(image(dual, source)).tangent
+        both = forward_ad.unpack_dual(image(dual, forward_ad.make_dual(source, more))).tangent
+    np.testing.assert_allclose(both - change, image(theta_E, more).detach(), rtol=0, atol=1e-12)
+    for place in ((4, 13), (15, 3), (20, 20), (8, 8)):
+        (slope,) = torch.autograd.grad(image(theta_E, source)[place], theta_E)
+        assert float(change[place]) == pytest.approx(float(slope), rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("order", [1, 2])

@@ -394,6 +394,17 @@ def without_noise(observation):
     return {name: value for name, value in hdus.observation_info(observation).items() if name != "noise"}
 
 
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_order_of_the_source_goes_along(model, posterior, tmp_path, order):
+    smooth = ForwardModel(model.observation, model.lens, factor=2, source_grid=model.source_grid, order=order)
+    result = SuperResolution.from_posterior(smooth, posterior)
+    np.testing.assert_array_equal(result.image_samples(2).value, smooth.lensed_image(posterior.draws[:2]))
+    result.write(tmp_path / "smooth.fits")
+    read = SuperResolution.read(tmp_path / "smooth.fits")
+    assert read.order == result.order == order
+    np.testing.assert_array_equal(read.image_samples(2).value, result.image_samples(2).value)
+
+
 def test_a_grid_without_a_sky_survives(model, posterior, tmp_path):
     grid = PixelGrid((26, 30), 0.08 * u.arcsec, rotation=25 * u.deg)
     observation = dataclasses.replace(model.observation, grid=grid)

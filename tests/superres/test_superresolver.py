@@ -55,6 +55,14 @@ def recorder():
 
 
 class TestCall:
+    def test_order_is_that_of_the_solver_unless_given(self, mock, recorder):
+        assert SuperResolver(mock.lens).order == 1
+        for given, order in ({}, 0), ({"order": 1}, 1), ({"order": 2}, 2):
+            result = SuperResolver(mock.lens, solver=recorder, source_grid=SMALL, **given)(mock.observation)
+            assert recorder.models[-1].order == recorder.models[-1].lensing.order == result.order == order
+        with pytest.raises(ValueError, match="order must be 0, 1 or 2; got 3"):
+            SuperResolver(mock.lens, order=3)
+
     def test_default_solver(self, mock):
         resolver = SuperResolver(mock.lens)
         assert isinstance(resolver.solver, LogNormal)

@@ -66,9 +66,12 @@ def lens_differentiable(
     the centre of the lens in them are not opened there: leave them out of a fit, or choose a larger
     ``subdivide``.
     The gradient is exact (not a finite difference): an integral of the source along the lensed edges. It can
-    be taken once, not differentiated again. With ``order`` 0 it is that of pixels of constant brightness,
-    which is not the slope of the source that they stand for: as a lensed edge moves over a border between
-    cells it changes at once. With 1 and 2 it is continuous.
+    be taken once, not differentiated again; forward (`torch.autograd.forward_ad`) as well, which gives the
+    change of all of the image with one parameter at once.
+
+    With ``order`` 0 it is that of pixels of constant brightness, which is not the slope of the source that
+    they stand for: as a lensed edge moves over a border between cells, it jumps. With 1 and 2 it is
+    continuous.
     """
     check_lensing(lens, image_grid, source_grid)
     subdivide = check_count(subdivide, "subdivide")
@@ -100,7 +103,8 @@ class _Overlap(torch.autograd.Function):
         corners = [w.detach().numpy() for w in (u, v)]
         matrix = _assemble.straight_matrix(*corners, subdivide, tuple(source.shape[-2:]), order)
         ctx.save_for_backward(u, v, source)
-        ctx.matrix, ctx.subdivide, ctx.order = StoredMatrix(matrix), subdivide, order
+        ctx.save_for_forward(u, v, source)
+        ctx.matrix, ctx.subdivide, ctx.order, ctx.n_columns = StoredMatrix(matrix), subdivide, order, shape[1]
         return ctx.matrix.multiply(source.detach(), shape)
 
     @staticmethod
@@ -116,20 +120,43 @@ class _Overlap(torch.autograd.Function):
             of_u, of_v = _of_corners(lattice, ctx.subdivide, ctx.order, source.numpy(), gradient.numpy())
         return of_u, of_v, of_source, None, None, None
 
+    @staticmethod
+    def jvp(ctx, along_u, along_v, along_source, *_):
+        u, v, source = ctx.saved_tensors
+        shape = ctx.matrix.csr.shape[0] // ctx.n_columns, ctx.n_columns
+        image = source.new_zeros(*source.shape[:-2], *shape)
+        if along_source is not None:
+            image += ctx.matrix.multiply(along_source.contiguous(), shape)
+        if along_u is not None or along_v is not None:
+            moves = [torch.zeros_like(u) if w is None else w for w in (along_u, along_v)]
+            moves = tuple(w.contiguous().numpy() for w in moves)
+            lattice = u.detach().numpy(), v.detach().numpy()
+            flat = image.reshape(-1, *shape).numpy()
+            sources = source.detach().numpy()
+            for out, edges in zip(flat, _edge_integrals(lattice, ctx.order, sources), strict=True):
+                _gradient.image_change(lattice, ctx.subdivide, edges, moves, out)
+        return image
 
-def _of_corners(lattice, subdivide, order, sources, gradients):
-    """Return the gradient with respect to the lensed corners, summed over a batch."""
+
+def _edge_integrals(lattice, order, sources):
+    """Yield the integrals of each source of a batch along the edges of the lattice."""
     u, v = lattice
     m, n = u.shape[0] - 1, u.shape[1] - 1
-    out = np.zeros((2, *u.shape))
     edges = np.empty((m + 1, n, 3)), np.empty((m, n + 1, 3)), np.empty((m, n, 3))
-    sources = sources.reshape(-1, *sources.shape[-2:])
-    for source, gradient in zip(sources, gradients.reshape(-1, *gradients.shape[-2:]), strict=True):
+    for source in sources.reshape(-1, *sources.shape[-2:]):
         source = np.ascontiguousarray(source)
         before = np.pad(np.cumsum(source, axis=1), ((0, 0), (1, 0)))
         if order == 0:
             _gradient.edge_integrals(source, before, u, v, *edges)
         else:
             _bsplines.edge_integrals(source, before, order, lattice, edges)
-        _gradient.corner_gradient(u, v, subdivide, edges, np.ascontiguousarray(gradient), *out)
+        yield edges
+
+
+def _of_corners(lattice, subdivide, order, sources, gradients):
+    """Return the gradient with respect to the lensed corners, summed over a batch."""
+    out = np.zeros((2, *lattice[0].shape))
+    gradients = gradients.reshape(-1, *gradients.shape[-2:])
+    for gradient, edges in zip(gradients, _edge_integrals(lattice, order, sources), strict=True):
+        _gradient.corner_gradient(*lattice, subdivide, edges, np.ascontiguousarray(gradient), *out)
     return torch.from_numpy(out[0]), torch.from_numpy(out[1])

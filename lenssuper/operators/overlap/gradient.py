@@ -88,13 +88,31 @@ def _edge_term(out_u, out_v, ia, ja, ib, jb, u, v, edge, light, scale):
 
 
 @compiled
+def _triangle(u, v, i, j, half, edges):
+    """Return the area of half a square of the lattice and its light, with its third corner and two edges.
+
+    Corners are counter-clockwise below the diagonal (half 0), clockwise above: the sign of the area differs.
+    """
+    across, up, diagonal = edges
+    ci, cj = i + half, j + 1 - half
+    first = up[i, j] if half else across[i, j]
+    second = across[i + 1, j] if half else up[i, j + 1]
+    ax, ay = u[i, j], v[i, j]
+    bx, by = u[ci, cj], v[ci, cj]
+    cx, cy = u[i + 1, j + 1], v[i + 1, j + 1]
+    area = 0.5 * ((bx - ax) * (cy - ay) - (by - ay) * (cx - ax))
+    light = (first[2] + second[2] - diagonal[i, j, 2]) / area if abs(area) >= _THIN else 0.0
+    return area, light, ci, cj, first, second
+
+
+@compiled
 def corner_gradient(u, v, k, edges, image_gradient, out_u, out_v):
     """Add the gradient with respect to u and v, from the gradient with respect to the image.
 
     The pixels of `image_gradient` (ny, nx) are k x k squares of the lattice, each two triangles of equal
     weight.
     """
-    across, up, diagonal = edges
+    diagonal = edges[2]
     ny, nx = image_gradient.shape
     weight = 0.5 / k**2
     for i in range(ny * k):
@@ -103,18 +121,39 @@ def corner_gradient(u, v, k, edges, image_gradient, out_u, out_v):
             if g == 0.0:
                 continue
             for half in range(2):
-                # counter-clockwise below the diagonal, clockwise above: the sign of the area differs
-                ci, cj = i + half, j + 1 - half
-                first = up[i, j] if half else across[i, j]
-                second = across[i + 1, j] if half else up[i, j + 1]
-                ax, ay = u[i, j], v[i, j]
-                bx, by = u[ci, cj], v[ci, cj]
-                cx, cy = u[i + 1, j + 1], v[i + 1, j + 1]
-                area = 0.5 * ((bx - ax) * (cy - ay) - (by - ay) * (cx - ax))
+                area, light, ci, cj, first, second = _triangle(u, v, i, j, half, edges)
                 if abs(area) < _THIN:
                     continue
-                light = (first[2] + second[2] - diagonal[i, j, 2]) / area
                 scale = g / area
                 _edge_term(out_u, out_v, i, j, ci, cj, u, v, first, light, scale)
                 _edge_term(out_u, out_v, ci, cj, i + 1, j + 1, u, v, second, light, scale)
                 _edge_term(out_u, out_v, i, j, i + 1, j + 1, u, v, diagonal[i, j], light, -scale)
+
+
+@compiled
+def _change(lattice, moves, a, b, edge, light):
+    """Return how the light of a triangle times its area changes as the edge from corner a to b is moved."""
+    u, v = lattice
+    along_u, along_v = moves
+    dx, dy = u[b] - u[a], v[b] - v[a]
+    near, far = edge[0] - 0.5 * light, edge[1] - 0.5 * light
+    return near * (dy * along_u[a] - dx * along_v[a]) + far * (dy * along_u[b] - dx * along_v[b])
+
+
+@compiled
+def image_change(lattice, k, edges, moves, image):
+    """Add the change of the image (ny, nx) as the corners of the lattice (u, v) are moved by `moves`."""
+    u, v = lattice
+    ny, nx = image.shape
+    weight = 0.5 / k**2
+    for i in range(ny * k):
+        for j in range(nx * k):
+            for half in range(2):
+                area, light, ci, cj, first, second = _triangle(u, v, i, j, half, edges)
+                if abs(area) < _THIN:
+                    continue
+                a, b, c = (i, j), (ci, cj), (i + 1, j + 1)
+                change = _change(lattice, moves, a, b, first, light)
+                change += _change(lattice, moves, b, c, second, light)
+                change -= _change(lattice, moves, a, c, edges[2][i, j], light)
+                image[i // k, j // k] += weight * change / area

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import resource
 import time
+from itertools import product
 
 import numpy as np
 from astropy import units as u
@@ -52,51 +53,54 @@ class Build:
 class Typical:
     """Factor two on 64 x 64 observed pixels with padding, a 96 x 96 source, an elliptical lens with shear."""
 
-    params = (1e-2, 1e-3, 1e-4)
-    param_names = ("tol",)
+    params = ([1e-2, 1e-3, 1e-4], [0, 1, 2])
+    param_names = ("tol", "order")
 
-    def setup(self, tol):
+    def setup(self, tol, order):
         self.grids = square(160, 6.4), square(96, 2.4)
-        self.operator = OverlapOperator(LENSES["SIE+shear"], *self.grids, tol=tol)
+        self.operator = OverlapOperator(LENSES["SIE+shear"], *self.grids, tol=tol, order=order)
         self.sources = np.random.default_rng(0).uniform(size=(32, 96, 96))
         self.images = self.operator.lens(self.sources)
         self.operator.delens(self.images)  # makes the transpose
 
-    def time_build(self, tol):
-        OverlapOperator(LENSES["SIE+shear"], *self.grids, tol=tol)
+    def time_build(self, tol, order):
+        OverlapOperator(LENSES["SIE+shear"], *self.grids, tol=tol, order=order)
 
-    def time_coverage(self, tol):
+    def track_entries(self, tol, order):
+        return self.operator.matrix.nnz
+
+    def time_coverage(self, tol, order):
         operator = self.operator
         operator.__dict__.pop("_area_coverage", None)
         return operator.coverage
 
-    def time_lens_32(self, tol):
+    def time_lens_32(self, tol, order):
         self.operator.lens(self.sources)
 
-    def time_delens_32(self, tol):
+    def time_delens_32(self, tol, order):
         self.operator.delens(self.images)
 
 
 class Gradient:
     """An image and its gradient with respect to the Einstein radius and the source."""
 
-    params = (1, 2)
-    param_names = ("subdivide",)
+    params = ([1, 2], [0, 1, 2])
+    param_names = ("subdivide", "order")
 
-    def setup(self, subdivide):
+    def setup(self, subdivide, order):
         import torch
 
         self.source = torch.rand(64, 64, dtype=torch.float64, requires_grad=True)
         self.theta_E = torch.tensor(1.2, dtype=torch.float64, requires_grad=True)
         self.grids = square(128, 5.0), square(64, 3.0)
-        self.time_gradient(subdivide)
+        self.time_gradient(subdivide, order)
 
-    def time_gradient(self, subdivide):
+    def time_gradient(self, subdivide, order):
         from lenssuper.operators.overlap.differentiable import lens_differentiable
 
         values = {"SIE.theta_E": self.theta_E}
         image = lens_differentiable(
-            self.source, LENSES["SIE+shear"], *self.grids, values, subdivide=subdivide
+            self.source, LENSES["SIE+shear"], *self.grids, values, subdivide=subdivide, order=order
         )
         image.square().sum().backward()
 
@@ -128,11 +132,14 @@ def main():
         (Typical(), ("time_build", "time_coverage", "time_lens_32", "time_delens_32")),
         (Gradient(), ("time_gradient",)),
     ):
-        for parameter in bench.params:
-            bench.setup(parameter)
+        for parameters in product(*bench.params):
+            bench.setup(*parameters)
+            given = ", ".join(
+                f"{name}={value}" for name, value in zip(bench.param_names, parameters, strict=True)
+            )
             for method in methods:
-                best = 1e3 * _best(getattr(bench, method), parameter)
-                print(f"{type(bench).__name__}.{method} ({bench.param_names[0]}={parameter}): {best:.1f} ms")
+                best = 1e3 * _best(getattr(bench, method), *parameters)
+                print(f"{type(bench).__name__}.{method} ({given}): {best:.1f} ms")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import chain
@@ -18,7 +17,7 @@ from lenssuper._utils.threads import one_blas_thread
 from lenssuper._utils.units import to_arcsec
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ObservationError
-from lenssuper.forward.judgement import GRADES, LensGalaxy
+from lenssuper.forward.judgement import LensGalaxy
 from lenssuper.forward.resolved import check_resolved
 from lenssuper.lens import EPL, SIE, LensModel
 from lenssuper.lensfit.exposure import Exposure
@@ -48,8 +47,6 @@ _FIELD = 2.6
 # Where no more than a rough radius is known: standard deviations of the radius, and of the centre about the
 # middle of the field, as shares of it
 _OFF_RADIUS, _OFF_CENTER = 0.25, 0.2
-# Ratio of chi-squares in the arcs up to which lenses explain them alike (tuned on odd lines of SLACS)
-_AS_GOOD = 1.1
 # Mean and scatter of the slope of the density of early-type galaxies (Auger et al. 2010, ApJ 724, 511)
 _SLOPES = 2.08, 0.16
 
@@ -256,7 +253,7 @@ class LensFitter:
         return fit_in_turn(self, observation, light, light_fitter)
 
     def roughly(self) -> LensFitter:
-        """Return a fitter for a first lens: of several, the one with the best verdict, on larger pixels."""
+        """Return a fitter for a first lens: of several, the one of the largest evidence, on larger pixels."""
         new = copy.copy(self)
         new._search, new.factor = candidates, 1
         return new
@@ -435,15 +432,5 @@ class LensFitter:
 
 
 def _most_credible(fits):
-    """
-    Return the fit with the best verdict; of those the one that explains the arcs best, and then ln Z decides.
-
-    Lenses that hardly magnify leave the source so free that it fits galaxy light that is left as well; their
-    evidence is large, but the arcs near their Einstein radius are fitted worse.
-    """
-    grade = min(GRADES.index(fit.verdict) for fit in fits)
-    fits = [fit for fit in fits if GRADES.index(fit.verdict) == grade]
-    misfits = [fit.measures["chi2_arcs"] for fit in fits]
-    limit = _AS_GOOD * np.nanmin(misfits) if np.isfinite(misfits).any() else math.nan
-    good = [fit for fit, misfit in zip(fits, misfits, strict=True) if misfit <= limit]
-    return max(good or fits, key=lambda fit: fit.log_evidence)
+    """Return the fit of the largest evidence among those whose verdict is not "wrong", if there are any."""
+    return max(fits, key=lambda fit: (fit.verdict != "wrong", fit.log_evidence))

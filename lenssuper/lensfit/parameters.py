@@ -192,6 +192,15 @@ class FreeParameters:
             return 0.0, 0.0
         return tuple(self._priors.get(mass + axis, (values[mass + axis],))[0] for axis in "xy")
 
+    @property
+    def expected(self) -> np.ndarray:
+        """The vector of the lens at the means of the priors; where there is none, at the start."""
+        vector = np.where(self._weak > 0, self._expected, self.start)
+        for k, block in enumerate(self._each_element()):
+            if block.size == 1 and block.names[0] in self._priors:
+                vector[k] = block.pack({block.names[0]: self._priors[block.names[0]][0]})[0]
+        return vector
+
     def __len__(self) -> int:
         return len(self.names)
 

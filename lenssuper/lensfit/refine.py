@@ -11,7 +11,7 @@ from lenssuper.lensfit.evidence import Inversion, SourceBasis, SourcePrior, inve
 from lenssuper.lensfit.lensedsource import LensedSource, SourcePlane
 from lenssuper.lensfit.sourceplane import envelope, moved_to
 
-__all__ = ["Refined", "refine"]
+__all__ = ["Refined", "cost_of", "refine"]
 
 # Source pixels along the side of an observed one in the first round, and in the others
 _COARSE, _FINE = 2.0, 3.0
@@ -81,21 +81,36 @@ def refine(
     return replace(found, converged=False)
 
 
+def cost_of(sources: Sequence[LensedSource], vector: np.ndarray) -> float:
+    """Return minus the log of evidence and priors of one lens, for sources that may be as bright anywhere."""
+    rng = np.random.default_rng(0)
+    flat = [_flat(source, source.lenses(vector), rng) for source in sources]
+    return _total(sources[0].registration, vector, flat)
+
+
+def _flat(source, lenses, rng):
+    """Invert for a lens of which no source is known yet, on large pixels and with a stationary prior."""
+    plane = SourcePlane(source, source.light_grid(lenses, _COARSE), lenses)
+    prior = SourcePrior(source.prior.precision(plane.grid(lenses).shape))
+    basis = SourceBasis.of(prior, plane, plane.lensing(lenses), _FIRST_MODES, rng)
+    # the strength is tuned from 1, as strong as the data
+    return invert(plane, basis, lenses, 1.0, tune=25)
+
+
 def _begin(source, vector, last, rng):
     """Choose source grid and modes for a lens, and invert; ``last`` is the inversion of the round before."""
     lenses = source.lenses(vector)
-    grid = source.light_grid(lenses, _COARSE if last is None else _FINE)
-    plane = SourcePlane(source, grid, lenses)
-    lensing = plane.lensing(lenses)
-    precision = source.prior.precision(grid.shape)
     if last is None:
-        # the strength is tuned from 1, as strong as the data
-        basis = SourceBasis.of(SourcePrior(precision), plane, lensing, _FIRST_MODES, rng)
-        flat = invert(plane, basis, lenses, 1.0, tune=25)
+        flat = _flat(source, lenses, rng)
+        plane, grid, lensing = flat.plane, flat.grid, flat.lensing
         light, strength, size = flat.source, flat.strength, _FEW_PER_MEASURED * flat.modes
     else:
+        grid = source.light_grid(lenses, _FINE)
+        plane = SourcePlane(source, grid, lenses)
+        lensing = plane.lensing(lenses)
         light, strength = moved_to(grid, last.source, last.grid), last.strength
         size = _PER_MEASURED * last.modes
+    precision = source.prior.precision(grid.shape)
     prior = SourcePrior(precision, envelope(light, grid, source.clearest.part.grid.side_arcsec))
     size = np.clip(size, _LEAST_MODES, _MOST_MODES)
     basis = SourceBasis.of(prior, plane, lensing, int(size), rng)

@@ -12,7 +12,7 @@ from lenssuper.lens import SIE, ExternalShear, LensModel
 from lenssuper.lensfit.firstguess import Arcs, first_guesses
 from lenssuper.lensfit.lensedsource import LensedSource
 from lenssuper.lensfit.parameters import FreeParameters
-from lenssuper.lensfit.refine import Refined, refine
+from lenssuper.lensfit.refine import Refined, cost_of, refine
 
 __all__ = ["POOR", "SCATTERED", "all_round", "around", "candidates", "from_radius", "improve", "search"]
 
@@ -28,6 +28,9 @@ _ALIKE, _UNLIKE = 0.1, 0.8
 # For fits of which only a radius is known: multiples of it, and ellipticities
 _RADII = (0.8, 0.9, 1.0, 1.12, 1.25)
 _TURNS, _FLATTENING = (0, 60, 120), 0.1
+# Steps of the logarithm of the radius at which the evidence of expected lenses is compared, and number of its
+# maxima that are followed (tuned on `simulate.hard_lenses`, seed 5)
+_SCAN, _MAXIMA = np.linspace(-0.32, 0.32, 9), 2
 
 
 def from_radius(theta_E: u.Quantity) -> LensModel:
@@ -93,16 +96,38 @@ def candidates(
     rng: np.random.Generator,
     report: Callable[[float, str], None],
 ) -> list[Refined]:
-    """Return a few lenses that differ, as `search`, improved for only as long as it takes to compare them."""
+    """
+    Return a few lenses that differ, improved for only as long as it takes to compare them.
+
+    They begin with the first guesses of `search`, and with lenses as the priors expect them, those from the
+    light of the lens galaxy above all, of the radii at which the evidence has its largest maxima.
+    """
     sources, begins, guesses = _begun(sources, starts, report, _UNLIKE)
+    begins = [b for b, g in zip(begins, guesses, strict=True) if g.cost <= _HOPELESS * guesses[0].cost]
+    report(0.2, "trying radii")
+    spread = sources[0].registration.spread
+    for vector in _best_radii(sources):
+        if all(np.max(np.abs(vector - other) / spread) > _UNLIKE for other in begins):
+            begins.append(vector)
     found = []
-    for k, (guess, begin) in enumerate(zip(guesses, begins, strict=True)):
-        if guess.cost > _HOPELESS * guesses[0].cost:
-            continue
-        report(0.2 + 0.8 * k / len(guesses), "trying a lens")
+    for k, begin in enumerate(begins):
+        report(0.4 + 0.6 * k / len(begins), "trying a lens")
         found.append(refine(sources, begin, rng, lambda share, what: None, rounds=_TRY))
     report(1.0, "done")
     return found
+
+
+def _best_radii(sources):
+    """Return expected lenses of the radii, in a wide range, where the evidence has its largest maxima."""
+    registration = sources[0].registration
+    expected = registration.parameters.expected
+    radii = registration.parameters.is_radius
+    if not radii.any():
+        return []
+    vectors = [registration.begin(expected + step * radii) for step in _SCAN]
+    costs = np.pad([cost_of(sources, vector) for vector in vectors], 1, constant_values=np.inf)
+    lowest = np.flatnonzero((costs[1:-1] <= costs[:-2]) & (costs[1:-1] <= costs[2:]))
+    return [vectors[k] for k in sorted(lowest, key=lambda k: costs[1 + k])[:_MAXIMA]]
 
 
 def improve(

@@ -12,6 +12,7 @@ from lenssuper.simulate.instruments import (
     LSST_I,
     Instrument,
 )
+from lenssuper.simulate.massive import MassiveGalaxy, hard_lenses, random_massive_galaxy
 from lenssuper.simulate.mock import MockLens, mock_lens
 from lenssuper.simulate.mockgalaxies import mock_galaxies, mock_galaxy
 from lenssuper.simulate.psfs import AiryPSF, GaussianPSF, MoffatPSF, OpticalPSF
@@ -45,6 +46,7 @@ __all__ = [
     "ImageSource",
     "ImageSources",
     "Instrument",
+    "MassiveGalaxy",
     "MockLens",
     "MoffatPSF",
     "NoSubstructure",
@@ -54,10 +56,12 @@ __all__ = [
     "Substructure",
     "benchmark_set",
     "galaxy_stamp",
+    "hard_lenses",
     "mock_galaxies",
     "mock_galaxy",
     "mock_lens",
     "random_lens",
+    "random_massive_galaxy",
     "random_mock",
     "random_sersics",
     "random_source",

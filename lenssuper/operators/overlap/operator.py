@@ -213,8 +213,13 @@ class OverlapOperator(LensingOperator):
 def _task(lens, image_grid, source_grid, tol, subdivide, order=0):
     """Return the task in pixels: the map from image to source pixels, and the two shapes."""
 
+    (a, b), (c, d) = image_grid.matrix.tolist()
+    x0, y0 = image_grid.origin.tolist()
+    upright = b == c == 0.0
+
     def trace(column, row):
-        x, y = image_grid.to_offset(column, row)
+        # on upright pixels x is the same in all rows, and is left as one row
+        x, y = (a * column + x0, d * row + y0) if upright else image_grid.to_offset(column, row)
         u, v = source_grid.to_pixel(*lens.rays_arcsec(x, y))
         # cells count from the corner of the first source pixel, not from its centre; knots from the first one
         u += 0.5 * (order + 1)

@@ -98,7 +98,10 @@ class Measurement(LinearOperator):
     def over_sigma(self, image):
         """Divide an image (..., ny, nx) by the noise's standard deviation; 0 where not used."""
         root = self._root_weights
-        return image * (image.new_tensor(root) if hasattr(image, "new_tensor") else root)
+        if hasattr(image, "new_tensor"):
+            return image * image.new_tensor(root)
+        # single precision stays so
+        return image * (root.astype(np.float32) if image.dtype == np.float32 else root)
 
     def whiten(self, image):
         """Turn an image (..., ny, nx) into one whose noise is white and of variance 1; 0 where not used."""

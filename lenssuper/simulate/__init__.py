@@ -27,6 +27,13 @@ from lenssuper.simulate.substructure import (
     NoSubstructure,
     Substructure,
 )
+from lenssuper.simulate.varied import (
+    random_elliptical,
+    random_field_galaxy,
+    random_knotty_spiral,
+    random_merger,
+    random_ring_galaxy,
+)
 
 __all__ = [
     "EUCLID_VIS",
@@ -60,9 +67,14 @@ __all__ = [
     "mock_galaxies",
     "mock_galaxy",
     "mock_lens",
+    "random_elliptical",
+    "random_field_galaxy",
+    "random_knotty_spiral",
     "random_lens",
     "random_massive_galaxy",
+    "random_merger",
     "random_mock",
+    "random_ring_galaxy",
     "random_sersics",
     "random_source",
 ]

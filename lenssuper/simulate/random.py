@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import astropy.units as u
 import numpy as np
@@ -14,6 +14,7 @@ from lenssuper.simulate.instruments import BENCHMARK, Instrument
 from lenssuper.simulate.mock import MockLens, mock_lens
 from lenssuper.simulate.sources import ImageSource, SersicSource, Source
 from lenssuper.simulate.spirals import ClumpySpiral
+from lenssuper.simulate.varied import draw_position
 
 __all__ = ["benchmark_set", "random_lens", "random_mock", "random_sersics", "random_source"]
 
@@ -78,7 +79,7 @@ def random_source(
         With a surface brightness of order 1.
     """
     rng = check_rng(rng)
-    size, x, y, phi = _placed(rng, R_e, offset)
+    size, x, y, phi = draw_position(rng, R_e, offset)
     clumps = int(rng.integers(5, 26))
     galaxy = ClumpySpiral(
         size * u.arcsec,
@@ -102,14 +103,6 @@ def random_source(
     if rng.uniform() < 0.25:
         galaxy = galaxy + _companion(rng, size, x, y)
     return galaxy
-
-
-def _placed(rng, R_e, offset):
-    """Draw size, x and y in arcsec, and a direction in radian."""
-    size = rng.uniform(*check_interval(R_e, "R_e", check_length))
-    distance = rng.uniform(*check_interval(offset, "offset", check_length))
-    angle, phi = rng.uniform(0, 2 * np.pi, 2)
-    return size, distance * np.cos(angle), distance * np.sin(angle), phi
 
 
 def _companion(rng, size, x, y):
@@ -149,7 +142,7 @@ def random_sersics(
         With a surface brightness of order 1.
     """
     rng = check_rng(rng)
-    size, x, y, phi = _placed(rng, R_e, offset)
+    size, x, y, phi = draw_position(rng, R_e, offset)
     place = {"x": x * u.arcsec, "y": y * u.arcsec}
     q = rng.uniform(0.3, 1.0)
     disc = SersicSource(size * u.arcsec, rng.uniform(0.5, 2.0), q=q, phi=phi * u.rad, **place)
@@ -230,7 +223,11 @@ def random_mock(
 
 
 def benchmark_set(
-    n: int, seed: int = 0, *, sources: Sequence[ImageSource] | None = None, **options
+    n: int,
+    seed: int = 0,
+    *,
+    sources: Sequence[ImageSource] | Callable[[np.random.Generator], Source] | None = None,
+    **options,
 ) -> list[MockLens]:
     """
     Simulate the set on which this project measures quality.
@@ -243,8 +240,9 @@ def benchmark_set(
     n : int
         How many. Lens i is the same whatever ``n``.
     seed : int, optional
-    sources : sequence of ImageSource, optional
-        Images of galaxies to lens instead, in turn, each placed and turned at random.
+    sources : sequence of ImageSource, or callable, optional
+        What to lens instead: images of galaxies in turn, each placed and turned at random, or a function that
+        draws a galaxy with a random generator, e.g. `random_merger`.
     **options
         For `random_mock`.
 
@@ -256,7 +254,9 @@ def benchmark_set(
     for i in range(n):
         rng = np.random.default_rng([seed, i])
         source = None
-        if sources is not None:
+        if callable(sources):
+            source = sources(rng)
+        elif sources is not None:
             distance, angle, phi = rng.uniform(0.03, 0.3), *rng.uniform(0, 2 * np.pi, 2)
             source = sources[i % len(sources)].placed(
                 distance * np.cos(angle) * u.arcsec, distance * np.sin(angle) * u.arcsec, phi * u.rad

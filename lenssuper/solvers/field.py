@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lenssuper.solvers.dataspace import DataCurvature
 from lenssuper.solvers.numerics import ModulatedField, StationaryField, WhitenedData, conjugate_gradients
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ _LENGTH = 1 / 3
 # Newton's method on the negative logarithm of the posterior
 MAX_NEWTON = 40
 MAX_CG = 60
+# Eigenvalues of the curvature that are found for a preconditioner, and how many of them at a time
+_BASIS, _BLOCK = 96, 4
+# Change of the energy, relative to it, by a step that came near enough for a preconditioner to last
+_NEAR = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +71,9 @@ class FieldProblem(WhitenedData):
     ) -> None:
         super().__init__(model, scale)
         self.turnover, self.prior = turnover, prior
+        # from where the largest eigenvalues of the curvature are found: any images will do
+        start = np.random.default_rng(0).standard_normal((_BLOCK, *self.data.shape))
+        self._start = (self.used * start).astype(np.float32)
 
     def field(self, theta) -> StationaryField | ModulatedField:
         length = self.prior.length * max(self.shape)
@@ -86,37 +94,91 @@ class FieldProblem(WhitenedData):
         energy = 0.5 * (np.vdot(residuals, residuals) + np.sum((xi - prior_mean) ** 2))
         return _State(xi, source, slope, residuals, energy)
 
-    def curvature(self, field, slope):
-        """Return a function that applies the Gauss-Newton Hessian to white noise."""
+    def jacobian(self, field, slope):
+        """Return functions that apply the derivative of the data by the white noise, and its transpose."""
+        slopes = {np.dtype(kind): slope.astype(kind) for kind in (np.float32, np.float64)}
 
-        def apply(v):
-            image = self.forward(slope * field.apply(v))
-            return v + field.transposed(slope * self.adjoint(image))
+        def forward(v):
+            return self.forward(slopes[v.dtype] * field.apply(v))
 
-        return apply
+        def adjoint(image):
+            return field.transposed(slopes[image.dtype] * self.adjoint(image))
+
+        return forward, adjoint
+
+    def curvature(self, field, slope) -> DataCurvature:
+        """Return the curvature seen from the data, with a preconditioner of its own."""
+        return DataCurvature(*self.jacobian(field, slope), self._start, _BASIS // len(self._start))
 
     def gradient(self, field, state, prior_mean):
         return field.transposed(state.slope * self.adjoint(state.residuals)) + state.xi - prior_mean
 
-    def mode(self, field, xi=None, *, data=None, prior_mean=0.0, tolerance=1e-2, max_newton=MAX_NEWTON):
-        """Minimise the energy until it changes by less than ``tolerance``; one sigma changes it by 1/2."""
+    def mode(self, field, xi=None, **options) -> _State:
+        """Minimise the energy; as `find`."""
+        return self.find(field, xi, **options)[0]
+
+    def find(
+        self,
+        field,
+        xi=None,
+        *,
+        data=None,
+        prior_mean=0.0,
+        tolerance=1e-2,
+        max_newton=MAX_NEWTON,
+    ) -> tuple[_State, DataCurvature]:
+        """
+        Minimise the energy until it changes by less than ``tolerance``; one sigma changes it by 1/2.
+
+        Returns the last state, and its curvature.
+        """
         data = self.data if data is None else data
         state = self.state(field, np.zeros(self.shape) if xi is None else xi, data, prior_mean)
-        for iteration in range(max_newton):
+        curvature = None
+        for _ in range(max_newton):
+            enough = tolerance * max(1.0, 0.01 * abs(state.energy))
             gradient = self.gradient(field, state, prior_mean)
-            step, _ = conjugate_gradients(
-                self.curvature(field, state.slope),
-                -gradient,
-                tol=0.1 if iteration < 5 else 0.03,
-                max_iterations=MAX_CG,
-            )
-            new = self._search(field, state, step, np.vdot(gradient, step), data, prior_mean)
+            step = None
+            if curvature is not None:
+                curvature = curvature.at(*self.jacobian(field, state.slope))
+                step = self.exact_step(gradient, curvature, 0.3 * enough)
+            if step is None:
+                step = self._first_step(field, state, gradient, 0.1 if curvature is None else 0.03)
+                curvature = None
+            new = self.search(field, state, step, np.vdot(gradient, step), data, prior_mean)
             change, state = state.energy - new.energy, new
-            if change < tolerance * max(1.0, 0.01 * abs(state.energy)):
-                return replace(state, converged=True)
-        return state
+            if change < enough:
+                state = replace(state, converged=True)
+                break
+            if curvature is None and change < _NEAR * state.energy:
+                curvature = self.curvature(field, state.slope)
+        if curvature is None:
+            curvature = self.curvature(field, state.slope)
+        return state, curvature.at(*self.jacobian(field, state.slope))
 
-    def _search(self, field, state, step, descent, data, prior_mean):
+    def _first_step(self, field, state, gradient, tol):
+        """Return a step downhill, whatever its accuracy."""
+        forward, adjoint = self.jacobian(field, state.slope)
+        step, _ = conjugate_gradients(
+            lambda v: v + adjoint(forward(v)), -gradient.astype(np.float32), tol=tol, max_iterations=MAX_CG
+        )
+        return step.astype(float)
+
+    def exact_step(self, gradient, curvature, least):
+        """
+        Return the step to the minimum of the quadratic approximation, or None if it is not found.
+
+        That is -g + J' C^-1 J g for the gradient g (Woodbury's identity), in the precision of the gradient;
+        ``least`` is the error allowed, in units of the energy.
+        """
+        found, n_steps = curvature.solve(
+            curvature.forward(gradient)[None].astype(np.float32), least=least, steps=MAX_CG
+        )
+        if n_steps == MAX_CG:
+            return None  # the preconditioner is that of another problem
+        return curvature.adjoint(found[0].astype(gradient.dtype)) - gradient
+
+    def search(self, field, state, step, descent, data, prior_mean):
         """Halve a step until the energy falls by a fixed share of the linear prediction (Armijo 1966)."""
         size = 1.0
         while size > 1e-4:

@@ -19,13 +19,17 @@ __all__ = [
     "ModulatedField",
     "StationaryField",
     "WhitenedData",
+    "batches",
     "brightness_unit",
     "conjugate_gradients",
     "dot",
     "draw_pairs",
     "probes",
-    "spectral_sums",
+    "ratio",
 ]
+
+# Images that are computed together: with more, they do not fit the cache.
+_TOGETHER = 4
 
 
 def brightness_unit(model: ForwardModel) -> float:
@@ -41,34 +45,46 @@ class WhitenedData:
         self.model, self.scale = model, scale
         self.shape, self.used = model.in_shape, model.weights > 0
         self.data = model.whiten(model.data)
-        self._operator = model.whitened
+        # the unit is in the weights, so that single precision can hold all numbers whatever that of the data
+        self._operator = model.with_weights(model.weights * scale**2).whitened
 
     def forward(self, source: np.ndarray) -> np.ndarray:
-        """Return the image of a source in units of the noise."""
-        return self._operator.forward(self.scale * source)
+        """Return the image of a source (..., ny, nx) in units of the noise, in the source's precision."""
+        return self._operator.forward(source)
 
     def adjoint(self, image: np.ndarray) -> np.ndarray:
         """Apply the transpose of `forward`."""
-        return self.scale * self._operator.adjoint(image)
+        return self._operator.adjoint(image)
 
     def noise(self, rng: np.random.Generator) -> np.ndarray:
         """Draw noise of unit variance in the pixels that are used."""
         return np.where(self.used, rng.standard_normal(self.data.shape), 0.0)
 
 
-def draw_pairs(pair: Callable, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Return ``n`` draws, of which ``pair(rng)`` makes two of opposite deviations at a time, in threads."""
-    return np.concatenate(list(in_threads(pair, rng.spawn((n + 1) // 2))))[:n]
-
-
-def dot(x: np.ndarray, y: np.ndarray) -> float:
+def draw_pairs(pairs: Callable, n: int, rng: np.random.Generator) -> np.ndarray:
     """
-    Return the sum of products of two arrays of one shape.
+    Return ``n`` draws, in pairs of opposite deviations that follow each other.
+
+    ``pairs(generators)`` makes two for each of some random generators; it is called in threads.
+    """
+    parts = in_threads(pairs, batches(rng.spawn((n + 1) // 2)))
+    return np.concatenate(list(parts))[:n]
+
+
+def batches(items: Sequence) -> list[Sequence]:
+    """Return parts of a sequence, as many items in each as are computed together."""
+    return [items[start : start + _TOGETHER] for start in range(0, len(items), _TOGETHER)]
+
+
+def dot(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """
+    Return the sum of products of the images (..., ny, nx) of two arrays of one shape, one for each image.
 
     numpy's own uses the threads of BLAS. Where other threads of `in_threads` or other programs use the same
     processors, these wait for each other: a thousand times as long as they work was measured.
     """
-    return float(np.einsum("i,i->", x.ravel(), y.ravel()))
+    flat = (*x.shape[:-2], -1)
+    return np.einsum("...i,...i->...", x.reshape(flat), y.reshape(flat))
 
 
 def conjugate_gradients(
@@ -78,8 +94,9 @@ def conjugate_gradients(
     Solve ``matrix(x) = right`` for a symmetric positive definite matrix, from x = 0.
 
     Hestenes & Stiefel (1952). scipy's works on flat vectors; this one keeps images as they are, which saves a
-    third of the time at these sizes. `lenssuper.networks.conjugate` has one for torch, with gradients.
-    Returns x and the number of iterations.
+    third of the time at these sizes, and solves for several right sides (n, ny, nx) at once, each of which
+    stops at the tolerance. `lenssuper.networks.conjugate` has one for torch, with gradients. Returns x and
+    the number of iterations.
     """
     x = np.zeros_like(right)
     residual = right.copy()
@@ -87,43 +104,27 @@ def conjugate_gradients(
     norm = dot(residual, residual)
     goal = tol**2 * norm
     for iteration in range(max_iterations):
-        if norm <= goal:
+        going = norm > goal
+        if not going.any():
             return x, iteration
         image = matrix(direction)
-        step = norm / dot(direction, image)
+        step = ratio(norm, dot(direction, image), going)
         x += step * direction
         residual -= step * image
         previous, norm = norm, dot(residual, residual)
-        direction *= norm / previous
+        direction *= ratio(norm, previous, going)
         direction += residual
     return x, max_iterations
 
 
-def probes(n: int, shape: Sequence[int], rng: np.random.Generator) -> list[np.ndarray]:
-    """Return arrays of random signs, for `spectral_sums`."""
-    return [rng.choice([-1.0, 1.0], size=shape) for _ in range(n)]
+def ratio(above: np.ndarray, below: np.ndarray, going: np.ndarray) -> np.ndarray:
+    """Return a quotient for each image, to multiply it with; 0 for those that are not ``going``."""
+    return np.divide(above, below, out=np.zeros_like(above), where=going)[..., None, None]
 
 
-def spectral_sums(
-    matrix: Callable, vectors: Sequence[np.ndarray], functions: Sequence[Callable], steps: int
-) -> list[float]:
-    """
-    Estimate the sums of functions over the eigenvalues of a symmetric positive definite matrix.
-
-    Stochastic Lanczos quadrature (Ubaru, Chen & Saad 2017, SIAM J. Matrix Anal. Appl. 38, 1075, algorithm 1).
-    The vectors hold random signs (see `probes`); with the same ones for two matrices, the difference of their
-    sums is far more certain than either sum. The functions, of an array of eigenvalues, should vanish where
-    the eigenvalues cluster; there is a sum for each. ``steps`` are those of the Lanczos iteration.
-    """
-
-    def quadrature(vector):
-        nodes, weights = LanczosRun(matrix, vector).extend(steps).quadrature()
-        # rounding may turn the smallest eigenvalues negative
-        nodes = np.maximum(nodes, np.finfo(float).eps * nodes[-1])
-        scale = vector.size / dot(vector, vector)
-        return [scale * weights @ function(nodes) for function in functions]
-
-    return np.mean(list(in_threads(quadrature, vectors)), axis=0).tolist()
+def probes(n: int, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:
+    """Return images (n, ny, nx) of random signs."""
+    return rng.choice([-1.0, 1.0], size=(n, *shape))
 
 
 class LanczosRun:
@@ -187,8 +188,9 @@ class StationaryField:
         self._amplitude = std * np.sqrt(power(2 * np.pi * np.fft.rfftfreq(shape[1])) / mean)
 
     def apply(self, white: np.ndarray) -> np.ndarray:
-        """Return the field (ny, nx) of white noise (ny, nx); the map is symmetric."""
-        return scipy.fft.irfft2(scipy.fft.rfft2(white) * self._amplitude, s=self.shape)
+        """Return the field (..., ny, nx) of white noise (..., ny, nx); the map is symmetric."""
+        amplitude = self._amplitude.astype(white.dtype, copy=False)
+        return scipy.fft.irfft2(scipy.fft.rfft2(white) * amplitude, s=self.shape)
 
     def invert(self, field: np.ndarray) -> np.ndarray:
         """Return the white noise (ny, nx) that `apply` turns into a field."""
@@ -206,12 +208,12 @@ class ModulatedField:
         self._field, self._std = field, std
 
     def apply(self, white: np.ndarray) -> np.ndarray:
-        """Return the field (ny, nx) of white noise (ny, nx)."""
-        return self._std * self._field.apply(white)
+        """Return the field (..., ny, nx) of white noise (..., ny, nx)."""
+        return self._std.astype(white.dtype, copy=False) * self._field.apply(white)
 
     def transposed(self, image: np.ndarray) -> np.ndarray:
         """Apply the transpose of `apply`."""
-        return self._field.apply(self._std * image)
+        return self._field.apply(self._std.astype(image.dtype, copy=False) * image)
 
     def invert(self, field: np.ndarray) -> np.ndarray:
         """Return the white noise (ny, nx) that `apply` turns into a field."""

@@ -352,7 +352,10 @@ def _draws(problem, strength, found, n, rng):
         step, _ = conjugate_gradients(curvature, right, tol=0.01, max_iterations=2 * _MAX_CG)
         return np.stack([found.source + step, found.source - step])
 
-    return np.maximum(draw_pairs(pair, n, rng), 0.0) * problem.scale
+    def pairs(generators):
+        return np.concatenate([pair(child) for child in generators])
+
+    return np.maximum(draw_pairs(pairs, n, rng), 0.0) * problem.scale
 
 
 def _measured_modes(problem, strength, found, rng, n=8):

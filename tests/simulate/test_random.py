@@ -5,10 +5,16 @@ import pytest
 from lenssuper import SIS, PixelGrid
 from lenssuper.simulate import (
     JWST_NIRCAM_F444W,
+    GaussianSource,
     ImageSource,
     benchmark_set,
+    random_elliptical,
+    random_field_galaxy,
+    random_knotty_spiral,
     random_lens,
+    random_merger,
     random_mock,
+    random_ring_galaxy,
     random_sersics,
     random_source,
 )
@@ -116,3 +122,43 @@ def test_benchmark_set_with_real_images():
     at = np.meshgrid(np.linspace(-0.3, 0.3, 9), np.linspace(-0.3, 0.3, 9))
     first, third = (mocks[i].source.terms[0][1].surface_brightness(*at) for i in (0, 2))
     assert np.abs(first - third).max() > 0.05
+
+
+VARIED = [random_elliptical, random_field_galaxy, random_knotty_spiral, random_merger, random_ring_galaxy]
+
+
+@pytest.mark.parametrize("draw", VARIED)
+def test_galaxies_of_other_kinds(draw):
+    """Each is reproducible, has the size and the distance from the axis asked for, and no negative light."""
+    grid = PixelGrid((161, 161), 0.02 * arcsec)
+    x, y = (c.to_value(arcsec) for c in grid.centers)
+    for seed in range(4):
+        ranges = {"R_e": (0.2, 0.21) * arcsec, "offset": (0.1, 0.11) * arcsec}
+        image = draw(seed, **ranges).surface_brightness(x, y)
+        np.testing.assert_array_equal(draw(seed, **ranges).surface_brightness(x, y), image)
+        assert image.min() > -1e-3 * image.max()
+        cx, cy = ((image * c).sum() / image.sum() for c in (x, y))
+        assert np.hypot(cx, cy) < 0.45
+        half = np.sort(image.ravel())[::-1].cumsum() > 0.5 * image.sum()
+        assert 0.05 < np.sqrt(np.argmax(half) * 0.02**2 / np.pi) < 0.45
+    assert not np.array_equal(draw(5).surface_brightness(x, y), draw(6).surface_brightness(x, y))
+
+
+def test_benchmark_set_with_other_galaxies():
+    one, same = (benchmark_set(1, seed=2, sources=random_merger, shape=(20, 20))[0] for _ in range(2))
+    np.testing.assert_array_equal(one.observation.data, same.observation.data)
+    assert not np.array_equal(
+        one.observation.data, benchmark_set(1, seed=2, shape=(20, 20))[0].observation.data
+    )
+
+
+def test_knots_are_small_and_hold_light_of_the_arms():
+    source = random_knotty_spiral(3, R_e=(0.3, 0.3) * arcsec, offset=(0, 0) * arcsec)
+    knots = [term for _, term in source.terms if isinstance(term, GaussianSource)]
+    assert len(knots) >= 15
+    grid = PixelGrid((401, 401), 0.005 * arcsec)
+    x, y = (c.to_value(arcsec) for c in grid.centers)
+    light = sum(f * s.surface_brightness(x, y) for f, s in source.terms if isinstance(s, GaussianSource))
+    # brighter than half their peak over no more than a few widths
+    assert 0 < np.sum(light > 0.5 * light.max()) * 0.005**2 < 10 * np.pi * 0.02**2
+    assert 0.05 < light.sum() / source.surface_brightness(x, y).sum() < 0.4

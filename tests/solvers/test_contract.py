@@ -35,7 +35,7 @@ SOLVERS = {
     "curvature": Gaussian(CurvaturePrior()),
     "Matern": Gaussian(MaternPrior(length=5.0, smoothness=1.0)),
     "matrix-free": Gaussian(dense_limit=0),
-    "log-normal": LogNormal(max_evaluations=5),
+    "log-normal": LogNormal(max_evaluations=8),
     "positive, relative gradient": Positive(RelativeGradient(), max_evaluations=6, n_draws=8),
     "positive, squared gradient": Positive(SquaredGradient(), max_evaluations=6, n_draws=8),
     "positive, total variation": Positive(TotalVariation(), max_evaluations=6, n_draws=8),

@@ -1,0 +1,180 @@
+"""The curvature of a posterior seen from the data: solutions, determinants and a preconditioner for them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+from scipy.linalg import eigh_tridiagonal
+
+from lenssuper._utils.threads import in_threads, one_blas_thread
+from lenssuper.solvers.numerics import batches, dot, ratio
+
+__all__ = ["DataCurvature"]
+
+# How far the square of a residual may be above its limit if the preconditioner says that it is below
+_LOOSE = 100.0
+
+
+class DataCurvature:
+    r"""
+    The matrix :math:`C = 1 + J J^T` for a linear map J from white noise to data in units of their noise.
+
+    With the white noise :math:`x`, the Hessian of the posterior is :math:`H = 1 + J^T J`, and
+    :math:`H^{-1} J^T = J^T C^{-1}`, :math:`\ln\det H = \ln\det C` (Rasmussen & Williams 2006, eq. A.9, A.10).
+    C is smaller than H, and an error :math:`\rho = C w - b` of a solution is one of
+    :math:`\rho^T C^{-1} \rho` at most in units of the posterior's variance, whatever the spectrum.
+
+    Parameters
+    ----------
+    forward, adjoint : callable
+        J and its transpose, applied to several images (n, ny, nx) in their precision.
+    start : array, shape (n, ny, nx), optional
+        Random images, from which the largest eigenvectors of C are found for a preconditioner.
+    steps : int, optional
+        How many times C is applied to find them; n times as many are found.
+
+    Notes
+    -----
+    The preconditioner is that of Ritz vectors y and values t of J J' in a Krylov space,
+    :math:`M = 1 + \sum t y y^T` (limited-memory preconditioner: Gratton, Sartenaer & Tshimanga 2011, SIAM J.
+    Optim. 21, 912), which block Lanczos finds (Golub & Van Loan 2013, Matrix Computations, section 10.3.6).
+    All is in single precision, for which the eigenvalues of C itself are too different.
+    """
+
+    def __init__(
+        self, forward: Callable, adjoint: Callable, start: np.ndarray | None = None, steps: int = 32
+    ) -> None:
+        self.forward, self.adjoint = forward, adjoint
+        self._vectors, self._values = None, np.zeros(0)
+        if start is not None:
+            with one_blas_thread():
+                self._precondition(start.astype(np.float32), steps)
+
+    def _precondition(self, start, steps):
+        n, shape = len(start), start.shape[1:]
+        steps = min(steps, np.count_nonzero(start[0]) // n)
+        basis = np.empty((n * steps, start[0].size), dtype=np.float32)
+        matrix = np.empty((n * steps, n * steps))
+        block = np.linalg.qr(start.reshape(n, -1).T)[0].T
+        for k in range(steps):
+            here, known = slice(n * k, n * (k + 1)), slice(n * (k + 1))
+            basis[here] = block
+            image = self.forward(self.adjoint(block.reshape(n, *shape))).reshape(n, -1)
+            matrix[known, here] = inside = basis[known] @ image.T
+            image -= inside.T @ basis[known]
+            # what is left may be little more than rounding errors
+            for _ in range(2):
+                image -= (image @ basis[known].T) @ basis[known]
+                image = block = np.ascontiguousarray(np.linalg.qr(image.T)[0].T)
+        self._values, turn = np.linalg.eigh(np.triu(matrix) + np.triu(matrix, 1).T)
+        self._values = np.maximum(self._values, 0)
+        self._vectors = turn.T.astype(np.float32) @ basis
+
+    def _apply(self, images):
+        return images + self.forward(self.adjoint(images))
+
+    def _scaled(self, images, factors):
+        """Return images plus their Ritz vectors, each multiplied by a factor."""
+        if self._vectors is None:
+            return images
+        flat = images.reshape(len(images), -1)
+        with one_blas_thread():
+            parts = (flat @ self._vectors.T) * factors.astype(np.float32)
+            return (flat + parts @ self._vectors).reshape(images.shape)
+
+    def at(self, forward: Callable, adjoint: Callable) -> DataCurvature:
+        """Return the matrix of another map, with the preconditioner of this one."""
+        other = copy.copy(self)
+        other.forward, other.adjoint = forward, adjoint
+        return other
+
+    def solve(
+        self, right: np.ndarray, start: np.ndarray | None = None, *, least: float | np.ndarray, steps: int
+    ) -> tuple[np.ndarray, int]:
+        r"""
+        Solve C w = b for right sides b (n, ny, nx), by preconditioned conjugate gradients.
+
+        Each ends where :math:`\rho^T M^{-1} \rho` is less than ``least``, and :math:`|\rho|^2` not far above
+        it in case that M is that of another problem, or after a number of steps. Returns w and the steps.
+        """
+        inverse = -self._values / (1 + self._values)
+        found = np.zeros_like(right) if start is None else start.copy()
+        residual = right.copy() if start is None else right - self._apply(found)
+        image = self._scaled(residual, inverse)
+        direction, norm = image.copy(), dot(residual, image)
+        for step in range(steps):
+            going = (norm > least) | (dot(residual, residual) > _LOOSE * least)
+            if not going.any():
+                return found, step
+            image = self._apply(direction)
+            size = ratio(norm, dot(direction, image), going)
+            found += size * direction
+            residual -= size * image
+            image = self._scaled(residual, inverse)
+            before, norm = norm, dot(residual, image)
+            direction = image + ratio(norm, before, going) * direction
+        return found, steps
+
+    def log_det(self, vectors: np.ndarray, steps: int) -> float:
+        """
+        Estimate ln det C by stochastic Lanczos quadrature of the preconditioned matrix.
+
+        Ubaru, Chen & Saad (2017, SIAM J. Matrix Anal. Appl. 38, 1075, algorithm 1). The vectors (n, ny, nx)
+        hold random signs: with the same ones for two matrices, the difference is far more certain than either
+        value. The determinant of the preconditioner is known (Gardner et al. 2018, NeurIPS, section 4).
+        """
+        root = 1 / np.sqrt(1 + self._values) - 1
+
+        def matrix(images):
+            return self._scaled(self._apply(self._scaled(images, root)), root)
+
+        def quadrature(part):
+            diagonals, besides = _lanczos(matrix, part, steps)
+            sums = []
+            for diagonal, beside, norm2 in zip(diagonals.T, besides.T, dot(part, part), strict=True):
+                small = np.flatnonzero(beside <= 1e-10 * diagonal.max())
+                n = small[0] + 1 if small.size else len(diagonal)
+                nodes, inner = eigh_tridiagonal(diagonal[:n], beside[: n - 1])
+                # rounding may turn the smallest eigenvalues negative
+                nodes = np.maximum(nodes, np.finfo(np.float32).eps * nodes[-1])
+                sums.append(norm2 * inner[0] ** 2 @ np.log(nodes))
+            return sums
+
+        estimates = np.concatenate(list(in_threads(quadrature, batches(vectors))))
+        return float(np.mean(estimates) + np.sum(np.log1p(self._values)))
+
+    def measured_modes(self, vectors: np.ndarray, steps: int) -> float:
+        """
+        Estimate the number of modes that the data measure, the trace of 1 - 1/C, with random signs.
+
+        MacKay (1992, Neural Computation 4, 415, section 4.4), by Hutchinson's estimate (1990).
+        """
+        counts = []
+        for part in batches(vectors):
+            # an error of the solution changes the trace by its square only
+            solved, _ = self.solve(part, least=1e-6 * dot(part, part), steps=steps)
+            counts.append(dot(part, part - solved))
+        return float(np.mean(np.concatenate(counts)))
+
+
+def _lanczos(matrix, vectors, steps):
+    """
+    Return diagonal and off-diagonal (steps, n) of the tridiagonal matrices of Lanczos.
+
+    The vectors of the iteration are not made orthogonal to all before: rounding gives copies of large
+    eigenvalues, which share one weight (Golub & Meurant 2010, Matrices, Moments and Quadrature, 4.2).
+    """
+    diagonal, beside = np.zeros((2, steps, len(vectors)))
+    before, length = 0.0, np.sqrt(dot(vectors, vectors))
+    current, length = vectors / length[:, None, None], 0 * length
+    for k in range(steps):
+        image = matrix(current) - length[:, None, None] * before
+        along = dot(current, image)
+        image -= along[:, None, None] * current
+        length = np.sqrt(dot(image, image))
+        diagonal[k], beside[k] = along, length
+        scale = np.divide(1, length, out=np.zeros_like(length), where=length > 0)
+        before, current = current, image * scale[:, None, None]
+    return diagonal, beside

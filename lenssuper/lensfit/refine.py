@@ -54,9 +54,12 @@ def refine(
     report: Callable[[float, str], None],
     *,
     rounds: int = _ROUNDS,
+    after: Refined | None = None,
 ) -> Refined:
     """
     Improve a lens, from the parameters ``vector`` on, until it no longer changes.
+
+    With ``after``, go on from there, where fewer rounds were asked for before.
 
     In each of at most ``rounds`` rounds, source grid and prior are fixed, those that suit its first lens, so
     that the evidence is a smooth function of the lens. The sources share one registration, and their costs
@@ -64,9 +67,10 @@ def refine(
     next.
     """
     seed = int(rng.integers(2**31))
-    found = None
+    found = after
     for k in range(rounds):
         report(k / rounds, "fitting lens and source")
+        new = found is None
         last = found.inversions if found else [None] * len(sources)
         begun = [
             _begin(source, vector, inversion, np.random.default_rng(seed))
@@ -76,7 +80,7 @@ def refine(
         found = _climb(vector, begun, seed)
         vector = found.vector
         moved = vector - before
-        if k > 0 and moved @ found.information @ moved < _STILL**2 * len(vector):
+        if not new and moved @ found.information @ moved < _STILL**2 * len(vector):
             return found
     return replace(found, converged=False)
 

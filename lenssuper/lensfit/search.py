@@ -31,6 +31,8 @@ _TURNS, _FLATTENING = (0, 60, 120), 0.1
 # Steps of the logarithm of the radius at which the evidence of expected lenses is compared, and number of its
 # maxima that are followed (tuned on `simulate.hard_lenses`, seed 5)
 _SCAN, _MAXIMA = np.linspace(-0.32, 0.32, 9), 2
+# Number of tried lenses that are improved further
+_KEPT = 2
 
 
 def from_radius(theta_E: u.Quantity) -> LensModel:
@@ -111,10 +113,16 @@ def candidates(
             begins.append(vector)
     found = []
     for k, begin in enumerate(begins):
-        report(0.4 + 0.6 * k / len(begins), "trying a lens")
-        found.append(refine(sources, begin, rng, lambda share, what: None, rounds=_TRY))
+        report(0.4 + 0.4 * k / len(begins), "trying a lens")
+        found.append(refine(sources, begin, rng, lambda share, what: None, rounds=1))
+    report(0.8, "trying the best of them")
+    found.sort(key=lambda refined: refined.cost)
+    again = [
+        refine(sources, one.vector, rng, lambda share, what: None, rounds=_TRY - 1, after=one)
+        for one in found[:_KEPT]
+    ]
     report(1.0, "done")
-    return found
+    return [*again, *found[_KEPT:]]
 
 
 def _best_radii(sources):

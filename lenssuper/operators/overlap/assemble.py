@@ -102,7 +102,8 @@ def overlap_matrix(task: OverlapTask) -> sparse.csr_array:
     entries = _Entries(5 * pixels + 64)
     blocks = row_ranges(task)
     windows = []  # where light is added up, taken out and put back by one block after the other
-    if min(threads.thread_count(), len(blocks)) == 1:
+    # with one square per pixel threads mostly wait for the interpreter's lock, and are slower together
+    if task.subdivide == 1 or min(threads.thread_count(), len(blocks)) == 1:
         for rows in blocks:
             _fill(task, _cut(task, cores, *rows), windows, entries)
     else:

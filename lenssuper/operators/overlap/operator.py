@@ -80,8 +80,8 @@ class OverlapOperator(LensingOperator):
     more inside the border of the grid; from there the source fades to zero, which it reaches n / 2 pixels
     outside. As such a source is continuous, the lensed image has continuous derivatives by the lens.
 
-    Blocks of image rows are computed in as many threads as ``NUMBA_NUM_THREADS`` and the cores allow; the
-    result does not depend on their number.
+    Blocks of image rows are computed in as many threads as ``OMP_NUM_THREADS`` and the cores allow, but with
+    ``subdivide`` 1 in one, which is faster; the result does not depend on their number.
     """
 
     def __init__(

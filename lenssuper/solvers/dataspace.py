@@ -15,6 +15,8 @@ __all__ = ["DataCurvature"]
 
 # How far the square of a residual may be above its limit if the preconditioner says that it is below
 _LOOSE = 100.0
+# Square of a residual, relative to the right side, that single precision reaches in any case
+_ROUNDING = 1e-8
 
 
 class DataCurvature:
@@ -104,8 +106,9 @@ class DataCurvature:
         residual = right.copy() if start is None else right - self._apply(found)
         image = self._scaled(residual, inverse)
         direction, norm = image.copy(), dot(residual, image)
+        loose = np.maximum(_LOOSE * least, _ROUNDING * dot(right, right))
         for step in range(steps):
-            going = (norm > least) | (dot(residual, residual) > _LOOSE * least)
+            going = (norm > least) | (dot(residual, residual) > loose)
             if not going.any():
                 return found, step
             image = self._apply(direction)

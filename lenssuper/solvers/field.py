@@ -27,6 +27,8 @@ MAX_CG = 60
 _BASIS, _BLOCK = 96, 4
 # Change of the energy, relative to it, by a step that came near enough for a preconditioner to last
 _NEAR = 0.05
+# How many preconditioners are tried: where none lasts, they do not pay
+_BUILT = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +136,7 @@ class FieldProblem(WhitenedData):
         """
         data = self.data if data is None else data
         state = self.state(field, np.zeros(self.shape) if xi is None else xi, data, prior_mean)
-        curvature = None
+        curvature, built = None, 0
         for _ in range(max_newton):
             enough = tolerance * max(1.0, 0.01 * abs(state.energy))
             gradient = self.gradient(field, state, prior_mean)
@@ -150,8 +152,8 @@ class FieldProblem(WhitenedData):
             if change < enough:
                 state = replace(state, converged=True)
                 break
-            if curvature is None and change < _NEAR * state.energy:
-                curvature = self.curvature(field, state.slope)
+            if curvature is None and built < _BUILT and change < _NEAR * state.energy:
+                curvature, built = self.curvature(field, state.slope), built + 1
         if curvature is None:
             curvature = self.curvature(field, state.slope)
         return state, curvature.at(*self.jacobian(field, state.slope))

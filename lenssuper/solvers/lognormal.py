@@ -42,6 +42,8 @@ _STEPS = np.array([0.3, 0.3])
 _TOP = 0.5
 # Change of the energy at which the search takes a mode to be found
 _ROUGH = 0.005
+# Newton steps at most from the mode of other hyper-parameters: one that is hard to find has a small evidence
+_FEW = 6
 # Error of draws of the linear problem, squared, relative to the noise of all data
 _EXACT = 1e-4
 # Times that the first step to a draw is halved at most
@@ -185,7 +187,9 @@ class LogNormal(Solver):
             if found:
                 best = max(found, key=lambda f: f.log_evidence)
                 start = field.invert(best.field.apply(best.xi))
-            state, curvature = problem.find(field, start, tolerance=_ROUGH)
+            state, curvature = problem.find(
+                field, start, tolerance=_ROUGH, max_newton=_FEW if found else MAX_NEWTON
+            )
             log_evidence = _laplace(problem, state, curvature, few, self.lanczos_steps)
             found.append(_Tuned(np.array(theta), field, state.xi, log_evidence))
             report(0.65 * len(found) / self.max_evaluations, "tuning the prior by its evidence")

@@ -16,7 +16,7 @@ __all__ = ["DataCurvature"]
 # How far the square of a residual may be above its limit if the preconditioner says that it is below
 _LOOSE = 100.0
 # Square of a residual, relative to the right side, that single precision reaches in any case
-_ROUNDING = 1e-8
+_ROUNDING = 1e-10
 
 
 class DataCurvature:

@@ -44,8 +44,8 @@ BRIGHT = 0.1
 # Ranges of brightness, as shares of the peak, and shares that error bars should hold, for the JSON file
 RANGES = {"0.03-0.1": (0.03, 0.1), "0.1-0.3": (0.1, 0.3), "0.3-1": (0.3, 1.0), "0.1-1": (0.1, 1.0)}
 LEVELS = (0.5, 0.68, 0.9, 0.95)
-# Galaxies that differ in kind. Settings of solvers were compared on clumpy, rings, ellipticals and images of
-# real galaxies; the others are only for reports.
+# Galaxies that differ in kind. Settings of solvers were compared on clumpy, rings, ellipticals, fields and
+# images of real galaxies; the others are only for reports.
 GENERATORS = {
     "clumpy": None,  # those of the set itself
     "rings": random_ring_galaxy,

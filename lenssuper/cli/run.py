@@ -64,7 +64,10 @@ def _add_measure(group):
         "with percentiles, to OUT_measures.ecsv (default: not)",
     )
     group.add_argument(
-        "--z-source", type=float, metavar="Z", help="redshift of the source, for its size in kpc"
+        "--z-source",
+        type=float,
+        metavar="Z",
+        help="redshift of the source, for its size in kpc (default: none)",
     )
 
 

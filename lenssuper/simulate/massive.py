@@ -241,10 +241,10 @@ def hard_lenses(
         rng = np.random.default_rng([seed, i])
         lens, source = _hard_lens(rng), random_source(rng)
         snr, at_ring = rng.uniform(*peak_snr), np.exp(rng.uniform(*np.log((0.3, 3.0))))
-        settings = {"shape": shape, "peak_snr": snr}
-        arcs = mock_lens(lens, source, instrument, **settings, rng=np.random.default_rng([seed, i, 1]))
+        noise = np.random.default_rng([seed, i, 1])
+        arcs = mock_lens(lens, source, instrument, shape=shape, peak_snr=snr, rng=noise)
         light = random_massive_galaxy(lens, rng, at_ring=at_ring * arcs.noiseless.max())
-        yield mock_lens(lens, source, instrument, **settings, lens_light=light, rng=rng)
+        yield mock_lens(lens, source, instrument, shape=shape, peak_snr=snr, lens_light=light, rng=rng)
 
 
 def _hard_lens(rng):

@@ -110,7 +110,8 @@ class FieldProblem(WhitenedData):
 
     def curvature(self, field, slope) -> DataCurvature:
         """Return the curvature seen from the data, with a preconditioner of its own."""
-        return DataCurvature(*self.jacobian(field, slope), self._start, _BASIS // len(self._start))
+        forward, adjoint = self.jacobian(field, slope)
+        return DataCurvature(forward, adjoint, self._start, _BASIS // len(self._start))
 
     def gradient(self, field, state, prior_mean):
         return field.transposed(state.slope * self.adjoint(state.residuals)) + state.xi - prior_mean

@@ -71,7 +71,7 @@ def draw_pairs(pairs: Callable, n: int, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate(list(parts))[:n]
 
 
-def batches(items: Sequence) -> list[Sequence]:
+def batches(items):
     """Return parts of a sequence, as many items in each as are computed together."""
     return [items[start : start + _TOGETHER] for start in range(0, len(items), _TOGETHER)]
 
@@ -147,7 +147,7 @@ class LanczosRun:
         for k in range(done, done + steps):
             known = self._basis[: k + 1]
             image = self._matrix(known[k].reshape(self._shape)).ravel()
-            self._diagonal.append(dot(known[k], image))
+            self._diagonal.append(float(dot(known[k], image)))
             # orthogonal to all before, as rounding errors accumulate; not by BLAS, see `dot`
             image = image - np.einsum("i,ij->j", np.einsum("ij,j->i", known, image), known)
             norm = np.sqrt(dot(image, image))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,7 @@ class WhitenedProblem:
         right = self.adjoint(noise) + np.sqrt(strength) * rng.standard_normal(self.shape)
         return self.solve(strength, right, tol)[0]
 
-    def evidence_curve(self, probes: list[np.ndarray], tol: float) -> EvidenceCurve:
+    def evidence_curve(self, probes: Sequence[np.ndarray] | np.ndarray, tol: float) -> EvidenceCurve:
         """
         Return the evidence as a function of the strength.
 

@@ -43,8 +43,9 @@ class Measured(ABC):
     order: int
 
     def _forward_model(self) -> ForwardModel:
-        given = {"factor": self.factor, "source_grid": self.source_grid, "order": self.order}
-        return ForwardModel(self.observation, self.lens, **given)
+        return ForwardModel(
+            self.observation, self.lens, factor=self.factor, source_grid=self.source_grid, order=self.order
+        )
 
     @cached_property
     def _aperture(self) -> SourceAperture:
@@ -53,8 +54,8 @@ class Measured(ABC):
         inside = find_aperture(source, self.posterior.std, self.coverage)
         x, y = np.broadcast_arrays(*self.source_grid.centers_arcsec())
         light = np.maximum(source[inside], 0.0)
-        center = tuple(float(np.average(each[inside], weights=light)) for each in (x, y))
-        return SourceAperture(inside, model, center)
+        x0, y0 = (float(np.average(each[inside], weights=light)) for each in (x, y))
+        return SourceAperture(inside, model, (x0, y0))
 
     @property
     def aperture(self) -> np.ndarray:

@@ -59,7 +59,7 @@ class SourceAperture:
     model : ForwardModel
         The lens and the grids; its data play no part.
     center : (float, float)
-        Position in the source plane, in arcsec, whose images are told apart.
+        Position in the source plane, in arcsec; its images by the lens are measured one by one.
     """
 
     inside: np.ndarray

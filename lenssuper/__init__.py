@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from lenssuper.substructure import SubstructureMap
     from lenssuper.superres.result import SuperResolution
     from lenssuper.superres.superresolver import SuperResolver
+    from lenssuper.superres.systematics import Systematics
 
 __all__ = [
     "EPL",
@@ -66,6 +67,7 @@ __all__ = [
     "SubstructureMap",
     "SuperResolution",
     "SuperResolver",
+    "Systematics",
     "__citation__",
     "__version__",
     "prepare",
@@ -106,6 +108,7 @@ _MODULE_OF = {
     "SubstructureMap": "substructure",
     "SuperResolution": "superres.result",
     "SuperResolver": "superres.superresolver",
+    "Systematics": "superres.systematics",
 }
 
 # What has more to offer.

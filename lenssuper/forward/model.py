@@ -241,6 +241,44 @@ class ForwardModel(Measurement):
         )
         return other.with_weights(self._weights).with_noise_covariance(self._covariance)
 
+    def with_lens(self, lens: LensModel) -> ForwardModel:
+        """Return the same model for another lens, with the weights and the noise covariance of this one."""
+        other = self._copy()
+        other._lensing = self._make_lensing(lens, self._lensing.image_grid, self.source_grid)
+        return other
+
+    def with_data(self, data: np.ndarray) -> ForwardModel:
+        """Return the same model for other data, with the weights and the noise covariance of this one."""
+        other = self._copy()
+        other._observation = self._observation.with_data(data)
+        return other
+
+    def with_psf(self, psf: np.ndarray) -> ForwardModel:
+        """
+        Return the same model with another PSF, with the weights and the noise covariance of this one.
+
+        Parameters
+        ----------
+        psf : array
+            With the shape and the sampling of that of the observation.
+
+        Raises
+        ------
+        ValueError
+            If its shape is another one.
+        """
+        own = self._observation
+        if own.psf is None or np.shape(psf) != own.psf.shape:
+            shape = None if own.psf is None else own.psf.shape
+            raise ValueError(
+                f"psf must have the shape of that of the observation, {shape}; got {np.shape(psf)}"
+            )
+        how = {"oversampling": own.psf_oversampling, "includes_pixel": own.psf_includes_pixel}
+        other = self._copy()
+        other._observation = own.with_psf(psf, **how)
+        other._blur = blur_of(other._observation, self._factor)
+        return other
+
     def lensed_image(self, source):
         """
         Lens a source onto the fine grid, without PSF.

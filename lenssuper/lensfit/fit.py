@@ -261,6 +261,21 @@ class LensFit(Judged, Pictured):
         draws = check_rng(rng).multivariate_normal(start, self.vector_covariance, n)
         return [self._parameters.lens(self._parameters.inside(draw)) for draw in draws]
 
+    def principal_lenses(self) -> list[tuple[LensModel, LensModel]]:
+        """
+        Return lenses one standard deviation away, in pairs to either side.
+
+        They are along the principal axes of `vector_covariance`, so that errors of different pairs are not
+        correlated.
+        """
+        values, axes = np.linalg.eigh(self.vector_covariance)
+        start = self._parameters.start
+        steps = (axes * np.sqrt(np.maximum(values, 0.0))).T
+        return [
+            tuple(self._parameters.lens(self._parameters.inside(start + sign * step)) for sign in (1, -1))
+            for step in steps
+        ]
+
     def propagate(
         self,
         observation: NDData | Observation,

@@ -54,6 +54,7 @@ class Posterior:
     held_out_chi2: float = np.nan
     converged: bool = True
     _draw: Callable[[int, np.random.Generator], np.ndarray] | None = field(default=None, repr=False)
+    _refit: Callable[[ForwardModel], np.ndarray] | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         what = f"source {self.mean.shape}, {len(self.draws)} draws, log_evidence={self.log_evidence:.1f}"
@@ -89,6 +90,31 @@ class Posterior:
                 "Run the solver again for more"
             )
         return self._draw(n, check_rng(rng))
+
+    def refit(self, model: ForwardModel) -> np.ndarray:
+        """
+        Find the source of another model with the same hyper-parameters, starting from this one.
+
+        Parameters
+        ----------
+        model : ForwardModel
+            With the same source grid; data, weights, PSF or lens may be others.
+
+        Returns
+        -------
+        ndarray, shape (ny, nx)
+
+        Raises
+        ------
+        ValueError
+            If the posterior cannot, because it is from a file, or its solver is a network.
+        """
+        if self._refit is None:
+            raise ValueError(
+                "this source cannot be fitted again: it was read from a file, or found by a network; "
+                "use a solver such as LogNormal or Gaussian"
+            )
+        return self._refit(model)
 
 
 class Solver(ABC):

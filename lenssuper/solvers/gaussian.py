@@ -141,6 +141,8 @@ class Gaussian(Solver):
             held_out_chi2=held_out,
             converged=found.converged and settled,
             _draw=_GaussianDraws(problem, found.xi, found.strength),
+            # small differences of refitted sources count
+            _refit=partial(_refit, problem, found.strength, tol=1e-8),
         )
 
     def _shape(self, model, rng, report) -> np.ndarray:
@@ -278,10 +280,12 @@ def _standard_deviation(problem: WhitenedProblem, root: np.ndarray) -> np.ndarra
     return np.sqrt(sum(in_threads(squares, chunks)))
 
 
-def _refit(problem: WhitenedProblem, strength: float, training: ForwardModel) -> np.ndarray:
+def _refit(
+    problem: WhitenedProblem, strength: float, training: ForwardModel, tol: float = 1e-5
+) -> np.ndarray:
     """Return the source for another model with the same prior."""
     trained = problem.for_model(training)
-    xi, _ = trained.solve(strength, trained.adjoint(trained.data), 1e-5)
+    xi, _ = trained.solve(strength, trained.adjoint(trained.data), tol)
     return trained.source(xi)
 
 

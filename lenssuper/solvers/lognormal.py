@@ -166,6 +166,7 @@ class LogNormal(Solver):
             converged=mode.converged,
             # not a lambda: results are pickled
             _draw=partial(_draws, problem, best.field, mode),
+            _refit=partial(_refit, problem, best.field, mode, tolerance=1e-3),
         )
 
     def predicted(
@@ -225,10 +226,10 @@ def _laplace(problem, state, curvature, vectors, steps) -> float:
     return problem.model.log_norm - state.energy - curvature.log_det(vectors, steps) / 2
 
 
-def _refit(problem, field, mode, training):
+def _refit(problem, field, mode, training, tolerance=1e-2):
     """Return the source for another model, starting from a mode."""
     other = FieldProblem(training, problem.scale, problem.turnover, problem.prior)
-    return other.mode(field, mode.xi).source * problem.scale
+    return other.mode(field, mode.xi, tolerance=tolerance).source * problem.scale
 
 
 def _draws(problem, field, mode, n, rng, curvature=None):

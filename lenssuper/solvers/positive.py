@@ -238,6 +238,7 @@ class Positive(Solver):
             held_out_chi2=chi2,
             converged=found.converged,
             _draw=partial(_draws, problem, strength, found),
+            _refit=partial(_refit, problem, strength, found),
         )
 
     def _tune(self, problem, model, splits, report):
@@ -356,6 +357,12 @@ def _draws(problem, strength, found, n, rng):
         return np.concatenate([pair(child) for child in generators])
 
     return np.maximum(draw_pairs(pairs, n, rng), 0.0) * problem.scale
+
+
+def _refit(problem, strength, found, model):
+    """Return the source for another model, starting from a minimum."""
+    other = problem.for_model(model).minimise(strength, found.source, tolerance=1e-3)
+    return other.source * problem.scale
 
 
 def _measured_modes(problem, strength, found, rng, n=8):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from lenssuper.superres.budget import ErrorBudget
 from lenssuper.superres.result import SuperResolution
 from lenssuper.superres.superresolver import SuperResolver
+from lenssuper.superres.systematics import Systematics
 
-__all__ = ["SuperResolution", "SuperResolver"]
+__all__ = ["ErrorBudget", "SuperResolution", "SuperResolver", "Systematics"]

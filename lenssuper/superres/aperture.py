@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -100,16 +101,34 @@ class SourceAperture:
         parts = [lensing.matrix.T @ (nearest == k).ravel().astype(float) for k in range(len(self.images))]
         return share * np.reshape(parts, (-1, *self.grid.shape))
 
-    def measure(self, sources: np.ndarray) -> dict[str, np.ndarray]:
+    def measure(
+        self,
+        sources: np.ndarray,
+        others: Sequence[tuple[SourceAperture, SourceAperture]] = (),
+        shares: np.ndarray | None = None,
+    ) -> dict[str, np.ndarray]:
         """
         Measure sources (n, ny, nx); return arrays of n numbers in arcsec and radian, by name.
 
         ``flux`` is the sum over pixels in units of the data's pixels, ``image_flux`` that of all images.
+        ``others`` are the aperture with other lenses, one standard deviation to either side, and ``shares``
+        (n, number of pairs) by how many the lens of each source is changed.
         """
         light = np.where(self.inside, sources, 0.0)
         share = self.grid.area_arcsec2 / self.model.observation.grid.area_arcsec2
         flux = light.sum(axis=(1, 2))
-        lensed = np.tensordot(light, self.model.lensing.magnification, 2)
+
+        def flux_with(maps):
+            """Return the flux that maps of the magnification of each aperture give, (n, ...)."""
+            found = np.tensordot(light, maps(self), ((1, 2), (-2, -1)))
+            for k, pair in enumerate(others):
+                plus, minus = map(maps, pair)
+                if plus.shape == minus.shape == maps(self).shape:
+                    change = np.tensordot(light, plus - minus, ((1, 2), (-2, -1))) / 2
+                    found = found + (shares[:, k] * change.T).T
+            return found
+
+        lensed = flux_with(lambda each: each.model.lensing.magnification)
         shapes = np.array([self._shape(each) for each in light])
         radius, q, phi, x, y = shapes.T
         found = {
@@ -122,8 +141,8 @@ class SourceAperture:
         }
         with np.errstate(divide="ignore", invalid="ignore"):
             found |= {"magnification": lensed / flux, "image_flux": share * lensed}
-            for k, each in enumerate(self.image_magnifications, start=1):
-                found[f"magnification_{k}"] = np.tensordot(light, each, 2) / flux
+            for k, each in enumerate(flux_with(lambda each: each.image_magnifications).T, start=1):
+                found[f"magnification_{k}"] = each / flux
         return found
 
     def _shape(self, light):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from lenssuper.observation import Observation
     from lenssuper.observation.grid import PixelGrid
     from lenssuper.solvers import Posterior
+    from lenssuper.superres.budget import ErrorBudget
 
 __all__ = ["Measured", "measure_rows"]
 
@@ -41,6 +43,7 @@ class Measured(ABC):
     posterior: Posterior
     coverage: np.ndarray
     order: int
+    budget: ErrorBudget | None
 
     def _forward_model(self) -> ForwardModel:
         return ForwardModel(
@@ -113,6 +116,8 @@ class Measured(ABC):
         magnification :math:`\mu_q` of each source pixel. A part of the image plane belongs to the nearest
         image, of the same parity, of the centroid of `source`.
 
+        Of a result with an error budget (see `SuperResolver`) the lens of each draw is another one.
+
         The draws are shifted by a constant source, so that their mean is `source`: those of positive sources
         are skewed, and their mean has more light in the dark parts of an aperture than the data show.
         """
@@ -125,7 +130,8 @@ class Measured(ABC):
         if n < 2:
             raise ValueError(f"n must be at least 2; got {n}")
         draws = self.posterior.samples(n, rng)
-        each = self._measured(draws - draws.mean(axis=0) + self.posterior.mean, z_source, cosmology)
+        centred = draws - draws.mean(axis=0) + self.posterior.mean
+        each = self._measured(centred, z_source, cosmology, *self._other_lenses(n))
         table = QTable({"percentile": np.array(_PERCENTILES)}, meta=each.meta | {"draws": n})
         for name in each.colnames:
             table[name] = np.percentile(each[name], _PERCENTILES)
@@ -156,10 +162,22 @@ class Measured(ABC):
             )
         return self._measured(sources.reshape(-1, *sources.shape[-2:]), z_source, cosmology)
 
-    def _measured(self, sources, z_source, cosmology):
+    def _other_lenses(self, n):
+        """Return the aperture with the lenses of an error budget, and by how much the draws change each."""
+        if self.budget is None:
+            return ()
+        lenses = [k for k, each in enumerate(self.budget.responses) if each.change.part == "lens"]
+        changes = [self.budget.responses[k].change for k in lenses]
+        pairs = [
+            tuple(replace(self._aperture, model=model) for model in (each.plus, each.minus))
+            for each in changes
+        ]
+        return pairs, self.budget.shares[:n, lenses]
+
+    def _measured(self, sources, z_source, cosmology, *lenses):
         """Return the table of sources (n, ny, nx), with units."""
         table = QTable(meta={"images": arcsec(self._aperture.images)})
-        for name, values in self._aperture.measure(sources).items():
+        for name, values in self._aperture.measure(sources, *lenses).items():
             if name == "phi":
                 values = np.degrees(_together(values))
             table[name] = values << self._unit_of(name)

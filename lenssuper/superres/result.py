@@ -32,6 +32,8 @@ from lenssuper.superres.summary import summary_rows
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from lenssuper.superres.budget import ErrorBudget
+
 __all__ = ["SuperResolution"]
 
 
@@ -78,6 +80,9 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
     order : int
         Order of the B-splines that the source consists of, see `~lenssuper.OverlapOperator`: with 1 the
         source is the brightness at the centres of its pixels, with 0 the average over them.
+    budget : ErrorBudget or None
+        What the errors consist of, if `SuperResolver` was given ``systematics``; it is not written to files,
+        the errors and draws of the source over all of it are.
 
     Notes
     -----
@@ -105,6 +110,7 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
     meta: Mapping[str, Any] = field(default_factory=dict)
     judgement: Verdict | None = None
     order: int = 0
+    budget: ErrorBudget | None = None
 
     def __post_init__(self) -> None:
         for name in ("lensed_image", "lensed_std", "model_image", "residuals", "coverage", "magnification"):
@@ -119,6 +125,7 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
         solver: str = "",
         messages: Iterable[str] = (),
         meta: Mapping[str, Any] | None = None,
+        measures: Mapping[str, float] | None = None,
     ) -> SuperResolution:
         """
         Compute the images and their quality from what a solver found.
@@ -135,6 +142,8 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
             Remarks on this result, e.g. the warnings that came up.
         meta : mapping, optional
             Anything that JSON can hold, to be kept with the result.
+        measures : mapping of str to float, optional
+            Measures for the verdict that do not follow from the images of the result.
 
         Returns
         -------
@@ -187,12 +196,26 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
             meta=meta,
             order=model.order,
         )
-        return replace(result, judgement=judge_result(result))
+        return replace(result, judgement=judge_result(result, measures or {}))
 
     def judged_with(self, judgement: Verdict | None, name: str = "lens fit") -> SuperResolution:
         """Return the result with the worse of its own verdict and that on the ``name`` it depends on."""
         own = judgement if self.judgement is None else self.judgement.joined(judgement, name)
         return replace(self, judgement=own)
+
+    def with_budget(self, budget: ErrorBudget) -> SuperResolution:
+        """Return the result with the errors of a budget, those of the source among them, and its draws."""
+        names = ", ".join(budget.parts)
+        posterior = replace(
+            self.posterior, std=budget.std(plane="source"), draws=budget.source_draws, _draw=None, _refit=None
+        )
+        return replace(
+            self,
+            posterior=posterior,
+            lensed_std=budget.std(),
+            messages=(*self.messages, f"the errors of image and source are those of {names}"),
+            budget=budget,
+        )
 
     # Images
 
@@ -271,6 +294,11 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
         -------
         `~astropy.units.Quantity`, shape (n, factor ny, factor nx), in the unit of the data
         """
+        if self.budget is not None:
+            draws = self.budget.image_draws
+            if n > len(draws):
+                raise ValueError(f"n must be at most {len(draws)}, the draws of the error budget; got {n}")
+            return draws[:n].copy() << self.observation.unit
         return self._forward_model().lensed_image(self.samples(n, rng).value) << self.observation.unit
 
     # Words, files, pictures

@@ -25,8 +25,11 @@ from lenssuper.observation.alignment import aligned
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.operators.averages import check_order
 from lenssuper.solvers import LogNormal, Solver
+from lenssuper.superres.budget import error_budget
 from lenssuper.superres.detail import supported_factor
+from lenssuper.superres.psftest import psf_measures
 from lenssuper.superres.result import SuperResolution
+from lenssuper.superres.systematics import Systematics
 
 __all__ = ["SuperResolver"]
 
@@ -56,6 +59,9 @@ class SuperResolver:
         For the solver; a seed gives the same result every time.
     progress : bool, optional
         Whether to show a progress bar; by default on a terminal, where it takes longer than a second.
+    systematics : Systematics, optional
+        Errors of lens, PSF, sky, noise map and light in front. The errors of the result, its draws and those
+        of images are then over all of these together, and its ``budget`` says what comes from what.
 
     Raises
     ------
@@ -93,6 +99,7 @@ class SuperResolver:
         order: int | None = None,
         rng: np.random.Generator | int | None = None,
         progress: bool | None = None,
+        systematics: Systematics | None = None,
     ) -> None:
         solver = LogNormal() if solver is None else solver
         self.lens = check_kind(lens, "lens", LensModel)
@@ -103,6 +110,7 @@ class SuperResolver:
         check_rng(rng)
         self.rng = rng
         self.progress = check_kind(progress, "progress", bool | None)
+        self.systematics = check_kind(systematics, "systematics", Systematics | None)
 
     @classmethod
     def from_pretrained(
@@ -286,22 +294,26 @@ class SuperResolver:
             grid = default_source_grid(finest, self.lens, self.factor)
         given = {"factor": self.factor, "source_grid": grid, "order": self.order}
         models = [ForwardModel(each, self.lens, **given) for each in observations]
-        posterior = self._solve(models)
+        if self.systematics is not None and len(models) > 1:
+            raise ValueError("systematics are for one observation at a time; got several of one source")
+        posterior, budget, measures = self._solve(models)
         n_pixels = [np.count_nonzero(model.weights) for model in models]
         modes = [posterior.effective_modes * (n / sum(n_pixels)) for n in n_pixels]
-        return [
+        results = [
             SuperResolution.from_posterior(
                 model,
                 replace(posterior, effective_modes=own),
                 solver=type(self.solver).__name__,
                 messages=remarks,
                 meta=meta,
+                measures=measures,
             )
             for model, own, remarks in zip(models, modes, messages, strict=True)
         ]
+        return results if budget is None else [results[0].with_budget(budget)]
 
     def _solve(self, models):
-        """Find the source of all models, with the correlation of the noise of each observation."""
+        """Find the source of all models, with the correlation of their noise; its budget and measures."""
         noisy, raised = [], []
         for model in models:
             covariance = model.observation.noise_covariance if self.solver.takes_covariance else None
@@ -310,9 +322,12 @@ class SuperResolver:
         with share_bar(self.progress) as report:
             fitted = noisy[0] if len(noisy) == 1 else JointForwardModel(noisy)
             posterior = self.solver.solve(fitted, rng=self.rng, report=report)
+            measures, budget = psf_measures(fitted, posterior), None
+            if self.systematics is not None:
+                budget = error_budget(fitted, posterior, self.systematics, rng=self.rng, report=report)
         # chi-square is reported in units of the noise as given
         mean = np.average(raised, weights=[np.count_nonzero(model.weights) for model in models])
-        return replace(posterior, held_out_chi2=posterior.held_out_chi2 * float(mean))
+        return replace(posterior, held_out_chi2=posterior.held_out_chi2 * float(mean)), budget, measures
 
     def _remarks(self, observation):
         """Say what to check before trusting the result."""

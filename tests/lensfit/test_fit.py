@@ -7,7 +7,7 @@ import astropy.units as u
 import numpy as np
 import pytest
 
-from lenssuper import LensFit, LensModel, PixelGrid, SuperResolver
+from lenssuper import LensFit, LensModel, PixelGrid, SuperResolver, Systematics
 from lenssuper.exceptions import FileFormatError
 from lenssuper.forward.judgement import Verdict
 from lenssuper.lensfit.judgement import judged
@@ -148,6 +148,33 @@ def test_errors_of_the_lens_widen_those_of_the_image(fit, resolver, resolved):
         fit.propagate(fit.observation, fit.lens)
     with pytest.raises(ValueError, match="n must be"):
         fit.propagate(fit.observation, resolver, n=1)
+
+
+def test_principal_lenses_have_the_covariance(fit):
+    """Outer products of steps along principal axes add up to the covariance."""
+
+    def vector(lens):
+        return FreeParameters(lens, free=fit.names).start
+
+    steps = [(vector(plus) - vector(minus)) / 2 for plus, minus in fit.principal_lenses()]
+    found = sum(np.outer(step, step) for step in steps)
+    scale = np.sqrt(np.diag(fit.vector_covariance))
+    np.testing.assert_allclose(
+        found / np.outer(scale, scale), fit.vector_covariance / np.outer(scale, scale), atol=1e-3
+    )
+
+
+def test_budget_has_the_scatter_of_full_solutions(fit, resolver, resolved):
+    """Linear responses beside the super-resolutions of lenses drawn from the fit."""
+    given = {"solver": resolver.solver, "source_grid": resolver.source_grid, "rng": 1, "progress": False}
+    result = SuperResolver(fit.lens, systematics=Systematics(lens=fit), **given)(fit.observation)
+    assert result.budget.parts == ("noise", "prior of the source", "lens")
+    np.testing.assert_allclose(result.budget.covariance, np.eye(len(fit.names)))  # what a fit says is final
+    images = [SuperResolver(lens, **given)(fit.observation).lensed_image for lens in fit.samples(12, rng=3)]
+    bright = result.budget.bright[1]
+    expected = np.sqrt(np.mean(np.var(images, axis=0, ddof=1)[bright]))
+    found = np.sqrt(np.mean(result.budget.variances["lens"][1][bright]))
+    assert found == pytest.approx(expected, rel=0.3)  # 12 draws know it to a fifth
 
 
 def test_words_and_picture(fit):

@@ -38,7 +38,8 @@ def test_worst_rule_decides(measures, verdict, reasons):
 def test_rules_are_in_order(rule):
     sign = -1 if rule.below else 1
     assert sign * rule.wrong >= sign * rule.look
-    numbers = {name: 1.0 for name in ("runner_up_radius", "center_sigma", "structure_sigma", "axis_ratio")}
+    named = "runner_up_radius", "center_sigma", "structure_sigma", "axis_ratio", "psf_change"
+    numbers = dict.fromkeys(named, 1.0)
     beyond = rule.look - sign * -1e-3
     numbers |= {rule.measure: beyond}
     if rule.only_if is not None:

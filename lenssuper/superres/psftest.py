@@ -1,0 +1,33 @@
+"""A test of the width of the PSF by the arcs."""
+
+from __future__ import annotations
+
+from lenssuper.forward.model import ForwardModel
+from lenssuper.solvers import Posterior
+from lenssuper.superres.response import respond
+from lenssuper.superres.systematics import Systematics
+
+__all__ = ["psf_measures"]
+
+# Relative change of the width over which derivatives are taken.
+_STEP = 0.03
+
+
+def psf_measures(model: ForwardModel, posterior: Posterior) -> dict[str, float]:
+    """
+    Return the measures of a verdict on the PSF: how wrong its width is, and how many sigma that is.
+
+    The score of the width, see `respond`, has variance 1 in units of its error if the PSF is right. Nothing
+    is measured without a PSF, without draws, or if the source cannot be fitted again.
+    """
+    observation = getattr(model, "observation", None)
+    if observation is None or observation.psf is None or posterior._refit is None or len(posterior.draws) < 2:
+        return {}
+    change = next(iter(Systematics(psf=_STEP).changes(model)))
+    found = respond(model, posterior, change, posterior.draws)
+    if not found.own_information > 0:
+        return {}
+    return {
+        "psf_change": _STEP * found.score / found.own_information,
+        "psf_sigma": abs(found.significance),
+    }

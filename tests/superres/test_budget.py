@@ -1,0 +1,217 @@
+"""The error budget: responses beside full solutions, information beside linear algebra, draws, table."""
+
+from __future__ import annotations
+
+import astropy.units as u
+import numpy as np
+import pytest
+
+from lenssuper import ForwardModel, Observation, SuperResolver, Systematics
+from lenssuper.forward.sourcegrid import square_source_grid
+from lenssuper.simulate import random_mock
+from lenssuper.solvers import Gaussian, GradientPrior, LogNormal
+from lenssuper.superres.response import respond
+from lenssuper.superres.systematics import Change, stretched
+
+GRID = 16  # pixels along a side of the source, so that all matrices are small
+ALL = {"psf": 0.03, "noise": 0.01, "sky": 0.02}
+
+
+@pytest.fixture(scope="module")
+def mock():
+    return random_mock(11, shape=(26, 26))
+
+
+@pytest.fixture(scope="module")
+def solved(mock):
+    """A linear problem: model, posterior, whitened matrix, prior's precision."""
+    grid = square_source_grid(Observation.of(mock.observation), mock.lens, 2, GRID)
+    model = ForwardModel(mock.observation, mock.lens, source_grid=grid)
+    posterior = Gaussian(GradientPrior(), n_draws=2).solve(model, rng=1)
+    return model, posterior
+
+
+def resolved(mock, solver, systematics=None):
+    grid = square_source_grid(Observation.of(mock.observation), mock.lens, 2, 2 * GRID)
+    given = {"solver": solver, "source_grid": grid, "systematics": systematics}
+    return SuperResolver(mock.lens, rng=1, progress=False, **given)(mock.observation)
+
+
+def dense(model):
+    eye = np.eye(GRID**2).reshape(-1, GRID, GRID)
+    return model.whiten(model.forward(eye)).reshape(GRID**2, -1).T
+
+
+def precision(posterior):
+    eye = np.eye(GRID**2).reshape(-1, GRID, GRID)
+    return posterior.hyperparameters["strength"] * GradientPrior().apply(eye).reshape(GRID**2, -1)
+
+
+def log_evidence(model, prior):
+    """Suyu et al. 2006, eq. 19, with dense matrices."""
+    matrix, data = dense(model), model.whiten(model.data).ravel()
+    covariance = np.eye(data.size) + matrix @ np.linalg.solve(prior, matrix.T)
+    return (
+        -0.5 * (data @ np.linalg.solve(covariance, data) + np.linalg.slogdet(covariance)[1]) + model.log_norm
+    )
+
+
+@pytest.mark.parametrize("what", ["PSF width", "sky", "noise"])
+def test_score_and_information_are_those_of_the_evidence(solved, what):
+    """Finite differences of the evidence, with dense matrices, and its expected curvature."""
+    model, posterior = solved
+    (change,) = [c for c in Systematics(**ALL).changes(model) if c.name == what]
+    prior = precision(posterior)
+    matrix = dense(model)
+    covariance = np.linalg.inv(matrix.T @ matrix + prior)
+    noise = np.random.default_rng(2).multivariate_normal(np.zeros(GRID**2), covariance, 1000)
+    draws = posterior.mean + np.concatenate([noise, -noise]).reshape(-1, GRID, GRID)
+    found = respond(model, posterior, change, draws)
+    values = [log_evidence(each, prior) for each in (change.minus, model, change.plus)]
+    scatter = np.sqrt(max(found.own_information, 0.01))
+    assert abs(found.score - (values[2] - values[0]) / 2) < 0.1 * scatter + 0.05
+    if what == "noise":
+        return
+    curvature = 2 * values[1] - values[0] - values[2]
+    np.testing.assert_allclose(found.own_information, curvature, rtol=0.25, atol=0.1)
+
+
+def test_source_follows_a_change_as_if_solved_again(solved):
+    model, posterior = solved
+    (change, *_) = Systematics(psf=0.03).changes(model)
+    prior = precision(posterior)
+    found = respond(model, posterior, change, posterior.draws)
+    expected = []
+    for each in (change.plus, change.minus):
+        matrix = dense(each)
+        expected.append(np.linalg.solve(matrix.T @ matrix + prior, matrix.T @ each.whiten(each.data).ravel()))
+    expected = (expected[0] - expected[1]).reshape(GRID, GRID) / 2
+    np.testing.assert_allclose(found.source, expected, atol=2e-3 * np.abs(expected).max())
+
+
+def test_linear_draws_are_like_full_solutions(mock):
+    """The default solver: a lens that is 0.25% off and a PSF that is 1.5% off, both at once."""
+    solver = LogNormal(n_draws=4, max_evaluations=5)
+    errors = Systematics(lens={"SIE.theta_E": 0.0025 * u.arcsec}, psf=0.015)
+    result = resolved(mock, solver, errors)
+    budget = result.budget
+    model = ForwardModel(mock.observation, mock.lens, source_grid=result.source_grid, order=1)
+    lens = mock.lens.replace(**{"SIE.theta_E": mock.lens.parameters["SIE.theta_E"] + 0.0025 * u.arcsec})
+    psf = stretched(model.observation.psf, 1.015 * np.eye(2))
+    posterior = solver.solve(model, rng=1)
+    full = model.with_lens(lens).with_psf(psf)
+    expected = full.lensed_image(posterior.refit(full)) - model.lensed_image(posterior.mean)
+    by_name = {each.change.name: each.image for each in budget.responses}
+    found = by_name["SIE.theta_E"] + by_name["PSF width"]
+    bright = budget.bright[1]
+    assert np.std((found - expected)[bright]) < 0.15 * np.std(expected[bright])
+
+
+@pytest.fixture(scope="module")
+def result(mock):
+    light = np.full((26, 26), 0.01)
+    errors = Systematics(**ALL, lens={"SIE.theta_E": 0.02 * u.arcsec}, light=light)
+    return resolved(mock, Gaussian(n_draws=4), errors)
+
+
+def test_errors_are_those_of_all_parts(mock, result):
+    budget = result.budget
+    assert budget.parts == (
+        "noise", "prior of the source", "lens", "PSF", "sky", "light in front", "noise map"
+    )  # fmt: skip
+    total = sum(budget.variances[part][1] for part in budget.parts)
+    np.testing.assert_allclose(result.lensed_std**2, total, rtol=1e-10)
+    plain = resolved(mock, Gaussian(n_draws=4))
+    assert np.all(result.posterior.std >= plain.posterior.std * (1 - 1e-9))
+    np.testing.assert_array_equal(result.source.data, plain.source.data)
+    assert len(result.samples(64)) == len(result.image_samples(64)) == 64
+    spread = np.std(result.image_samples(64).value, axis=0)[budget.bright[1]]
+    np.testing.assert_allclose(np.median(spread / result.lensed_std[budget.bright[1]]), 1, atol=0.25)
+
+
+def test_magnification_has_the_error_of_the_lens(mock, result):
+    """Its scatter is that of the lens, as the magnification of a fixed source changes with it."""
+    table = result.measure()
+    spread = (table["magnification"][2] - table["magnification"][0]) / 2
+    theta_E = mock.lens.parameters["SIE.theta_E"]
+    values = []
+    for sign in (1, -1):
+        lens = mock.lens.replace(**{"SIE.theta_E": theta_E + sign * 0.02 * u.arcsec})
+        lensing = ForwardModel(mock.observation, lens, source_grid=result.source_grid).lensing
+        light = np.where(result.aperture, result.posterior.mean, 0)
+        values.append(np.sum(light * lensing.magnification) / light.sum())
+    # the mapping of the dark part of the error, and 64 draws, leave some difference
+    (lens_error,) = (c["error"] for c in result.budget.changes if c["part"] == "lens")
+    assert spread > 0.5 * lens_error * abs(values[0] - values[1]) / 2
+    sums = sum(table[name] for name in table.colnames if name.startswith("magnification_"))
+    assert np.all(np.isfinite(sums))
+
+
+def test_table_and_figure(result):
+    table = result.budget.table
+    assert list(table["part"][-2:]) == ["noise map", "all"]
+    np.testing.assert_allclose(table["image_share"][:-1].sum(), 1)
+    np.testing.assert_allclose(table["leads"][:-1].sum(), 1)
+    np.testing.assert_allclose(np.sum(table["source"][:-1] ** 2).value, table["source"][-1].value ** 2)
+    changes = result.budget.changes
+    assert list(changes["name"][:2]) == ["SIE.theta_E", "PSF width"]
+    assert np.all(changes["error"] < np.sqrt(1 + changes["pull"] ** 2) + 1e-9)
+    assert len(result.budget.plot().axes) >= 3
+    assert "prior of the source" in result.budget.summary()
+    assert any("errors of image and source" in message for message in result.messages)
+
+
+def test_what_the_data_know_is_not_uncertain(mock):
+    """A noise map that is given to 50% is measured by the pixels: 1 / sqrt(2 n) of its size."""
+    errors = Systematics(noise=0.5)
+    changes = resolved(mock, Gaussian(n_draws=4), errors).budget.changes
+    expected = 1 / np.sqrt(2 * 26**2) / 0.5
+    assert 0.9 * expected < changes["error"][0] < 3 * expected  # where it is, besides its width
+
+
+def test_several_psfs(mock):
+    psf = mock.observation.psf
+    errors = Systematics(psf=[stretched(psf, (1 + e) * np.eye(2)) for e in (-0.04, 0.0, 0.04)])
+    model = ForwardModel(mock.observation, mock.lens)
+    changes = [c for c in errors.changes(model) if c.part == "PSF"]
+    plus, minus = changes[0].plus.observation, changes[0].minus.observation
+    widths = sorted([plus.psf_fwhm_arcsec, minus.psf_fwhm_arcsec])
+    middle = model.observation.psf_fwhm_arcsec
+    np.testing.assert_allclose(
+        np.array(widths) / middle, 1 + 0.04 * np.sqrt(2 / 3) * np.array([-1, 1]), atol=0.02
+    )
+
+
+def test_stretched_psf():
+    """A Gaussian stays one, with the covariance M C M'."""
+    y, x = np.mgrid[-15:16, -15:16]
+    psf = np.exp(-0.5 * (x**2 + y**2) / 2.5**2)
+    matrix = np.array([[1.1, 0.05], [0.02, 0.95]])
+    moved = stretched(psf, matrix)
+    covariance = np.linalg.inv(2.5**2 * matrix @ matrix.T)
+    expected = np.exp(
+        -0.5 * (covariance[0, 0] * x**2 + 2 * covariance[0, 1] * x * y + covariance[1, 1] * y**2)
+    )
+    expected *= psf.sum() / expected.sum()
+    np.testing.assert_allclose(moved, expected, atol=2e-3 * expected.max())
+
+
+def test_wrong_arguments(mock, result):
+    with pytest.raises(TypeError, match="lens must be a LensFit"):
+        Systematics(lens=0.01)
+    with pytest.raises(ValueError, match="psf must lie in"):
+        Systematics(psf=-0.03)
+    with pytest.raises(ValueError, match="two or more PSFs"):
+        Systematics(psf=[np.ones((3, 3))])
+    model = ForwardModel(mock.observation, mock.lens)
+    with pytest.raises(ValueError, match="names 'theta'"):
+        list(Systematics(lens={"theta": 1}).changes(model))
+    with pytest.raises(ValueError, match="light must have the shape"):
+        list(Systematics(light=np.ones((3, 3))).changes(model))
+    with pytest.raises(ValueError, match="part must be one of"):
+        result.budget.std("dust")
+    with pytest.raises(ValueError, match="one observation at a time"):
+        SuperResolver(mock.lens, systematics=Systematics(psf=0.03)).joint(
+            [mock.observation, mock.observation]
+        )
+    assert isinstance(next(Systematics(psf=0.03).changes(model)), Change)

@@ -259,12 +259,36 @@ class TestRecovery:
         assert np.corrcoef(one, other)[0, 1] < -0.5
 
     def test_draws_deviate_as_much_as_noise_allows(self, solved):
-        """In the linear problem at the mode, chi-square rises by one for every mode that is measured."""
+        """The data change by one for every mode that is measured, and by no skewness besides."""
         model, _, posterior, _ = solved
-        deviations = np.log(posterior.draws / posterior.mean)
-        changes = model.whiten(model.forward(posterior.mean * deviations))
+        changes = model.whiten(model.forward(posterior.draws - posterior.mean))
         rise = np.mean(np.sum(changes**2, axis=(1, 2)))
         assert rise == pytest.approx(posterior.effective_modes, rel=0.2)
+
+    def test_draws_hold_the_light_that_the_data_show(self, solved):
+        """The flux of the draws is that of the mode to its error; the exponential of Gaussians has more."""
+        model, _, posterior, _ = solved
+        draws = posterior.samples(64, 4)
+        fluxes = model.forward(draws).sum(axis=(1, 2))
+        seen = model.forward(posterior.mean).sum()
+        noise = np.sqrt(np.sum(model.observation.sigma**2))
+        assert abs(fluxes.mean() - seen) < 0.5 * min(fluxes.std(), noise)
+
+    def test_draws_of_a_weakly_curved_problem_are_those_of_the_linear_one(self, solved):
+        """Small deviations are not changed; the source of larger ones is bent by their square."""
+        model, _, posterior, _ = solved
+        problem = FieldProblem(model, float(model.data.max()), None)
+        field = problem.field([np.log(posterior.hyperparameters["std"]), posterior.hyperparameters["slope"]])
+        mode = problem.mode(field, tolerance=1e-4)
+        curvature = problem.curvature(field, mode.slope)
+        step = np.random.default_rng(0).standard_normal((1, *problem.shape)).astype(np.float32)
+        solve = lognormal.partial(curvature.solve, least=1e-8, steps=100)
+        changes = []
+        for size in (0.02, 0.04):
+            linear = mode.source * (1 + size * field.apply(step)[0])
+            changes.append(np.std(lognormal._bent(problem, field, mode, solve, size * step)[0] - linear))
+        assert changes[1] < 0.2 * np.std(0.04 * mode.source * field.apply(step)[0])
+        assert 3 < changes[1] / changes[0] < 5
 
     def test_positive(self, solved):
         posterior = solved[2]

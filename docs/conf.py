@@ -1,7 +1,7 @@
 """
 Configuration of the documentation, on top of what the astropy packages share (sphinx-astropy).
 
-Without network: ``sphinx-build -D disable_intersphinx=1``.
+Without network: ``sphinx-build -D disable_intersphinx=1``. The pages need none to be read.
 """
 
 import os
@@ -13,6 +13,8 @@ from pathlib import Path
 # The gallery is drawn into files; no window is ever opened.
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx_astropy.conf.v2 import *  # noqa: F403
 from sphinx_astropy.conf.v2 import exclude_patterns, extensions, intersphinx_mapping
 
@@ -36,6 +38,7 @@ exclude_patterns += ["changes/*", "figures/*"]
 rst_epilog = ""
 
 extensions += ["sphinx_gallery.gen_gallery"]
+extensions.remove("sphinx.ext.mathjax")  # it loads its program from the network; see write_formula
 
 automodapi_toctreedirnm = "api/generated"
 # An inheritance diagram is drawn by graphviz; where that is not installed the pages do without.
@@ -87,6 +90,7 @@ html_theme_options = {
 }
 html_context = {"default_mode": "auto"}
 html_show_sourcelink = False
+html_math_renderer = "mathml"
 # The whole table of contents: pages at the top have no section of their own to show.
 templates_path = ["_templates"]
 html_sidebars = {"**": ["contents.html"]}
@@ -108,6 +112,14 @@ def resolve_through_the_room(app, env, node, contnode):
     return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], target, node, contnode)
 
 
+def write_formula(translator, node):
+    """Write a formula as MathML, which browsers show without a program."""
+    block = isinstance(node, nodes.math_block)
+    formula = tex2mathml(node.astext(), as_block=block)
+    translator.body.append(f'<div class="math">{formula}</div>' if block else formula)
+    raise nodes.SkipNode
+
+
 def draw_floors(app):
     """Draw the rooms of the package for the page on development."""
     floors.draw(Path(app.srcdir) / "floors.svg")
@@ -115,5 +127,6 @@ def draw_floors(app):
 
 def setup(app):
     """Register what this file adds to Sphinx."""
+    app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
     app.connect("builder-inited", draw_floors)
     app.connect("missing-reference", resolve_through_the_room)

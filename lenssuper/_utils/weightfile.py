@@ -86,11 +86,9 @@ def load_into(
     module: torch.nn.Module,
     tensors: Mapping[str, torch.Tensor],
     path: str | os.PathLike,
-    *,
-    fill: bool = True,
 ) -> None:
     """
-    Give a module its weights, or, with ``fill=False``, only check whether they fit.
+    Give a module its weights.
 
     Other names or shapes than the module's, or weights that are not finite, are a FileFormatError.
     """
@@ -105,5 +103,4 @@ def load_into(
     bad = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
     if bad:
         raise FileFormatError(f"{os.fspath(path)} has weights that are not finite: {', '.join(bad)}")
-    if fill:
-        module.load_state_dict(dict(tensors))
+    module.load_state_dict(dict(tensors))

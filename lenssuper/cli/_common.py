@@ -329,8 +329,8 @@ def add_network(group) -> None:
         check=inputs.network,
         metavar="NAME|FILE",
         help="find the source with the network that comes with lenssuper (space), or one of "
-        "lenssuper train (FILE.safetensors), in milliseconds "
-        "(default: none, but a log-normal prior, in seconds)",
+        "lenssuper train (FILE.safetensors), in about a second "
+        "(default: none, but a log-normal prior, in several)",
     )
     group.add_argument(
         "--refine",

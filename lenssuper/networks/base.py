@@ -40,6 +40,11 @@ class LogPrior:
     slope: Tensor
     length: Tensor
 
+    def of_one(self, number: int) -> LogPrior:
+        """Return the prior of one of the sources."""
+        one = slice(number, number + 1)
+        return LogPrior(self.mean[one], self.std[one], self.slope[one], self.length)
+
 
 class SourceNetwork(nn.Module, ABC):
     """
@@ -90,12 +95,13 @@ class SourceNetwork(nn.Module, ABC):
         """Return the sources (n, ny, nx) of n observations, not negative, in units of the problem's scale."""
         return self.stages(problem)[-1]
 
-    def prior(self, problem: SourceProblem) -> LogPrior:
+    def answer(self, problem: SourceProblem) -> tuple[Tensor, LogPrior]:
         """
-        Return the network's prior of the sources of n observations, for a solver to start from.
+        Return the sources (n, ny, nx) of n observations as `forward` does, and the network's prior of them.
 
         By default it is centred on the network's answer, with a standard deviation of a factor of e.
         """
         sources = self(problem)
         mean = sources.clamp(min=FAINTEST).log()
-        return LogPrior(mean, torch.ones_like(mean), mean.new_full((len(mean),), 3.0), mean.new_tensor(1 / 3))
+        slope, length = mean.new_full((len(mean),), 3.0), mean.new_tensor(1 / 3)
+        return sources, LogPrior(mean, torch.ones_like(mean), slope, length)

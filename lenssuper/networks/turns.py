@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["turned", "turned_back", "ways_to_turn"]
+__all__ = ["turned", "turned_back"]
 
 
 def turned(sources: Tensor, quarters: int, mirrored: bool) -> Tensor:
@@ -18,9 +18,3 @@ def turned_back(sources: Tensor, quarters: int, mirrored: bool) -> Tensor:
     """Undo `turned`; it is its transpose too."""
     sources = torch.rot90(sources, -quarters, (-2, -1)) if quarters else sources
     return sources.flip(-1) if mirrored else sources
-
-
-def ways_to_turn(shape: tuple[int, int]) -> list[tuple[int, bool]]:
-    """Return the arguments of `turned` that keep a shape (ny, nx); the first changes nothing."""
-    quarters = (0, 2, 1, 3) if shape[0] == shape[1] else (0, 2)
-    return [(quarter, mirrored) for mirrored in (False, True) for quarter in quarters]

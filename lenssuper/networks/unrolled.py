@@ -81,10 +81,10 @@ class Unrolled(SourceNetwork):
         """Return the sources (n, ny, nx) after each stage."""
         return [source for source, _ in self._walk(problem)]
 
-    def prior(self, problem: SourceProblem) -> LogPrior:
-        """Return the prior of the last stage."""
-        *_, (_, prior) = self._walk(problem)
-        return prior
+    def answer(self, problem: SourceProblem) -> tuple[Tensor, LogPrior]:
+        """Return the sources (n, ny, nx) and the prior of the last stage."""
+        *_, last = self._walk(problem)
+        return last
 
     def _walk(self, problem):
         """Yield the sources after each stage, and the prior of the stage."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import os
 import pkgutil
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from lenssuper._utils.files import atomic_write
 from lenssuper._utils.weightfile import load_into, read_weights, write_weights
@@ -75,11 +77,8 @@ def read_network(path: str | os.PathLike) -> SourceNetwork:
         )
     kind, config = kinds[known["architecture"]], known.get("config")
     try:
-        # first without memory: settings of a damaged file could require any amount
-        with torch.device("meta"):
-            sketch = kind(**config)
-        load_into(sketch, tensors, path, fill=False)
-        network = kind(**config)
+        with _Bounded(path, sum(tensor.numel() for tensor in tensors.values())):
+            network = kind(**config)
     except FileFormatError:
         raise
     except (TypeError, ValueError, RuntimeError, KeyError) as error:
@@ -94,6 +93,32 @@ def read_card(path: str | os.PathLike) -> dict[str, Any]:
     if not isinstance(card, dict):
         raise FileFormatError(f"{os.fspath(path)} has no model card: it is not a network for sources")
     return card
+
+
+class _Bounded(TorchFunctionMode):
+    """
+    Refuse to make a network that is far larger than the weights in a file.
+
+    Settings of a damaged file could require any amount of memory. torch's device "meta", which uses none,
+    would import torch's compiler, and that takes a second.
+    """
+
+    _MAKERS = frozenset((torch.empty, torch.zeros, torch.ones, torch.randn))
+
+    def __init__(self, path: str, weights: int) -> None:
+        super().__init__()
+        self.path = path
+        # temporary tensors and constants are no weights
+        self.left = 4 * weights + 10_000
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in self._MAKERS:
+            self.left -= math.prod(args if isinstance(args[0], int) else args[0])
+            if self.left < 0:
+                raise FileFormatError(
+                    f"{self.path} does not fit the network of its settings: it is too small"
+                )
+        return func(*args, **(kwargs or {}))
 
 
 def _kinds(parent) -> Iterator[type[SourceNetwork]]:

@@ -117,7 +117,7 @@ class SuperResolver:
         cls, name: str, lens: LensModel, factor: int = 2, *, refine: bool = False, **options
     ) -> SuperResolver:
         """
-        Use a network that comes with the package: an answer in milliseconds, error bars in seconds.
+        Use a network that comes with the package: an answer with error bars in about a second.
 
         Parameters
         ----------
@@ -128,8 +128,8 @@ class SuperResolver:
         factor : int, optional
             That of the training, 2.
         refine : bool, optional
-            Whether to improve the network's source with a fit to each observation, in seconds instead of
-            milliseconds, see `~lenssuper.solvers.NetworkSolver`.
+            Whether to improve the network's source with a fit to each observation, which takes several
+            times as long, see `~lenssuper.solvers.NetworkSolver`.
         **options
             As for the class.
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from lenssuper import ForwardModel, JointForwardModel, PixelGrid, SuperResolver
 from lenssuper.exceptions import FileFormatError, LensSuperError
-from lenssuper.networks import SourceNetwork, SourceProblem, Unrolled
+from lenssuper.networks import SourceNetwork, SourceProblem, Unrolled, draws
 from lenssuper.networks.pretrained import ALIASES, NAMES, path_of
 from lenssuper.networks.weights import read_card, read_network
 from lenssuper.simulate import random_mock
@@ -103,43 +103,88 @@ def test_several_exposures_of_one_source(network, mock, model):
     assert np.isfinite(posterior.held_out_chi2)
 
 
-class TestErrorBars:
-    def test_of_a_network_that_never_listens(self, model):
-        """It answers s whatever is turned: its errors are s against itself turned, and no data count."""
-        rng = np.random.default_rng(0)
-        source = rng.random(model.in_shape)
-        scale = float(_problem(model, 1, "cpu").scale)
-        posterior = NetworkSolver(Fixed(source), n_draws=6).solve(model, rng=1)
-        np.testing.assert_allclose(posterior.mean, scale * source, rtol=1e-6)
-        ways = [source[::-1, ::-1], source[:, ::-1], source[::-1]]  # half a turn, mirrored, both
-        errors = 1.5 * np.array([each - source for each in ways])
-        np.testing.assert_allclose(posterior.std, scale * np.sqrt((errors**2).mean(0)), rtol=1e-5)
-        expected = scale * np.maximum(source - errors, 0)
-        np.testing.assert_allclose(posterior.draws[:3], expected, rtol=1e-5, atol=1e-6 * scale)
-        # no mode is measured; the estimate has the noise of a few random products
-        assert posterior.effective_modes < 0.2 * model.data.size
+@pytest.fixture(scope="module")
+def small():
+    mock = random_mock(3, shape=(20, 22), peak_snr=(40, 40))
+    grid = PixelGrid((16, 18), mock.grid.pixel_scale / 2, reference=mock.grid.reference)
+    return ForwardModel(mock.observation, mock.lens, source_grid=grid)
 
-    def test_modes_are_the_trace_of_the_derivative(self, model):
-        """Against the derivative itself, pixel by pixel, at the network's own answer."""
-        torch.manual_seed(0)
-        network = Unrolled(n_stages=2, widths=(8, 8), cg_steps_used=8).eval()
-        pixels = np.random.default_rng(0).choice(model.data.size, size=60, replace=False)
-        slopes = []
-        for part in pixels.reshape(3, 20):
-            problem = _problem(model, 20, "cpu")
-            steps = torch.zeros(20, model.data.size)
-            steps[range(20), part] = 1.0
-            steps = steps.reshape(problem.white.shape)
-            with torch.no_grad():
-                white = problem.forward(network(problem))
-                up, down = (
-                    problem.forward(network(problem.with_white(white + sign * steps))) for sign in (1, -1)
-                )
-            slopes += (((up - down) * steps).sum((-2, -1)) / 2).tolist()
-        trace = model.data.size * np.mean(slopes)
-        found = NetworkSolver(network, n_draws=32).solve(model, rng=1).effective_modes
-        error = model.data.size * np.std(slopes) / np.sqrt(len(slopes))
-        assert found == pytest.approx(trace, abs=4 * error + 0.15 * trace)
+
+@pytest.fixture(scope="module")
+def answer(small):
+    y, x = np.mgrid[:16, :18] - 8.0
+    return np.exp(-(x**2 + y**2) / 20) + 0.01
+
+
+@pytest.fixture(scope="module")
+def matrices(small, answer):
+    """Give a G and J of the default prior, with the field's eigenvalues written out."""
+    ny, nx = small.in_shape
+    k2 = (2 * np.pi * np.fft.fftfreq(ny))[:, None] ** 2 + (2 * np.pi * np.fft.fftfreq(nx)) ** 2
+    power = (1 + k2 * (max(ny, nx) / 3) ** 2) ** (-3 / 2)
+    root = np.sqrt(power / power.mean())
+    unit = np.eye(ny * nx).reshape(-1, ny, nx)
+    field = np.fft.ifft2(np.fft.fft2(unit) * root).real.reshape(ny * nx, -1).T
+    scale = float(_problem(small, 1, "cpu").scale)
+    bend = scale * small.whiten(small.forward(unit)).reshape(ny * nx, -1).T
+    return field, (bend * answer.ravel()) @ field
+
+
+class TestErrorBars:
+    """Against the same Gaussian with matrices, for a network whose answer and prior are known."""
+
+    def test_deviations_are_those_of_the_gaussian(self, small, answer, matrices, monkeypatch):
+        monkeypatch.setattr(draws, "_STEPS", 400)
+        field, jacobian = matrices
+        problem = _problem(small, 3, "cpu")
+        source = torch.as_tensor(answer[None], dtype=torch.float32)
+        _, prior = Fixed(answer).answer(_problem(small, 1, "cpu"))
+        torch.manual_seed(1)
+        noise, white = torch.randn(problem.white.shape) * problem.used, torch.randn(3, *small.in_shape)
+        with torch.no_grad():
+            found = draws.log_deviations(problem, source, prior, noise, white).reshape(3, -1).numpy()
+        for one, n, w in zip(found, noise.reshape(3, -1).numpy(), white.reshape(3, -1).numpy(), strict=True):
+            curvature = np.eye(w.size) + jacobian.T @ jacobian
+            expected = field @ (w + np.linalg.solve(curvature, jacobian.T @ (n - jacobian @ w)))
+            np.testing.assert_allclose(one, expected, rtol=0, atol=0.003 * np.abs(field @ w).max())
+
+    def test_of_the_posterior(self, small, answer, matrices, monkeypatch):
+        monkeypatch.setattr(draws, "_STEPS", 400)
+        field, jacobian = matrices
+        covariance = np.linalg.inv(np.eye(answer.size) + jacobian.T @ jacobian)
+        posterior = NetworkSolver(Fixed(answer), n_draws=128).solve(small, rng=1)
+        np.testing.assert_allclose(posterior.mean / posterior.mean.max(), answer / answer.max(), rtol=1e-5)
+        trace = np.trace(jacobian @ covariance @ jacobian.T)
+        assert posterior.effective_modes == pytest.approx(trace, rel=4 * np.sqrt(2 / trace / 64))
+        steps = np.log(posterior.draws / posterior.mean)
+        expected = 1.1 * np.sqrt(np.diag(field @ covariance @ field.T)).reshape(answer.shape)
+        certain = expected < 0.3  # larger ones are limited
+        assert certain.sum() > 50
+        found = np.sqrt(np.mean(steps**2, axis=0))
+        # 64 pairs: each standard deviation is known to 9%
+        ratio = found[certain] / expected[certain]
+        assert np.mean(ratio) == pytest.approx(1, abs=0.03)
+        assert np.max(np.abs(ratio - 1)) < 0.4
+
+    def test_the_steps_taken_are_enough(self, model, monkeypatch):
+        solver = NetworkSolver.pretrained("space")
+        few = solver.solve(model, rng=1)
+        monkeypatch.setattr(draws, "_STEPS", 200)
+        many = solver.solve(model, rng=1)
+        bright = many.mean > 0.1 * many.mean.max()
+        ratio = few.std[bright] / many.std[bright]
+        assert np.mean(ratio) == pytest.approx(1, abs=0.03)
+        assert np.std(ratio) < 0.1
+        assert few.effective_modes == pytest.approx(many.effective_modes, rel=0.1)
+
+    def test_come_in_pairs(self, network, model):
+        posterior = NetworkSolver(network, n_draws=6).solve(model, rng=1)
+        assert (posterior.draws > 0).all()
+        half = (posterior.draws[::2] - posterior.draws[1::2]) / 2
+        np.testing.assert_allclose(posterior.std, np.sqrt(np.mean(half**2, axis=0)), rtol=1e-12)
+        more = posterior.samples(5, rng=2)
+        assert more.shape == (5, *model.in_shape)
+        np.testing.assert_array_equal(more, posterior.samples(5, rng=2))
 
 
 class TestRefinement:

@@ -20,6 +20,7 @@ from lenssuper.exceptions import ObservationError
 from lenssuper.forward.judgement import LensGalaxy
 from lenssuper.forward.resolved import check_resolved
 from lenssuper.lens import EPL, SIE, LensModel
+from lenssuper.lensfit.credibility import most_credible
 from lenssuper.lensfit.exposure import Exposure
 from lenssuper.lensfit.fit import LensFit
 from lenssuper.lensfit.inturn import fit_in_turn
@@ -225,8 +226,9 @@ class LensFitter:
 
         The light is fitted beside what may be arcs, then the lens; the light again, beside the arcs that this
         lens explains, and the lens again. In both fits of the lens the light is the ``foreground``: what is
-        not known of it is integrated out. Half of the last change of the lens is added to
-        its errors. If no more than a radius is known, the first lens is an `SIE` with `ExternalShear`, and
+        not known of it is integrated out. Half of the last change of the lens is added to its errors. The
+        first lens is chosen from several by its evidence, and by how close its Einstein radius is to that of
+        the guess. If no more than a radius is known, it is an `SIE` with `ExternalShear`, and
         the second an `EPL` with a free slope. If the verdict is wrong, all is done again from a light that is
         fitted outside of an annulus around the Einstein radius, if ``light_fitter`` looks for arcs.
 
@@ -256,7 +258,7 @@ class LensFitter:
         return fit_in_turn(self, observation, light, light_fitter)
 
     def roughly(self) -> LensFitter:
-        """Return a fitter for a first lens: of several, the one of the largest evidence, on larger pixels."""
+        """Return a fitter for a first lens: of several, the most credible one, on larger pixels."""
         new = copy.copy(self)
         new._search, new.factor = candidates, 1
         return new
@@ -419,7 +421,7 @@ class LensFitter:
             found = self._search(sources, self._starts(parameters), rng, report)
         fits = [self._result(exposures, registration, refined, given) for refined in found]
         if self._search is candidates:
-            return _most_credible(fits)
+            return most_credible(fits, self.guess)
         fit = replace(fits[0], optima=optima(registration, found))
         for message in fit.messages:
             warn(message)
@@ -434,10 +436,3 @@ class LensFitter:
 
     def __repr__(self) -> str:
         return f"LensFitter({self.guess!r}, free={list(self.parameters.names)})"
-
-
-def _most_credible(fits):
-    """Return the fit of the largest evidence, with the others, of those whose verdict is not "wrong"."""
-    credible = [fit for fit in fits if fit.verdict != "wrong"] or fits
-    credible.sort(key=lambda fit: -fit.log_evidence)
-    return replace(credible[0], optima=tuple((fit.lens, fit.log_evidence) for fit in credible))

@@ -8,6 +8,7 @@ import numpy as np
 from astropy import units as u
 
 from lenssuper.forward.judgement import GRADES, Verdict
+from lenssuper.lensfit.credibility import differ, of_rivals, radii
 from lenssuper.lensfit.fit import LensFit
 from lenssuper.light import ForegroundFit, ForegroundFitter
 from lenssuper.observation import Observation
@@ -17,12 +18,6 @@ __all__ = ["fit_in_turn"]
 # Share of the last change of the lens, when the light is fitted again, that is added to its errors: the next
 # change would be about so large (J0330, J1420 and J1443 of SLACS: 0.1 to 0.8 of the last)
 _NEXT_CHANGE = 0.5
-# Relative change of the Einstein radius, when the light is fitted again, up to which both are one lens.
-# Tuned on `simulate.hard_lenses`, seed 5, and odd lines of SLACS: 4% at most for right lenses, 7% for a wrong
-_SETTLED = 0.05
-# Difference of ln Z up to which light that no model describes may decide between two lenses. For right lenses
-# of the same sets it is 34 and more, mostly above 100; for a wrong one of SLACS (J0728) it is 36
-_AS_LIKELY = 50.0
 # Einstein radii between which all is left out of another fit of the light
 _ANNULUS = 0.6, 1.5
 
@@ -69,50 +64,32 @@ def _once(fitter, light, again):
         change[k] = _NEXT_CHANGE * (last.vector[k] - before)
     light = light.with_galaxy(last.foreground.data)
     last = replace(last, vector_covariance=last.vector_covariance + np.outer(change, change))
-    return light, _doubted(last, first)
+    return light, _doubted(last, first, fitter.guess)
 
 
-def _doubted(last, first):
+def _doubted(last, first, given):
     """
     Return the last fit, with a doubt if the lens is not the same as before the light was fitted again.
 
-    Likewise if before another lens was almost as likely.
+    Likewise if before another lens was almost as credible, for the lens that was ``given``.
     """
-    before, after = _radii(first.lens, last.lens)
-    measures, reasons = {"moved": after / before - 1}, []
-    if _differ(after, before):
+    before, after = radii(first.lens, last.lens)
+    change, reasons = after / before - 1, []
+    if differ(after, before):
         reasons.append(
-            f"the Einstein radius changed by {measures['moved']:+.0%}, from {before:.3f} arcsec, when the "
-            "light of the galaxy was fitted again"
+            f"the Einstein radius changed by {change:+.0%}, from {before:.3f} arcsec, when the light of the "
+            "galaxy was fitted again"
         )
-    others = [
-        (each, radius) for each in first.optima for radius in _radii(each[0]) if _differ(radius, before)
-    ]
-    if others:
-        (_, evidence), radius = others[0]
-        measures |= {"runner_up": first.log_evidence - evidence, "runner_up_radius": radius}
-        if measures["runner_up"] < _AS_LIKELY:
-            reasons.append(
-                f"a lens with an Einstein radius of {radius:.3f} arcsec was almost as likely before the "
-                f"light of the galaxy was fitted again: its ln Z was {measures['runner_up']:.0f} lower"
-            )
-    verdict = Verdict("look" if reasons else "trusted", tuple(reasons), measures)
-    return replace(last, judgement=last.judgement.joined(verdict, "search"))
-
-
-def _differ(one, two):
-    return abs(one / two - 1) > _SETTLED
-
-
-def _radii(*lenses):
-    return [lens.einstein_radius().to_value(u.arcsec) for lens in lenses]
+    moved = Verdict("look" if reasons else "trusted", tuple(reasons), {"moved": change})
+    judgement = last.judgement.joined(moved, "search").joined(of_rivals(first, given), "search")
+    return replace(last, judgement=judgement)
 
 
 def _two_lenses(one, other):
     """Return the doubt that two models of the light lead to different lenses."""
-    radii = _radii(one.lens, other.lens)
+    new, old = radii(one.lens, other.lens)
     reason = (
         f"another model of the light of the galaxy leads to another lens, with an Einstein radius of "
-        f"{radii[0]:.3f} arcsec in place of {radii[1]:.3f}"
+        f"{new:.3f} arcsec in place of {old:.3f}"
     )
-    return Verdict("look", (reason,), {"other_radius": radii[0]})
+    return Verdict("look", (reason,), {"other_radius": new})

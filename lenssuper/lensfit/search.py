@@ -31,8 +31,11 @@ _TURNS, _FLATTENING = (0, 60, 120), 0.1
 # Steps of the logarithm of the radius at which the evidence of expected lenses is compared, and number of its
 # maxima that are followed (tuned on `simulate.hard_lenses`, seed 5)
 _SCAN, _MAXIMA = np.linspace(-0.32, 0.32, 9), 2
-# Number of tried lenses that are improved further
-_KEPT = 2
+# Number of tried lenses, of different radii, that are improved further, if they are not less likely by more
+# than this in ln Z
+_KEPT, _BEHIND = 2, 500.0
+# Difference of the logarithms of their radii
+_OTHER_RADIUS = 0.05
 
 
 def from_radius(theta_E: u.Quantity) -> LensModel:
@@ -117,12 +120,21 @@ def candidates(
         found.append(refine(sources, begin, rng, lambda share, what: None, rounds=1))
     report(0.8, "trying the best of them")
     found.sort(key=lambda refined: refined.cost)
-    again = [
-        refine(sources, one.vector, rng, lambda share, what: None, rounds=_TRY - 1, after=one)
-        for one in found[:_KEPT]
-    ]
+    for k in _worth_improving(found, sources[0].registration.parameters.is_radius):
+        one = found[k]
+        found[k] = refine(sources, one.vector, rng, lambda share, what: None, rounds=_TRY - 1, after=one)
     report(1.0, "done")
-    return [*again, *found[_KEPT:]]
+    return found
+
+
+def _worth_improving(found, radii):
+    """Return the positions of the best few of different radii."""
+    kept = []
+    for k, one in enumerate(found):
+        apart = [np.max(np.abs(one.vector - found[j].vector)[: len(radii)][radii], initial=0.0) for j in kept]
+        if min(apart, default=np.inf) > _OTHER_RADIUS and one.cost - found[0].cost < _BEHIND:
+            kept.append(k)
+    return kept[:_KEPT]
 
 
 def _best_radii(sources):

@@ -155,8 +155,8 @@ LENS_RULES = (
         'the centre of the lens is {field_offset:.2f}" from the middle of the field',
     ),
     # Koopmans et al. 2006, ApJ 649, 599, table 1: lenses have axis ratios of 0.5 to 1, which scatter by 0.1
-    # about those of the light.
-    Rule("axis_ratio", 0.45, 0.25, "the lens is very flat, q = {axis_ratio:.2f}", below=True),
+    # about those of the light: 0.4 is one scatter below the flattest.
+    Rule("axis_ratio", 0.4, 0.25, "the lens is very flat, q = {axis_ratio:.2f}", below=True),
     Rule(
         "flatter_than_light",
         0.3,

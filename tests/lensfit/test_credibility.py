@@ -1,0 +1,67 @@
+"""The choice between lenses that explain the data alike."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lenssuper import ExternalShear
+from lenssuper.forward.judgement import Verdict
+from lenssuper.lensfit.credibility import most_credible, of_rivals
+
+
+def fits(fit, *lenses):
+    """Return fits with other Einstein radii, in units of 0.9 arcsec, and ln Z."""
+    radius = fit.lens.parameters["SIE.theta_E"]
+    return [
+        replace(fit, lens=fit.lens.replace(**{"SIE.theta_E": share * radius}), log_evidence=evidence)
+        for share, evidence in lenses
+    ]
+
+
+def test_the_evidence_decides_between_lenses_of_one_radius(fit):
+    found = fits(fit, (1.0, 5.0), (1.01, 12.0), (1.02, 8.0))
+    best = most_credible(found, fit.lens)
+    assert best.log_evidence == 12.0
+    assert [evidence for _, evidence in best.optima] == [12.0, 8.0, 5.0]
+
+
+def test_another_radius_than_the_one_given_needs_a_larger_evidence(fit):
+    # the logarithm of the radius is known to 0.2, and 50 in ln Z weigh as much as 1: 25 (0.3 / 0.2)^2 = 56
+    far = float(np.exp(-0.3))
+    close, behind = fits(fit, (far, 55.0), (1.0, 0.0)), fits(fit, (far, 58.0), (1.0, 0.0))
+    assert most_credible(close, fit.lens).log_evidence == 0.0
+    assert most_credible(behind, fit.lens).log_evidence == 58.0
+
+
+def test_wrong_lenses_are_left_out_if_there_are_others(fit):
+    found = fits(fit, (1.0, 50.0), (1.0, 5.0))
+    found[0] = replace(found[0], judgement=Verdict("wrong", ("it is",)))
+    best = most_credible(found, fit.lens)
+    assert best.log_evidence == 5.0
+    assert len(best.optima) == 1
+    assert most_credible(found[:1], fit.lens).log_evidence == 50.0
+
+
+def test_a_rival_of_almost_the_same_credibility_is_said(fit):
+    best = most_credible(fits(fit, (1.0, 0.0), (float(np.exp(-0.3)), 30.0)), fit.lens)
+    doubt = of_rivals(best, fit.lens)
+    assert doubt.verdict == "look"
+    assert "an Einstein radius of 0.6" in doubt.reasons[0]
+    assert "its ln Z was 30 higher" in doubt.reasons[0]
+    assert doubt.measures["runner_up"] == -30.0
+    assert doubt.measures["runner_up_log_odds"] == pytest.approx(0.5 * 1.5**2 - 30 / 50, rel=1e-6)
+    far = most_credible(fits(fit, (1.0, 0.0), (float(np.exp(-0.3)), 20.0)), fit.lens)
+    trusted = of_rivals(far, fit.lens)
+    assert trusted.verdict == "trusted"
+    assert trusted.measures["runner_up"] == -20.0
+
+
+def test_a_lens_of_the_same_radius_is_no_rival(fit):
+    best = most_credible(fits(fit, (1.0, 0.0), (0.97, -1.0)), fit.lens)
+    assert of_rivals(best, fit.lens) == Verdict("trusted", (), {})
+
+
+def test_without_a_radius_the_evidence_decides(fit):
+    given = ExternalShear(gamma1=0.1, gamma2=0.0)
+    assert most_credible(fits(fit, (1.0, 0.0), (0.5, 1.0)), given).log_evidence == 1.0

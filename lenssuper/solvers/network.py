@@ -73,7 +73,7 @@ class NetworkSolver(Solver):
     Notes
     -----
     Draws are those of the Gaussian in the logarithm of the source with the network's prior and the curvature
-    of the data's misfit at its answer, see `~lenssuper.networks.draws.log_deviations`: what the data do not
+    of the data's misfit at its answer, see ``lenssuper/networks/draws.py``: what the data do not
     measure varies as much as in the prior. They come in pairs of opposite deviations :math:`\pm d`, the
     sources :math:`\hat s e^{\pm 1.1 d}` with a factor calibrated on simulated lenses; the standard deviation
     is the root mean square of half the difference of a pair. The number of modes is the mean squared change

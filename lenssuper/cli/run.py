@@ -14,7 +14,7 @@ from lenssuper.cli._report import add_json, report
 if TYPE_CHECKING:
     from astropy.units import Quantity
 
-    from lenssuper.forward.judgement import Verdict
+    from lenssuper.lensfit import LensFit
 
 __all__ = ["add"]
 
@@ -46,6 +46,12 @@ def add(commands) -> None:
         metavar="X",
         help="fit with X times the variance, for noise that pixels share "
         "(default: their covariance, measured in the sky)",
+    )
+    parser.add_argument(
+        "--exact-lens",
+        action="store_true",
+        help="take the lens of a fit as exact (default: for one observation, and without --network, its errors "
+        "are part of those of the result, in nearly twice the time)",
     )
     _add_measure(parser.add_argument_group("measures"))
     _add_output(parser.add_argument_group("output"))
@@ -98,10 +104,14 @@ def _run(options: argparse.Namespace) -> None:
     common.check_writable([*outputs, *pictures, *pages, *tables], options, text=pages)
     from lenssuper.lens import LensModel
     from lenssuper.plotting.pages import write_report
+    from lenssuper.superres.systematics import Systematics
 
     lens = LensModel.read(options.lens)
-    offsets, judgement = _of_fit(options.lens, len(outputs))
+    fit = _fit_in(options.lens)
+    offsets, judgement = _offsets(options.lens, fit, len(outputs)), None if fit is None else fit.judgement
     resolver, observations = common.resolver_of(options, lens), prepared(options, lens)
+    if fit is not None and not (several or options.network or options.exact_lens):
+        resolver.systematics = Systematics(lens=fit)
     if several:
         results = (resolver.joint if options.exposures else resolver)(observations, offsets=offsets)
     else:
@@ -151,25 +161,27 @@ def _name(observation):
     return Path(f"{observation.stem}_lenssuper.fits")
 
 
-def _of_fit(path: Path, n: int) -> tuple[Quantity, Verdict | None]:
-    """Return the offsets of n observations of a lens, those of a fit to them or zero, and its verdict."""
+def _fit_in(path: Path) -> LensFit | None:
+    """Return the fit that a file of a lens holds, None if it holds none."""
     import json
 
+    if "fit" not in json.loads(path.read_text(encoding="utf-8")):
+        return None
+    from lenssuper.lensfit import LensFit
+
+    return LensFit.read(path)
+
+
+def _offsets(path: Path, fit: LensFit | None, n: int) -> Quantity:
+    """Return the offsets of n observations of a lens: those of a fit to them, or zero."""
     import astropy.units as u
     import numpy as np
 
-    nowhere = np.zeros((n, 2)) * u.arcsec
-    if "fit" not in json.loads(path.read_text(encoding="utf-8")):
-        return nowhere, None
-    from lenssuper.lensfit import LensFit
-
-    fit = LensFit.read(path)
-    fitted = fit.offsets
-    if len(fitted) == 1:
-        return nowhere, fit.judgement
-    if len(fitted) != n:
+    if fit is None or len(fit.offsets) == 1:
+        return np.zeros((n, 2)) * u.arcsec
+    if len(fit.offsets) != n:
         raise ValueError(
-            f"{path} was fitted to {len(fitted)} observations: give all of them, in the same order, as their "
-            f"offsets belong together; got {n}"
+            f"{path} was fitted to {len(fit.offsets)} observations: give all of them, in the same order, as "
+            f"their offsets belong together; got {n}"
         )
-    return fitted, fit.judgement
+    return fit.offsets

@@ -95,6 +95,13 @@ class Systematics:
         self.noise = None if noise is None else check_number(noise, "noise", above=0, most=0.5)
         self.light = [] if light is None else list(np.atleast_3d(np.asarray(light, dtype=float).T).T)
 
+    def __repr__(self) -> str:
+        known = {name: getattr(self, name) for name in ("lens", "psf", "sky", "noise")}
+        given = [f"{name}={value!r:.60}" for name, value in known.items() if value is not None]
+        if self.light:
+            given.append(f"light=<{len(self.light)} images>")
+        return f"Systematics({', '.join(given)})"
+
     def changes(self, model: ForwardModel) -> Iterator[Change]:
         """Yield all that may be wrong of a model."""
         yield from self._of_lens(model)

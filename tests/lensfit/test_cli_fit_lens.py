@@ -46,6 +46,15 @@ def test_fit_goes_on_to_run(files, truth, capsys):
     assert main(["fit-lens", "obs.fits", "--lens", "guess.json"]) == 1
     assert "--overwrite" in capsys.readouterr().err
     content = json.loads(Path("obs_lens.json").read_text())
+    assert (
+        main(["run", "obs.fits", "--lens", "obs_lens.json", "--output", "with.fits", "--seed", "1", *QUICK])
+        == 0
+    )
+    exact = ["--exact-lens", "--output", "without.fits", "--seed", "1", *QUICK]
+    assert main(["run", "obs.fits", "--lens", "obs_lens.json", *exact]) == 0
+    errors, known = SuperResolution.read("with.fits"), SuperResolution.read("without.fits")
+    assert "errors of image and source are those of noise, prior of the source, lens" in errors.messages[-1]
+    assert np.mean(errors.lensed_std**2) > 1.02 * np.mean(known.lensed_std**2)
     content["fit"].update(verdict="wrong", reasons=["it is odd"])
     Path("obs_lens.json").write_text(json.dumps(content))
     assert main(["run", "obs.fits", "--lens", "obs_lens.json", "--output", "out.fits", *QUICK[:2]]) == 0

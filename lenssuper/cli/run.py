@@ -50,8 +50,8 @@ def add(commands) -> None:
     parser.add_argument(
         "--exact-lens",
         action="store_true",
-        help="take the lens of a fit as exact (default: for one observation, and without --network, its errors "
-        "are part of those of the result, in nearly twice the time)",
+        help="take the lens of a fit as exact (default: for one observation, and without --network, its "
+        "errors are part of those of the result, in nearly twice the time)",
     )
     _add_measure(parser.add_argument_group("measures"))
     _add_output(parser.add_argument_group("output"))

@@ -23,7 +23,9 @@ _MODES = 4
 class FittedLens(Protocol):
     """A lens with errors, such as a `~lenssuper.LensFit`."""
 
-    lens: LensModel
+    @property
+    def lens(self) -> LensModel:
+        """The most probable lens."""
 
     def principal_lenses(self) -> list[tuple[LensModel, LensModel]]:
         """Return pairs of lenses, one standard deviation to either side along each axis of the errors."""

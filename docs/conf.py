@@ -116,7 +116,8 @@ def write_formula(translator, node):
     """Write a formula as MathML, which browsers show without a program."""
     block = isinstance(node, nodes.math_block)
     formula = tex2mathml(node.astext(), as_block=block)
-    translator.body.append(f'<div class="math">{formula}</div>' if block else formula)
+    style = "margin: 1em 0; overflow-x: auto"
+    translator.body.append(f'<div style="{style}">{formula}</div>' if block else formula)
     raise nodes.SkipNode
 
 

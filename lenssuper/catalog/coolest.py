@@ -24,6 +24,7 @@ from lenssuper.observation.grid import PixelGrid
 from lenssuper.observation.opening import open_fits
 from lenssuper.observation.units import read_unit
 from lenssuper.preparation import gaussian_psf
+from lenssuper.superres.exports import source_profile
 from lenssuper.superres.result import SuperResolution
 
 __all__ = ["is_template", "read_template", "source_beside", "template_files", "write_template"]
@@ -131,7 +132,7 @@ def write_template(
         profiles = [p for entity in content["lensing_entities"] for p in entity.get("mass_model") or []]
         for profile, part, errors in zip(profiles, fit.lens.components, _errors_of(fit), strict=True):
             profile["parameters"] = posterior_of(part, errors)
-    _source_entity(content["lensing_entities"])["light_model"] = [_write_source(result, source_beside(path))]
+    _source_entity(content["lensing_entities"])["light_model"] = [source_profile(result, source_beside(path))]
     with atomic_write(path, overwrite=True) as beside:
         beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
@@ -275,26 +276,3 @@ def _source_entity(entities):
         return max(galaxies, key=lambda entity: entity.get("redshift") or 0)
     entities.append({"type": "Galaxy", "name": "source", "redshift": None, "mass_model": []})
     return entities[-1]
-
-
-def _write_source(result, path):
-    """Write the source as a square image, and give the profile that names it."""
-    grid, values = result.source_grid, np.array(result.posterior.mean)
-    ny, nx = values.shape
-    side = max(ny, nx)
-    values = np.pad(
-        values, ((0, side - ny), (0, side - nx))
-    )  # the coolest library exchanges rows and columns
-    (dx, _), (_, dy) = grid.matrix
-    x, y = grid.origin
-    hdu = fits.PrimaryHDU(values)
-    with atomic_write(path, overwrite=True) as beside:
-        hdu.writeto(beside, checksum=True)
-    pixels = {
-        "fits_file": {"path": path.name},
-        "field_of_view_x": [x - dx / 2, x + (side - 0.5) * dx],
-        "field_of_view_y": [y - dy / 2, y + (side - 0.5) * dy],
-        "num_pix_x": side,
-        "num_pix_y": side,
-    }
-    return {"type": "PixelatedRegularGrid", "parameters": {"pixels": pixels}}

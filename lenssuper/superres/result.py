@@ -23,6 +23,7 @@ from lenssuper.observation.grid import PixelGrid
 from lenssuper.plotting.notebook import Pictured
 from lenssuper.solvers import Posterior
 from lenssuper.superres.doubts import doubts_about
+from lenssuper.superres.exports import to_lenstronomy, write_coolest
 from lenssuper.superres.judgement import judge_result
 from lenssuper.superres.measured import Measured
 from lenssuper.superres.quality import Quality
@@ -369,6 +370,32 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
             If the file is truncated, corrupt or something else.
         """
         return cls(**read_fields(path))
+
+    def to_lenstronomy(self) -> dict[str, Any]:
+        """
+        Return lens and source for lenstronomy, the source as an interpolated image (INTERPOL).
+
+        They are ``lens_model_list``, ``kwargs_lens``, ``source_light_model_list`` and ``kwargs_source``, in
+        this package's x and y.
+        """
+        return to_lenstronomy(self)
+
+    def write_coolest(
+        self,
+        path: str | os.PathLike,
+        *,
+        z_lens: float | None = None,
+        z_source: float | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """
+        Write lens and source as a COOLEST template, the source as a PixelatedRegularGrid.
+
+        Its pixels are in a FITS file beside the template: ``lens_source.fits`` of ``lens.json``. The
+        observation is not in it: the library loads it with ``check_external_files=False``. A FileExistsError
+        says if one of the files is there and ``overwrite`` is not set.
+        """
+        write_coolest(self, path, z_lens=z_lens, z_source=z_source, overwrite=overwrite)
 
     def plot(self, *, figure: Figure | None = None) -> Figure:
         """

@@ -17,7 +17,7 @@ __all__ = ["differ", "most_credible", "of_rivals", "radii"]
 # Difference of ln Z that counts as much as one of 1 in the logarithm of the prior, where one lens is chosen
 # of several: light that no model describes, and sources that the prior does not expect, decide by as much.
 # Tuned on `simulate.hard_lenses`, seed 5, and odd lines of SLACS lenses; one even line (J0728) was in view
-_COUNTS_ONE = 50.0
+_COUNTS_ONE = 100.0
 # Standard deviation of the logarithm of the radius that was given
 _KNOWN = 0.2
 # Odds, the most credible lens against another one, up to which the other is said to be almost as credible

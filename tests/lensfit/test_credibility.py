@@ -27,11 +27,11 @@ def test_the_evidence_decides_between_lenses_of_one_radius(fit):
 
 
 def test_another_radius_than_the_one_given_needs_a_larger_evidence(fit):
-    # the logarithm of the radius is known to 0.2, and 50 in ln Z weigh as much as 1: 25 (0.3 / 0.2)^2 = 56
+    # the logarithm of the radius is known to 0.2, and 100 in ln Z count as much as 1: 50 (0.3 / 0.2)^2 = 112
     far = float(np.exp(-0.3))
-    close, behind = fits(fit, (far, 55.0), (1.0, 0.0)), fits(fit, (far, 58.0), (1.0, 0.0))
+    close, behind = fits(fit, (far, 110.0), (1.0, 0.0)), fits(fit, (far, 115.0), (1.0, 0.0))
     assert most_credible(close, fit.lens).log_evidence == 0.0
-    assert most_credible(behind, fit.lens).log_evidence == 58.0
+    assert most_credible(behind, fit.lens).log_evidence == 115.0
 
 
 def test_wrong_lenses_are_left_out_if_there_are_others(fit):
@@ -44,17 +44,17 @@ def test_wrong_lenses_are_left_out_if_there_are_others(fit):
 
 
 def test_a_rival_of_almost_the_same_credibility_is_said(fit):
-    best = most_credible(fits(fit, (1.0, 0.0), (float(np.exp(-0.3)), 30.0)), fit.lens)
+    best = most_credible(fits(fit, (1.0, 0.0), (float(np.exp(-0.3)), 60.0)), fit.lens)
     doubt = of_rivals(best, fit.lens)
     assert doubt.verdict == "look"
     assert "an Einstein radius of 0.6" in doubt.reasons[0]
-    assert "its ln Z was 30 higher" in doubt.reasons[0]
-    assert doubt.measures["runner_up"] == -30.0
-    assert doubt.measures["runner_up_log_odds"] == pytest.approx(0.5 * 1.5**2 - 30 / 50, rel=1e-6)
-    far = most_credible(fits(fit, (1.0, 0.0), (float(np.exp(-0.3)), 20.0)), fit.lens)
+    assert "its ln Z was 60 higher" in doubt.reasons[0]
+    assert doubt.measures["runner_up"] == -60.0
+    assert doubt.measures["runner_up_log_odds"] == pytest.approx(0.5 * 1.5**2 - 60 / 100, rel=1e-6)
+    far = most_credible(fits(fit, (1.0, 0.0), (float(np.exp(-0.3)), 40.0)), fit.lens)
     trusted = of_rivals(far, fit.lens)
     assert trusted.verdict == "trusted"
-    assert trusted.measures["runner_up"] == -20.0
+    assert trusted.measures["runner_up"] == -40.0
 
 
 def test_a_lens_of_the_same_radius_is_no_rival(fit):

@@ -41,14 +41,18 @@ def unfit_in_regions(path: str | os.PathLike, wcs: WCS | None) -> Callable:
             f"{os.fspath(path)} has regions on the sky, and the image has no WCS; "
             "save them in image coordinates"
         )
-    shapes = [region.to_pixel(wcs) if isinstance(region, SkyRegion) else region for region in found]
+    shapes = [
+        (region.to_pixel(wcs) if isinstance(region, SkyRegion) else region).copy(meta={}) for region in found
+    ]
+    included = [_is_included(region) for region in found]
 
     def unfit(window):
         rows, columns = (np.arange(part.start, part.stop) for part in window)
         mask = np.zeros((len(rows), len(columns)), dtype=bool)
         where = PixCoord(*np.meshgrid(columns, rows))
-        for region in shapes:
-            mask[region.contains(where)] = _is_included(region)
+        # shapes without meta: what an excluded region contains is its inside or its outside, by version
+        for shape, inside in zip(shapes, included, strict=True):
+            mask[shape.contains(where)] = inside
         return mask
 
     return unfit

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from lenssuper.preparation import prepare
     from lenssuper.substructure import SubstructureMap
+    from lenssuper.superres.expected import expected_resolution
     from lenssuper.superres.result import SuperResolution
     from lenssuper.superres.superresolver import SuperResolver
     from lenssuper.superres.systematics import Systematics
@@ -70,6 +71,7 @@ __all__ = [
     "Systematics",
     "__citation__",
     "__version__",
+    "expected_resolution",
     "prepare",
     "read_observation",
     "write_observation",
@@ -107,6 +109,7 @@ _MODULE_OF = {
     "prepare": "preparation",
     "SubstructureMap": "substructure",
     "SuperResolution": "superres.result",
+    "expected_resolution": "superres.expected",
     "SuperResolver": "superres.superresolver",
     "Systematics": "superres.systematics",
 }

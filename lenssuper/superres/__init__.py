@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from lenssuper.superres.budget import ErrorBudget
+from lenssuper.superres.expected import ExpectedResolution, coherence, expected_resolution
 from lenssuper.superres.result import SuperResolution
 from lenssuper.superres.superresolver import SuperResolver
 from lenssuper.superres.systematics import Systematics
 
-__all__ = ["ErrorBudget", "SuperResolution", "SuperResolver", "Systematics"]
+__all__ = [
+    "ErrorBudget",
+    "ExpectedResolution",
+    "SuperResolution",
+    "SuperResolver",
+    "Systematics",
+    "coherence",
+    "expected_resolution",
+]

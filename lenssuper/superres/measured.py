@@ -121,6 +121,30 @@ class Measured(ABC):
         The draws are shifted by a constant source, so that their mean is `source`: those of positive sources
         are skewed, and their mean has more light in the dark parts of an aperture than the data show.
         """
+        each = self.measure_draws(n, rng, z_source=z_source, cosmology=cosmology)
+        table = QTable({"percentile": np.array(_PERCENTILES)}, meta=each.meta | {"draws": len(each)})
+        for name in each.colnames:
+            table[name] = np.percentile(each[name], _PERCENTILES)
+        return table
+
+    def measure_draws(
+        self,
+        n: int | None = None,
+        rng: np.random.Generator | int | None = None,
+        *,
+        z_source: float | None = None,
+        cosmology: FLRW | None = None,
+    ) -> QTable:
+        """
+        Measure single draws, for histograms and correlations of what `measure` gives percentiles of.
+
+        Parameters and errors are those of `measure`.
+
+        Returns
+        -------
+        `~astropy.table.QTable`
+            A row for each draw.
+        """
         if len(self.posterior.draws) < 2:
             raise ValueError(
                 f"this result has {len(self.posterior.draws)} draws, and errors need two or more: "
@@ -131,11 +155,7 @@ class Measured(ABC):
             raise ValueError(f"n must be at least 2; got {n}")
         draws = self.posterior.samples(n, rng)
         centred = draws - draws.mean(axis=0) + self.posterior.mean
-        each = self._measured(centred, z_source, cosmology, *self._other_lenses(n))
-        table = QTable({"percentile": np.array(_PERCENTILES)}, meta=each.meta | {"draws": n})
-        for name in each.colnames:
-            table[name] = np.percentile(each[name], _PERCENTILES)
-        return table
+        return self._measured(centred, z_source, cosmology, *self._other_lenses(n))
 
     def measure_sources(
         self, sources: np.ndarray, *, z_source: float | None = None, cosmology: FLRW | None = None

@@ -166,3 +166,12 @@ def test_without_draws_or_light_it_says_so(sersic):
     dark = Posterior(mean=0 * mean, std=1 + 0 * mean, draws=np.stack([0 * mean, 0 * mean]))
     with pytest.raises(ValueError, match="no light to measure"):
         SuperResolution.from_posterior(model, dark).measure()
+
+
+def test_draws_are_measured_one_by_one(sersic):
+    result, _ = sersic
+    table, each = result.measure(), result.measure_draws()
+    assert len(each) == 5
+    for name in each.colnames:
+        np.testing.assert_allclose(table[name].value, np.percentile(each[name].value, [16, 50, 84]))
+    np.testing.assert_allclose(each["flux"] / each["flux"][2], [0.95, 0.975, 1, 1.025, 1.05], rtol=1e-3)

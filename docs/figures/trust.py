@@ -1,0 +1,105 @@
+"""
+Are the error bars right? Drawn from ``calibration.jsonl``, which the benchmark of that name wrote.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.special import ndtri
+from scipy.stats import norm
+
+FOLDER = Path(__file__).parent
+LEVELS = (0.5, 0.68, 0.9, 0.95)
+NUMBERS = ("flux", "half_light_radius", "axis_ratio", "magnification", "image_flux", "theta_E")
+CASES = {
+    "right": "as it is",
+    "psf": "PSF 10%",
+    "theta_E": "theta_E 1%",
+    "sky": "sky 1 sigma",
+    "neighbour": "star",
+}
+
+
+def _rows(name):
+    lines = (FOLDER / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    return [row for row in map(json.loads, lines) if "failed" not in row]
+
+
+def _pixels(rows, plane, key):
+    return np.concatenate([np.asarray(row[plane][key], dtype=float) for row in rows])
+
+
+def _held(z, level=0.68):
+    return 100 * np.mean(np.abs(z) < ndtri(0.5 + level / 2))
+
+
+def _by(ax, rows, plane, key, edges, label):
+    """Share of pixels in 68% error bars against something, with the scatter of the mean over lenses."""
+    middles, shares, errors = [], [], []
+    for low, high in pairwise(edges):
+        each = []
+        for row in rows:
+            values, z = (np.asarray(row[plane][k], dtype=float) for k in (key, "z"))
+            among = (values >= low) & (values < high)
+            if np.count_nonzero(among) > 4:
+                each.append(_held(z[among]))
+        if len(each) > 2:
+            middles.append(np.sqrt(low * high))
+            shares.append(np.mean(each))
+            errors.append(np.std(each) / np.sqrt(len(each)))
+    ax.errorbar(middles, shares, errors, marker="o", capsize=3, label=label)
+
+
+def _expected_68(ax):
+    ax.axhline(68, color="black", linestyle="--", linewidth=1)
+    ax.set(ylim=(0, 100), ylabel="in 68% error bars (%)")
+
+
+def draw_calibration():
+    """Coverage by brightness, magnification and distance from the caustic; z-scores, ranks and TARP."""
+    rows = _rows("calibration")
+    figure = Figure(figsize=(13, 7.6), layout="constrained")
+    (a, b, c), (d, e, f) = figure.subplots(2, 3)
+    for plane, colour in (("image", "tab:blue"), ("source", "tab:orange")):
+        z, light = _pixels(rows, plane, "z"), _pixels(rows, plane, "brightness")
+        for low, high, style in ((0.03, 0.1, ":"), (0.1, 0.3, "--"), (0.3, 1.01, "-")):
+            among = (light > low) & (light <= high)
+            held = [_held(z[among], level) for level in LEVELS]
+            label = f"{plane}, {low:g} to {min(high, 1):g} of the peak"
+            a.plot(100 * np.array(LEVELS), held, style, marker="o", color=colour, label=label)
+        _by(b, rows, plane, "magnification", np.geomspace(1, 64, 7), plane)
+        d.hist(z, np.linspace(-4, 4, 33), density=True, histtype="step", color=colour, label=plane)
+        e.hist(
+            _pixels(rows, plane, "rank"), 10, (0, 1), density=True, histtype="step", color=colour, label=plane
+        )
+    a.plot([45, 100], [45, 100], color="black", linewidth=1)
+    a.set(xlabel="error bar (%)", ylabel="truth within it (%)", title="Coverage by brightness")
+    b.set(xscale="log", xlabel="magnification", title="By magnification")
+    b.set_xticks([1, 2, 5, 10, 20, 50], ["1", "2", "5", "10", "20", "50"], minor=False)
+    b.set_xticks([], minor=True)
+    _by(c, rows, "source", "caustic", np.geomspace(0.005, 1, 7), "source")
+    c.set(xscale="log", xlabel="distance from the caustic (arcsec)", title="By distance from the caustic")
+    for ax in (b, c):
+        _expected_68(ax)
+    x = np.linspace(-4, 4, 100)
+    d.plot(x, norm.pdf(x), color="black", linewidth=1)
+    d.set(xlabel="(truth - estimate) / error", title="z-scores")
+    e.axhline(1, color="black", linewidth=1)
+    e.set(xlabel="share of draws below the truth", title="Ranks", ylim=(0, None))
+    grid = np.linspace(0, 1, 101)
+    for name in ("image", "source", *NUMBERS):
+        if name in ("image", "source"):
+            fractions = np.concatenate([row[f"{name}_tarp"] for row in rows])
+        else:
+            fractions = np.array([row["numbers"][name]["tarp"] for row in rows])
+        f.plot(grid, np.mean(fractions[:, None] < grid, axis=0), label=name.replace("_", " "))
+    f.plot([0, 1], [0, 1], color="black", linewidth=1)
+    f.set(xlabel="credibility", ylabel="expected coverage", title=f"TARP, {len(rows)} lenses")
+    for ax in (a, b, d, e, f):
+        ax.legend(frameon=False, fontsize=8)
+    return figure

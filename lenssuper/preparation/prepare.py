@@ -35,6 +35,8 @@ __all__ = ["prepare"]
 _ARCS_WITHIN = 1.6
 # Share of an object's pixels that has to lie beyond, or it is taken for a piece of the arcs.
 _OUTSIDE = 0.75
+# Share of the distance of the arcs to which such an object is masked: its rim is not left.
+_INWARD = 0.75
 # Noise, in units of the median, that no pixel has: some maps say 1e16 where there is a neighbour.
 _USELESS = 1e4
 # A galaxy fills an image if the sky, measured away from all that is seen, exceeds what its profile falls
@@ -97,8 +99,9 @@ def prepare(
     lens : LensModel, optional
         Tells where arcs can be.
     arc_radius : `~astropy.units.Quantity`, optional
-        Distance from the middle (or the centre of ``lens``) beyond which other objects are masked; by default
-        1.6 Einstein radii of ``lens``. Without either, no object is masked.
+        Distance from the middle (or the centre of ``lens``) beyond which other objects are masked, and of
+        those that lie beyond for the most part also what is within, down to 3/4 of it; by default 1.6
+        Einstein radii of ``lens``. Without either, no object is masked.
     arcs_only : bool, optional
         Whether to mask all but the arcs within that distance, and the counter-images that ``lens`` makes of
         them.
@@ -387,25 +390,26 @@ def _masked(observation, lens, arc_radius, arcs_only, done):
         return observation
     x0, y0 = _middle(lens)
     x, y = observation.grid.centers_arcsec()
-    outside = np.hypot(x - x0, y - y0) > radius
+    distance = np.hypot(x - x0, y - y0)
     if arcs_only:
-        unused = ~arc_region(observation, lens, light=observation.bright & ~outside)
+        unused = ~arc_region(observation, lens, light=observation.bright & (distance <= radius))
         done.append("masked all but the arcs and their counter-images")
     else:
-        unused = _beyond(observation, (x0, y0), outside)
+        unused = _beyond(observation, (x0, y0), distance, radius)
         done.append(f"masked {np.count_nonzero(unused)} pixels of other objects")
     return observation.masked(unused)
 
 
-def _beyond(observation, at, outside):
-    """The pixels of objects that lie outside for the most part: pieces of a ring do not."""
+def _beyond(observation, at, distance, radius):
+    """The pixels of objects that lie beyond a radius for the most part: pieces of a ring do not."""
     objects = find_objects(observation)
-    labels = objects[0]
+    labels, outside = objects[0], distance > radius
     share = ndimage.mean(outside, labels, np.arange(labels.max() + 1))
     nearest = ndimage.distance_transform_edt(labels == 0, return_distances=False, return_indices=True)
     # around an object, what is masked belongs to the nearest one
     owner = labels[tuple(nearest)]
-    return neighbor_mask(observation, at=at, objects=objects) & (share > _OUTSIDE)[owner] & outside
+    others = neighbor_mask(observation, at=at, objects=objects) & (share > _OUTSIDE)[owner]
+    return others & (distance > _INWARD * radius)
 
 
 def _middle(lens):

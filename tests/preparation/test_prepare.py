@@ -142,7 +142,22 @@ def test_a_neighbor_that_touches_the_arcs_is_masked():
     ready = prepare(mock.observation, arc_radius=1.5 * u.arcsec)
     x, y = mock.grid.centers
     assert ready.mask[np.hypot(x - 2.0 * u.arcsec, y - 0.6 * u.arcsec) < 0.4 * u.arcsec].all()
-    assert not ready.mask[np.hypot(x, y) < 1.4 * u.arcsec].any()
+    alone = mock_lens(lens, source, HST_ACS_F814W, shape=(84, 84), peak_snr=25, rng=1)
+    assert not ready.mask[alone.noiseless > 3 * np.median(alone.observation.uncertainty.array)].any()
+
+
+def test_the_rim_of_a_neighbour_on_the_side_of_the_arcs_is_masked_too():
+    lens = SIE(theta_E=0.8 * u.arcsec, q=0.78, phi=35 * u.deg)
+    source = SersicSource(0.15 * u.arcsec, 1, q=0.7, x=0.12 * u.arcsec, y=-0.05 * u.arcsec)
+    other = SersicSource(0.15 * u.arcsec, 1, x=1.9 * u.arcsec, y=0.5 * u.arcsec, amplitude=0.4)
+    mock = mock_lens(lens, source, HST_ACS_F814W, shape=(100, 100), peak_snr=25, lens_light=other, rng=1)
+    ready = prepare(mock.observation, arc_radius=1.65 * u.arcsec)
+    x, y = mock.grid.centers
+    near = np.hypot(x - 1.9 * u.arcsec, y - 0.5 * u.arcsec) < 0.5 * u.arcsec
+    within = near & (np.hypot(x, y) < 1.62 * u.arcsec)
+    assert within.sum() > 20
+    assert ready.mask[within].all()
+    assert not ready.mask[np.hypot(x, y) < 0.75 * 1.65 * u.arcsec].any()
 
 
 @pytest.mark.parametrize("seed", [3, 5, 8])

@@ -23,6 +23,8 @@ __all__ = ["ExpectedResolution", "coherence", "expected_resolution"]
 _RING = 0.1
 # Share, by area, of the images of a source pixel that must be bright for it to count in full
 _BRIGHT = 0.35
+# Sum of the weights, relative to the largest, from which on the data see a source pixel
+_SEEN = 1e-6
 # Error of the solutions, squared, relative to the noise of all data
 _EXACT = 1e-4
 
@@ -201,10 +203,12 @@ def _brightness(model):
         raise ObservationError(
             "no pixel of the observation is significantly above the noise: there is no source to resolve"
         )
-    seen = np.maximum(model.adjoint((model.weights > 0).astype(float)), 1e-12)
+    seen = model.adjoint((model.weights > 0).astype(float))
+    # beyond the field only rounding errors are left
+    seen = np.where(seen > _SEEN * seen.max(), seen, np.inf)
     average = np.maximum(model.adjoint(np.where(model.weights > 0, model.data, 0.0)) / seen, 0.0)
     # without an edge, which would be detail
-    return average * np.minimum(model.adjoint(bright.astype(float)) / (_BRIGHT * seen), 1.0)
+    return average * np.clip(model.adjoint(bright.astype(float)) / (_BRIGHT * seen), 0.0, 1.0)
 
 
 def _interpolated(model, unit, sources, rng):

@@ -85,6 +85,14 @@ def test_more_light_shows_more():
     assert "Nyquist" in repr(found[0])
 
 
+def test_source_that_reaches_beyond_the_field():
+    """Pixels of the source that the data do not show are dark, not 0 / 0."""
+    mock = random_mock(5, shape=(24, 24))
+    found = expected_resolution(mock.observation, mock.lens, n=2)
+    assert found.coherence[0] > 0.9
+    assert found.gain > 1
+
+
 def test_coherence():
     """1 for the same image whatever its scale, and what the powers of signal and noise say."""
     rng = np.random.default_rng(1)

@@ -277,6 +277,9 @@ class ForwardModel(Measurement):
         other = self._copy()
         other._observation = own.with_psf(psf, **how)
         other._blur = blur_of(other._observation, self._factor)
+        if other._blur.pad != self._blur.pad:  # samples at the edge that are 0 are left out
+            padded = own.grid.pad(other._blur.pad).refine(self._factor)
+            other._lensing = self._make_lensing(self.lens, padded, self.source_grid)
         return other
 
     def lensed_image(self, source):

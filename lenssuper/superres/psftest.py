@@ -11,6 +11,8 @@ __all__ = ["psf_measures"]
 
 # Relative change of the width over which derivatives are taken.
 _STEP = 0.03
+# Samples in the full width at half maximum of a PSF from which its width can be changed.
+_SAMPLED = 1.5
 
 
 def psf_measures(model: ForwardModel, posterior: Posterior) -> dict[str, float]:
@@ -18,10 +20,14 @@ def psf_measures(model: ForwardModel, posterior: Posterior) -> dict[str, float]:
     Return the measures of a verdict on the PSF: how wrong its width is, and how many sigma that is.
 
     The score of the width, see `respond`, has variance 1 in units of its error if the PSF is right. Nothing
-    is measured without a PSF, without draws, or if the source cannot be fitted again.
+    is measured without a PSF, of one narrower than its samples, without draws, or if the source cannot be
+    fitted again.
     """
     observation = getattr(model, "observation", None)
     if observation is None or observation.psf is None or posterior._refit is None or len(posterior.draws) < 2:
+        return {}
+    sample = observation.grid.side_arcsec / observation.psf_oversampling
+    if observation.psf_fwhm_arcsec < _SAMPLED * sample:
         return {}
     change = next(iter(Systematics(psf=_STEP).changes(model)))
     found = respond(model, posterior, change, posterior.draws)

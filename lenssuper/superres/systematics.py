@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -148,8 +149,11 @@ class Systematics:
         if psf is None:
             raise ValueError("psf is an error of the PSF, and the observation has none")
         if isinstance(self.psf, float):
-            for name, (plus, minus) in psf_modes(psf, self.psf).items():
-                yield Change("PSF", f"PSF {name}", model.with_psf(plus), model.with_psf(minus))
+            for name, pair in psf_modes(psf, self.psf).items():
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # the PSF as it was given has had them
+                    plus, minus = map(model.with_psf, pair)
+                yield Change("PSF", f"PSF {name}", plus, minus)
             return
         others = np.stack([each / each.sum() for each in self.psf]) - psf / psf.sum()
         _, sizes, modes = np.linalg.svd(others.reshape(len(others), -1), full_matrices=False)

@@ -453,3 +453,18 @@ def test_another_image_through_the_same_operators(model):
     for wrong in (wider, moved, observation(other.data, psf=None)):
         with pytest.raises(ValueError, match="grid and the PSF"):
             model.with_observation(wrong)
+
+
+def test_another_psf_may_be_wider_than_the_given_one():
+    """Of the given one all samples but the middle are 0, and it needs no pixels beyond the image."""
+    profile = np.array([0.002, 0.19, 0.616, 0.19, 0.002])
+    data, wide = np.ones(GRID.shape), np.outer(profile, profile)
+    narrow = np.pad([[1.0]], 2)
+    model = ForwardModel(observation(data, psf=narrow), LENS, source_grid=COARSE_SOURCE)
+    expected = ForwardModel(observation(data, psf=wide), LENS, source_grid=COARSE_SOURCE)
+    source = np.random.default_rng(1).random(model.in_shape)
+    found = model.with_psf(wide)
+    np.testing.assert_allclose(found.forward(source), expected.forward(source), rtol=1e-12)
+    residual = np.random.default_rng(2).random(model.out_shape)
+    np.testing.assert_allclose(found.adjoint(residual), expected.adjoint(residual), rtol=1e-10, atol=1e-15)
+    assert found.lensed_image(source).shape == model.lensed_image(source).shape

@@ -55,8 +55,8 @@ def test_score_has_the_distribution_that_it_should():
 
 
 def test_wrong_psf_is_said(mock):
-    wrong = resolved(mock, 1.15)
-    assert wrong.measures["psf_sigma"] > 6
+    wrong = resolved(mock, 1.25)
+    assert wrong.measures["psf_sigma"] > 8
     assert wrong.measures["psf_change"] < -0.05
     assert wrong.verdict != "trusted"
     assert any("the arcs ask for another PSF" in reason for reason in wrong.reasons)
@@ -73,3 +73,8 @@ def test_nothing_is_measured_without_a_psf_or_draws(mock):
     image.psf = None
     without = ForwardModel(image, mock.lens)
     assert psf_measures(without, result.posterior) == {}
+    delta = mock.observation.copy()
+    delta.psf = np.pad([[1.0]], 2)
+    unresolved = ForwardModel(delta, mock.lens, source_grid=result.source_grid)
+    posterior = Gaussian(strength=1.0, n_draws=2).solve(unresolved, rng=1)
+    assert psf_measures(unresolved, posterior) == {}

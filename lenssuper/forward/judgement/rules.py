@@ -218,7 +218,9 @@ LENS_RULES = (
     ),
     Rule(
         "psf_sigma",
-        6.0,  # tuned: the score is skewed where the source is dark, and reached 5.3 with the right PSF
+        # tuned: with the right PSF the score, which is skewed where the source is dark, reached 5.3 and, for
+        # a fitted lens beneath its galaxy, 6.3; with one 10% too wide or narrow it was 6.2 to 12.6
+        8.0,
         _NEVER,
         "the arcs ask for another PSF, {psf_change:+.0%} in width ({psf_sigma:.0f} sigma): try another star",
     ),

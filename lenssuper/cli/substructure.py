@@ -91,16 +91,21 @@ def _add_output(group):
     group.add_argument(
         "--png", type=Path, metavar="OUT.png", help="picture of the maps (default: OUT.png, beside it)"
     )
+    group.add_argument(
+        "--html", type=Path, metavar="OUT.html", help="page on the search for a browser (default: none)"
+    )
     common.add_overwrite(group)
 
 
 def _run(options: argparse.Namespace) -> None:
     output = options.output or Path(f"{options.observation.stem}_substructure.fits")
     picture = common.picture_beside(options, output, "FITS")
-    common.check_writable([output, picture], options)
+    pages = [] if options.html is None else [options.html]
+    common.check_writable([output, picture, *pages], options, text=pages)
     import astropy.units as u
 
     from lenssuper.lens import LensModel
+    from lenssuper.plotting.pages import write_report
     from lenssuper.substructure import SubstructureMap
 
     lens = LensModel.read(options.lens)
@@ -119,8 +124,10 @@ def _run(options: argparse.Namespace) -> None:
     result = search(observation)
     result.write(output, overwrite=options.overwrite)
     common.write_png(result, picture, overwrite=options.overwrite)
+    for page in pages:
+        write_report(result, page, overwrite=options.overwrite)
     common.say(options, result.summary())
-    common.say(options, f"wrote    {output}\n         {picture}")
+    common.say(options, "wrote    " + "\n         ".join(map(str, (output, picture, *pages))))
 
 
 def _perturber(options: argparse.Namespace, lens: LensModel) -> Perturber:

@@ -161,8 +161,12 @@ def test_command(plain, smooth, tmp_path, capsys, monkeypatch):
     common = ["substructure", "arcs.fits", "--lens", "lens.json", "--candidates", "0"]
     assert main(common) == 1
     assert "z_lens and z_source" in capsys.readouterr().err
-    assert main([*common, "--z-lens", "0.2", "--z-source", "0.6", "--profile", "jaffe"]) == 0
+    masses = ["--z-lens", "0.2", "--z-source", "0.6", "--profile", "jaffe"]
+    assert main([*common, *masses, "--html", "page.html"]) == 0
     assert "pseudo-Jaffe clump" in capsys.readouterr().out
     assert (tmp_path / "arcs_substructure.fits").is_file()
     assert (tmp_path / "arcs_substructure.png").is_file()
+    page = (tmp_path / "page.html").read_text()
+    assert "Search for substructure" in page
+    assert "pseudo-Jaffe clump" in page
     assert isinstance(LensModel.read("lens.json"), LensModel)

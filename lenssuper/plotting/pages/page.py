@@ -36,7 +36,7 @@ def write_report(
 
     Parameters
     ----------
-    result : SuperResolution
+    result : SuperResolution or SubstructureResult
         Like ``light``, ``fit`` and ``substructure``, anything with a method ``section()`` that returns a
         `~lenssuper.plotting.pages.Section`.
     path : path

@@ -45,7 +45,7 @@ BRIGHT = 0.1
 RANGES = {"0.03-0.1": (0.03, 0.1), "0.1-0.3": (0.1, 0.3), "0.3-1": (0.3, 1.0), "0.1-1": (0.1, 1.0)}
 LEVELS = (0.5, 0.68, 0.9, 0.95)
 # Galaxies that differ in kind. Settings of solvers were compared on clumpy, rings, ellipticals, fields and
-# images of real galaxies; the others are only for reports.
+# images of real galaxies; the others are only for reports, but for the factor in the network's error bars.
 GENERATORS = {
     "clumpy": None,  # those of the set itself
     "rings": random_ring_galaxy,

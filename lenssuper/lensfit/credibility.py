@@ -71,8 +71,10 @@ def of_rivals(fit: LensFit, given: LensModel) -> Verdict:
 
 
 def _log_credibility(lens, log_evidence, given):
+    """Return what the evidence and the prior on the radius say of a lens, up to a constant."""
+    evidence = log_evidence / _COUNTS_ONE
     try:
         one, other = radii(lens, given)
     except ValueError:  # without an Einstein radius
-        return log_evidence / _COUNTS_ONE
-    return log_evidence / _COUNTS_ONE - 0.5 * (np.log(one / other) / _KNOWN) ** 2
+        return evidence
+    return evidence - 0.5 * (np.log(one / other) / _KNOWN) ** 2

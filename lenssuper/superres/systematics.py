@@ -149,7 +149,7 @@ class Systematics:
         if psf is None:
             raise ValueError("psf is an error of the PSF, and the observation has none")
         if isinstance(self.psf, float):
-            for name, pair in psf_modes(psf, self.psf).items():
+            for name, pair in psf_modes(psf, self.psf):
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # the PSF as it was given has had them
                     plus, minus = map(model.with_psf, pair)
@@ -176,14 +176,15 @@ def _added(model, image, part, name):
     return Change(part, name, *pair)
 
 
-def psf_modes(psf: np.ndarray, size: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return PSFs whose width, and whose two shears, are ``size`` larger and smaller, by name."""
+def psf_modes(psf: np.ndarray, size: float) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
+    """Yield names and pairs of PSFs, whose width and then each shear is ``size`` larger and smaller."""
     modes = {"width": np.eye(2), "shear 1": np.diag([1.0, -1.0]), "shear 2": np.array([[0, 1.0], [1, 0]])}
 
     def moved(change):
         return stretched(psf, np.eye(2) + change)
 
-    return {name: (moved(size * mode), moved(-size * mode)) for name, mode in modes.items()}
+    for name, mode in modes.items():
+        yield name, (moved(size * mode), moved(-size * mode))
 
 
 def stretched(psf: np.ndarray, matrix: np.ndarray) -> np.ndarray:

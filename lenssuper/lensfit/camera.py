@@ -56,15 +56,17 @@ class Camera:
             found[part] = blurred[:, self._used] * self._roots
         return found.T if self._single is None else self._single @ found.T
 
-    def adjoint(self, data: np.ndarray, lensing: LensingOperator) -> np.ndarray:
+    def adjoint(self, data: np.ndarray, lensing: LensingOperator | None = None) -> np.ndarray:
         """Apply the adjoint of `observe` to data (data, n)."""
         if self._single is not None:
             data = self._single.T @ data.astype(np.float32)
-        found = np.empty((data.shape[1], *lensing.in_shape), dtype=np.float32)
+        shape = self.image_grid.shape if lensing is None else lensing.in_shape
+        found = np.empty((data.shape[1], *shape), dtype=np.float32)
         for part in _chunks(len(found)):
             images = np.zeros((len(found[part]), *self._used.shape), dtype=np.float32)
             images[:, self._used] = data[:, part].T * self._roots
-            found[part] = lensing.adjoint(self._blur.adjoint(images))
+            lensed = self._blur.adjoint(images)
+            found[part] = lensed if lensing is None else lensing.adjoint(lensed)
         return found
 
     def unwhitened(self, data: np.ndarray) -> np.ndarray:

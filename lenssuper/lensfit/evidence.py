@@ -179,18 +179,31 @@ class Inversion:
 
         Each of the ``directions`` is a lens a small step away, and the length of the step.
         """
-        white = rng.standard_normal((len(self.coefficients), _DRAWS))
-        open_ = solve_triangular(self.factor, white, lower=True, trans="T")
-        n = len(self.basis.shapes)
-        sources = self.basis.combine(np.column_stack([self.coefficients, open_])[:n]).T
-        images = self.operator @ open_
-
-        slopes = list(self.plane.derivatives(self.lensing, directions, sources))
-        jacobian = np.stack([s[:, 0] for s in slopes], axis=1).astype(np.float64)
-        determinant = np.array([np.einsum("ij,ij->", images, s[:, 1:]) / _DRAWS for s in slopes])
+        jacobian, determinant = self.changes(directions, self.draws(_DRAWS, rng))
         gradient = determinant - self.residuals @ jacobian
         half = solve_triangular(self.factor, self.operator.T @ jacobian, lower=True)
         return gradient, jacobian.T @ jacobian - half.T @ half
+
+    def draws(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Return n draws from the posterior of the coefficients, less their mean: (coefficients, n)."""
+        white = rng.standard_normal((len(self.coefficients), n))
+        return solve_triangular(self.factor, white, lower=True, trans="T")
+
+    def changes(
+        self, directions: Sequence[tuple[Lenses, float]], draws: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Return derivatives by the lens: of the data (data, directions), and of half the log determinant.
+
+        The latter, (directions,), are estimated from `draws`.
+        """
+        n = len(self.basis.shapes)
+        sources = self.basis.combine(np.column_stack([self.coefficients, draws])[:n]).T
+        images = self.operator @ draws
+        slopes = list(self.plane.derivatives(self.lensing, directions, sources))
+        jacobian = np.stack([s[:, 0] for s in slopes], axis=1).astype(np.float64)
+        determinant = [np.einsum("ij,ij->", images, s[:, 1:]) / draws.shape[1] for s in slopes]
+        return jacobian, np.array(determinant)
 
 
 def invert(

@@ -8,6 +8,10 @@ whitened data by t a, with
 
 and the gradient of the source s where the rays land (Koopmans 2005, MNRAS 363, 1136, eq. 9; Vegetti &
 Koopmans 2009, MNRAS 392, 945). The source is a sum of B-splines, which have a gradient everywhere.
+
+The evidence holds a determinant as well, half of whose logarithm changes by the mean of :math:`(G s_k)^T a_k`
+over draws s_k from the posterior of the source, less its mean, where G is the whitened operator and a_k the
+derivative with the source s_k (Hutchinson 1990, Commun. Stat. Simul. Comput. 19, 433).
 """
 
 from __future__ import annotations
@@ -36,10 +40,11 @@ class Columns:
     Derivatives of the data, in units of the noise, by perturbations of the lens of an inversion.
 
     Perturbers lie on a lattice: the corners of the rays' cells, so that shifts of one array of deflections
-    serve all of them. ``lenses`` is the lens of the inversion.
+    serve all of them. ``lenses`` is the lens of the inversion, ``draws`` (coefficients, n) are those of its
+    source, for the determinant of the evidence.
     """
 
-    def __init__(self, inversion: Inversion, lenses: Lenses) -> None:
+    def __init__(self, inversion: Inversion, lenses: Lenses, draws: np.ndarray) -> None:
         self._inversion = inversion
         (self._camera,), (operator,) = inversion.plane.source.cameras, inversion.lensing
         (exposure,) = inversion.plane.source.exposures
@@ -53,8 +58,19 @@ class Columns:
         (lens,) = lenses
         grids = inversion.plane.moved_grids(lenses, _STEP * side)
         ends = [(lens, grid, _STEP * side) for grid in grids]
-        moved = [self._camera.observe(image) for image in operator.derivatives(source[None], ends)]
-        self._follow = np.concatenate(moved, axis=1)
+        drawn = inversion.basis.combine(draws[: len(inversion.basis.shapes)]).T.reshape(-1, *source.shape)
+        images = inversion.operator @ draws
+        moved = [
+            self._camera.observe(changed)
+            for changed in operator.derivatives(np.concatenate([source[None], drawn]), ends)
+        ]
+        self._follow = np.stack([each[:, 0] for each in moved], axis=1)
+        self._follow_determinant = np.array([np.vdot(images, each[:, 1:]) for each in moved]) / len(drawn)
+        # slopes of the draws, each times what the data of the draw weigh a lensed pixel with
+        self._pull = np.zeros_like(self._slopes)
+        for draw, weights in zip(drawn, self._camera.adjoint(images), strict=True):
+            in_rays = weights.repeat(self.rays, axis=0).repeat(self.rays, axis=1)
+            self._pull += operator.slopes(draw) * in_rays / len(drawn)
 
     def at(self, deflection: Deflection, corners: np.ndarray) -> np.ndarray:
         """
@@ -69,10 +85,23 @@ class Columns:
             part = corners[first : first + _CHUNK]
             images = _shifted(self._slopes, kernel, part, self.rays)
             found[:, first : first + _CHUNK] = self._camera.observe(images)
+        return found + self._follow @ self._grid_changes(deflection, corners)
+
+    def determinant(self, deflection: Deflection, corners: np.ndarray) -> np.ndarray:
+        """Return the change (n,) of half the logarithm of the determinant of the evidence, as of `at`."""
+        kernel = self._kernel(deflection, 0.5)
+        of_lens = [
+            _shifted(self._pull, kernel, corners[k : k + 1], self.rays).sum(dtype=np.float64)
+            for k in range(len(corners))
+        ]
+        return np.array(of_lens) + self._follow_determinant @ self._grid_changes(deflection, corners)
+
+    def _grid_changes(self, deflection, corners):
+        """Return the affine changes (6, n) of the source grid by perturbers at corners of the lattice."""
         (columns, rows), kernel = self._corners_of_light, self._kernel(deflection, 0.0)
         ny, nx = self.cells.shape
         moves = -kernel[:, rows[:, None] - corners[:, 1] + ny, columns[:, None] - corners[:, 0] + nx]
-        return found + self._following(moves)
+        return self._affine(moves)
 
     def of(self, deflections: np.ndarray) -> np.ndarray:
         """Return the derivatives (data, n) by fields of deflection (n, 2, ny, nx) in the cells."""
@@ -84,10 +113,18 @@ class Columns:
             images = -np.einsum("cyx,ncyx->nyx", self._slopes, part)
             images = images.reshape(-1, ny // k, k, nx // k, k).mean(axis=(2, 4))
             found[:, first : first + _CHUNK] = self._camera.observe(images)
+        return found + self._follow @ self._grid_changes_of(deflections)
+
+    def determinant_of(self, deflections: np.ndarray) -> np.ndarray:
+        """Return the change (n,) of half the logarithm of the determinant of the evidence, as of `of`."""
+        of_lens = -np.einsum("cyx,ncyx->n", self._pull, deflections, dtype=np.float64) / self.rays**2
+        return of_lens + self._follow_determinant @ self._grid_changes_of(deflections)
+
+    def _grid_changes_of(self, deflections):
         columns, rows = self._corners_of_light
         # the mean of the four cells around a corner
         around = [deflections[:, :, rows - b, columns - a] for a in (0, 1) for b in (0, 1)]
-        return found + self._following(-np.mean(around, axis=0).transpose(1, 2, 0))
+        return self._affine(-np.mean(around, axis=0).transpose(1, 2, 0))
 
     def offsets(self, corners: np.ndarray) -> np.ndarray:
         """Return the positions (n, 2) in arcsec of corners (n, 2) of the lattice."""
@@ -109,10 +146,9 @@ class Columns:
         """Corners of the lattice, columns and rows, at the middles of the pixels with light."""
         return tuple(np.round(v + 0.5).astype(int) for v in self.cells.to_pixel(*self._light))
 
-    def _following(self, moves):
-        """Return the change (data, n) by the source grid, which follows moves (2, light, n) of the light."""
-        change = self._inversion.plane.affine(moves.astype(np.float64)).reshape(6, -1)
-        return self._follow @ change.astype(np.float32)
+    def _affine(self, moves):
+        """Return the changes (6, n) of the source grid, which follows moves (2, light, n) of the light."""
+        return self._inversion.plane.affine(moves.astype(np.float64)).reshape(6, -1).astype(np.float32)
 
 
 @compiled

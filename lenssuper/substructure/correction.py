@@ -62,13 +62,16 @@ def free_correction(fitted: Fitted, grid: PixelGrid) -> Correction:
     x, y = columns.cells.centers_arcsec()
     u, v = x - middle[0] + size / 2, y - middle[1] + size / 2
     inside = (u > 0) & (u < size) & (v > 0) & (v < size)
-    parts = []
+    parts, determinant = [], []
     for first in range(0, len(kx), _CHUNK):
         a, b = (k[first : first + _CHUNK, None, None] for k in (kx, ky))
         fields = np.stack([a * np.cos(a * u) * np.sin(b * v), b * np.sin(a * u) * np.cos(b * v)], axis=1)
-        parts.append(columns.of(np.where(inside, fields, 0.0).astype(np.float32)))
+        fields = np.where(inside, fields, 0.0).astype(np.float32)
+        parts.append(columns.of(fields))
+        determinant.append(columns.determinant_of(fields))
     derivatives = np.concatenate(parts, axis=1)
-    information, numerators = marginal.matrix(derivatives), marginal.numerator(derivatives).astype(float)
+    numerators = marginal.numerator(derivatives, np.concatenate(determinant))
+    information = marginal.matrix(derivatives)
     k2 = kx**2 + ky**2
     best = max(
         (_tuned(information, numerators, k2, length) for length in _LENGTHS), key=lambda found: found[1].gain

@@ -23,6 +23,8 @@ __all__ = ["Fitted", "fit"]
 
 # Step of the derivatives by the parameters, in units of their spread
 _DELTA = 1e-5
+# Draws from which the derivatives of the determinant are estimated
+_DRAWS = 48
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +63,12 @@ class Fitted:
     @cached_property
     def columns(self) -> Columns:
         """Derivatives of the data by perturbations."""
-        return Columns(self.inversion, self.lenses)
+        return Columns(self.inversion, self.lenses, self._draws)
+
+    @cached_property
+    def _draws(self):
+        """Draws from the posterior of the source, the same for perturbers and nuisances."""
+        return self.inversion.draws(_DRAWS, np.random.default_rng(0))
 
     @cached_property
     def marginal(self) -> Marginal:
@@ -70,11 +77,10 @@ class Fitted:
         steps = _DELTA * registration.spread
         steps[registration.inside(vector + steps) < vector + steps] *= -1
         ends = [(self.source.lenses(vector + np.diag(steps)[k]), steps[k]) for k in range(len(steps))]
-        inversion = self.inversion
-        source = inversion.source.reshape(1, -1)
-        columns = list(inversion.plane.derivatives(inversion.lensing, ends, source))
-        _, rows = registration.prior_residuals(vector)
-        return Marginal(inversion, np.concatenate(columns, axis=1).astype(np.float64), rows.T @ rows)
+        nuisances, determinant = self.inversion.changes(ends, self._draws)
+        residuals, rows = registration.prior_residuals(vector)
+        slope = nuisances.T @ self.inversion.residuals - determinant - rows.T @ residuals
+        return Marginal(self.inversion, nuisances, rows.T @ rows, slope)
 
 
 def fit(

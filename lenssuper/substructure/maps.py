@@ -109,9 +109,10 @@ def scan(fitted: Fitted, perturber: Perturber, mass: float, rng: np.random.Gener
     masses = sorted({*_MASSES, mass}) if perturber.has_mass else [1.0]
     numerators, informations = [], []
     for each in masses:
-        derivatives = columns.at(perturber.lens(each).deflection_arcsec, corners)
+        deflection = perturber.lens(each).deflection_arcsec
+        derivatives = columns.at(deflection, corners)
         informations.append(marginal.information(derivatives)[0])
-        numerators.append(marginal.numerator(derivatives))
+        numerators.append(marginal.numerator(derivatives, columns.determinant(deflection, corners)))
         if each == mass or not perturber.has_mass:
             significances = marginal.noise(derivatives, _DRAWS, rng) / np.sqrt(informations[-1])
             levels = _levels(numerators[-1] / np.sqrt(informations[-1]), significances)

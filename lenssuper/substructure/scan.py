@@ -5,11 +5,16 @@ With the whitened residuals r of the most probable source, its Jacobian J in uni
 :math:`Q = 1 - J (1 + J^T J)^{-1} J^T` and the derivatives M by nuisances of prior precision P, the
 perturbation of derivative a has the information and the numerator
 
-.. math:: i = a^T Q a - a^T Q M F^{-1} M^T Q a, \qquad n = a^T r, \qquad F = M^T Q M + P,
+.. math::
 
-the amplitude n / i with the error i^(-1/2), and the gain T = n^2 / i of twice the log evidence. The
-residuals of the most probable source hold Q already: a'Qr would project the source out twice. The nuisances
-are at the maximum of the evidence, so that they have no gradient of their own.
+   i = a^T Q a - a^T Q M F^{-1} M^T Q a, \qquad F = M^T Q M + P, \qquad
+   n = a^T r - d - a^T Q M F^{-1} g,
+
+with the derivatives d of half the log determinant of the evidence by the perturbation, and g of the log
+evidence by the nuisances; the amplitude n / i with the error i^(-1/2), and the gain T = n^2 / i of twice the
+log evidence. The residuals of the most probable source hold Q already: a'Qr would project the source out
+twice. At the maximum of the evidence g is zero, but not M'r: without d, whatever is like a change of the
+smooth lens would be a false peak of a'r.
 """
 
 from __future__ import annotations
@@ -30,12 +35,13 @@ class Marginal:
     The source and the nuisances of an inversion, ready to be marginalised for any perturbation.
 
     ``nuisances`` (data, m) are the derivatives by the parameters of the smooth lens, ``precision`` (m, m)
-    that of their priors.
+    that of their priors, ``slope`` (m,) is the gradient of evidence and priors, 0 at their maximum.
     """
 
     inversion: Inversion
     nuisances: np.ndarray
     precision: np.ndarray
+    slope: np.ndarray
 
     def __post_init__(self) -> None:
         half = self._half(self.nuisances)
@@ -45,6 +51,7 @@ class Marginal:
         root = vectors * np.sqrt(np.maximum(values, 0.0))
         object.__setattr__(self, "_projected", solve_triangular(lower, self._q(self.nuisances).T, lower=True))
         object.__setattr__(self, "_of_priors", solve_triangular(lower, root, lower=True))
+        object.__setattr__(self, "_of_slope", solve_triangular(lower, self.slope, lower=True))
 
     def information(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the information (n,) of derivatives (data, n), and that with the nuisances fixed."""
@@ -59,9 +66,10 @@ class Marginal:
         half, lost = self._half(columns), self._projected.astype(np.float32) @ columns
         return (columns.T @ columns - half.T @ half - lost.T @ lost).astype(np.float64)
 
-    def numerator(self, columns: np.ndarray) -> np.ndarray:
-        """Return the numerator (n,) of derivatives (data, n)."""
-        return columns.T @ self.inversion.residuals.astype(np.float32)
+    def numerator(self, columns: np.ndarray, determinant: np.ndarray) -> np.ndarray:
+        """Return the numerator (n,) of derivatives (data, n) of the data, and (n,) of the determinant."""
+        left = self.inversion.residuals - self._projected.T @ self._of_slope
+        return columns.T.astype(np.float64) @ left - determinant
 
     def noise(self, columns: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
         """

@@ -67,6 +67,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "backreferences_dir": "gallery/backreferences",
     "filename_pattern": r"[/\\]plot_",
+    "parallel": True,  # as many examples at once as "sphinx-build -j" says
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": False,
     "download_all_examples": False,

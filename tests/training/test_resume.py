@@ -80,11 +80,19 @@ def test_killed_after_the_file(whole, lenses, tiny, tmp_path, monkeypatch):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["net.md", "net.safetensors"]
 
 
-def test_interrupted_by_hand(whole, lenses, tiny, tmp_path, monkeypatch):
+@pytest.fixture
+def handler():
+    """What Python does at Ctrl-C: a process that a shell started in the background ignores it."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, former)
+
+
+def test_interrupted_by_hand(whole, lenses, tiny, tmp_path, monkeypatch, handler):
     """Ctrl-C is what it always is, and the next one too."""
     from lenssuper.training import module
 
-    output, handler = tmp_path / "net.safetensors", signal.getsignal(signal.SIGINT)
+    output = tmp_path / "net.safetensors"
 
     def interrupted(*args):
         signal.raise_signal(signal.SIGINT)

@@ -102,7 +102,7 @@ def check_rng(rng) -> np.random.Generator:
     return np.random.default_rng(rng)
 
 
-def check_interval(pair, name: str, check=check_number, **limits: float) -> tuple[float, float]:
+def check_interval(pair, name: str, check=check_number, **limits) -> tuple[float, float]:
     """Return two values, each as ``check`` returns it, of which the second is not below the first."""
     try:
         low, high = pair

@@ -15,9 +15,9 @@ _log = logging.getLogger("lenssuper")
 class _OutsideCache(caching.CompileResultCacheImpl):
     # Numba writes beside the source if it can. In an installed package such files outlive the package: what
     # is left of its folder is imported as a namespace package, and hides an editable installation.
-    _locator_classes = tuple(
+    _locator_classes = [  # noqa: RUF012  as in Numba's class
         locator for locator in caching.CacheImpl._locator_classes if "InTree" not in locator.__name__
-    )
+    ]
 
 
 class _UserCache(caching.FunctionCache):

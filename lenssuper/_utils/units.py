@@ -53,7 +53,7 @@ def quoted(value: float | u.Quantity, error: float | u.Quantity) -> tuple[float,
     if not isinstance(value, u.Quantity):
         return float(value), float(error), ""
     unit = u.deg if value.unit == u.rad else value.unit
-    return float(value.to_value(unit)), float(error.to_value(unit)), unit.to_string()
+    return float(value.to_value(unit)), float(u.Quantity(error).to_value(unit)), unit.to_string()
 
 
 def in_unit(value: u.Quantity, name: str, unit, example: str, *, finite: bool = True) -> float | np.ndarray:

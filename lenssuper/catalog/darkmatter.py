@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lenssuper._utils.checks import check_count
-from lenssuper.catalog.stages import Stage, Work
+from lenssuper.catalog.stages import Stage, Work, found_in
 from lenssuper.substructure import SubstructureMap, TidalHalo
 
 __all__ = ["FindSubstructure"]
@@ -41,18 +41,18 @@ class FindSubstructure(Stage):
     def __post_init__(self) -> None:
         check_count(self.candidates, "candidates", 0)
         if self.z_lens is not None or self.z_source is not None:
-            TidalHalo(self.z_lens, self.z_source)  # checks them
+            _halo(self.z_lens, self.z_source)  # checks them
 
     def __call__(self, work: Work) -> Work:
-        profile = TidalHalo(*(work.entry.redshifts or (self.z_lens, self.z_source)))
+        profile = _halo(*(work.entry.redshifts or (self.z_lens, self.z_source)))
         search = SubstructureMap(work.lens, profile, candidates=self.candidates, rng=work.rng, progress=False)
         return replace(work, substructure=search(work.observation))
 
     def write(self, work: Work, path: Path) -> None:
-        work.substructure.write(path, overwrite=True)
+        found_in(work.substructure).write(path, overwrite=True)
 
     def numbers(self, work: Work) -> dict[str, Any]:
-        found = work.substructure
+        found = found_in(work.substructure)
         best = max(found.candidates, key=lambda each: each.gain, default=None)
         seen = found.maps.sensitivity(5.0)
         return {
@@ -61,3 +61,8 @@ class FindSubstructure(Stage):
             "subhalo_mass": None if best is None else best.mass,
             "subhalo_sensitivity": float(np.nanmin(seen)) if np.isfinite(seen).any() else None,
         }
+
+
+def _halo(z_lens: Any, z_source: Any) -> TidalHalo:
+    """Return the profile of the subhaloes; that the redshifts are given is checked here."""
+    return TidalHalo(z_lens, z_source)

@@ -57,7 +57,7 @@ class Job:
     @property
     def files(self) -> list[Path]:
         """Files that the stages write, the super-resolution last."""
-        return [self.file(stage) for stage in self.stages if stage.ending]
+        return [file for stage in self.stages if (file := self.file(stage)) is not None]
 
     @property
     def result(self) -> Path:
@@ -103,7 +103,7 @@ def run_job(job: Job) -> dict:
     former = read_record(job.record)
     job.record.unlink(missing_ok=True)  # what it says does not hold for what is written from now on
     start, busy = time.perf_counter(), time.process_time()
-    record = {
+    record: dict[str, Any] = {
         "name": job.entry.name,
         "status": "done",
         "reason": "",

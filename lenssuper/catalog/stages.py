@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from astropy import units as u
@@ -38,6 +38,9 @@ __all__ = ["FitLens", "FitLight", "Prepare", "Read", "Stage", "SuperResolve", "W
 _ROUGHLY = 2.0
 
 
+Found = TypeVar("Found")
+
+
 @dataclass(frozen=True, eq=False)
 class Work:
     """
@@ -55,6 +58,12 @@ class Work:
     fit: LensFit | None = None
     substructure: SubstructureResult | None = None
     result: SuperResolution | None = None
+
+
+def found_in(result: Found | None) -> Found:
+    """Return what an earlier stage, or this one, has found."""
+    assert result is not None
+    return result
 
 
 class Stage(ABC):
@@ -87,7 +96,7 @@ class Stage(ABC):
         return {}
 
     def __repr__(self) -> str:
-        settings = (f"{field.name}={getattr(self, field.name)!r}" for field in fields(self))
+        settings = (f"{field.name}={getattr(self, field.name)!r}" for field in fields(self))  # type: ignore[arg-type]
         return f"{type(self).__name__}({', '.join(settings)})"
 
 
@@ -107,7 +116,9 @@ class Read(Stage):
         )
         observation = Observation.from_nddata(ccd, grid=window.grid)
         if entry.psf:
-            psf = read_psf(entry.psf, window.grid.side_arcsec, replace(options, position=window.middle))
+            psf = read_psf(
+                entry.psf, found_in(window.grid).side_arcsec, replace(options, position=window.middle)
+            )
             observation = observation.with_psf(
                 psf.values, oversampling=psf.oversampling, includes_pixel=psf.includes_pixel
             )
@@ -201,13 +212,14 @@ class FitLight(Stage):
         return replace(work, light=light, light_fitter=fitter, observation=light.subtracted)
 
     def write(self, work: Work, path: Path) -> None:
-        model = work.light.model
+        model = found_in(work.light).model
         image = CCDData(model.data, unit=model.unit, uncertainty=model.uncertainty, wcs=model.wcs)
         with atomic_write(path, overwrite=True) as beside:
             image.write(beside, format="fits", checksum=True)
 
     def numbers(self, work: Work) -> dict[str, Any]:
-        return {"light_reduced_chi2": work.light.reduced_chi2, **_verdict(work.light)}
+        light = found_in(work.light)
+        return {"light_reduced_chi2": light.reduced_chi2, **_verdict(light)}
 
 
 @dataclass(frozen=True, repr=False)
@@ -249,10 +261,11 @@ class FitLens(Stage):
         return replace(work, fit=fit, lens=fit.lens, light=light, observation=light.subtracted)
 
     def write(self, work: Work, path: Path) -> None:
-        work.fit.write(path, overwrite=True)
+        found_in(work.fit).write(path, overwrite=True)
 
     def numbers(self, work: Work) -> dict[str, Any]:
-        fit, errors = work.fit, work.fit.errors
+        fit = found_in(work.fit)
+        errors = fit.errors
         return {
             "lens": {name: list(quoted(fit.lens.parameters[name], errors[name])) for name in fit.names},
             "lens_reduced_chi2": fit.reduced_chi2,
@@ -287,10 +300,10 @@ class SuperResolve(Stage):
         return replace(work, result=result)
 
     def write(self, work: Work, path: Path) -> None:
-        work.result.write(path, overwrite=True)
+        found_in(work.result).write(path, overwrite=True)
 
     def numbers(self, work: Work) -> dict[str, Any]:
-        result = work.result
+        result = found_in(work.result)
         return {
             "chi2": result.chi2,
             "n_pixels": result.n_pixels,

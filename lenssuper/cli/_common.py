@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lenssuper.cli import _inputs as inputs
 from lenssuper.cli._report import say
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
     from lenssuper.lens import LensModel
     from lenssuper.lensfit import LensFit
+    from lenssuper.light import ForegroundFit
     from lenssuper.observation import Observation
     from lenssuper.observation.psffile import PsfOptions
     from lenssuper.simulate import MockLens
     from lenssuper.solvers import Solver
+    from lenssuper.substructure import SubstructureResult
     from lenssuper.superres.result import SuperResolution
     from lenssuper.superres.superresolver import SuperResolver
 
@@ -184,7 +186,7 @@ def add_reading(group) -> None:
     )
 
 
-def reading_of(options: argparse.Namespace) -> dict[str, object]:
+def reading_of(options: argparse.Namespace) -> dict[str, Any]:
     """Give what `add_reading`'s options say, for `~lenssuper.observation.reader.Reading`."""
     from astropy import units as u
 
@@ -372,7 +374,9 @@ def resolver_of(options: argparse.Namespace, lens: LensModel) -> SuperResolver:
     )
 
 
-def write_png(result: SuperResolution | LensFit, path: Path, *, overwrite: bool) -> None:
+def write_png(
+    result: SuperResolution | LensFit | ForegroundFit | SubstructureResult, path: Path, *, overwrite: bool
+) -> None:
     """Write the picture of a result, whole or not at all."""
     write_figure(result.plot(), path, overwrite=overwrite)
 

@@ -43,7 +43,7 @@ def add_data(group) -> None:
 
 def prepared(options: argparse.Namespace, lens: LensModel | None) -> list[Observation]:
     """Read the observations, each once, and apply what the options ask for."""
-    together = []
+    together: list[Observation] = []
     for path in options.observations:
         observation = read_inputs(changed(options, observation=path))
         if together and observation.grid.reference is not None and together[0].grid.reference is not None:

@@ -40,7 +40,7 @@ def present(path: str | Path, _: argparse.Namespace) -> None:
     Path(path).stat()
 
 
-def fits_file(path: str | Path, _: argparse.Namespace) -> None:
+def fits_file(path: str | Path, _: argparse.Namespace | None) -> None:
     """Refuse what does not begin as a FITS file does."""
     with open(path, "rb") as file:
         beginning = file.read(6)

@@ -50,10 +50,10 @@ def say_json(content: Any) -> None:
 
 def report(options: argparse.Namespace, result, files: Iterable[Path], measured=None) -> None:
     """Say how a result is, what was measured in it, if anything, and which files it is in."""
-    files = [str(file) for file in files]
+    names = [str(file) for file in files]
     if options.json:
         derived = {} if measured is None else {"measured": _by_percentile(measured)}
-        say_json({**numbers_of(result), **derived, "files": files})
+        say_json({**numbers_of(result), **derived, "files": names})
         return
     # a note that was a warning before is not said again
     lines = [line for line in result.summary().splitlines() if not _said(line, options)]
@@ -63,7 +63,7 @@ def report(options: argparse.Namespace, result, files: Iterable[Path], measured=
         from lenssuper.superres.measured import measure_rows
 
         say(options, as_text(measure_rows(measured), 19))
-    say(options, "wrote     " + "\n          ".join(files))
+    say(options, "wrote     " + "\n          ".join(names))
 
 
 def _said(line, options):

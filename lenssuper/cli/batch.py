@@ -15,7 +15,7 @@ __all__ = ["add"]
 def add(commands) -> None:
     """Add this command to the command line."""
     parser = common.new_command(commands, "batch", _run, "super-resolve all lenses of a catalogue")
-    parser.description += (
+    parser.description = f"{parser.description}" + (
         " Exit status: 0 if all lenses are super-resolved, 3 if some are not (reasons are printed, and in "
         "the table), 1 if none is or the command itself failed, 2 for options that make no sense, 130 after "
         "Ctrl-C, 143 after SIGTERM. What is done is kept."

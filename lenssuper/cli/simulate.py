@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lenssuper.cli._common import add_factor, add_overwrite, natural, new_command, positive
 from lenssuper.cli._report import say
@@ -152,7 +152,7 @@ def _size(instrument: Instrument | None) -> int:
     return 64 if instrument is None else max(64, round(_FIELD / instrument.pixel_scale.to_value("arcsec")))
 
 
-def _angles(factor: float, sources: Callable) -> dict[str, Callable]:
+def _angles(factor: float, sources: Callable) -> dict[str, Any]:
     """What draws lenses and sources, at another angular scale."""
     import inspect
     from functools import partial

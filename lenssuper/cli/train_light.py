@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lenssuper.cli import _inputs as inputs
 from lenssuper.cli._common import add_overwrite, check_writable, natural, new_command, positive
@@ -66,10 +68,15 @@ def add(commands) -> None:
 
 def _train_light(options: argparse.Namespace) -> None:
     check_writable([options.output], options)
+    train: Callable[..., Any]
     if options.method == "cnn":
-        from lenssuper.training.light.network import train_network as train
+        from lenssuper.training.light.network import train_network
+
+        train = train_network
     else:
-        from lenssuper.training.light.policy import train_policy as train
+        from lenssuper.training.light.policy import train_policy
+
+        train = train_policy
     images = _read(options.galaxies) + _simulated(options)
     given = {} if options.method == "cnn" else {"discrete": options.method == "ppo-discrete"}
     known = train(
@@ -106,7 +113,7 @@ def _read(paths: list[Path]):
     from lenssuper.exceptions import FileFormatError
     from lenssuper.observation.opening import open_fits
 
-    images = []
+    images: list[Any] = []
     for path in paths:
         found = sorted(path.glob("*.fits*")) if path.is_dir() else [path]
         if not found:

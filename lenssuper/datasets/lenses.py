@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from lenssuper.datasets.selection import select
 __all__ = ["LensDataset", "read_dataset"]
 
 SPLITS = ("train", "validation", "test")
-LAYOUTS = {"fits": FitsFiles, "hdf5": Hdf5Files}
+LAYOUTS: dict[str, Any] = {"fits": FitsFiles, "hdf5": Hdf5Files}
 SETTINGS_FILE = "dataset.json"
 FORMAT, VERSION = "lenssuper data set", 1
 
@@ -58,7 +58,11 @@ class LensDataset(Sequence):
     def __len__(self) -> int:
         return len(self._members)
 
-    def __getitem__(self, item) -> LensItem | LensDataset:
+    @overload
+    def __getitem__(self, item: int) -> LensItem: ...
+    @overload
+    def __getitem__(self, item: slice | Sequence[int] | np.ndarray) -> LensDataset: ...
+    def __getitem__(self, item):
         chosen = select(item, len(self), "lenses")
         if np.ndim(chosen) == 0:
             return self._members[chosen].read()

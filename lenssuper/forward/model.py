@@ -273,9 +273,10 @@ class ForwardModel(Measurement):
             raise ValueError(
                 f"psf must have the shape of that of the observation, {shape}; got {np.shape(psf)}"
             )
-        how = {"oversampling": own.psf_oversampling, "includes_pixel": own.psf_includes_pixel}
         other = self._copy()
-        other._observation = own.with_psf(psf, **how)
+        other._observation = own.with_psf(
+            psf, oversampling=own.psf_oversampling, includes_pixel=own.psf_includes_pixel
+        )
         other._blur = blur_of(other._observation, self._factor)
         if other._blur.pad != self._blur.pad:  # samples at the edge that are 0 are left out
             padded = own.grid.pad(other._blur.pad).refine(self._factor)
@@ -332,9 +333,11 @@ def same_optics(first: Observation, second: Observation) -> bool:
     if first.psf_includes_pixel != second.psf_includes_pixel or first.shape != second.shape:
         return False
     # images elsewhere on the sky have the same offsets only up to rounding
-    corners = [
+    one, other = (
         np.stack([axis[:: axis.shape[0] - 1] for axis in each.grid.vertices_arcsec()])
         for each in (first, second)
-    ]
-    same_pixels = np.allclose(*corners, rtol=0, atol=_SAME * first.grid.side_arcsec)
-    return same_pixels and (first.psf is None or np.array_equal(first.psf, second.psf))
+    )
+    same_pixels = np.allclose(one, other, rtol=0, atol=_SAME * first.grid.side_arcsec)
+    if first.psf is None or second.psf is None:
+        return same_pixels and first.psf is None
+    return same_pixels and np.array_equal(first.psf, second.psf)

@@ -377,7 +377,7 @@ class CompositeLens(LensModel):
 
     @property
     def components(self) -> tuple[LensModel, ...]:
-        return self._parts
+        return vars(self)["_parts"]
 
     @property
     def parameters(self) -> dict[str, u.Quantity | float]:
@@ -411,7 +411,7 @@ class CompositeLens(LensModel):
 
     def _groups(self, flat: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         check_names(self, flat)
-        groups: dict[str, dict[str, Any]] = {name: {} for name in self._names}
+        groups: dict[str, dict[str, Any]] = {name: {} for name in vars(self)["_names"]}
         for key, value in flat.items():
             name, _, parameter = key.partition(".")
             groups[name][parameter] = value

@@ -81,7 +81,11 @@ def einstein_radius(lens) -> float:
     centers = lens.centers_arcsec()
     half_width = 3 * radius
     for _ in range(4):
-        closed = [c for c in critical_curves(lens, square(center, half_width)) if np.array_equal(c[0], c[-1])]
+        closed = [
+            c
+            for c in critical_curves(lens, square((center[0], center[1]), half_width))
+            if np.array_equal(c[0], c[-1])
+        ]
         if closed and np.abs(closed[0] - center).max() < 0.9 * half_width:
             # halving the chords takes a quarter of the missing area away, which tells how much is left
             finer = _polish(lens, _with_midpoints(closed[0]), centers, half_width / 64)

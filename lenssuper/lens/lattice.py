@@ -33,7 +33,8 @@ def lattice(grid: PixelGrid, centers: list[tuple[float, float]]) -> tuple[np.nda
     nearest = NEAREST / np.sqrt(grid.area_arcsec2)
     columns = _lines(nx, [px for px, _ in inside], nearest)
     rows = _lines(ny, [py for _, py in inside], nearest)
-    return np.broadcast_arrays(*grid.to_offset(columns[np.newaxis, :], rows[:, np.newaxis]))
+    x, y = np.broadcast_arrays(*grid.to_offset(columns[np.newaxis, :], rows[:, np.newaxis]))
+    return x, y
 
 
 def distance_to_center(x, y, centers):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from astropy import units as u
 
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from astropy.cosmology import FLRW
 
 _ORIGIN = 0 * u.arcsec
+
+
+def _number(description: str, **options) -> Any:
+    """Return a parameter without unit: to a type checker it is what the class says, a float."""
+    return Parameter("number", description, **options)
+
+
 _ALPHA_RS = Parameter("length", "Deflection at the scale radius, without truncation.", lower=0.0)
 _RS = Parameter("length", "Scale radius.", lower=0.0, excluded=(0.0,))
 _R_E = Parameter(
@@ -53,7 +60,7 @@ class SIS(ProfileLens):
 
     _functions = (profiles.sis_potential, profiles.sis_deflection, profiles.sis_hessian)
     _lenstronomy = (Naming("SIS"),)
-    _coolest = (Naming("SIE", write=lambda values: values | {"q": 1.0, "phi": 0.0}, read=None),)
+    _coolest = (Naming("SIE", write=lambda values: {**values, "q": 1.0, "phi": 0.0}, read=None),)
     torn = True
 
     @classmethod
@@ -126,10 +133,8 @@ class EPL(ProfileLens):
     """
 
     theta_E: u.Quantity = THETA_E
-    gamma: float = Parameter(
-        "number", "Slope of the density in 3-D.", lower=1.0, upper=3.0, excluded=(1.0, 3.0)
-    )
-    q: float = Parameter("number", AXIS_RATIO.description, lower=profiles.EPL_LOWEST_Q, upper=1.0)
+    gamma: float = _number("Slope of the density in 3-D.", lower=1.0, upper=3.0, excluded=(1.0, 3.0))
+    q: float = _number(AXIS_RATIO.description, lower=profiles.EPL_LOWEST_Q, upper=1.0)
     phi: u.Quantity = POSITION_ANGLE
 
     _functions = (profiles.epl_potential, profiles.epl_deflection, profiles.epl_hessian)
@@ -188,9 +193,7 @@ class _Multipole(ProfileLens):
 
     a: u.Quantity = Parameter("length", "Strength of the part with the major axis, cos(m e).")
     b: u.Quantity = Parameter("length", "Strength of the part between, sin(m e).")
-    q: float = Parameter(
-        "number", AXIS_RATIO.description, lower=profiles.EPL_LOWEST_Q, upper=1.0, default=1.0
-    )
+    q: float = _number(AXIS_RATIO.description, lower=profiles.EPL_LOWEST_Q, upper=1.0, default=1.0)
     phi: u.Quantity = POSITION_ANGLE
 
     def centers_arcsec(self):
@@ -282,8 +285,8 @@ class ExternalShear(ProfileLens):
         The point that is not deflected.
     """
 
-    gamma1: float = Parameter("number", "Component along the axes.")
-    gamma2: float = Parameter("number", "Component along the diagonals.")
+    gamma1: float = _number("Component along the axes.")
+    gamma2: float = _number("Component along the diagonals.")
     x: u.Quantity = replace(CENTER[0], observable=False)
     y: u.Quantity = replace(CENTER[1], observable=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 from astropy import units as u
 
@@ -64,7 +65,7 @@ class Parameter:
 
 
 THETA_E = Parameter("length", "Einstein radius, on the intermediate axis.", lower=0.0)
-AXIS_RATIO = Parameter(
+AXIS_RATIO: Any = Parameter(
     "number", "Axis ratio b / a of the convergence.", lower=0.0, upper=1.0, excluded=(0.0,)
 )
 POSITION_ANGLE = Parameter(

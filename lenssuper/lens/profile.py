@@ -75,12 +75,12 @@ class ProfileLens(_Declaring):
     def parameters(self) -> dict[str, u.Quantity | float]:
         return {
             name: value.copy() if isinstance(value, u.Quantity) else value
-            for name, value in self._kept.items()
+            for name, value in vars(self)["_kept"].items()
         }
 
     def replace(self, **changes) -> ProfileLens:
         check_names(self, changes)
-        return type(self)(**{**self._kept, **changes})
+        return type(self)(**{**vars(self)["_kept"], **changes})
 
     def values(self):
         return dict(self._floats)
@@ -141,7 +141,8 @@ class ProfileLens(_Declaring):
         return hash((type(self).__name__, *self._floats.items()))
 
     def __repr__(self):
-        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self._kept.items())})"
+        given = ", ".join(f"{name}={value}" for name, value in vars(self)["_kept"].items())
+        return f"{type(self).__name__}({given})"
 
 
 def _getter(name):

@@ -35,8 +35,8 @@ class Gaussians:
         The component is x, y, logarithm of the size, two of ellipticity; the width ``least`` is added in
         quadrature.
         """
-        x0, y0, log_size, *shape = component
-        x, y, shape = x - x0, y - y0, np.array(shape)
+        x0, y0, log_size = component[:3]
+        x, y, shape = x - x0, y - y0, np.array(component[3:])
         e1, e2 = ellipticity = shape * _shrink(shape)[0]
         radii = ((1 - e1) * x**2 + (1 + e1) * y**2 - 2 * e2 * x * y) / np.sqrt(1 - e1**2 - e2**2)
         reach = np.exp(np.clip(log_size, -12, 5)) * _WIDTHS

@@ -12,6 +12,7 @@ import copy
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -130,7 +131,8 @@ class FreeParameters:
         if isinstance(lens, CompositeLens):
             self._table = {f"{name}.{p.name}": p for name, part in lens._named() for p in part._schema}
         else:
-            self._table = {p.name: p for p in lens._schema}
+            profile: Any = lens
+            self._table = {p.name: p for p in profile._schema}
         wanted = _chosen(self._table, free, fixed)
         self._blocks = _blocks(self._table, wanted, lens.values())
         self.names = tuple(name for block in self._blocks for name in block.names)
@@ -311,7 +313,7 @@ def main_component(lens: LensModel) -> str | None:
     values = lens.values()
     radii = {name[: -len("theta_E")]: values[name] for name in values if name.endswith(".theta_E")}
     radii = {prefix: radius for prefix, radius in radii.items() if prefix + "x" in values}
-    return max(radii, key=radii.get) if radii else None
+    return max(radii, key=lambda prefix: radii[prefix]) if radii else None
 
 
 def _chosen(table, free, fixed):

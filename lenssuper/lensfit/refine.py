@@ -82,6 +82,7 @@ def refine(
         moved = vector - before
         if not new and moved @ found.information @ moved < _STILL**2 * len(vector):
             return found
+    assert found is not None, "at least one round, or a fit to resume"
     return replace(found, converged=False)
 
 

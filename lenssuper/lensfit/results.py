@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -43,13 +44,13 @@ def lens_fit(
     """
     n, vector = len(registration.parameters), refined.vector
     lens, shifts = registration.lens(vector), registration.offsets(vector)
-    common = {
+    common: dict[str, Any] = {
         "lens": lens,
         "names": registration.parameters.names,
         "vector_covariance": covariance[:n, :n].copy(),
         "converged": refined.converged,
     }
-    parts = [None] * len(exposures)
+    parts: list[Any] = [None] * len(exposures)  # each a LensFit in the end
     for inversion in refined.inversions:
         finer = upright(inversion.grid, _SHOWN)
         source = spline_image(inversion.source, inversion.grid, finer), finer

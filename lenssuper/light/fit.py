@@ -123,14 +123,14 @@ class SersicFit(Pictured):
             If the parameters are not those of Sersics, or the covariance has another shape.
         """
         observation = Observation.of(observation)
-        parameters = checked(parameters)
-        size = 7 * len(parameters) + 1
+        profiles = checked(parameters)
+        size = 7 * len(profiles) + 1
         covariance = np.full((size, size), np.nan) if covariance is None else np.array(covariance, float)
         if covariance.shape != (size, size):
             raise ValueError(f"covariance must have shape {(size, size)}; got {covariance.shape}")
         return cls(
             observation,
-            parameters,
+            profiles,
             float(sky),
             covariance,
             component_images_of(observation, parameters).sum(axis=0) + sky,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -55,7 +56,7 @@ class Search:
         sigma = np.sqrt(moments["a"] * moments["b"]) / observation.grid.side_arcsec
         self._coarse = self._all.binned(max(1, min(side // _SIDE, int(sigma / _PIXELS_IN_SIGMA))))
         self._medium = self._all.binned(max(1, side // _SIDE_OF_MORE))
-        self._renderers = {}
+        self._renderers: dict[Any, Any] = {}
 
     # One number of components
 
@@ -65,11 +66,12 @@ class Search:
         observation = observation if rough else self._all
         components = self._components(len(parameters))
         renderers = self._model(components, observation, rough)
-        n = components.n
+        n, (lower, upper) = components.n, components.limits()
         result = fit(
             renderers,
             components.pack(parameters),
-            *components.limits(),
+            lower,
+            upper,
             observation.data,
             observation.weights,
             nonnegative=[True] * n + [False] * (len(renderers) - 1),

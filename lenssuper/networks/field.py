@@ -44,6 +44,6 @@ class CorrelatedField(nn.Module):
 
     def forward(self, white: Tensor, amplitude: Tensor | None = None) -> Tensor:
         """Return the field of white noise (..., ny, nx); ``amplitude`` saves computing it again."""
-        shape = white.shape[-2:]
+        shape = (white.shape[-2], white.shape[-1])
         amplitude = self.amplitude(shape) if amplitude is None else amplitude
         return torch.fft.irfft2(torch.fft.rfft2(white) * amplitude, s=shape)

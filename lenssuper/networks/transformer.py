@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -80,6 +82,7 @@ class WindowBlock(nn.Module):
         )
         # what each head adds to the attention for the position of one token relative to another
         self.bias = nn.Parameter(torch.zeros(heads, 2 * _WINDOW - 1, 2 * _WINDOW - 1))
+        linear: Any
         for linear in (self.attended, self.layer[-1]):
             nn.init.normal_(linear.weight, std=0.02)
             nn.init.zeros_(linear.bias)

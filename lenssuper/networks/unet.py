@@ -90,5 +90,6 @@ class Block(nn.Module):
 def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
     """Return a layer with zero weights, which returns zero until it is trained."""
     nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     return layer

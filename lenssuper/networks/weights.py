@@ -75,7 +75,8 @@ def read_network(path: str | os.PathLike) -> SourceNetwork:
         raise FileFormatError(
             f"{path} has weights for {known.get('architecture')!r}; known are {', '.join(sorted(kinds))}"
         )
-    kind, config = kinds[known["architecture"]], known.get("config")
+    kind = kinds[known["architecture"]]
+    config: Any = known.get("config")
     try:
         with _Bounded(path, sum(tensor.numel() for tensor in tensors.values())):
             network = kind(**config)

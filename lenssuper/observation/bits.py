@@ -173,12 +173,12 @@ def unfit_pixels(
         return values.astype(bool)
     _, names, unfit = flags_of(*headers)
     if bits is not None:
-        unfit = bits_of(bits, names)
+        flags = bits_of(bits, names)
     elif not names:
         return values != 0
     else:
-        unfit = sum(names[name] for name in unfit)
-    return bitfield_to_boolean_mask(values, ignore_flags=unfit, flip_bits=True)
+        flags = sum(names[name] for name in unfit)
+    return bitfield_to_boolean_mask(values, ignore_flags=flags, flip_bits=True)
 
 
 def bits_of(bits: str | int, names: Mapping[str, int]) -> int:

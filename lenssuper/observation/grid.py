@@ -59,6 +59,10 @@ class PixelGrid:
     """
 
     __slots__ = ("_reference", "_shape", "matrix", "origin")
+    _shape: tuple[int, int]
+    matrix: np.ndarray  # (2, 2), arcsec per column and row
+    origin: np.ndarray  # (2,), the offset of pixel (0, 0) in arcsec
+    _reference: tuple[float, float] | None  # right ascension and declination in degrees
     __iter__ = None  # a grid has slices, but is no sequence
 
     def __init__(self, shape, pixel_scale, *, center=(0, 0) * u.arcsec, rotation=0 * u.deg, reference=None):

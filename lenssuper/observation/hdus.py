@@ -87,8 +87,8 @@ def unpack(arrays: Mapping[str, np.ndarray], info: Mapping[str, Any], grid: list
         psf_includes_pixel=psf_includes_pixel,
     )
     # the PSF to the last digit: it was normalised when it was written
-    psf = {} if psf is None else {"psf": psf}
-    return replace(observation, noise_given=np.array(noise) if isinstance(noise, list) else noise, **psf)
+    changes: dict[str, Any] = {} if psf is None else {"psf": psf}
+    return replace(observation, noise_given=np.array(noise) if isinstance(noise, list) else noise, **changes)
 
 
 def info_hdu(info: Mapping[str, Any]) -> fits.BinTableHDU:

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -221,7 +222,7 @@ class Observation:
         """Factor by which correlations raise the variance of what is larger than a pixel; 1 without any."""
         if self.noise_covariance is not None:
             return float(self.noise_covariance.sum())
-        return 1.0 if self.noise_given is None else self.noise_given
+        return 1.0 if self.noise_given is None else float(self.noise_given)
 
     @property
     def given_or_measured(self) -> float | np.ndarray:
@@ -365,7 +366,7 @@ class Observation:
         What an NDData cannot say of the PSF and of the zero of the offsets is in cards of ``meta``, which
         `from_nddata` understands.
         """
-        meta = copy.deepcopy(self.meta)
+        meta: Any = copy.deepcopy(self.meta)
         sampling = self.psf_oversampling, self.psf_includes_pixel
         meta.update(own_cards(self.psf, *sampling, self.sigma, self.noise_given))
         return CCDData(

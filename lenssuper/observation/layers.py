@@ -116,7 +116,7 @@ class Layers:
             meta=copy.deepcopy(self.meta),
             psf=None if self.psf is None else self.psf.copy(),
         )
-        if "NOISECOV" in self.cards and uncertainty is not None:
+        if "NOISECOV" in self.cards and self.noise is not None and uncertainty is not None:
             ccd.meta.update(noise_card_of(self.cards, self.noise[1][:, :], uncertainty.array))
         return ccd, tuple(found)
 
@@ -128,7 +128,8 @@ class Layers:
 
     def whole(self) -> tuple[CCDData, tuple[str, ...]]:
         """Read all of the image."""
-        return self.cut(*(slice(0, n) for n in self.shape), wcs=self.wcs)
+        ny, nx = self.shape
+        return self.cut(slice(0, ny), slice(0, nx), wcs=self.wcs)
 
 
 def overlap(window: tuple[slice, slice], shape: tuple[int, int]) -> tuple:

@@ -205,5 +205,6 @@ def of_science(parts: list[Part], science: Part, roles: Iterable[str]) -> Part |
     if "psf" not in roles:
         same = [part for part in same if science.hdu.shape == part.hdu.shape or science.shape == part.shape]
     best = min(same, key=lambda part: part.rank, default=None)
-    in_cube = best is not None and best.shape != science.shape and "psf" not in roles
-    return replace(best, plane=science.plane) if in_cube else best
+    if best is None or best.shape == science.shape or "psf" in roles:
+        return best
+    return replace(best, plane=science.plane)  # of a cube

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import zlib
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -63,7 +64,7 @@ def own_cards(
     noise: float | np.ndarray | None,
 ) -> dict:
     """Give the cards that say what an NDData of lenssuper's own cannot."""
-    cards = {"LSGRID": True, "PSFOVERS": oversampling, "PSFPIXEL": includes_pixel}
+    cards: dict[str, Any] = {"LSGRID": True, "PSFOVERS": oversampling, "PSFPIXEL": includes_pixel}
     if psf is not None:
         cards["PSFCRC"] = _digest(psf)
     if noise is not None:

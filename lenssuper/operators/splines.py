@@ -70,7 +70,7 @@ class SplineSampling(LensingOperator):
         near = (-2.0 < columns) & (columns < nx + 1.0) & (-2.0 < rows) & (rows < ny + 1.0)
         self._pixels = np.flatnonzero(_by_pixel(near, rays).any(axis=1))
         self._landings = tuple(_by_pixel(v, rays)[self._pixels] for v in (columns, rows))
-        data, indices, pointer = _weights(*self._landings, source_grid.shape)
+        data, indices, pointer = _weights(self._landings[0], self._landings[1], source_grid.shape)
         counts = np.zeros(math.prod(image_grid.shape) + 1, dtype=np.int64)
         counts[self._pixels + 1] = np.diff(pointer)
         matrix = sparse.csr_array(
@@ -96,7 +96,7 @@ class SplineSampling(LensingOperator):
             Change of the lensed images per unit of the step, for one direction after another; float32.
         """
         coefficients = np.asarray(sources).reshape(len(sources), -1).T
-        slope_x, slope_y = _gradients(*self._landings, self.in_shape, coefficients)
+        slope_x, slope_y = _gradients(self._landings[0], self._landings[1], self.in_shape, coefficients)
         for lens_model, source_grid, step in directions:
             ends = source_grid.to_pixel(*lens_model.rays_arcsec(*self._rays))
             u, v = (
@@ -122,7 +122,9 @@ class SplineSampling(LensingOperator):
             Derivatives with respect to x and y in the source plane, per arcsec; 0 where a ray misses the
             source; float32.
         """
-        along = _gradients(*self._landings, self.in_shape, np.ravel(source)[:, None])[..., 0]
+        along = _gradients(self._landings[0], self._landings[1], self.in_shape, np.ravel(source)[:, None])[
+            ..., 0
+        ]
         found = np.zeros((2, math.prod(self.out_shape), self._n_rays**2), dtype=np.float32)
         # the chain rule from pixels of the source grid to arcsec
         found[:, self._pixels] = np.tensordot(np.linalg.inv(self._source_grid.matrix).T, along, axes=1)
@@ -139,7 +141,8 @@ class SplineSampling(LensingOperator):
 def spline_image(coefficients: np.ndarray, grid: PixelGrid, finer: PixelGrid) -> np.ndarray:
     """Evaluate a sum of cubic B-splines with the pixel centres of ``grid`` as nodes at those of ``finer``."""
     positions = grid.to_pixel(*np.broadcast_arrays(*finer.centers_arcsec()))
-    parts = _weights(*(v.reshape(-1, 1) for v in positions), grid.shape)
+    columns, rows = (v.reshape(-1, 1) for v in positions)
+    parts = _weights(columns, rows, grid.shape)
     matrix = sparse.csr_array(parts, shape=(math.prod(finer.shape), coefficients.size))
     return (matrix @ coefficients.ravel()).reshape(finer.shape)
 

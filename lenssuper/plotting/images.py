@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
@@ -94,15 +94,15 @@ def show_image(
         grid = PixelGrid.from_nddata(image) if grid is None else grid
         if image.mask is not None:
             values = np.ma.array(values, mask=values.mask | image.mask)
-    check_kind(grid, "grid", PixelGrid)
+    grid = check_kind(grid, "grid", PixelGrid)
     if values.shape != grid.shape:
         raise ValueError(f"image must have the shape of the grid, {grid.shape}; got {values.shape}")
     x, y = grid.vertices_arcsec()
     if values.mask.any():
         _hatch(ax, x, y)
     if _is_upright(grid):
-        extent = [x[0, 0], x[-1, -1], y[0, 0], y[-1, -1]]
-        drawn = ax.imshow(
+        extent = (x[0, 0], x[-1, -1], y[0, 0], y[-1, -1])
+        drawn: Any = ax.imshow(
             values, origin="lower", extent=extent, norm=norm, cmap=cmap, interpolation="nearest"
         )
     else:
@@ -144,9 +144,9 @@ def show_curves(ax: Axes, curves: Iterable[u.Quantity], **style) -> list[Artist]
     """
     style = {"color": CURVES, "linewidth": 1.0, **style}
     ax.autoscale(False)
-    lines = []
+    lines: list[Artist] = []
     for curve in curves:
-        points = to_arcsec(curve, "curves")
+        points = np.asarray(to_arcsec(curve, "curves"))
         lines += ax.plot(points[:, 0], points[:, 1], **style)
         style["label"] = None
     return lines

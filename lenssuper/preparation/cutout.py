@@ -87,8 +87,8 @@ class Window:
         What was taken for what in the file.
     """
 
-    inner: tuple[slice, slice]
-    box: tuple[slice, slice]
+    inner: tuple[slice, ...]
+    box: tuple[slice, ...]
     whole: tuple[int, int]
     grid: PixelGrid | None
     middle: tuple[float, float]
@@ -120,7 +120,7 @@ def cut_with_surroundings(
             raise _outside(center, layers.shape)
         box = _around(window, layers, place) if surroundings and center is not None else window
         wcs = _moved(layers.wcs, box)
-        ccd, said = layers.cut(*box, wcs=wcs)
+        ccd, said = layers.cut(box[0], box[1], wcs=wcs)
     if center is not None:  # offsets are counted from there
         ccd.meta.pop("LSGRID", None)
     for key, value in layers.cards.items():

@@ -107,7 +107,8 @@ def random_source(
 
 def _companion(rng, size, x, y):
     """Draw a small neighbour: a satellite, or a galaxy that merges."""
-    distance, angle, phi = size * rng.uniform(1.5, 3.0), *rng.uniform(0, 2 * np.pi, 2)
+    distance = size * rng.uniform(1.5, 3.0)
+    angle, phi = rng.uniform(0, 2 * np.pi, 2)
     return ClumpySpiral(
         size * rng.uniform(0.2, 0.5) * u.arcsec,
         q=rng.uniform(0.4, 1.0),

@@ -35,7 +35,8 @@ def galaxy_stamp(rng: np.random.Generator | int | None = None, *, size: int = 64
         Surface brightness, of order 1, without sky.
     """
     rng = check_rng(rng)
-    galaxy = rng.choice([_spiral, _smooth, _irregular], p=[0.4, 0.4, 0.2])(rng, _radius(rng))
+    kinds = (_spiral, _smooth, _irregular)
+    galaxy = kinds[rng.choice(3, p=[0.4, 0.4, 0.2])](rng, _radius(rng))
     for _ in range(rng.choice(3, p=[0.6, 0.25, 0.15])):
         galaxy = galaxy + _neighbour(rng)
     position = (np.arange(size * _FINE) + 0.5) / (size * _FINE) - 0.5
@@ -92,7 +93,7 @@ def _spiral(rng, R_e) -> Source:
 def _smooth(rng, R_e) -> Source:
     """A disc or spheroid, with a bulge and a bar in most."""
     place, q = _place(rng), rng.uniform(0.2, 1.0)
-    galaxy = SersicSource(
+    galaxy: Source = SersicSource(
         R_e * u.arcsec, np.exp(rng.uniform(np.log(0.5), np.log(5.0))), q=q, amplitude=1.0, **place
     )
     if rng.uniform() < 0.6:
@@ -119,7 +120,7 @@ def _smooth(rng, R_e) -> Source:
 def _irregular(rng, R_e) -> Source:
     """A few blobs on a faint disc."""
     place = _place(rng)
-    galaxy = SersicSource(R_e * u.arcsec, rng.uniform(0.5, 1.2), q=rng.uniform(0.3, 1.0), **place)
+    galaxy: Source = SersicSource(R_e * u.arcsec, rng.uniform(0.5, 1.2), q=rng.uniform(0.3, 1.0), **place)
     for _ in range(rng.integers(1, 7)):
         x, y = (place[name] + rng.normal(0, 0.8 * R_e) * u.arcsec for name in ("x", "y"))
         fwhm = R_e * np.exp(rng.uniform(np.log(0.15), np.log(1.0))) * u.arcsec

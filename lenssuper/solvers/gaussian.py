@@ -21,7 +21,7 @@ from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.solvers.base import Posterior, Solver
 from lenssuper.solvers.heldout import predicted_chi2
-from lenssuper.solvers.numerics import probes
+from lenssuper.solvers.numerics import batches, probes
 from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
 from lenssuper.solvers.whitened import EvidenceCurve, WhitenedProblem
 
@@ -202,10 +202,12 @@ class _GaussianDraws:
     strength: float
 
     def __call__(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        def fluctuation(own):
-            return self.problem.fluctuation(self.strength, own, _DRAW_TOL)
+        def fluctuations(own):
+            return self.problem.fluctuations(self.strength, own, _DRAW_TOL)
 
-        return self.problem.source(self.xi + np.stack(list(in_threads(fluctuation, rng.spawn(n)))))
+        return self.problem.source(
+            self.xi + np.concatenate(list(in_threads(fluctuations, batches(rng.spawn(n)))))
+        )
 
 
 def _matrix_free(problem: WhitenedProblem, curve: EvidenceCurve, strength: float) -> _Solution:

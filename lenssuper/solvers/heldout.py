@@ -28,7 +28,7 @@ def split_pixels(
     check_number(fraction, "fraction", above=0, below=1)
     rng = check_rng(rng)
     used = np.flatnonzero(model.weights)
-    held_out = np.zeros(model.weights.size, dtype=bool)
+    held_out: np.ndarray = np.zeros(model.weights.size, dtype=bool)
     held_out[rng.choice(used, size=int(fraction * len(used)), replace=False)] = True
     held_out = held_out.reshape(model.weights.shape)
     return model.with_weights(np.where(held_out, 0.0, model.weights)), held_out

@@ -159,9 +159,9 @@ class MaternPrior(QuadraticPrior):
     def search(self, shape: tuple[int, int]) -> tuple[np.ndarray, list[tuple[float, float]]]:
         """Return start and bounds of the logarithms of length and smoothness, if these are fitted."""
         side = max(shape)
-        options = []
+        options: list[tuple[float, float, float]] = []
         if self.length is None:
-            options.append((side / 10, 1.0, 2 * side))
+            options.append((side / 10, 1.0, 2.0 * side))
         if self.smoothness is None:
             options.append((0.5, 0.02, 6.0))
         logs = np.log(np.array(options).reshape(-1, 3))

@@ -154,10 +154,12 @@ class _LensedFits:
 
     def fit(self, profiles, max_iter) -> ProfileFit:
         components = lensed_components(self.model, len(profiles))
+        lower, upper = components.limits()
         result = fit(
             [LensedRenderer(self.model, components)],
             components.pack(profiles),
-            *components.limits(),
+            lower,
+            upper,
             self.data,
             self.weights,
             max_iter=max_iter,

@@ -86,15 +86,16 @@ class WhitenedProblem:
         )
         return xi, iterations < limit
 
-    def fluctuation(self, strength: float, rng: np.random.Generator, tol: float) -> np.ndarray:
+    def fluctuations(self, strength: float, rngs: Sequence[np.random.Generator], tol: float) -> np.ndarray:
         """
-        Draw from the posterior, less its mean, in the coordinates xi.
+        Draw from the posterior, less its mean, in the coordinates xi: once with each random generator.
 
-        It is the least-squares solution for data and prior replaced by draws of their noise, whose covariance
-        is exactly (G'G + lambda)^-1 (Papandreou & Yuille 2010; Orieux et al. 2012).
+        They are the least-squares solutions for data and prior replaced by draws of their noise, whose
+        covariance is exactly (G'G + lambda)^-1 (Papandreou & Yuille 2010; Orieux et al. 2012).
         """
-        noise = np.where(self.model.weights > 0, rng.standard_normal(self.data.shape), 0.0)
-        right = self.adjoint(noise) + np.sqrt(strength) * rng.standard_normal(self.shape)
+        drawn = [(rng.standard_normal(self.data.shape), rng.standard_normal(self.shape)) for rng in rngs]
+        noise, prior = (np.stack(parts) for parts in zip(*drawn, strict=True))
+        right = self.adjoint(np.where(self.model.weights > 0, noise, 0.0)) + np.sqrt(strength) * prior
         return self.solve(strength, right, tol)[0]
 
     def evidence_curve(self, probes: Sequence[np.ndarray] | np.ndarray, tol: float) -> EvidenceCurve:
@@ -106,7 +107,7 @@ class WhitenedProblem:
         when the log-determinant changes by less than ``tol`` in ten steps.
         """
         right = self.adjoint(self.data)
-        constant = self.model.log_norm - 0.5 * dot(self.data, self.data)
+        constant = self.model.log_norm - 0.5 * float(dot(self.data, self.data))
         if right.size <= _FEW:
             values, vectors = np.linalg.eigh(self.dense_normal())
             projections = (right.ravel() @ vectors) ** 2
@@ -125,12 +126,13 @@ class WhitenedProblem:
             lambda probe: LanczosRun(self.normal, probe).extend(steps).quadrature(), probes[1:]
         )
         nodes, weights = (np.concatenate(parts) for parts in zip(first, *others, strict=True))
-        return EvidenceCurve(constant, *data, nodes, weights / len(probes))
+        return EvidenceCurve(constant, data[0], data[1], nodes, weights / len(probes))
 
 
 def _normal_matrix(model: ForwardModel | JointForwardModel) -> np.ndarray:
     """Return F = A' C_D^-1 A of a model as a dense matrix, the sum of those of its observations."""
-    return sum(_normal_matrix_of_one(part) for part in model.parts)
+    first, *others = map(_normal_matrix_of_one, model.parts)
+    return sum(others, first)
 
 
 def _normal_matrix_of_one(model: ForwardModel) -> np.ndarray:

@@ -88,10 +88,10 @@ def refined_clump(
         np.array(maps.grid.vertices_arcsec()[0].ravel()),
         np.array(maps.grid.vertices_arcsec()[1].ravel()),
     )
-    middle = tuple(float((v.min() + v.max()) / 2) for v in corners)
+    x_middle, y_middle = (float((v.min() + v.max()) / 2) for v in corners)
     # the standard deviation of a uniform distribution over the map
     width = max(float(v.max() - v.min()) for v in corners) / math.sqrt(12)
-    clumps = Clumps(kind[0], n, middle, width, kind[1])
+    clumps = Clumps(kind[0], n, (x_middle, y_middle), width, kind[1])
     registration = fitted.registration.with_clumps(clumps)
     tried = [
         refit(registration, np.concatenate([fitted.refined.vector, _start(peak, clumps)]), rounds=_TRIAL)
@@ -99,7 +99,7 @@ def refined_clump(
     ]
     best = max(tried, key=lambda each: each.log_evidence)
     best = refit(registration, best.refined.vector)
-    part = registration.clumps.size
+    part = clumps.size
     x, y, *logs = best.refined.vector[-part:].tolist()
     errors = tuple(np.sqrt(np.diag(best.covariance))[-part:].tolist())
     mass, concentration = (*map(math.exp, logs), 1.0)[:2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -104,7 +105,8 @@ class SubstructureMap:
         if isinstance(profile, LensModel):
             profile = FixedShape(profile)
         if profile is None:
-            profile = TidalHalo(z_lens, z_source, cosmology=cosmology)
+            redshifts: Any = z_lens, z_source  # it refuses None
+            profile = TidalHalo(*redshifts, cosmology=cosmology)
         self.profile = check_kind(
             profile, "profile", Perturber, "a Perturber such as TidalHalo, or a LensModel"
         )

@@ -117,10 +117,8 @@ def scan(fitted: Fitted, perturber: Perturber, mass: float, rng: np.random.Gener
             significances = marginal.noise(derivatives, _DRAWS, rng) / np.sqrt(informations[-1])
             levels = _levels(numerators[-1] / np.sqrt(informations[-1]), significances)
     reference = masses.index(mass) if perturber.has_mass else 0
-    numerators, informations = (
-        np.array(v, dtype=np.float64).reshape(-1, *shape) for v in (numerators, informations)
-    )
-    return Maps(grid, reference, np.array(masses), numerators, informations, levels)
+    gains, errors = (np.array(v, dtype=np.float64).reshape(-1, *shape) for v in (numerators, informations))
+    return Maps(grid, reference, np.array(masses), gains, errors, levels)
 
 
 def _positions(columns: Columns, light):

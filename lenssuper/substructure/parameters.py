@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -97,7 +98,7 @@ class Deflections:
     """
 
     def __init__(self) -> None:
-        self._found = OrderedDict()
+        self._found: OrderedDict[Any, Any] = OrderedDict()
 
     def by(self, profile: LensModel, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the deflection in arcsec at positions in arcsec."""
@@ -131,7 +132,7 @@ class ClumpyLens:
     ``smooth`` is the lens without them, as `smooth_lens` returns it; ``orders`` are those of multipoles.
     """
 
-    def __init__(self, smooth: LensModel, orders: Sequence[int], clumps: Clumps | None = None) -> None:
+    def __init__(self, smooth: CompositeLens, orders: Sequence[int], clumps: Clumps | None = None) -> None:
         priors = {f"{name}.gamma": _SLOPE for name, part in smooth._named() if isinstance(part, EPL)}
         self._macro = FreeParameters(smooth, priors=priors)
         self.orders, self.clumps = tuple(orders), clumps
@@ -152,7 +153,8 @@ class ClumpyLens:
 
     def with_clumps(self, clumps: Clumps) -> ClumpyLens:
         """Return the parameters of the same lens with other clumps."""
-        return ClumpyLens(self._macro.template, self.orders, clumps)
+        smooth: Any = self._macro.template
+        return ClumpyLens(smooth, self.orders, clumps)
 
     def without_clumps(self, vector: np.ndarray) -> np.ndarray:
         """Return the elements of a vector that belong to the lens without clumps."""
@@ -164,7 +166,7 @@ class ClumpyLens:
 
     def lens(self, vector: np.ndarray) -> LensModel:
         """Return the lens of a vector."""
-        smooth = self._macro.lens(vector[: len(self._macro)])
+        smooth: Any = self._macro.lens(vector[: len(self._macro)])
         main = dict(smooth._named())[self._main]
         parts = [smooth]
         for order, (a, b) in zip(self.orders, self._strengths(vector), strict=True):
@@ -217,7 +219,7 @@ class ClumpyLens:
         return self._macro.log_prior_norm + float(np.sum(np.log(self._stds * math.sqrt(2 * math.pi))))
 
 
-def smooth_lens(lens: LensModel, orders: Sequence[int]) -> LensModel:
+def smooth_lens(lens: LensModel, orders: Sequence[int]) -> CompositeLens:
     """
     Return a lens in the form that is fitted: a power law in place of an isothermal one, and with a shear.
 

@@ -19,7 +19,7 @@ smooth lens would be a false peak of a'r.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -42,6 +42,9 @@ class Marginal:
     nuisances: np.ndarray
     precision: np.ndarray
     slope: np.ndarray
+    _projected: np.ndarray = field(init=False, repr=False)
+    _of_priors: np.ndarray = field(init=False, repr=False)
+    _of_slope: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         half = self._half(self.nuisances)

@@ -34,8 +34,12 @@ def supported_factor(observation: Observation, most: int = _MOST) -> int:
     snr = _peak_snr(observation)
     if observation.psf is None or not snr > 0:
         return most
-    psf = {"oversampling": observation.psf_oversampling, "includes_pixel": observation.psf_includes_pixel}
-    kernel = fine_kernel(observation.psf, most, **psf)
+    kernel = fine_kernel(
+        observation.psf,
+        most,
+        oversampling=observation.psf_oversampling,
+        includes_pixel=observation.psf_includes_pixel,
+    )
     kernel = kernel / kernel.sum()
     # the sums of the kernel over observed pixels, of a source in the middle of one
     peak, spread = kernel.max() * most**2, np.sum(kernel**2) * most**2

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from astropy import units as u
@@ -33,6 +33,7 @@ from lenssuper.superres.summary import summary_rows
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from lenssuper.operators import OverlapOperator
     from lenssuper.superres.budget import ErrorBudget
 
 __all__ = ["SuperResolution"]
@@ -175,7 +176,7 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
             raise TypeError(f"meta must hold numbers, strings, lists and mappings only: {error}") from None
         image = model.lensed_image(mean)
         std = model.lensed_image(draws).std(axis=0, ddof=1) if len(draws) > 1 else np.full_like(image, np.nan)
-        modelled = model.forward(mean)
+        modelled, lensing = model.forward(mean), cast("OverlapOperator", model.lensing)
         residuals = np.where(model.weights > 0, model.over_sigma(model.data - modelled), np.nan)
         doubts = doubts_about(residuals, posterior.effective_modes)
         for doubt in doubts:
@@ -190,8 +191,8 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
             lensed_std=std,
             model_image=modelled,
             residuals=residuals,
-            coverage=model.lensing.coverage,
-            magnification=model.lensing.magnification,
+            coverage=lensing.coverage,
+            magnification=lensing.magnification,
             solver=solver,
             messages=(*messages, *doubts),
             meta=meta,

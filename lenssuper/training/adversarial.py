@@ -52,7 +52,7 @@ class Adversarial(Loss):
     learning_rate: float = 2e-4
     name: ClassVar[str] = "adversarial"
     regularises: ClassVar[bool] = True
-    _player: _Player = field(default=None, init=False, repr=False, compare=False)
+    _player: _Player | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_number(self.learning_rate, "learning_rate", above=0)
@@ -110,7 +110,7 @@ class _Player:
         self._optimiser.zero_grad()
         loss = softplus(-self._network(observed)).mean() + softplus(self._network(imitated)).mean()
         loss.backward()
-        gradients = [parameter.grad for parameter in self._network.parameters()]
+        gradients = [parameter.grad for parameter in self._network.parameters() if parameter.grad is not None]
         _average(gradients)
         if all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
             self._optimiser.step()

@@ -8,6 +8,7 @@ import json
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -166,7 +167,7 @@ class LensProblems:
 
     def __getstate__(self) -> dict:
         # a worker makes its own operators
-        empty = {"_kept": OrderedDict(), "_by_optics": None}
+        empty: dict[str, Any] = {"_kept": OrderedDict(), "_by_optics": None}
         return self.__dict__ | empty
 
     def __setstate__(self, state) -> None:
@@ -201,7 +202,7 @@ class LensProblems:
         known = all(each is not None for each in truths)
         return PreparedLenses(
             ForwardModelBatch([each.model for each in ready]),
-            np.stack(truths) if known else None,
+            np.stack([each for each in truths if each is not None]) if known else None,
             np.array([each.correlation for each in ready]),
         )
 

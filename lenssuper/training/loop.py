@@ -70,7 +70,8 @@ class SteppedModule(LightningModule):
         self.steps, self.round_length, self.settings = steps, round_length, settings
         self.latest: dict[str, torch.Tensor] = {}
         self.history: list[dict[str, float]] = []
-        self._workers, self._loader, self._not_finite = workers, None, 0
+        self._workers, self._not_finite = workers, 0
+        self._loader: DataLoader | None = None
 
     def batches(self) -> Dataset:
         """Return the data, indexed by the number of the step."""

@@ -121,7 +121,7 @@ def weighted_sum(
     losses: Sequence[Loss], network: SourceNetwork, batch: Batch, generator: torch.Generator
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the weighted sum of losses, and the values by name without weight and gradient."""
-    answers, total, values = Answers(network), 0.0, {}
+    answers, total, values = Answers(network), torch.zeros(()), {}
     for loss in sorted(losses, key=lambda each: each.regularises):
         value = loss(answers, batch, generator)
         total = total + loss.weight * value
@@ -132,7 +132,8 @@ def weighted_sum(
 def over_stages(values: Sequence[Tensor]) -> Tensor:
     """Return sum_k 2^(k + 1 - K) mean(v_k) of the errors v_k (n,) of the K stages of a network."""
     last = len(values) - 1
-    return sum(_FADING ** (last - k) * value.mean() for k, value in enumerate(values))
+    weighted = [_FADING ** (last - k) * value.mean() for k, value in enumerate(values)]
+    return sum(weighted[1:], weighted[0])
 
 
 # --- weights over the source ------------------------------------------------------------------------------

@@ -182,7 +182,7 @@ def train(
     resumed = resume and checkpoint is not None and checkpoint.exists()
     if output is not None and not (overwrite or resumed):
         _check_free(output)
-    options = {
+    options: dict[str, Any] = {
         "factor": factor,
         "source_pixels": source_pixels,
         "source_grid": source_grid,
@@ -226,7 +226,7 @@ def train(
             raise LensSuperError("the training ended with weights that are not finite; nothing is written")
         scores = evaluate(best, *watched, batch_size=batch_size, seed=seed)
         known["scores"] = {name: round(value, 4) for name, value in scores.items()}
-        if output is not None:
+        if output is not None and checkpoint is not None:
             write_network(output, best, known, overwrite=overwrite or resumed)
             checkpoint.unlink(missing_ok=True)
     return Training(best, module.finished, known, module.history)

@@ -59,7 +59,7 @@ def correlation(residuals: np.ndarray, region: np.ndarray) -> tuple[float, float
     for ahead, behind in (np.s_[1:, :], np.s_[:-1, :]), (np.s_[:, 1:], np.s_[:, :-1]):
         both = region[ahead] & region[behind]
         products += float(np.sum((residuals[ahead] * residuals[behind])[both]))
-        pairs += np.count_nonzero(both)
+        pairs += int(np.count_nonzero(both))
     variance = _mean(residuals[region] ** 2)
     if pairs < _ENOUGH or not variance > 0:
         return math.nan, math.nan

@@ -48,7 +48,7 @@ class Rule:
 
 def judge(measures: Mapping[str, float], rules: Iterable[Rule]) -> Verdict:
     """Return the verdict of rules on measures: the worst of all, with the reasons for it first."""
-    reasons = {grade: [] for grade in GRADES}
+    reasons: dict[str, list[str]] = {grade: [] for grade in GRADES}
     for rule in rules:
         grade = rule.grade(measures)
         if grade != GRADES[0]:

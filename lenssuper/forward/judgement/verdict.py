@@ -76,7 +76,7 @@ class Verdict:
         theirs = tuple(f"{name}: {reason}" for reason in other.reasons if reason not in self.reasons)
         first, last = (theirs, self.reasons) if other.verdict == worse else (self.reasons, theirs)
         measures = {f"{name.replace(' ', '_')}.{key}": value for key, value in other.measures.items()}
-        return Verdict(worse, (*first, *last), self.measures | measures)
+        return Verdict(worse, (*first, *last), {**self.measures, **measures})
 
     def cards(self) -> dict[str, str]:
         """Return the verdict as meta data of an image that depends on what was judged."""

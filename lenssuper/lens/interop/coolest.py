@@ -7,10 +7,10 @@ as here; position angles are in degrees, counter-clockwise from +y, in (-90, 90]
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from copy import deepcopy
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from astropy import units as u
@@ -21,7 +21,11 @@ from lenssuper.exceptions import FileFormatError
 from lenssuper.lens.interop.naming import build, find, written
 
 # What a template must have to be loaded: no pixels, no noise, no PSF, and a pixel scale that stands for none.
-_NO_PIXELS = {"fits_file": {"path": None}, "field_of_view_x": [0, 0], "field_of_view_y": [0, 0]}
+_NO_PIXELS: dict[str, Any] = {
+    "fits_file": {"path": None},
+    "field_of_view_x": [0, 0],
+    "field_of_view_y": [0, 0],
+}
 _NO_PIXELS |= {"num_pix_x": 0, "num_pix_y": 0}
 _UNKNOWN = {
     "coordinates_origin": {"ra": "00h00m00s", "dec": "+00d00m00s"},
@@ -51,12 +55,11 @@ def to_coolest(parts, z_lens: float | None) -> dict[str, Any]:
     return template | deepcopy(_UNKNOWN)
 
 
-def from_coolest(profiles: Mapping[str, type], template: Mapping[str, Any] | str | Path) -> list:
+def from_coolest(profiles: Mapping[str, type], template: Mapping[str, Any] | str | os.PathLike) -> list:
     """Return all mass profiles of a template, given by its content or its path."""
-    if not isinstance(template, Mapping):
-        template = _load(template)
-    entities = template.get("lensing_entities")
-    if template.get("standard", "COOLEST") != "COOLEST" or not isinstance(entities, list):
+    content = template if isinstance(template, Mapping) else _load(template)
+    entities = content.get("lensing_entities")
+    if content.get("standard", "COOLEST") != "COOLEST" or not isinstance(entities, list):
         raise FileFormatError('a COOLEST template has "standard": "COOLEST" and a list "lensing_entities"')
     found, planes = [], set()
     for entity in entities:
@@ -76,7 +79,8 @@ def from_coolest(profiles: Mapping[str, type], template: Mapping[str, Any] | str
 
 def posterior_of(part, errors: Mapping[str, u.Quantity | float]) -> dict[str, Any]:
     """Return the parameters of a profile as COOLEST has them, with the percentiles that their errors give."""
-    parameters = _write_profile(*written(part, "_coolest", "COOLEST"), part.values())["parameters"]
+    naming, theirs = written(part, "_coolest", "COOLEST")
+    parameters = _write_profile(naming, theirs, part.values())["parameters"]
     names = {"center_x": "x", "center_y": "y"}
     for name, entry in parameters.items():
         error = errors.get(names.get(name, name))

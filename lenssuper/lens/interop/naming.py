@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from astropy import units as u
 
@@ -101,7 +102,7 @@ def read_pjaffe(take: Callable, _) -> dict[str, float]:
     return {"theta_E": 2 * take("sigma0") * core * trunc / (trunc - core), "r_core": core, "r_trunc": trunc}
 
 
-def build(cls: type, values: Mapping[str, float]):
+def build(cls: Any, values: Mapping[str, float]):
     """Return a profile with parameters given as floats in arcsec and radian; it keeps angles in degrees."""
     own = {p.name: p.to_public(values[p.name]) for p in cls._schema if p.name in values}
     return cls(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -62,7 +63,7 @@ class GalaxyFit(ProfileFit):
     model: ForwardModel | None  # of the source
 
     @property
-    def start(self) -> tuple[np.ndarray, np.ndarray]:
+    def start(self) -> Any:
         """The profiles of galaxy and source that another fit may start from."""
         return self.profiles, self.source
 
@@ -138,7 +139,7 @@ class Galaxy:
         """Convert a mask to the pixels of `coarse`: True if any pixel in one is."""
         factor = self.observation.shape[0] // shape[0]
         ny, nx = shape
-        return mask[: ny * factor, : nx * factor].reshape(ny, factor, nx, factor).any(axis=(1, 3))
+        return np.any(mask[: ny * factor, : nx * factor].reshape(ny, factor, nx, factor), axis=(1, 3))
 
     # Fits
 
@@ -155,10 +156,12 @@ class Galaxy:
         positive = np.ones(sum(r.n_columns for r in renderers), dtype=bool)
         positive[len(profiles)] = False
         weights = self.weights if arcs is None else np.where(arcs, 0.0, self.weights)
+        lower, upper = limits
         result = fit(
             renderers,
             theta,
-            *limits,
+            lower,
+            upper,
             self.observation.data / self.unit,
             weights * self.unit**2,
             nonnegative=positive,
@@ -177,11 +180,14 @@ class Galaxy:
 
     def refit(self, fitted: GalaxyFit, arcs, max_iter) -> GalaxyFit:
         """Continue a fit."""
-        return self.fit(*fitted.start, arcs, max_iter, fitted.model)
+        profiles, source = fitted.start
+        return self.fit(profiles, source, arcs, max_iter, fitted.model)
 
     def best(self, starts, arcs, model=None) -> GalaxyFit:
         """Try starts (profiles, source) with few steps, and continue from the best of them."""
-        return best_of(lambda start, steps: self.fit(*start, arcs, steps, model), starts, _FEW, _SOME)
+        return best_of(
+            lambda start, steps: self.fit(start[0], start[1], arcs, steps, model), starts, _FEW, _SOME
+        )
 
     def guesses(self) -> list[tuple[np.ndarray, None]]:
         """Return three starts of one profile: an elliptical, a disk, and a galaxy larger than it appears."""
@@ -255,7 +261,7 @@ class Galaxy:
 
     def annulus(self, radii: u.Quantity) -> np.ndarray:
         """Return the pixels between two distances from the galaxy."""
-        inner, outer = to_arcsec(radii, "arcs")
+        inner, outer = np.asarray(to_arcsec(radii, "arcs"))
         return (self.distance >= inner) & (self.distance <= outer)
 
     # Results

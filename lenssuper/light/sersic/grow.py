@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -88,7 +88,7 @@ def bic_falls(more: ProfileFit, found: ProfileFit) -> bool:
     return more.bic < found.bic
 
 
-def best_of(fit: Callable[..., ProfileFit], starts: Sequence, few: int, many: int) -> ProfileFit:
+def best_of(fit: Callable[..., Any], starts: Sequence, few: int, many: int) -> Any:
     """Fit each start with ``few`` steps, and continue from the best of them with ``many``."""
     tried = [fit(start, few) for start in starts]
     return fit(min(tried, key=lambda found: found.chi2).start, many)
@@ -98,7 +98,7 @@ def grow(
     found: Model,
     add: Callable[[Model], Model],
     most: int,
-    pays: Callable[[Model, Model], bool] | None = bic_falls,
+    pays: Callable[[Any, Any], bool] | None = bic_falls,
 ) -> Model:
     """
     Add at most ``most`` profiles one at a time, as long as each improves the model.

@@ -66,8 +66,8 @@ def fit(
     data: np.ndarray,
     weights: np.ndarray,
     *,
-    nonnegative: Sequence[bool] | None = None,
-    fixed: Sequence[bool] | None = None,
+    nonnegative: Sequence[bool] | np.ndarray | None = None,
+    fixed: Sequence[bool] | np.ndarray | None = None,
     tolerance: float = 1e-8,
     max_iter: int = 100,
     report: Callable[[int, float], None] | None = None,
@@ -153,7 +153,7 @@ def solve_amplitudes(columns: np.ndarray, target: np.ndarray, nonnegative: np.nd
     Hanson 1974, chapter 23).
     """
     scale = _norms(columns.T)
-    r = np.linalg.qr(np.concatenate([columns / scale, target[:, np.newaxis]], axis=1), mode="r")
+    r = np.asarray(np.linalg.qr(np.concatenate([columns / scale, target[:, np.newaxis]], axis=1), mode="r"))
     a, y = r[:, :-1], r[:, -1]
     amplitudes, *_ = np.linalg.lstsq(a, y, rcond=1e-12)
     if np.any(amplitudes[nonnegative] < 0):

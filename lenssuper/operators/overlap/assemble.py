@@ -45,7 +45,8 @@ class OverlapTask(NamedTuple):
     @property
     def pieces(self) -> tuple[int, int]:
         """Rows and columns of unit squares on which the source is one polynomial: with order 0, its cells."""
-        return tuple(n + self.order for n in self.source_shape)
+        ny, nx = self.source_shape
+        return ny + self.order, nx + self.order
 
 
 class _Block(NamedTuple):
@@ -101,7 +102,7 @@ def overlap_matrix(task: OverlapTask) -> sparse.csr_array:
     pixels = math.prod(task.image_shape)
     entries = _Entries(5 * pixels + 64)
     blocks = row_ranges(task)
-    windows = []  # where light is added up, taken out and put back by one block after the other
+    windows: list[tuple] = []  # where light is added up, taken out and put back by one block after the other
     # with one square per pixel threads mostly wait for the interpreter's lock, and are slower together
     if task.subdivide == 1 or min(threads.thread_count(), len(blocks)) == 1:
         for rows in blocks:
@@ -139,7 +140,7 @@ def row_ranges(task: OverlapTask) -> list[tuple[int, int]]:
 def _cores(task: OverlapTask) -> FineElements:
     """Return the elements of the pixels with a lens centre in them or on their border, in order of pixel."""
     ny, nx = task.image_shape
-    torn = {}
+    torn: dict[int, list] = {}
     for column, row in task.centers:
         for i in touched(row, ny):
             for j in touched(column, nx):
@@ -147,7 +148,7 @@ def _cores(task: OverlapTask) -> FineElements:
     if not torn:
         return FineElements.of(Elements.empty(0))
     elements = open_at_centers(task.trace, [(p, p % nx, p // nx, at) for p, at in torn.items()])
-    tol = max(1e-3, 5e-2 / task.subdivide**2) if task.tol is None else task.tol
+    tol = max(1e-3, 5e-2 / (task.subdivide or 1) ** 2) if task.tol is None else task.tol
     return refine(task.trace, elements, tol, task.pieces, task.order)
 
 

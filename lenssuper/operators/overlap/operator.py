@@ -202,11 +202,11 @@ class OverlapOperator(LensingOperator):
         FileFormatError
             If the file is not one of these, or damaged.
         """
-        lens, grids, accuracy, matrix, coverage = _overlapfile.read(path)
+        lens, (image_grid, source_grid), accuracy, matrix, coverage = _overlapfile.read(path)
         operator = cls.__new__(cls)
         operator._tol, operator._subdivide, operator._order = accuracy
         operator._area_coverage = coverage
-        LensingOperator.__init__(operator, lens, *grids, matrix)
+        LensingOperator.__init__(operator, lens, image_grid, source_grid, matrix)
         return operator
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -96,7 +96,8 @@ def refine(
         _elements.forget(split, pixel, x, y, errors, *shape, table)
         if n + len(split) > len(pixel):
             elements = elements.grown(2 * (n + len(split)))
-            errors, edges = (np.resize(a, len(elements.pixel)) for a in (errors, edges))
+            errors = np.resize(errors, len(elements.pixel))
+            edges = np.resize(edges, len(elements.pixel))
         new = np.concatenate([split, np.arange(n, n + len(split))])
         _halve(trace, elements, split, n, edges, new)
         n += len(split)
@@ -126,14 +127,14 @@ def open_at_centers(trace: Callable, pixels) -> Elements:
     triangles = []
     for pixel, column, row, centers in pixels:
         corners = [(column + i, row + j) for i, j in ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))]
-        pieces = [((corners[0], corners[k], corners[k + 1]), (False,) * 3) for k in (1, 2)]
+        pieces: list[Any] = [((corners[0], corners[k], corners[k + 1]), (False,) * 3) for k in (1, 2)]
         for centre in centers:
-            pieces = [p for piece in pieces for p in _split_at(*piece, centre)]
+            pieces = [p for piece in pieces for p in _split_at(piece[0], piece[1], centre)]
         triangles += [(pixel, *piece) for piece in pieces]
     elements = Elements.empty(len(triangles))
-    for e, (pixel, corners, torn) in enumerate(triangles):
-        elements.pixel[e], elements.plane[e], elements.torn[e] = pixel, corners, torn
-        elements.weights[e] = 0.5 * abs(_cross(*corners))
+    for k, (pixel, triangle, torn) in enumerate(triangles):
+        elements.pixel[k], elements.plane[k], elements.torn[k] = pixel, triangle, torn
+        elements.weights[k] = 0.5 * abs(_cross(*triangle))
     middles = 0.5 * (elements.plane + elements.plane[:, [1, 2, 0]])
     points = np.concatenate([elements.plane, middles], axis=1)
     e, corner = np.nonzero(elements.torn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,6 +14,12 @@ from lenssuper.light import ForegroundFit, SersicFit
 from lenssuper.observation import Observation
 
 __all__ = ["Exposure", "Foreground"]
+
+# Number of pixels of a field down to which several are put together for a rough fit, and largest number of
+# these along a side
+_ROUGHLY, _MOST_TOGETHER = 2500, 3
+# Share of a larger pixel that has to be used
+_USED = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +81,37 @@ class Exposure:
         x, y = self.observation.grid.centers_arcsec()
         field = self.field & (np.hypot(x - center[0], y - center[1]) <= radius)
         return replace(self, field=field) if field.any() else self
+
+    @property
+    def coarsest(self) -> int:
+        """Number of pixels, along a side, that may be put together for a rough fit."""
+        return int(np.clip(math.isqrt(int(self.field.sum()) // _ROUGHLY), 1, _MOST_TOGETHER))
+
+    def binned(self, factor: int) -> Exposure:
+        """Return the field with ``factor`` x ``factor`` pixels averaged into one, weighted by their noise."""
+        if factor == 1:
+            return self
+        rows, columns = self.cut
+        cut = np.s_[
+            rows.start : rows.start + factor * ((rows.stop - rows.start) // factor),
+            columns.start : columns.start + factor * ((columns.stop - columns.start) // factor),
+        ]
+        used = self.field & (self.arcs.weights > 0)
+        field = _together(used[cut], factor) >= _USED * factor**2
+        if not field.any():
+            return self
+        observation, arcs = (
+            each.masked(~self.field)[cut].binned(factor) for each in (self.observation, self.arcs)
+        )
+        if (foreground := self.foreground) is None:
+            return Exposure(observation, arcs, None, field)
+        weights = np.where(used, self.arcs.weights, 0.0)[cut]
+        total = np.where(field, _together(weights, factor), 1.0)
+        expected, parts = (
+            np.where(field, _together(weights * images[..., *cut], factor) / total, 0.0)
+            for images in (foreground.expected, foreground.parts)
+        )
+        return Exposure(observation, arcs, Foreground(expected, parts), field)
 
     @property
     def covariance(self) -> np.ndarray | None:
@@ -158,6 +196,12 @@ def _dark(observation, covariance, raised):
         whitener = Whitener(used, covariance)
         scaled, constant = whitener.forward(scaled), constant + 2 * whitener.log_det
     return constant - float(np.vdot(scaled, scaled))
+
+
+def _together(images, factor):
+    """Return sums over ``factor`` x ``factor`` pixels of images (..., ny, nx)."""
+    ny, nx = (n // factor for n in images.shape[-2:])
+    return images.reshape(*images.shape[:-2], ny, factor, nx, factor).sum((-3, -1))
 
 
 def _images(given):

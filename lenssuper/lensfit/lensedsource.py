@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -60,6 +60,14 @@ class LensedSource:
     def of_each(self, data: np.ndarray) -> list[np.ndarray]:
         """Split data (data, ...) by observation."""
         return np.split(data, np.cumsum([len(camera.data) for camera in self.cameras])[:-1])
+
+    @cached_property
+    def rough(self) -> LensedSource:
+        """The same on larger pixels, where the fields have many, for a fit that is improved afterwards."""
+        larger = tuple(exposure.binned(exposure.coarsest) for exposure in self.exposures)
+        if larger == self.exposures or not any(exposure.bright.any() for exposure in larger):
+            return self
+        return replace(self, exposures=larger)
 
     @property
     def clearest(self) -> Exposure:

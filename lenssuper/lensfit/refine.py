@@ -11,7 +11,7 @@ from lenssuper.lensfit.evidence import Inversion, SourceBasis, SourcePrior, inve
 from lenssuper.lensfit.lensedsource import LensedSource, SourcePlane
 from lenssuper.lensfit.sourceplane import envelope, moved_to
 
-__all__ = ["Refined", "cost_of", "refine"]
+__all__ = ["Refined", "cost_of", "refine", "seen_by"]
 
 # Source pixels along the side of an observed one in the first round, and in the others
 _COARSE, _FINE = 2.0, 3.0
@@ -91,6 +91,14 @@ def cost_of(sources: Sequence[LensedSource], vector: np.ndarray) -> float:
     rng = np.random.default_rng(0)
     flat = [_flat(source, source.lenses(vector), rng) for source in sources]
     return _total(sources[0].registration, vector, flat)
+
+
+def seen_by(sources: Sequence[LensedSource], refined: Refined, rng: np.random.Generator) -> Refined:
+    """Return a lens as it was found, with the evidence for other pixels of the same observations."""
+    pairs = zip(sources, refined.inversions, strict=True)
+    inversions = tuple(_begin(source, refined.vector, inversion, rng) for source, inversion in pairs)
+    cost = _total(sources[0].registration, refined.vector, inversions)
+    return replace(refined, inversions=inversions, cost=cost)
 
 
 def _flat(source, lenses, rng):

@@ -12,7 +12,7 @@ from lenssuper.lens import SIE, ExternalShear, LensModel
 from lenssuper.lensfit.firstguess import Arcs, first_guesses
 from lenssuper.lensfit.lensedsource import LensedSource
 from lenssuper.lensfit.parameters import FreeParameters
-from lenssuper.lensfit.refine import Refined, cost_of, refine
+from lenssuper.lensfit.refine import Refined, cost_of, refine, seen_by
 
 __all__ = ["POOR", "SCATTERED", "all_round", "around", "candidates", "from_radius", "improve", "search"]
 
@@ -79,7 +79,8 @@ def search(
     The first guess is that of the clearest observation. ``report`` is called with the share of the work done,
     and what is done next.
     """
-    sources, begins, guesses = _begun(sources, starts, report, _ALIKE)
+    sources = _clearest_first(sources)
+    begins, guesses = _begun(sources, starts, report, _ALIKE)
     best = refine(sources, begins[0], rng, lambda share, what: report(0.2 + 0.6 * share, what))
     others = []
     for guess, begin in list(zip(guesses, begins, strict=True))[1:_TRIED]:
@@ -105,24 +106,31 @@ def candidates(
     Return a few lenses that differ, improved for only as long as it takes to compare them.
 
     They begin with the first guesses of `search`, and with lenses as the priors expect them, those from the
-    light of the lens galaxy above all, of the radii at which the evidence has its largest maxima.
+    light of the lens galaxy above all, of the radii at which the evidence has its largest maxima. All are
+    compared on larger pixels where there are many; the best few of different radii are improved on the pixels
+    of the data, and the evidences of all are for these.
     """
-    sources, begins, guesses = _begun(sources, starts, report, _UNLIKE)
+    sources = _clearest_first(sources)
+    rough = [source.rough for source in sources]
+    begins, guesses = _begun(rough, starts, report, _UNLIKE)
     begins = [b for b, g in zip(begins, guesses, strict=True) if g.cost <= _HOPELESS * guesses[0].cost]
     report(0.2, "trying radii")
     spread = sources[0].registration.spread
-    for vector in _best_radii(sources):
+    for vector in _best_radii(rough):
         if all(np.max(np.abs(vector - other) / spread) > _UNLIKE for other in begins):
             begins.append(vector)
     found = []
     for k, begin in enumerate(begins):
         report(0.4 + 0.4 * k / len(begins), "trying a lens")
-        found.append(refine(sources, begin, rng, lambda share, what: None, rounds=1))
+        found.append(refine(rough, begin, rng, lambda share, what: None, rounds=1))
     report(0.8, "trying the best of them")
     found.sort(key=lambda refined: refined.cost)
-    for k in _worth_improving(found, sources[0].registration.parameters.is_radius):
-        one = found[k]
-        found[k] = refine(sources, one.vector, rng, lambda share, what: None, rounds=_TRY - 1, after=one)
+    improved = _worth_improving(found, sources[0].registration.parameters.is_radius)
+    for k, one in enumerate(found):
+        if k in improved:
+            found[k] = refine(sources, one.vector, rng, lambda share, what: None, rounds=_TRY - 1, after=one)
+        elif rough != sources:
+            found[k] = seen_by(sources, one, rng)
     report(1.0, "done")
     return found
 
@@ -156,20 +164,27 @@ def improve(
     rng: np.random.Generator,
     report: Callable[[float, str], None],
 ) -> list[Refined]:
-    """Return the lens that is found from the first of the starts, which is known to be close."""
+    """
+    Return the lens that is found from the first of the starts, which is known to be close.
+
+    The first round is done on larger pixels, where there are many.
+    """
     sources = _clearest_first(sources)
-    return [refine(sources, sources[0].registration.begin(next(iter(starts))), rng, report)]
+    rough, vector = [source.rough for source in sources], sources[0].registration.begin(next(iter(starts)))
+    if rough == sources:
+        return [refine(sources, vector, rng, report)]
+    first = refine(rough, vector, rng, report, rounds=1)
+    return [refine(sources, first.vector, rng, report, after=first)]
 
 
 def _begun(sources, starts, report, apart):
-    """Return the sources, the clearest first, vectors to begin with, and the guesses they are from."""
-    sources = _clearest_first(sources)
+    """Return vectors to begin with, and the guesses they are from; the first source is the clearest."""
     first, registration = sources[0], sources[0].registration
     arcs = Arcs(first.clearest, registration.parameters)
     guesses = first_guesses(arcs, starts, lambda share, what: report(0.2 * share, what), apart=apart)
     # the others stay in the order of their cost
     guesses.sort(key=lambda g: first.gathering(first.lenses(registration.begin(g.vector))) > SCATTERED)
-    return sources, [registration.begin(guess.vector) for guess in guesses], guesses
+    return [registration.begin(guess.vector) for guess in guesses], guesses
 
 
 def _clearest_first(sources):

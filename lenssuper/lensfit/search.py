@@ -22,6 +22,8 @@ POOR = 1.2
 SCATTERED = 0.5
 # Relative cost of a first guess above which it is not tried, number tried, and rounds of a trial
 _HOPELESS, _TRIED, _TRY = 1.5, 2, 2
+# Rounds of a trial on larger pixels
+_ROUGH = 3
 # Least difference between first guesses, in units of the spread of guesses: where the best is followed, and
 # where all are
 _ALIKE, _UNLIKE = 0.1, 0.8
@@ -112,6 +114,7 @@ def candidates(
     """
     sources = _clearest_first(sources)
     rough = [source.rough for source in sources]
+    first = 1 if rough == sources else _ROUGH
     begins, guesses = _begun(rough, starts, report, _UNLIKE)
     begins = [b for b, g in zip(begins, guesses, strict=True) if g.cost <= _HOPELESS * guesses[0].cost]
     report(0.2, "trying radii")
@@ -122,7 +125,7 @@ def candidates(
     found = []
     for k, begin in enumerate(begins):
         report(0.4 + 0.4 * k / len(begins), "trying a lens")
-        found.append(refine(rough, begin, rng, lambda share, what: None, rounds=1))
+        found.append(refine(rough, begin, rng, lambda share, what: None, rounds=first))
     report(0.8, "trying the best of them")
     found.sort(key=lambda refined: refined.cost)
     improved = _worth_improving(found, sources[0].registration.parameters.is_radius)

@@ -106,6 +106,11 @@ class JointForwardModel(Measurement):
         """Return the same model for other pixels in the source plane."""
         return JointForwardModel([part.with_source_grid(source_grid) for part in self._parts])
 
+    def coarser(self) -> JointForwardModel | None:
+        """Return a faster model of the same data, see `ForwardModel.coarser`; None if a part has none."""
+        parts = [part.coarser() for part in self._parts]
+        return None if None in parts else JointForwardModel(parts)
+
     def split(self, row):
         """Split a row (..., 1, N) into the images (..., ny, nx) of the observations."""
         ends = [0, *self._ends, self._out_shape[1]]

@@ -231,11 +231,28 @@ class ForwardModel(Measurement):
         ForwardModel
             With the weights and the noise covariance of this one.
         """
+        return self._remade(source_grid=source_grid)
+
+    def coarser(self) -> ForwardModel | None:
+        """
+        Return a faster model from the same source to the same data, with a lensed image of larger pixels.
+
+        Returns
+        -------
+        ForwardModel or None
+            With half the factor, and the weights and the noise covariance of this one; None if the pixels of
+            the lensed image are those of the data.
+        """
+        if self._factor == 1:
+            return None
+        return self._remade(factor=self._factor // 2)
+
+    def _remade(self, *, factor=None, source_grid=None):
         other = ForwardModel(
             self._observation,
             self.lens,
-            factor=self._factor,
-            source_grid=source_grid,
+            factor=self._factor if factor is None else factor,
+            source_grid=self.source_grid if source_grid is None else source_grid,
             order=self._order,
             lensing=self._make_lensing,
         )

@@ -82,6 +82,11 @@ class FieldProblem(WhitenedData):
         field = StationaryField(self.shape, length=length, slope=theta[1], std=np.exp(theta[0]))
         return field if self.prior.std is None else ModulatedField(field, self.prior.std)
 
+    def coarser(self) -> FieldProblem | None:
+        """Return the problem with a faster model, see `~lenssuper.ForwardModel.coarser`; None without one."""
+        model = self.model.coarser()
+        return None if model is None else FieldProblem(model, self.scale, self.turnover, self.prior)
+
     def link(self, u):
         """Return the brightness of a field, and its derivative."""
         u = np.clip(u + self.prior.mean, -50, 50)

@@ -17,7 +17,7 @@ __all__ = ["Exposure", "Foreground"]
 
 # Number of pixels of a field down to which several are put together for a rough fit, and largest number of
 # these along a side
-_ROUGHLY, _MOST_TOGETHER = 2500, 3
+_ROUGHLY, _MOST_TOGETHER = 2000, 3
 # Share of a larger pixel that has to be used
 _USED = 0.5
 

@@ -33,9 +33,10 @@ _TURNS, _FLATTENING = (0, 60, 120), 0.1
 # Steps of the logarithm of the radius at which the evidence of expected lenses is compared, and number of its
 # maxima that are followed (tuned on `simulate.hard_lenses`, seed 5)
 _SCAN, _MAXIMA = np.linspace(-0.32, 0.32, 9), 2
-# Number of tried lenses, of different radii, that are improved further, if they are not less likely by more
-# than this in ln Z
-_KEPT, _BEHIND = 2, 500.0
+# Number of tried lenses, of different radii, that are improved further
+_KEPT = 2
+# Those that are less likely by more than this in ln Z are given up: three times what the given radius counts
+_BEHIND = 300.0
 # Difference of the logarithms of their radii
 _OTHER_RADIUS = 0.05
 
@@ -90,9 +91,9 @@ def search(
         if not lost and (best.reduced_chi2 < POOR or guess.cost > _HOPELESS * guesses[0].cost):
             break
         report(0.8, "trying another lens")
-        other = refine(sources, begin, rng, lambda share, what: None, rounds=_TRY)
+        other = refine(sources, begin, rng, _quietly, rounds=_TRY)
         if (other.gathering > SCATTERED, other.cost) < (lost, best.cost):
-            best, other = refine(sources, other.vector, rng, lambda share, what: None), best
+            best, other = refine(sources, other.vector, rng, _quietly), best
         others.append(other)
     report(1.0, "done")
     return [best, *others]
@@ -114,7 +115,6 @@ def candidates(
     """
     sources = _clearest_first(sources)
     rough = [source.rough for source in sources]
-    first = 1 if rough == sources else _ROUGH
     begins, guesses = _begun(rough, starts, report, _UNLIKE)
     begins = [b for b, g in zip(begins, guesses, strict=True) if g.cost <= _HOPELESS * guesses[0].cost]
     report(0.2, "trying radii")
@@ -124,18 +124,31 @@ def candidates(
             begins.append(vector)
     found = []
     for k, begin in enumerate(begins):
-        report(0.4 + 0.4 * k / len(begins), "trying a lens")
-        found.append(refine(rough, begin, rng, lambda share, what: None, rounds=first))
-    report(0.8, "trying the best of them")
-    found.sort(key=lambda refined: refined.cost)
+        report(0.4 + 0.3 * k / len(begins), "trying a lens")
+        found.append(refine(rough, begin, rng, _quietly, rounds=1))
+    found = _likely(found)
+    report(0.7, "trying the best of them")
+    if rough != sources:
+        found = [refine(rough, one.vector, rng, _quietly, rounds=_ROUGH - 1, after=one) for one in found]
+        found = _likely(found)
     improved = _worth_improving(found, sources[0].registration.parameters.is_radius)
     for k, one in enumerate(found):
         if k in improved:
-            found[k] = refine(sources, one.vector, rng, lambda share, what: None, rounds=_TRY - 1, after=one)
+            found[k] = refine(sources, one.vector, rng, _quietly, rounds=_TRY - 1, after=one)
         elif rough != sources:
             found[k] = seen_by(sources, one, rng)
     report(1.0, "done")
     return found
+
+
+def _quietly(share, what):
+    """Report nothing."""
+
+
+def _likely(found):
+    """Return the lenses that are not far less likely than the best one, the best first."""
+    best = min(one.cost for one in found)
+    return sorted((one for one in found if one.cost - best < _BEHIND), key=lambda one: one.cost)
 
 
 def _worth_improving(found, radii):
@@ -143,7 +156,7 @@ def _worth_improving(found, radii):
     kept = []
     for k, one in enumerate(found):
         apart = [np.max(np.abs(one.vector - found[j].vector)[: len(radii)][radii], initial=0.0) for j in kept]
-        if min(apart, default=np.inf) > _OTHER_RADIUS and one.cost - found[0].cost < _BEHIND:
+        if min(apart, default=np.inf) > _OTHER_RADIUS:
             kept.append(k)
     return kept[:_KEPT]
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from astropy import units as u
 
-from lenssuper.forward.judgement import Verdict
+from lenssuper.forward.judgement import GRADES, Verdict
 from lenssuper.lens import LensModel
 from lenssuper.lensfit.fit import LensFit
 
@@ -39,7 +39,7 @@ def radii(*lenses: LensModel) -> list[float]:
 
 def most_credible(fits: Sequence[LensFit], given: LensModel) -> LensFit:
     """
-    Return the most credible of several fits, with the others as its ``optima``.
+    Return the most credible of several fits; its ``optima`` are those with a verdict that is no worse.
 
     Those whose verdict is "wrong" are left out if there are others. ``given`` is the guess: a lens of another
     radius needs a larger evidence. At a radius that is too small every part of the source is seen once only,
@@ -47,7 +47,9 @@ def most_credible(fits: Sequence[LensFit], given: LensModel) -> LensFit:
     """
     known = [fit for fit in fits if fit.verdict != "wrong"] or list(fits)
     known.sort(key=lambda fit: -_log_credibility(fit.lens, fit.log_evidence, given))
-    return replace(known[0], optima=tuple((fit.lens, fit.log_evidence) for fit in known))
+    grade = GRADES.index(known[0].verdict)
+    optima = tuple((fit.lens, fit.log_evidence) for fit in known if GRADES.index(fit.verdict) <= grade)
+    return replace(known[0], optima=optima)
 
 
 def of_rivals(fit: LensFit, given: LensModel) -> Verdict:

@@ -432,7 +432,10 @@ class LensFitter:
         scale[[k for k, name in enumerate(registration.parameters.names) if name.endswith("gamma")]] = _SLOPE
         covariance = np.outer(scale, scale) * np.linalg.inv(refined.information)
         fit = lens_fit(exposures, registration, refined, covariance, given)
-        return judged(fit, registration.parameters) if self._search is candidates else fit
+        if self._search is not candidates:
+            return fit
+        # a trial ends before it has converged, which says nothing against its lens
+        return replace(judged(replace(fit, converged=True), registration.parameters), converged=fit.converged)
 
     def __repr__(self) -> str:
         return f"LensFitter({self.guess!r}, free={list(self.parameters.names)})"

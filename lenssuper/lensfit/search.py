@@ -23,7 +23,7 @@ SCATTERED = 0.5
 # Relative cost of a first guess above which it is not tried, number tried, and rounds of a trial
 _HOPELESS, _TRIED, _TRY = 1.5, 2, 2
 # Rounds of a trial on larger pixels
-_ROUGH = 3
+_ROUGH = 4
 # Least difference between first guesses, in units of the spread of guesses: where the best is followed, and
 # where all are
 _ALIKE, _UNLIKE = 0.1, 0.8

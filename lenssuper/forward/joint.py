@@ -108,8 +108,8 @@ class JointForwardModel(Measurement):
 
     def coarser(self) -> JointForwardModel | None:
         """Return a faster model of the same data, see `ForwardModel.coarser`; None if a part has none."""
-        parts = [part.coarser() for part in self._parts]
-        return None if None in parts else JointForwardModel(parts)
+        parts = [coarse for part in self._parts if (coarse := part.coarser()) is not None]
+        return JointForwardModel(parts) if len(parts) == len(self._parts) else None
 
     def split(self, row):
         """Split a row (..., 1, N) into the images (..., ny, nx) of the observations."""

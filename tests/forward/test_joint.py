@@ -115,6 +115,14 @@ def test_weights_go_to_their_parts(joint):
     assert joint.parts[0].weights.any()
 
 
+def test_coarser_model_of_several(joint):
+    coarse = joint.coarser()
+    assert [part.factor for part in coarse.parts] == [part.factor // 2 for part in joint.parts]
+    assert coarse.source_grid == joint.source_grid
+    # one part has the pixels of its data already
+    assert JointForwardModel([joint.parts[0], coarse.parts[1]]).coarser() is None
+
+
 def test_one_part_is_that_part():
     mock = random_mock(1, shape=(24, 24))
     one = SuperResolver(mock.lens, 1, solver=SOLVER, rng=1)(mock.observation)

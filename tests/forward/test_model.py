@@ -418,6 +418,26 @@ def test_other_source_pixels_same_everything_else(model):
     np.testing.assert_allclose(same, expected, atol=3e-3 * expected.max())
 
 
+@pytest.mark.parametrize("options", [{}, {"order": 1}, {"lensing": SplineSampling}])
+def test_coarser_model_of_the_same_data(source, options):
+    weights = np.random.default_rng(1).uniform(0.5, 2, GRID.shape)
+    shared = np.array([[0.0, 0.1, 0.0], [0.1, 1.0, 0.1], [0.0, 0.1, 0.0]])
+    fine, coarse = (
+        ForwardModel(
+            observation(np.ones(GRID.shape)), LENS, factor=factor, source_grid=COARSE_SOURCE, **options
+        )
+        for factor in (4, 2)
+    )
+    found = fine.with_weights(weights).with_noise_covariance(shared).coarser()
+    assert found.factor == 2
+    np.testing.assert_array_equal(found.weights, weights)
+    np.testing.assert_array_equal(found.noise_covariance, shared)
+    image = np.random.default_rng(2).random(COARSE_SOURCE.shape)
+    np.testing.assert_allclose(found.forward(image), coarse.forward(image), rtol=1e-12)
+    assert found.coarser().factor == 1
+    assert found.coarser().coarser() is None
+
+
 def test_other_lensing_operators(model, source):
     options = {"source_grid": FINE_SOURCE, "lensing": SplineSampling}
     splines = ForwardModel(model.observation, LENS, **options)

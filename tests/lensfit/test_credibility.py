@@ -43,6 +43,18 @@ def test_wrong_lenses_are_left_out_if_there_are_others(fit):
     assert most_credible(found[:1], fit.lens).log_evidence == 50.0
 
 
+def test_a_lens_with_a_worse_verdict_is_no_rival(fit):
+    found = fits(fit, (1.0, 0.0), (0.9, -5.0), (1.2, -5.0))
+    found[0] = replace(found[0], judgement=Verdict("trusted"))
+    found[1] = replace(found[1], judgement=Verdict("look", ("it may be another",)))
+    found[2] = replace(found[2], judgement=Verdict("trusted"))
+    best = most_credible(found, fit.lens)
+    assert [evidence for _, evidence in best.optima] == [0.0, -5.0]
+    assert best.optima[1][0] == found[2].lens
+    found[0] = replace(found[0], judgement=Verdict("look", ("it may be another",)))
+    assert len(most_credible(found, fit.lens).optima) == 3
+
+
 def test_a_rival_of_almost_the_same_credibility_is_said(fit):
     best = most_credible(fits(fit, (1.0, 0.0), (float(np.exp(-0.3)), 60.0)), fit.lens)
     doubt = of_rivals(best, fit.lens)

@@ -1,0 +1,100 @@
+"""Fits on larger pixels, that are improved afterwards."""
+
+import astropy.units as u
+import numpy as np
+import pytest
+
+from lenssuper import LensFitter
+from lenssuper.lensfit import exposure as rules
+from lenssuper.lensfit.exposure import Exposure
+from lenssuper.lensfit.lensedsource import LensedSource
+from lenssuper.lensfit.parameters import FreeParameters
+from lenssuper.lensfit.refine import refine, seen_by
+from lenssuper.lensfit.registration import Registration
+from lenssuper.observation import Observation
+from lenssuper.solvers.priors import GradientPrior
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Let fields of 392 pixels and more be taken as large."""
+    monkeypatch.setattr(rules, "_ROUGHLY", 98)
+
+
+@pytest.fixture
+def masked(mock):
+    mask = np.random.default_rng(3).random((28, 28)) < 0.1
+    mask[10:12, 4:6] = True
+    return Observation.of(mock.observation).masked(mask)
+
+
+def source_of(exposure, lens):
+    return LensedSource((exposure,), (0,), 1, Registration(FreeParameters(lens)), GradientPrior())
+
+
+def test_pixels_are_averaged_by_their_weights(masked):
+    parts = np.random.default_rng(1).normal(size=(2, 28, 28))
+    exposure = Exposure.of(masked, parts).within((0.0, 0.0), 1.5)
+    large = exposure.binned(2)
+    rows, columns = exposure.cut
+    weights = np.where(exposure.field, exposure.arcs.weights, 0.0)
+    used = 0
+    for row in range((rows.stop - rows.start) // 2):
+        for column in range((columns.stop - columns.start) // 2):
+            first = rows.start + 2 * row, columns.start + 2 * column
+            small = np.s_[first[0] : first[0] + 2, first[1] : first[1] + 2]
+            assert large.field[row, column] == (np.count_nonzero(weights[small]) >= 2)
+            if not large.field[row, column]:
+                continue
+            used += 1
+            total = weights[small].sum()
+            mean = np.sum(weights[small] * exposure.arcs.data[small]) / total
+            assert large.arcs.data[row, column] == pytest.approx(mean, rel=1e-12)
+            assert large.arcs.weights[row, column] == pytest.approx(total, rel=1e-12)
+            for k in range(2):
+                expected = np.sum(weights[small] * exposure.foreground.parts[k][small]) / total
+                assert large.foreground.parts[k, row, column] == pytest.approx(expected, rel=1e-12)
+    assert used > 80
+    middle = exposure.arcs[exposure.cut].grid.binned(2).middle_arcsec()
+    np.testing.assert_allclose(large.arcs.grid.middle_arcsec(), middle, atol=1e-12)
+
+
+def test_only_large_fields_have_larger_pixels(masked, few):
+    exposure = Exposure.of(masked, None)
+    assert exposure.coarsest == 2
+    assert exposure.within((0.0, 0.0), 0.8).coarsest == 1
+    assert exposure.binned(1) is exposure
+
+
+def test_a_source_without_light_in_larger_pixels_stays_as_it_is(mock, truth, few):
+    exposure = Exposure.of(Observation.of(mock.observation), None)
+    source = source_of(exposure, truth)
+    assert source.rough is not source
+    assert source.rough.exposures[0].part.shape == (14, 14)
+    small = source_of(exposure.within((0.0, 0.0), 0.8), truth)
+    assert small.rough is small
+
+
+def test_a_lens_from_larger_pixels_has_the_evidence_of_all_pixels(mock, truth, few):
+    source = source_of(Exposure.of(Observation.of(mock.observation), None), truth)
+    vector, rng = source.registration.begin(source.registration.parameters.start), np.random.default_rng(1)
+    rough = refine([source.rough], vector, rng, lambda share, what: None, rounds=2)
+    seen = seen_by([source], rough, np.random.default_rng(1))
+    np.testing.assert_array_equal(seen.vector, rough.vector)
+    assert len(seen.inversions[0].residuals) == 28**2
+    direct = refine([source], vector, np.random.default_rng(1), lambda share, what: None)
+    # the lens of larger pixels is close to that of all, and so is its evidence
+    assert 0 <= seen.cost - direct.cost + 1 < 12
+    moved = rough.vector - direct.vector
+    assert moved @ direct.information @ moved < 16 * len(moved)
+
+
+def test_a_fit_that_begins_on_larger_pixels_ends_at_the_same_lens(mock, truth, few, monkeypatch):
+    known = LensFitter(truth.parameters["SIE.theta_E"] * 1.1, rng=1)
+    rough = known.roughly()(mock.observation)
+    monkeypatch.setattr(rules, "_ROUGHLY", 10_000)
+    fine = known.roughly()(mock.observation)
+    radii = [each.lens.einstein_radius().to_value(u.arcsec) for each in (rough, fine)]
+    assert radii[0] == pytest.approx(radii[1], rel=0.01)
+    assert radii[0] == pytest.approx(0.9, rel=0.02)
+    assert rough.n_pixels == fine.n_pixels

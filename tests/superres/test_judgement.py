@@ -5,8 +5,9 @@ from dataclasses import replace
 import astropy.units as u
 import pytest
 
-from lenssuper import SuperResolution, SuperResolver
+from lenssuper import Observation, SuperResolution, SuperResolver
 from lenssuper.forward.judgement import Verdict
+from lenssuper.forward.sourcegrid import square_source_grid
 from lenssuper.simulate import random_mock
 from lenssuper.solvers import Gaussian
 from lenssuper.superres import resultfile
@@ -59,5 +60,6 @@ def test_file_gives_the_verdict_back(result, tmp_path, monkeypatch):
 
 def test_lens_beside_the_field_is_said(mock):
     lens = mock.lens.replace(**{"SIE.x": 0.7 * u.arcsec})
-    beside = SuperResolver(lens, 1, solver=Gaussian(n_draws=2), rng=1)(mock.observation)
+    grid = square_source_grid(Observation.of(mock.observation), lens, 1, 32)  # coarse: the lens alone counts
+    beside = SuperResolver(lens, solver=Gaussian(n_draws=2), source_grid=grid, rng=1)(mock.observation)
     assert any("from the middle of the field" in reason for reason in beside.reasons)

@@ -56,7 +56,7 @@ def smooth(seed: int) -> tuple[LensModel, dict]:
         strength, direction = 0.01 * rng.uniform(), rng.uniform(0, 2 * np.pi)
         a, b = (strength * main.theta_E * f(direction) for f in (np.cos, np.sin))
         parts.append(kind(a=a, b=b, **axes))
-    options = {"source": random_source(rng), "peak_snr": rng.uniform(40, 80), "rng": rng}
+    options = {"source": random_source(rng), "peak_snr": rng.uniform(40, 80), "rng": rng, "noise": [15, seed]}
     return CompositeLens(parts), options
 
 
@@ -66,7 +66,8 @@ def _sloped(part, rng):
 
 def observed(lens: LensModel, options: dict) -> MockLens:
     """Return the mock of a lens."""
-    return mock_lens(lens, options["source"], CAMERA, shape=(36, 36), peak_snr=options["peak_snr"], rng=7)
+    noise = np.random.default_rng(options["noise"])
+    return mock_lens(lens, options["source"], CAMERA, shape=(36, 36), peak_snr=options["peak_snr"], rng=noise)
 
 
 def guess(lens: LensModel) -> LensModel:

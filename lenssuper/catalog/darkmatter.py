@@ -57,6 +57,7 @@ class FindSubstructure(Stage):
         seen = found.maps.sensitivity(5.0)
         return {
             "subhaloes": len(found.detections),
+            "subhalo_verdict": found.verdict,
             "subhalo_ln_z": None if best is None else best.gain,
             "subhalo_mass": None if best is None else best.mass,
             "subhalo_sensitivity": float(np.nanmin(seen)) if np.isfinite(seen).any() else None,

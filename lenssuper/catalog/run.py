@@ -271,9 +271,9 @@ def summarise(output: str | os.PathLike, names: list[str] | None = None) -> QTab
         ``warnings`` and ``reason``. Where the light of galaxies or lenses were fitted, also
         ``light_reduced_chi2`` and ``lens_reduced_chi2``, and of each parameter of a lens the value and its
         standard deviation, such as ``SIE.theta_E`` and ``SIE.theta_E_err``; they are masked where it was not
-        fitted. Where substructure was looked for, ``subhaloes`` (how many are detected), and of the best
-        candidate ``subhalo_ln_z`` and ``subhalo_mass``, and ``subhalo_sensitivity``, the least mass that
-        would be seen.
+        fitted. Where substructure was looked for, ``subhaloes`` (how many are detected), the verdict on that,
+        ``subhalo_verdict``, of the best candidate ``subhalo_ln_z`` and ``subhalo_mass``, and
+        ``subhalo_sensitivity``, the least mass that would be seen.
     """
     output = Path(output)
     records = _records(output, names)
@@ -289,6 +289,9 @@ def summarise(output: str | os.PathLike, names: list[str] | None = None) -> QTab
         if any(key in record for record in records):
             table[key] = _column(records, key)
     if any("subhaloes" in record for record in records):
+        table["subhalo_verdict"] = np.array(
+            [record.get("subhalo_verdict", "") for record in records], dtype=str
+        )
         for key, unit in _SUBHALOES.items():
             table[key] = _column(records, key) * unit
     _add_lenses(table, [record.get("lens", {}) for record in records])

@@ -283,6 +283,15 @@ class FreeParameters:
         weak = self._weak
         return np.append(residuals, weak * (vector - self._expected)), np.vstack([*rows, np.diag(weak)])
 
+    def pulls(self, vector: np.ndarray) -> dict[str, float]:
+        """Return (value - mean) / std by the name of the parameter; the larger one of an ellipticity."""
+        weak = [" and ".join(block.names) for block in self._each_element()]
+        residuals, _ = self.prior_residuals(vector)
+        found = {}
+        for name, pull in zip([*self._priors, *weak], residuals.tolist(), strict=True):
+            found[name] = max(found.get(name, 0.0), pull, key=abs)
+        return found
+
     @property
     def log_prior_norm(self) -> float:
         """Logarithm of the integral of exp(-(sum of squared prior residuals) / 2) over their parameters."""

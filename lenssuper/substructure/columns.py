@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy import signal
 
 from lenssuper._utils.compile import compiled
 from lenssuper.lensfit.evidence import Inversion
@@ -89,12 +90,15 @@ class Columns:
 
     def determinant(self, deflection: Deflection, corners: np.ndarray) -> np.ndarray:
         """Return the change (n,) of half the logarithm of the determinant of the evidence, as of `at`."""
+        ny, nx = self.cells.shape
         kernel = self._kernel(deflection, 0.5)
-        of_lens = [
-            _shifted(self._pull, kernel, corners[k : k + 1], self.rays).sum(dtype=np.float64)
-            for k in range(len(corners))
-        ]
-        return np.array(of_lens) + self._follow_determinant @ self._grid_changes(deflection, corners)
+        # the sums over cells of all shifts of the kernel are one correlation
+        all_ = sum(
+            signal.correlate(k, pull, "valid", method="fft")
+            for k, pull in zip(kernel, self._pull, strict=True)
+        )
+        of_lens = -all_[ny - corners[:, 1], nx - corners[:, 0]] / self.rays**2
+        return of_lens + self._follow_determinant @ self._grid_changes(deflection, corners)
 
     def _grid_changes(self, deflection, corners):
         """Return the affine changes (6, n) of the source grid by perturbers at corners of the lattice."""

@@ -49,6 +49,7 @@ def write_substructure(result, path: str | os.PathLike, *, overwrite: bool = Fal
         "correction": {name: getattr(result.correction, name) for name in ("gain", "length", "std")},
         "masses": np.asarray(maps.masses).tolist(),
         "messages": list(result.messages),
+        **({} if result.judgement is None else result.judgement.to_dict()),
     }
     hdus += [table, info_hdu(info)]
     hdus[0].header["LSNEXT"] = (len(hdus) - 1, "number of extensions of this file")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -34,6 +34,16 @@ class Fitted:
     source: LensedSource
     registration: ClumpyLens
     refined: Refined
+
+    def with_multipoles(self, registration: ClumpyLens) -> Fitted:
+        """
+        Return the same lens with the multipoles of ``registration`` at zero, for a scan.
+
+        A scan then takes them to first order only, whereas a fit may make them large to do what a clump does.
+        """
+        added = np.zeros(2 * len(registration.orders))
+        refined = replace(self.refined, vector=np.append(self.refined.vector, added))
+        return Fitted(replace(self.source, registration=registration), registration, refined)
 
     @property
     def lens(self) -> LensModel:

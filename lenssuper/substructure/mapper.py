@@ -24,12 +24,12 @@ from lenssuper.lensfit.sourceplane import gathering
 from lenssuper.light import ForegroundFit, SersicFit
 from lenssuper.observation import Observation
 from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
-from lenssuper.substructure.candidates import refined_clump
 from lenssuper.substructure.correction import free_correction
 from lenssuper.substructure.fitted import fit
 from lenssuper.substructure.maps import scan
 from lenssuper.substructure.parameters import ClumpyLens, smooth_lens
 from lenssuper.substructure.result import SubstructureResult
+from lenssuper.substructure.search import ClumpSearch
 from lenssuper.substructure.templates import FixedShape, Perturber, TidalHalo
 
 __all__ = ["SubstructureMap"]
@@ -180,25 +180,15 @@ class SubstructureMap:
         _check_gathers(gathering(exposure, registration.trial(registration.start, 0)))
         smooth = refit(registration, registration.start)
         _check_fits(smooth.refined)
-        report(0.2, "scanning")
         rescan = partial(scan, perturber=self.profile, mass=self.mass, rng=np.random.default_rng(seed))
-        first = maps = rescan(smooth)
-        found, candidates = smooth, []
-        for k in range(self.candidates if self.profile.has_mass else 0):
-            report(0.3 + 0.7 * k / self.candidates, "fitting a peak")
-            more = refined_clump(found, maps, (self.profile, self.concentration), refit)
-            if more is None:
-                break
-            candidates.append(more[1])
-            if not more[1].detected:
-                break
-            found = more[0]
-            maps = rescan(found)
-        correction = free_correction(smooth, first.grid)
-        found = smooth, found
-        return SubstructureResult.of(
-            exposure, self.profile, found, (first, maps), tuple(candidates), correction
-        )
+        most, plain = self.candidates if self.profile.has_mass else 0, None
+        if most and self.multipoles:
+            power_law = ClumpyLens(self._smooth, ())
+            plain = refit(power_law, power_law.start).with_multipoles(registration)
+        search = ClumpSearch(self.profile, self.concentration, most, refit, rescan, report)
+        found = search.run(smooth, plain)
+        correction = free_correction(found.smooth, found.first.grid)
+        return SubstructureResult.of(exposure, self.profile, found, correction)
 
 
 def _orders(multipoles):

@@ -17,10 +17,10 @@ __all__ = ["Levels", "Maps", "Peak", "scan"]
 
 # Largest number of positions along a side, and margin around the light, in arcsec
 _SIDE, _MARGIN = 44, 0.3
-# Masses of perturbers between which maps are interpolated
-_MASSES = tuple(10.0**k for k in (7, 8, 9, 10, 11))
+# Masses of perturbers between which maps are interpolated, and those that find peaks
+_MASSES, _FEW = tuple(10.0**k for k in (7, 8, 9, 10, 11)), (1e8, 1e10)
 # Distance within which there is one peak, in arcsec, and the significance from which on it is one
-_APART, _LEAST = 0.25, 3.0
+_APART, _LEAST = 0.25, 3.5
 # Draws of the noise, and the chance that a level allows for: that of 5 sigma
 _DRAWS, _CHANCE = 400, norm.sf(5)
 
@@ -102,11 +102,17 @@ class Maps:
         return peaks
 
 
-def scan(fitted: Fitted, perturber: Perturber, mass: float, rng: np.random.Generator) -> Maps:
-    """Scan the field around the light for a kind of perturber, with maps of that of a mass."""
+def scan(
+    fitted: Fitted, perturber: Perturber, mass: float, rng: np.random.Generator, *, finely: bool = False
+) -> Maps:
+    """
+    Scan the field around the light for a kind of perturber, with maps of that of a mass.
+
+    With ``finely`` there are as many other masses as the map of the sensitivity needs.
+    """
     columns, marginal = fitted.columns, fitted.marginal
     corners, shape, grid = _positions(columns, fitted.source.clearest.light[:2])
-    masses = sorted({*_MASSES, mass}) if perturber.has_mass else [1.0]
+    masses = sorted({*(_MASSES if finely else _FEW), mass}) if perturber.has_mass else [1.0]
     numerators, informations = [], []
     for each in masses:
         deflection = perturber.lens(each).deflection_arcsec

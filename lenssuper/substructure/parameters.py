@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -57,6 +57,10 @@ class Clumps:
     middle: tuple[float, float]  # of their prior, in arcsec
     width: float  # standard deviation of their prior, in arcsec, along each axis
     concentration: bool = False  # whether it is fitted
+
+    def of_number(self, n: int) -> Clumps | None:
+        """Return n clumps of this kind; None for none."""
+        return replace(self, n=n) if n else None
 
     @property
     def size(self) -> int:
@@ -151,7 +155,7 @@ class ClumpyLens:
         """Vector of the smooth lens without multipoles, the clumps at the means of their priors."""
         return np.concatenate([self._macro.start, self._means])
 
-    def with_clumps(self, clumps: Clumps) -> ClumpyLens:
+    def with_clumps(self, clumps: Clumps | None) -> ClumpyLens:
         """Return the parameters of the same lens with other clumps."""
         smooth: Any = self._macro.template
         return ClumpyLens(smooth, self.orders, clumps)
@@ -212,6 +216,13 @@ class ClumpyLens:
         both[: len(rows), :n] = rows
         both[len(rows) :, n:] = np.diag(1 / self._stds)
         return np.append(residuals, (vector[n:] - self._means) / self._stds), both
+
+    def pulls(self, vector: np.ndarray) -> dict[str, float]:
+        """Return (value - mean) / std of each parameter of the smooth lens and of its multipoles, by name."""
+        n, many = len(self._macro), 2 * len(self.orders)
+        names = [f"{_MULTIPOLES[order].__name__}.{part}" for order in self.orders for part in "ab"]
+        strengths = (vector[n : n + many] / self._stds[:many]).tolist()
+        return self._macro.pulls(vector[:n]) | dict(zip(names, strengths, strict=True))
 
     @property
     def log_prior_norm(self) -> float:

@@ -14,16 +14,17 @@ from astropy.table import QTable
 from lenssuper._utils.checks import check_length, check_number
 from lenssuper._utils.text import as_text
 from lenssuper._utils.units import arcsec
+from lenssuper.forward.judgement import Judged, Verdict
 from lenssuper.lens import LensModel
 from lenssuper.lensfit.exposure import Exposure
-from lenssuper.lensfit.search import POOR
 from lenssuper.observation import Observation
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.substructure.candidates import Candidate
 from lenssuper.substructure.correction import Correction
 from lenssuper.substructure.file import write_substructure
-from lenssuper.substructure.fitted import Fitted
+from lenssuper.substructure.judgement import judged, remarks
 from lenssuper.substructure.maps import Maps
+from lenssuper.substructure.search import Found
 from lenssuper.substructure.templates import Perturber
 from lenssuper.substructure.text import rows
 
@@ -34,7 +35,7 @@ __all__ = ["SubstructureResult"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SubstructureResult:
+class SubstructureResult(Judged):
     """
     What a search for substructure found; made by `~lenssuper.SubstructureMap`.
 
@@ -63,7 +64,9 @@ class SubstructureResult:
     correction : Correction
         The free correction of the potential of the smooth lens, for what is no single clump.
     messages : tuple of str
-        Remarks on the fit.
+        Remarks on the fits.
+    judgement : Verdict
+        Whether what is said of clumps is to be believed, see `verdict`, `reasons` and `measures`.
     """
 
     observation: Observation
@@ -77,19 +80,18 @@ class SubstructureResult:
     rescan: Maps
     correction: Correction
     messages: tuple[str, ...] = ()
+    judgement: Verdict | None = None
 
     @classmethod
     def of(
         cls,
         exposure: Exposure,
         profile: Perturber,
-        fits: tuple[Fitted, Fitted],
-        maps: tuple[Maps, Maps],
-        candidates: tuple[Candidate, ...],
+        found: Found,
         correction: Correction,
     ) -> SubstructureResult:
-        """Return the result of fits without and with clumps, and of the scans of both."""
-        smooth, found = fits
+        """Return the result of what a search has found."""
+        smooth, lens = found.smooth, found.lens
         observation = exposure.part
         residuals = np.full(observation.shape, np.nan)
         (camera,) = smooth.source.cameras
@@ -98,13 +100,15 @@ class SubstructureResult:
             observation,
             profile,
             smooth.lens,
-            found.lens,
-            candidates,
+            lens.lens,
+            found.candidates,
             residuals,
-            (smooth.refined.reduced_chi2, found.refined.reduced_chi2),
-            *maps,
+            (smooth.refined.reduced_chi2, lens.refined.reduced_chi2),
+            found.first,
+            found.last,
             correction,
-            _remarks(found),
+            remarks(found),
+            judged(found),
         )
 
     @property
@@ -224,7 +228,7 @@ class SubstructureResult:
 
     def summary(self) -> str:
         """Return a few lines of text on what was found."""
-        return as_text(rows(self), 13)
+        return as_text([*rows(self), *self.verdict_rows()], 13)
 
     def __repr__(self) -> str:
         return f"<SubstructureResult: {len(self.detections)} detected of {len(self.candidates)} candidates>"
@@ -256,6 +260,7 @@ class SubstructureResult:
             [(name, text) for name, text in rows(self) if name != "note"],
             heading="Search for substructure",
             messages=self.messages,
+            judgement=self.judgement,
         )
 
     def write(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
@@ -275,17 +280,3 @@ class SubstructureResult:
             If the file is there and ``overwrite`` is not set.
         """
         write_substructure(self, path, overwrite=overwrite)
-
-
-def _remarks(fitted):
-    """Return messages on the fit of the lens, with the clumps that are detected."""
-    found = []
-    if fitted.refined.reduced_chi2 > POOR:
-        found.append(
-            f"the residuals of the lens are larger than the noise, reduced chi-square "
-            f"{fitted.refined.reduced_chi2:.2f}: a wrong PSF or noise map, or light of the lens galaxy, "
-            "makes false peaks as well as a perturber does"
-        )
-    if not fitted.refined.converged:
-        found.append("the fit of the lens stopped before it converged")
-    return tuple(found)

@@ -1,5 +1,8 @@
 """The search as a whole: what is injected is found, what is not there is not, files, figures and errors."""
 
+import json
+from dataclasses import replace
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -18,7 +21,9 @@ from lenssuper import (
 from lenssuper.cli import main
 from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.substructure import Candidate, PointClump
+from lenssuper.substructure.judgement import judged, remarks
 from lenssuper.substructure.parameters import Clumps, ClumpyLens, smooth_lens
+from lenssuper.substructure.search import Found
 
 
 def test_an_injected_clump_is_found(found, injected):
@@ -170,3 +175,33 @@ def test_command(plain, smooth, tmp_path, capsys, monkeypatch):
     assert "Search for substructure" in page
     assert "pseudo-Jaffe clump" in page
     assert isinstance(LensModel.read("lens.json"), LensModel)
+
+
+def test_a_smooth_lens_far_from_its_priors_is_not_believed(fitted, jaffe, found):
+    """The pulls are those of the prior; the largest one rules the verdict, and is named."""
+    registration, vector = fitted.registration, fitted.refined.vector.copy()
+    vector[-1] = 5 * 0.01 * 0.9  # of an Einstein radius of 0.9
+    pulls = registration.pulls(vector)
+    residuals, _ = registration.prior_residuals(vector)
+    assert max(map(abs, pulls.values())) == pytest.approx(np.abs(residuals).max())
+    assert pulls["Multipole4.b"] == pytest.approx(5.0)
+    assert pulls["EPL.gamma"] == pytest.approx((registration.lens(vector).components[0].gamma - 2.0) / 0.2)
+    pulled = replace(fitted, refined=replace(fitted.refined, vector=vector))
+    outcome = Found(fitted, pulled, found.maps, found.rescan, found.candidates)
+    verdict = judged(outcome)
+    assert verdict.verdict == "look"
+    assert verdict.measures["prior_pull"] == pytest.approx(5.0)
+    assert judged(Found(fitted, fitted, found.maps, found.rescan, ())).verdict == "trusted"
+    (message,) = remarks(outcome)
+    assert "Multipole4.b (+5.0 sigma)" in message
+
+
+def test_the_verdict_is_on_the_result_and_in_the_file(found, tmp_path):
+    assert found.verdict == "trusted"
+    assert found.section().judgement is found.judgement
+    assert "trusted" in found.summary()
+    found.write(tmp_path / "maps.fits")
+    with fits.open(tmp_path / "maps.fits") as hdus:
+        info = dict(zip(hdus["INFO"].data["NAME"], hdus["INFO"].data["JSON"], strict=True))
+    assert json.loads(info["verdict"]) == "trusted"
+    assert "prior_pull" in json.loads(info["measures"])

@@ -1,0 +1,191 @@
+"""
+Clumps that are found one after another: scans propose, fits with and without each clump decide.
+
+A fit can end in a maximum of the evidence that is not the highest. The evidence without a clump is therefore
+the larger one of two fits: that before the clump, and one that begins at the lens that was found with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lenssuper.substructure.candidates import DETECTION, Candidate
+from lenssuper.substructure.fitted import Fitted
+from lenssuper.substructure.maps import Maps, Peak
+from lenssuper.substructure.parameters import Clumps
+from lenssuper.substructure.templates import Perturber
+
+__all__ = ["ClumpSearch", "Found"]
+
+# Positions from which a clump is fitted; two that are closer, in arcsec, are one
+_STARTS, _SAME = 4, 0.15
+# Distance in arcsec of two peaks between which a clump is fitted too: the smooth lens has changed to make up
+# for what it lacks, and a perturber may lie between two peaks
+_PAIR = 0.9
+# Share of the significance of the highest peak that another one must have
+_WEAK = 0.5
+# Fits that are taken on after one round from each start, and after another one
+_BETTER = (2, 1)
+# Range of masses at the start
+_LIGHT, _HEAVY = 1e7, 3e10
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The lens without and with the clumps that were detected, the scans, and all clumps that were fitted."""
+
+    smooth: Fitted
+    lens: Fitted
+    first: Maps
+    last: Maps
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ClumpSearch:
+    """
+    A search for clumps of a kind.
+
+    ``refit`` fits the parameters of a lens from a vector on, with the options of `lensfit.refine`; ``rescan``
+    makes the maps of a fitted lens, with ``finely`` for more masses; ``report`` is called with the share of
+    the work done and what comes next.
+    """
+
+    perturber: Perturber
+    concentration: bool  # whether it is fitted
+    most: int  # clumps that are fitted
+    refit: Callable[..., Fitted]
+    rescan: Callable[..., Maps]
+    report: Callable[[float, str], None]
+
+    def run(self, smooth: Fitted, plain: Fitted | None) -> Found:
+        """
+        Return what is found in a smooth lens.
+
+        ``plain`` is that without multipoles, with theirs at zero. It is scanned too for the first clump:
+        fitted multipoles do what a strong clump does, and hide it.
+        """
+        self.report(0.2, "scanning")
+        first = maps = self.rescan(smooth, finely=True)
+        scans = [(smooth, first)]
+        if plain is not None:
+            scans.append((plain, self.rescan(plain)))
+        clumps = _allowed(self.perturber, first.grid, self.concentration)
+        found, kept, failed = smooth, [], []
+        for k in range(self.most):
+            self.report(0.3 + 0.7 * k / self.most, "fitting a peak")
+            starts = _starts(scans)
+            if not starts:
+                break
+            more = self._added(found, starts, clumps)
+            before = found
+            if _gain(more, found) > DETECTION:
+                found, kept = self._better(found, self._without(more, -1), kept)
+            if found is not before:
+                maps = self.rescan(found, finely=not kept)
+                smooth, first = (smooth, first) if kept else (found, maps)
+            known = [(each.gain, each.peak) for each in kept]
+            *_, new = _candidates(more, [*known, (_gain(more, found), starts[0][1].significance)])
+            if not new.detected:
+                failed = [new]
+                break
+            found, kept = self._needed(more, [*kept, new])
+            maps = self.rescan(found)
+            scans = [(found, maps)]
+        return Found(smooth, found, first, maps, (*kept, *failed))
+
+    def _added(self, found, starts, clumps):
+        """Return the best fit with one more clump."""
+        old = found.registration.of_clumps(found.refined.vector)
+        clumps = clumps.of_number(len(old) // clumps.size + 1)
+        registration = found.registration.with_clumps(clumps)
+        tried = []
+        for fitted, peak in starts:
+            smooth = registration.without_clumps(fitted.refined.vector)
+            log_mass = math.log(np.clip(peak.mass, _LIGHT, _HEAVY))
+            begin = [peak.x, peak.y, log_mass, 0.0][: clumps.size]
+            tried.append(self.refit(registration, np.concatenate([smooth, old, begin]), rounds=1))
+        for n, rounds in zip(_BETTER, ({"rounds": 1}, {}), strict=True):
+            tried.sort(key=lambda each: -each.log_evidence)
+            more = [each.refined for each in tried[:n]]
+            tried = [self.refit(registration, each.vector, after=each, **rounds) for each in more]
+        return tried[0]
+
+    def _without(self, fitted, k):
+        """Return the fit without one of the clumps, from the lens with it on."""
+        registration, clumps = fitted.registration, fitted.registration.clumps
+        vector = fitted.refined.vector
+        rest = np.delete(registration.of_clumps(vector).reshape(clumps.n, clumps.size), k, axis=0)
+        fewer = registration.with_clumps(clumps.of_number(clumps.n - 1))
+        return self.refit(fewer, np.concatenate([registration.without_clumps(vector), rest.ravel()]))
+
+    def _better(self, fitted, other, candidates):
+        """Return the better of two fits with the same clumps, and these."""
+        gain = _gain(other, fitted)
+        if gain <= 0:
+            return fitted, candidates
+        return other, _candidates(other, [(each.gain + gain, each.peak) for each in candidates])
+
+    def _needed(self, fitted, candidates):
+        """Return the fit with the clumps that are needed: a new one may do what an older one did."""
+        without = [self._without(fitted, k) for k in range(len(candidates) - 1)]
+        gains = [*(_gain(fitted, each) for each in without), candidates[-1].gain]
+        weakest = int(np.argmin(gains))
+        if gains[weakest] <= DETECTION:
+            fitted = without[weakest]
+            candidates = [each for k, each in enumerate(candidates) if k != weakest]
+            gains = [each.gain for each in candidates]
+        return fitted, _candidates(fitted, list(zip(gains, (each.peak for each in candidates), strict=True)))
+
+
+def _allowed(perturber, grid, concentration):
+    """Return one clump that may be anywhere in the field of the maps."""
+    corners = np.array([np.ravel(v) for v in np.broadcast_arrays(*grid.vertices_arcsec())])
+    low, high = corners.min(axis=1), corners.max(axis=1)
+    # the standard deviation of a uniform distribution over the field
+    width = float((high - low).max()) / math.sqrt(12)
+    return Clumps(perturber, 1, tuple(((low + high) / 2).tolist()), width, concentration)
+
+
+def _gain(fitted, other):
+    return fitted.log_evidence - other.log_evidence
+
+
+def _starts(scans):
+    """Return fits and peaks from which a clump is fitted, the most significant first."""
+    found = []
+    for fitted, maps in scans:
+        peaks = maps.peaks(_STARTS)
+        found += [(fitted, peak) for peak in peaks]
+        for other in peaks[1:]:
+            if math.hypot(other.x - peaks[0].x, other.y - peaks[0].y) < _PAIR:
+                x, y = (peaks[0].x + other.x) / 2, (peaks[0].y + other.y) / 2
+                mass = max(peaks[0].mass, other.mass)
+                found.append((fitted, Peak(x, y, mass, other.significance)))
+                break
+    found.sort(key=lambda each: -each[1].significance)
+    starts = []
+    for fitted, peak in found:
+        apart = all(math.hypot(peak.x - other.x, peak.y - other.y) > _SAME for _, other in starts)
+        if apart and peak.significance > _WEAK * found[0][1].significance:
+            starts.append((fitted, peak))
+    return starts[:_STARTS]
+
+
+def _candidates(fitted, numbers):
+    """Return the clumps of a fit as candidates, with the gain and the peak of each."""
+    clumps = fitted.registration.clumps
+    if clumps is None:
+        return []
+    each = fitted.registration.of_clumps(fitted.refined.vector).reshape(clumps.n, clumps.size)
+    errors = np.sqrt(np.diag(fitted.covariance))[-each.size :].reshape(each.shape)
+    found = []
+    for (x, y, *logs), error, (gain, peak) in zip(each.tolist(), errors.tolist(), numbers, strict=True):
+        mass, concentration = (*map(math.exp, logs), 1.0)[:2]
+        lens = clumps.perturber.lens(mass, x, y, concentration)
+        found.append(Candidate(x, y, mass, concentration, tuple(error), gain, peak, lens))
+    return found

@@ -44,12 +44,21 @@ def compiled(function):
     Numba notices a change of a file only in the cache of that same file, so kernels of one file must not call
     kernels of another.
     """
-    dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+    dispatcher = numba.njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function)
     try:
         dispatcher._cache = _UserCache(function)
     except RuntimeError:  # no directory for the cache can be written: compile in every process instead
         pass
     return dispatcher
+
+
+def inner(function):
+    """Compile a part of kernels of the same file, which Python itself never calls.
+
+    It is kept with the kernels, and without what a call from Python needs it takes less time to compile.
+    """
+    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return numba.njit(nogil=True, error_model="numpy", **options)(function)
 
 
 def cache_directory() -> str | None:

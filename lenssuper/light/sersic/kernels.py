@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lenssuper._utils.compile import compiled
+from lenssuper._utils.compile import compiled, inner
 
 __all__ = ["averages"]
 
@@ -32,7 +32,7 @@ _ZERO = 45.0  # exponent beyond which exp(-B t^(1/n)) is taken as zero
 _FAINT = 30.0  # a pixel of exp(-30) of the brightness at R_e needs no accuracy
 
 
-@compiled
+@inner
 def _add_point(dx, dy, weight, form, out, derivatives):
     """Add the profile and its derivatives at one point."""
     a11, a12, a22, n, b, db = form
@@ -51,7 +51,7 @@ def _add_point(dx, dy, weight, form, out, derivatives):
         out[6] += light * (db - db * power + b * power * log / (2 * n * n))
 
 
-@compiled
+@inner
 def _points_needed(s, half, n, b, tol):
     """
     Return the order of the Gauss rule for a cell of half-size ``half`` at radius ``s``, in units of R_e.
@@ -72,7 +72,7 @@ def _points_needed(s, half, n, b, tol):
     return _MOST
 
 
-@compiled
+@inner
 def _add_cell(dx, dy, side, half, form, tol, out, derivatives):
     """Add the integral over a square cell, by a Gauss rule that is accurate enough."""
     a11, a12, a22, n, b, _ = form
@@ -86,7 +86,7 @@ def _add_cell(dx, dy, side, half, form, tol, out, derivatives):
             _add_point(x, y, weight, form, out, derivatives)
 
 
-@compiled
+@inner
 def _parts_needed(s, half, ratio, n, b):
     """Return the number of cells along each side into which a pixel is divided."""
     rho = s / half
@@ -101,7 +101,7 @@ def _parts_needed(s, half, ratio, n, b):
     return min(int(np.ceil(parts)), 32)
 
 
-@compiled
+@inner
 def _add_triangle(first_corner, last_corner, area, form, rays, out, derivatives):
     """
     Add the integral over a triangle with one corner in the centre, the others at 1 and 2, signed by ``area``.
@@ -166,7 +166,7 @@ def _add_triangle(first_corner, last_corner, area, form, rays, out, derivatives)
                 out[6] += weight * (db * j0 - db * j1 + b / (2 * n * n) * log_u)
 
 
-@compiled
+@inner
 def _rays(n):
     """Return tau^k of the nodes along a ray, and the weights of the four integrals of `_add_triangle`."""
     k = np.ceil(3 / n)
@@ -182,7 +182,7 @@ def _rays(n):
     return rays
 
 
-@compiled
+@inner
 def _near_pixels(cx, cy, left, bottom, form, derivatives):
     """
     Return the integrals over the 3 x 3 pixels around the centre.
@@ -207,7 +207,7 @@ _ROUNDER = 6755399441055744.0  # 1.5 2^52: added to a small number, the low bits
 _SIZES = 3  # bins of u in an octave are two to the power of this
 
 
-@compiled
+@inner
 def _logarithms(values, bits, scratch, scratch_bits, out, count):
     """
     Natural logarithms of positive numbers, in loops that the compiler can vectorise.
@@ -228,7 +228,7 @@ def _logarithms(values, bits, scratch, scratch_bits, out, count):
         out[i] += 2 * t * (1 + z * (1 / 3 + z * (1 / 5 + z * (1 / 7 + z * series))))
 
 
-@compiled
+@inner
 def _exponentials(values, scratch, scratch_bits, out, count):
     """Exponentials of numbers above -700, likewise: 2^k e^r with r at most log(2) / 2."""
     for i in range(count):
@@ -244,7 +244,7 @@ def _exponentials(values, scratch, scratch_bits, out, count):
         out[i] *= scratch[i]
 
 
-@compiled
+@inner
 def _gather(first, count, y, form, work, sums, derivatives):
     """Add light at points, and its derivatives, to ``sums``; few arrays in a loop, so that it vectorises."""
     a11, a12, a22, n, b, db = form
@@ -273,7 +273,7 @@ def _gather(first, count, y, form, work, sums, derivatives):
         by_n[i] += light[i] * (db - db * power[i] + half * power[i] * log[i])
 
 
-@compiled
+@inner
 def _run(dx, count, dy, m, form, work, sums, derivatives):
     """
     Fill ``sums`` (7, count) with the means over pixels beside each other, all by the Gauss rule of order m.
@@ -306,7 +306,7 @@ def _run(dx, count, dy, m, form, work, sums, derivatives):
             _gather(first, count, y, form, work, sums, derivatives)
 
 
-@compiled
+@inner
 def _rules(low, high, half, ratio, n, b, tol):
     """
     Return the order of the Gauss rule for each bin of u from ``low`` to ``high``; 0 to divide the pixel.
@@ -327,7 +327,7 @@ def _rules(low, high, half, ratio, n, b, tol):
     return rules
 
 
-@compiled
+@inner
 def _keys(cx, cy, nx, ny, a11, a12, a22):
     """Return the bins of the smallest and the largest u of an image."""
     edges = np.empty(2)
@@ -343,7 +343,7 @@ def _keys(cx, cy, nx, ny, a11, a12, a22):
     return key[0], key[1]
 
 
-@compiled
+@inner
 def _add_divided(dx, dy, half, ratio, form, tol, out, derivatives):
     """Add the mean over a pixel that is divided into cells."""
     a11, a12, a22, n, b, _ = form

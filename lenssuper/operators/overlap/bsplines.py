@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lenssuper._utils.compile import compiled, inlined
+from lenssuper._utils.compile import compiled, inlined, inner
 
 # Elements narrower than this (in source pixels, relative to their length) are treated as segments.
 _THIN = 1e-9
@@ -104,7 +104,7 @@ def _moments(order, t):
     )
 
 
-@compiled
+@inner
 def _put(window, k, m, x, y, weight):
     """Add a point of light at x, y in the piece (m, k)."""
     order = window.order
@@ -115,7 +115,7 @@ def _put(window, k, m, x, y, weight):
             window.light[cell + i] += weight * up[j] * across[i]
 
 
-@compiled
+@inner
 def _piece(window, element, edge, k, m, s, t):
     """Add the part of an edge from s to t that lies in the piece (m, k), or left of them all if k is -1."""
     order, stride = window.order, window.width + 2
@@ -142,20 +142,20 @@ def _piece(window, element, edge, k, m, s, t):
                 window.light[(m + j) * stride + i] += up[j] * light
 
 
-@compiled
+@inner
 def _piece_of(x, n):
     """Return the piece that holds x: -1 or n outside of n pieces."""
     return int(np.floor(min(max(x, -1.0), n + 0.5)))
 
 
-@compiled
+@inner
 def _to_knot(k, x, dx, n):
     """Return at which part of a line from x to x + dx it leaves the piece k; inf outside of n pieces."""
     knot = k + 1 if dx > 0.0 else k
     return (knot - x) / dx if dx != 0.0 and 0 <= knot <= n else np.inf
 
 
-@compiled
+@inner
 def _edge(window, element, edge):
     """Walk one edge from knot to knot."""
     x0, y0, dx, dy = edge[0], edge[1], edge[2], edge[3]
@@ -174,7 +174,7 @@ def _edge(window, element, edge):
         s = t
 
 
-@compiled
+@inner
 def _segment(window, corners, weight):
     """Add a triangle that has shrunk to a segment, or to a point.
 
@@ -214,7 +214,7 @@ def _segment(window, corners, weight):
         s = t
 
 
-@compiled
+@inner
 def _in_one_piece(window, k, m, corners, middles, weight):
     """Add an element that lies in one piece, by a rule for triangles that is exact for its polynomial."""
     x0, y0, x1, y1, x2, y2 = corners
@@ -228,7 +228,7 @@ def _in_one_piece(window, k, m, corners, middles, weight):
         _put(window, k, m, x, y, weight * _SIX[i, 3])
 
 
-@compiled
+@inner
 def add_triangle(window, x, y, e, c, r, weight):
     """Spread `weight` over the splines of a window by their integral over element e, divided by its area.
 
@@ -269,14 +269,14 @@ def add_triangle(window, x, y, e, c, r, weight):
     _edge(window, element, (x2, y2, x0 - x2, y0 - y2, u20, v20))
 
 
-@compiled
+@inner
 def _bends(u01, u12, u20, v01, v12, v20, twice, extent):
     """Check whether an element is bent, and not so much that the first order means nothing."""
     bend = max(abs(u01), abs(u12), abs(u20), abs(v01), abs(v12), abs(v20))
     return _STRAIGHT < bend < _FOLDED * extent and twice * twice > _NARROW * bend * extent**3
 
 
-@compiled
+@inner
 def _density(corners, bends, twice):
     """Return 1 - div d, a linear function: its value at the origin, and its derivatives along x and y."""
     x0, y0, x1, y1, x2, y2 = corners
@@ -294,7 +294,7 @@ def _density(corners, bends, twice):
     return 1.0 - at0 - along_x * x0 - along_y * y0, along_x, along_y
 
 
-@compiled
+@inner
 def _emit(window, c, r, shape, total, cells, values, n):
     """Append the entries of a window whose first spline is (r, c), in order, and clear the window.
 
@@ -374,7 +374,7 @@ def fill(order, elements, shape, light, pixel, cells, values, ends):
     return starts.size
 
 
-@compiled
+@inner
 def _along(source, before, order, start, end, out):
     """Write the integrals along one edge: of source * (1 - t), of source * t over t, and of `below` over y.
 
@@ -406,7 +406,7 @@ def _along(source, before, order, start, end, out):
     out[0], out[1], out[2] = near, far, below
 
 
-@compiled
+@inner
 def _here(source, before, order, k, m, x, y):
     """Return a source at a point of the piece (m, k), and its integral to the left of the point."""
     rows, columns = source.shape

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lenssuper._utils.compile import compiled
+from lenssuper._utils.compile import compiled, inner
 
 # Elements narrower than this (in cells) are treated as segments.
 _THIN = 1e-9
@@ -26,7 +26,7 @@ _FOLDED = 0.25
 _NOISE = 1e-13
 
 
-@compiled
+@inner
 def _strip(window, row, xa, xb, dy):
     """Add the coverage right of a piece of edge from xa to xb that climbs dy within one row of cells."""
     if xa > xb:
@@ -52,7 +52,7 @@ def _strip(window, row, xa, xb, dy):
     window[row + cb + 1] += dy - cover
 
 
-@compiled
+@inner
 def _edge(window, stride, x0, y0, x1, y1, scale):
     """Walk one edge that lies inside the window, adding `scale` times the coverage to its right."""
     if y0 > y1:
@@ -79,7 +79,7 @@ def _edge(window, stride, x0, y0, x1, y1, scale):
     _strip(window, row, x, x1, scale * (y1 - y))
 
 
-@compiled
+@inner
 def _edge_clipped(window, stride, width, height, x0, y0, x1, y1, scale):
     """Walk one edge that may leave the window; to the left of the window it covers whole rows."""
     if y0 > y1:
@@ -117,14 +117,14 @@ def _edge_clipped(window, stride, width, height, x0, y0, x1, y1, scale):
     _edge(window, stride, xa, ya, xb, yb, scale)
 
 
-@compiled
+@inner
 def _put(window, cell, value):
     """Add to one cell of a window that holds differences along the row."""
     window[cell] += value
     window[cell + 1] -= value
 
 
-@compiled
+@inner
 def _segment(window, stride, width, height, x0, y0, x1, y1, x2, y2, weight):
     """Add a triangle that has shrunk to a segment, or to a point.
 
@@ -170,7 +170,7 @@ def _segment(window, stride, width, height, x0, y0, x1, y1, x2, y2, weight):
         s = t
 
 
-@compiled
+@inner
 def _ramp(s, peak):
     """Return the integral from 0 to s of the triangular density with its peak at `peak`."""
     if s < peak:
@@ -180,7 +180,7 @@ def _ramp(s, peak):
     return 1.0
 
 
-@compiled
+@inner
 def _shift(window, across, along, n_across, n_along, p0, q0, p1, q1, p2, q2, b01, b12, b02, scale):
     """Move light over the cell borders p = 1, 2, ... by as much as the curved map is off the straight one.
 
@@ -232,7 +232,7 @@ def _shift(window, across, along, n_across, n_along, p0, q0, p1, q1, p2, q2, b01
                 _put(window, cell, moved)
 
 
-@compiled
+@inner
 def add_triangle(window, stride, width, height, x, y, e, c, r, weight):
     """Spread `weight` over the cells of a window in proportion to their overlap with element e.
 
@@ -278,7 +278,7 @@ def add_triangle(window, stride, width, height, x, y, e, c, r, weight):
         _shift(window, stride, 1, height, width, y0, x0, y1, x1, y2, x2, b01, b12, b02, scale)
 
 
-@compiled
+@inner
 def emit(window, stride, width, height, first_cell, row_cells, total, cells, values, n):
     """Append the entries of a window to `cells` and `values`, in order, and clear the window.
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lenssuper._utils.compile import compiled
+from lenssuper._utils.compile import compiled, inner
 
 # A cubic with third derivative f along an edge is off the quadratic through its ends and its middle by up to
 # f |s (s - 1/2) (s - 1)| / 6.
@@ -24,18 +24,27 @@ _CUBIC = 0.00802
 _FOLDED, _NARROW = 0.25, 1e-7
 
 
-@compiled
-def _cubic(plane, cubic, e, k):
-    """Return how far the map is off its quadratic along edge k, by its third derivatives."""
-    m = (k + 1) % 3
-    p = plane[e, m, 0] - plane[e, k, 0]
-    q = plane[e, m, 1] - plane[e, k, 1]
-    third = cubic[e, 0] * p * p * p + 3.0 * cubic[e, 1] * p * p * q
-    third += 3.0 * cubic[e, 2] * p * q * q + cubic[e, 3] * q * q * q
-    return _CUBIC * abs(third)
+@inner
+def _cubics(plane, cubic, e):
+    """Return how far the map is off its quadratic along the three edges, by its third derivatives."""
+    first = second = third = 0.0
+    for k in range(3):  # three calls with numbers in them would be compiled three times
+        m = (k + 1) % 3
+        p = plane[e, m, 0] - plane[e, k, 0]
+        q = plane[e, m, 1] - plane[e, k, 1]
+        change = cubic[e, 0] * p * p * p + 3.0 * cubic[e, 1] * p * p * q
+        change += 3.0 * cubic[e, 2] * p * q * q + cubic[e, 3] * q * q * q
+        off = _CUBIC * abs(change)
+        if k == 0:
+            first = off
+        elif k == 1:
+            second = off
+        else:
+            third = off
+    return first, second, third
 
 
-@compiled
+@inner
 def _axis(v, e, rest, n):
     """Relate one coordinate of element e, which is `rest` off its quadratic, to the borders between cells.
 
@@ -73,11 +82,11 @@ def _axis(v, e, rest, n):
     return 1, min(2.0 * error / width, 1.0), b0, b1, b2
 
 
-@compiled
+@inner
 def _judge(plane, x, y, e, weight, cubic_x, cubic_y, shape, order):
     """Return how much light of element e may be in a wrong cell, and the edge whose halving reduces it."""
-    rx0, rx1, rx2 = _cubic(plane, cubic_x, e, 0), _cubic(plane, cubic_x, e, 1), _cubic(plane, cubic_x, e, 2)
-    ry0, ry1, ry2 = _cubic(plane, cubic_y, e, 0), _cubic(plane, cubic_y, e, 1), _cubic(plane, cubic_y, e, 2)
+    rx0, rx1, rx2 = _cubics(plane, cubic_x, e)
+    ry0, ry1, ry2 = _cubics(plane, cubic_y, e)
     rest_x, rest_y = max(rx0, rx1, rx2) + cubic_x[e, 4], max(ry0, ry1, ry2) + cubic_y[e, 4]
     reach_x, error_x, bx0, bx1, bx2 = _axis(x, e, rest_x, shape[1])
     reach_y, error_y, by0, by1, by2 = _axis(y, e, rest_y, shape[0])
@@ -112,7 +121,7 @@ def _judge(plane, x, y, e, weight, cubic_x, cubic_y, shape, order):
     return weight * min(error_x + error_y, 1.0), edge
 
 
-@compiled
+@inner
 def _smooth_errors(x, y, e, bends, rests, order, crossed):
     """Return the errors per weight along x and y in a source of B-splines of order 1 or 2.
 
@@ -181,7 +190,7 @@ def from_half_steps(u, v, wanted, starts, x, y):
     starts[ny * nx] = e
 
 
-@compiled
+@inner
 def _lattice_element(u, v, i, j, half, x, y, e):
     """Write half a pixel whose first corner is node (i, j): half 0 below the diagonal, 1 above it."""
     ci, cj = i + 2 * half, j + 2 - 2 * half  # the corner off the diagonal
@@ -195,7 +204,7 @@ def _lattice_element(u, v, i, j, half, x, y, e):
     x[e, 5], y[e, 5] = u[i + 1, j + 1], v[i + 1, j + 1]
 
 
-@compiled
+@inner
 def _third(f, i, j, cubic, e):
     """Write the third derivatives at the pixel with centre node (i, j), and its distance from the cubic."""
     right = f[i, j + 2] - 3.0 * f[i, j + 1] + 3.0 * f[i, j] - f[i, j - 1]
@@ -243,7 +252,7 @@ def screen(u, v, rows, columns, order, tol, cubic_x, cubic_y, rough):
             rough[i, j] = error > tol
 
 
-@compiled
+@inner
 def _register(pixel, x, y, e, error, shape, table, sign):
     """Add the error of element e to the cells its corners and middles are in (or take it off: sign -1).
 
@@ -263,7 +272,7 @@ def _register(pixel, x, y, e, error, shape, table, sign):
             seen_last = slot
 
 
-@compiled
+@inner
 def _slot(pixel, r, c, size):
     key = (pixel * 73856093) ^ (r * 19349663) ^ (c * 83492791)
     return ((key * 40503) >> 8) & (size - 1)
@@ -273,7 +282,7 @@ def _slot(pixel, r, c, size):
 def forget(chosen, pixel, x, y, errors, rows, columns, table):
     """Take the errors of the chosen elements off the table of cells."""
     for e in chosen:
-        _register(pixel, x, y, e, errors[e], (rows, columns), table, -1)
+        _register(pixel, x, y, e, errors[e], (rows, columns), table, -1.0)
 
 
 @compiled
@@ -282,7 +291,7 @@ def judge(which, pixel, plane, x, y, weights, cubic_x, cubic_y, rows, columns, o
     for e in which:
         errors[e], edges[e] = _judge(plane, x, y, e, weights[e], cubic_x, cubic_y, (rows, columns), order)
         if errors[e] > 0.0:
-            _register(pixel, x, y, e, errors[e], (rows, columns), table, 1)
+            _register(pixel, x, y, e, errors[e], (rows, columns), table, 1.0)
 
 
 @compiled

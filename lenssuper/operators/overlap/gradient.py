@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from lenssuper._utils.compile import compiled
+from lenssuper._utils.compile import compiled, inner
 
 # Triangles of less area (in cells) than this have no useful derivative, and hardly any light.
 _THIN = 1e-9
 
 
-@compiled
+@inner
 def _along(source, before, xa, ya, xb, yb, out):
     """Write the integrals along one edge: of source * (1 - t), of source * t over t, and of `before` over y.
 
@@ -75,7 +75,7 @@ def edge_integrals(source, before, u, v, across, up, diagonal):
                 _along(source, before, u[i, j], v[i, j], u[i + 1, j + 1], v[i + 1, j + 1], diagonal[i, j])
 
 
-@compiled
+@inner
 def _edge_term(out_u, out_v, ia, ja, ib, jb, u, v, edge, light, scale):
     """Add the contribution of the edge from corner a to corner b to the derivatives there."""
     dx, dy = u[ib, jb] - u[ia, ja], v[ib, jb] - v[ia, ja]
@@ -87,7 +87,7 @@ def _edge_term(out_u, out_v, ia, ja, ib, jb, u, v, edge, light, scale):
     out_v[ib, jb] -= far * dx
 
 
-@compiled
+@inner
 def _triangle(u, v, i, j, half, edges):
     """Return the area of half a square of the lattice and its light, with its third corner and two edges.
 
@@ -130,7 +130,7 @@ def corner_gradient(u, v, k, edges, image_gradient, out_u, out_v):
                 _edge_term(out_u, out_v, i, j, i + 1, j + 1, u, v, diagonal[i, j], light, -scale)
 
 
-@compiled
+@inner
 def _change(lattice, moves, a, b, edge, light):
     """Return how the light of a triangle times its area changes as the edge from corner a to b is moved."""
     u, v = lattice

@@ -12,23 +12,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from lenssuper._utils.compile import compiled, inlined
+from lenssuper._utils.compile import compiled, inlined, inner
 
 # Below this mapped area (in cells) the differences of the areas would be more than rounding noise.
 _SMALL = 1e-2
 
 
-@compiled
+@inner
 def _lower(a, b):
     return a if a < b else b
 
 
-@compiled
+@inner
 def _higher(a, b):
     return a if a > b else b
 
 
-@compiled
+@inner
 def _negative(a, b):
     """Return twice the mean of min(x, 0) for x between a and b."""
     p = a if a < 0.0 else 0.0
@@ -61,13 +61,13 @@ def _areas(x0, y0, x1, y1):
     return west0, west1, south0, south1, both00, both01, both10, both11
 
 
-@compiled
+@inner
 def _join(f, g, a, b, c, d, e):
     """Return the sum over the two triangles of a pixel, of scales f and g, that have edge c in common."""
     return f * (a + b + c) + g * (d + e - c)
 
 
-@compiled
+@inner
 def _row(ua, ub, va, vb, rows, columns, shares, cell):
     """Write the shares of one row of pixels, from the corners below (ua, va) and above (ub, vb)."""
     for j in range(cell.size):  # with more than ten outputs it is not vectorised

@@ -5,6 +5,7 @@ Without network: ``sphinx-build -D disable_intersphinx=1``. The pages need none 
 """
 
 import os
+import re
 import shutil
 import sys
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx import addnodes
 from sphinx_astropy.conf.v2 import *  # noqa: F403
 from sphinx_astropy.conf.v2 import exclude_patterns, extensions, intersphinx_mapping
 
@@ -127,8 +129,33 @@ def draw_floors(app):
     floors.draw(Path(app.srcdir) / "floors.svg")
 
 
+def add_groups(app, pagename, templatename, context, doctree):
+    """Put the names of the user guide's groups into the sidebar, which shows those of the first page only."""
+    contents = context.get("toctree")
+    if contents is None:
+        return
+    groups = [
+        (each["caption"], "#" if first == pagename else app.builder.get_relative_uri(pagename, first))
+        for each in app.env.get_doctree("user_guide/index").findall(addnodes.toctree)
+        for _, first in each["entries"][:1]
+    ]
+
+    def grouped(**options):
+        html = contents(**options)
+        for name, link in groups:
+            entry = re.compile(rf'<li class="toctree-l2[^"]*"><a [^>]*href="{re.escape(link)}"')
+            label = (
+                f'<li class="toctree-l2"><p class="caption"><span class="caption-text">{name}</span></p></li>'
+            )
+            html = entry.sub(lambda found, label=label: label + found[0], html, count=1)
+        return html
+
+    context["toctree"] = grouped
+
+
 def setup(app):
     """Register what this file adds to Sphinx."""
     app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
     app.connect("builder-inited", draw_floors)
+    app.connect("html-page-context", add_groups, priority=900)  # after the theme
     app.connect("missing-reference", resolve_through_the_room)

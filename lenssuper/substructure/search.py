@@ -134,12 +134,13 @@ class ClumpSearch:
         """Return the fit with the clumps that are needed: a new one may do what an older one did."""
         without = [self._without(fitted, k) for k in range(len(candidates) - 1)]
         gains = [*(_gain(fitted, each) for each in without), candidates[-1].gain]
+        peaks = [each.peak for each in candidates]
         weakest = int(np.argmin(gains))
         if gains[weakest] <= DETECTION:
             fitted = without[weakest]
-            candidates = [each for k, each in enumerate(candidates) if k != weakest]
-            gains = [each.gain for each in candidates]
-        return fitted, _candidates(fitted, list(zip(gains, (each.peak for each in candidates), strict=True)))
+            peaks.pop(weakest)
+            gains = [_gain(fitted, self._without(fitted, k)) for k in range(len(peaks))]
+        return fitted, _candidates(fitted, list(zip(gains, peaks, strict=True)))
 
 
 def _allowed(perturber, grid, concentration):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lenssuper.superres.result import SuperResolution
     from lenssuper.superres.superresolver import SuperResolver
 
-_DPI = 150
+_DPI = 120
 
 
 # What follows the name of each command in the example at the end of its help.

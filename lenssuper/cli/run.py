@@ -103,7 +103,6 @@ def _run(options: argparse.Namespace) -> None:
         raise ValueError("--z-source is for the size of the source; add --measure")
     common.check_writable([*outputs, *pictures, *pages, *tables], options, text=pages)
     from lenssuper.lens import LensModel
-    from lenssuper.plotting.pages import write_report
     from lenssuper.superres.systematics import Systematics
 
     lens = LensModel.read(options.lens)
@@ -122,6 +121,8 @@ def _run(options: argparse.Namespace) -> None:
         result.write(output, overwrite=options.overwrite)
         common.write_png(result, picture, overwrite=options.overwrite)
         for page in pages:
+            from lenssuper.plotting.pages import write_report
+
             write_report(result, page, overwrite=options.overwrite)
         report(options, result, (output, picture, *pages, *tables[k : k + 1]), *measured[k : k + 1])
 

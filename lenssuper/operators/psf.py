@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.interpolate import BSpline, make_interp_spline
 from scipy.ndimage import convolve1d
 
 from lenssuper._utils.checks import check_count
@@ -30,6 +29,8 @@ from lenssuper.operators.convolution import StridedConvolution
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from scipy.interpolate import BSpline
 
 __all__ = ["BlurAndBin", "PSFConvolution", "averaged_over", "fine_kernel"]
 
@@ -228,6 +229,8 @@ def averaged_over(kernel: np.ndarray, n: int) -> np.ndarray:
 @cache
 def _cardinal_spline() -> BSpline:
     """Return the quintic spline that is one at zero and zero at all other whole numbers."""
+    from scipy.interpolate import make_interp_spline  # a tenth of a second, for resampled PSFs only
+
     nodes = np.arange(-_REACH, _REACH + 1)
     return make_interp_spline(nodes, (nodes == 0).astype(float), k=5)
 

@@ -115,7 +115,7 @@ def with_clump(key: str) -> dict:
     pick = options["rng"].integers(len(rows))
     x, y = mapped.grid.to_offset(float(columns[pick]), float(rows[pick]))
     clumpy = lens + kind.lens(MASS, x, y)
-    found = searched(lens, observed(clumpy, options), seed)
+    found = searched(lens, observed(clumpy, options), seed, (x, y))
     return found | {"truth": [x, y], "seen": float(seen.data[rows[pick], columns[pick]])}
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lenssuper.exceptions import ObservationError
 from lenssuper.lensfit.evidence import Inversion, SourceBasis, SourcePrior, invert
 from lenssuper.lensfit.lensedsource import LensedSource, SourcePlane
 from lenssuper.lensfit.sourceplane import envelope, moved_to
 
-__all__ = ["Refined", "cost_of", "refine", "seen_by"]
+__all__ = ["Refined", "cost_of", "refine", "seen_by", "settled"]
 
 # Source pixels along the side of an observed one in the first round, and in the others
 _COARSE, _FINE = 2.0, 3.0
@@ -20,6 +21,9 @@ _COARSE, _FINE = 2.0, 3.0
 _FIRST_MODES, _FEW_PER_MEASURED, _PER_MEASURED, _LEAST_MODES, _MOST_MODES = 300, 2.0, 2.5, 150, 800
 # Rounds, each with its own source grid and prior, and steps in each
 _ROUNDS, _STEPS = 8, 4
+# Rounds with a source that may be as bright anywhere, and move, in units of the spread of guesses, by which a
+# lens is lost
+_SETTLING, _LOST = 4, 10.0
 # Gain in log evidence that ends a round, and move, in standard deviations, that ends the last one
 _GAIN, _STILL = 0.1, 0.3
 # Step of the derivatives of the rays, in units of the spread of guesses; so short that a one-sided difference
@@ -91,6 +95,29 @@ def cost_of(sources: Sequence[LensedSource], vector: np.ndarray) -> float:
     rng = np.random.default_rng(0)
     flat = [_flat(source, source.lenses(vector), rng) for source in sources]
     return _total(sources[0].registration, vector, flat)
+
+
+def settled(sources: Sequence[LensedSource], vector: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """
+    Improve a lens with sources that may be as bright anywhere; return its vector.
+
+    The prior of `refine` expects the source where the first lens has it, and holds the lens there. A lens
+    that is lost, as the data are too few for so free a source, is returned as it was.
+    """
+    seed, first = int(rng.integers(2**31)), vector
+    spread = sources[0].registration.spread
+    for _ in range(_SETTLING):
+        try:
+            flat = [_flat(source, source.lenses(vector), np.random.default_rng(seed)) for source in sources]
+            found = _climb(vector, flat, seed)
+        except (np.linalg.LinAlgError, ObservationError):
+            return first
+        vector, moved = found.vector, found.vector - vector
+        if not np.max(np.abs(vector - first) / spread) < _LOST:
+            return first
+        if moved @ found.information @ moved < _STILL**2 * len(vector):
+            break
+    return vector
 
 
 def seen_by(sources: Sequence[LensedSource], refined: Refined, rng: np.random.Generator) -> Refined:

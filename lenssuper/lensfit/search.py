@@ -12,7 +12,7 @@ from lenssuper.lens import SIE, ExternalShear, LensModel
 from lenssuper.lensfit.firstguess import Arcs, first_guesses
 from lenssuper.lensfit.lensedsource import LensedSource
 from lenssuper.lensfit.parameters import FreeParameters
-from lenssuper.lensfit.refine import Refined, cost_of, refine, seen_by
+from lenssuper.lensfit.refine import Refined, cost_of, refine, seen_by, settled
 
 __all__ = ["POOR", "SCATTERED", "all_round", "around", "candidates", "from_radius", "improve", "search"]
 
@@ -119,12 +119,13 @@ def candidates(
     begins = [b for b, g in zip(begins, guesses, strict=True) if g.cost <= _HOPELESS * guesses[0].cost]
     report(0.2, "trying radii")
     spread = sources[0].registration.spread
-    for vector in _best_radii(rough):
-        if all(np.max(np.abs(vector - other) / spread) > _UNLIKE for other in begins):
-            begins.append(vector)
-    found = []
+    begins = _apart([*begins, *_best_radii(rough)], spread)
     for k, begin in enumerate(begins):
-        report(0.4 + 0.3 * k / len(begins), "trying a lens")
+        report(0.4 + 0.15 * k / len(begins), "trying a lens")
+        begins[k] = settled(rough, begin, rng)
+    begins, found = _apart(begins, spread), []
+    for k, begin in enumerate(begins):
+        report(0.55 + 0.15 * k / len(begins), "trying a lens")
         found.append(refine(rough, begin, rng, _quietly, rounds=1))
     found = _likely(found)
     report(0.7, "trying the best of them")
@@ -139,6 +140,15 @@ def candidates(
             found[k] = seen_by(sources, one, rng)
     report(1.0, "done")
     return found
+
+
+def _apart(vectors, spread):
+    """Return the vectors that differ from all before."""
+    kept: list[np.ndarray] = []
+    for vector in vectors:
+        if all(np.max(np.abs(vector - other) / spread) > _UNLIKE for other in kept):
+            kept.append(vector)
+    return kept
 
 
 def _quietly(share, what):

@@ -9,7 +9,7 @@ from lenssuper.lensfit import exposure as rules
 from lenssuper.lensfit.exposure import Exposure
 from lenssuper.lensfit.lensedsource import LensedSource
 from lenssuper.lensfit.parameters import FreeParameters
-from lenssuper.lensfit.refine import refine, seen_by
+from lenssuper.lensfit.refine import cost_of, refine, seen_by, settled
 from lenssuper.lensfit.registration import Registration
 from lenssuper.observation import Observation
 from lenssuper.solvers.priors import GradientPrior
@@ -98,3 +98,16 @@ def test_a_fit_that_begins_on_larger_pixels_ends_at_the_same_lens(mock, truth, f
     assert radii[0] == pytest.approx(radii[1], rel=0.01)
     assert radii[0] == pytest.approx(0.9, rel=0.02)
     assert rough.n_pixels == fine.n_pixels
+
+
+def test_a_source_that_may_be_bright_anywhere_frees_a_lens(mock, truth):
+    source = source_of(Exposure.of(Observation.of(mock.observation), None), truth)
+    registration = source.registration
+    right = registration.begin(registration.parameters.start)
+    aside = right + registration.spread * np.array([1.0, -1.0, 1.0, 0.5, -0.5, 0.5, -0.5])
+    moved = settled([source], aside, np.random.default_rng(1))
+    costs = [cost_of([source], vector) for vector in (aside, moved, right)]
+    assert costs[1] < costs[0] - 20
+    assert costs[1] < costs[2] + 5
+    off = (moved - right) / registration.spread
+    assert np.abs(off).max() < 0.3

@@ -287,7 +287,7 @@ class FreeParameters:
         """Return (value - mean) / std by the name of the parameter; the larger one of an ellipticity."""
         weak = [" and ".join(block.names) for block in self._each_element()]
         residuals, _ = self.prior_residuals(vector)
-        found = {}
+        found: dict[str, float] = {}
         for name, pull in zip([*self._priors, *weak], residuals.tolist(), strict=True):
             found[name] = max(found.get(name, 0.0), pull, key=abs)
         return found

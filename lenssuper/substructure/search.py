@@ -75,7 +75,9 @@ class ClumpSearch:
         if plain is not None:
             scans.append((plain, self.rescan(plain)))
         clumps = _allowed(self.perturber, first.grid, self.concentration)
-        found, kept, failed = smooth, [], []
+        found = smooth
+        kept: list[Candidate] = []
+        failed: list[Candidate] = []
         for k in range(self.most):
             self.report(0.3 + 0.7 * k / self.most, "fitting a peak")
             starts = _starts(scans)

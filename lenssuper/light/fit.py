@@ -133,7 +133,7 @@ class SersicFit(Pictured):
             profiles,
             float(sky),
             covariance,
-            component_images_of(observation, parameters).sum(axis=0) + sky,
+            component_images_of(observation, profiles).sum(axis=0) + sky,
             size if n_free is None else int(n_free),
             float(noise_correlation),
             method,

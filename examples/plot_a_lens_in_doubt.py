@@ -75,19 +75,9 @@ print(fit.summary())
 fig = fit.plot(figure=plt.figure(figsize=(10, 8.4)))
 
 # %%
-# The ring lies bare. All but one of the reasons are gone: that another lens was almost as credible is
-# still said. Its radius is smaller than that of the lens:
-
-measures = fit.measures
-print(
-    f"another lens: {measures['search.runner_up_radius']:.3f} arcsec, "
-    f"ln Z lower by {measures['search.runner_up']:.0f}"
-)
-
-# %%
-# Which of them is right, the data of this image say by that much only, as every smaller radius leaves
-# more freedom to the source. What helps is what is known besides: a better radius from a spectrum's velocity
-# dispersion, a second band, or, here, the truth:
+# The ring lies bare, and the reasons are gone: the verdict is "trusted". Had another lens, of another
+# radius, been almost as credible, it would say so (:doc:`/user_guide/is_my_lens_right`). As this is a
+# simulation, the lens can be held against the truth:
 
 for name, error in fit.errors.items():
     if error > 0:
@@ -100,7 +90,7 @@ for name, error in fit.errors.items():
 
 # %%
 # The angle of a lens that is nearly round is not known, nor must it be. With the lens goes its
-# verdict: every result that is made with it carries the doubt on.
+# verdict: every result that is made with it carries its doubts on, if there are any.
 
 result = SuperResolver(fit.lens, factor=2, rng=1)(
     light.subtracted

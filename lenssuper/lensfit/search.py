@@ -35,7 +35,8 @@ _TURNS, _FLATTENING = (0, 60, 120), 0.1
 _SCAN, _MAXIMA = np.linspace(-0.32, 0.32, 9), 2
 # Number of tried lenses, of different radii, that are improved further
 _KEPT = 2
-# Those that are less likely by more than this in ln Z are given up: three times what the given radius counts
+# Lenses that are less likely than the best by more than this in ln Z are given up: it counts as much as 3 in
+# the logarithm of the prior, see `credibility`
 _BEHIND = 300.0
 # Difference of the logarithms of their radii
 _OTHER_RADIUS = 0.05

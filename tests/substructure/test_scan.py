@@ -49,14 +49,16 @@ def test_derivatives_are_those_of_the_model(fitted, corners, jaffe, derivatives)
         assert np.linalg.norm(found - difference) < 0.01 * np.linalg.norm(difference)
 
 
-def test_fields_of_deflection_give_the_same(fitted, corners):
+@pytest.mark.parametrize(("by_field", "by_kernel"), [("of", "at"), ("determinant_of", "determinant")])
+def test_fields_of_deflection_give_the_same(fitted, corners, by_field, by_kernel):
     # of a clump with a core, as fields are taken between the middles of cells
     columns = fitted.columns
     x, y = np.broadcast_arrays(*columns.cells.centers_arcsec())
     clump = DPIE(theta_E=0.01 * u.arcsec, r_core=0.3 * u.arcsec, r_trunc=0.6 * u.arcsec)
     places = [clump.replace(x=a * u.arcsec, y=b * u.arcsec) for a, b in columns.offsets(corners)]
-    found = columns.of(np.array([place.deflection_arcsec(x, y) for place in places]))
-    expected = columns.at(clump.deflection_arcsec, corners)
+    fields = np.array([place.deflection_arcsec(x, y) for place in places])
+    found = getattr(columns, by_field)(fields)
+    expected = getattr(columns, by_kernel)(clump.deflection_arcsec, corners)
     np.testing.assert_allclose(found, expected, atol=5e-3 * np.abs(expected).max())
 
 
@@ -120,16 +122,6 @@ def test_gain_is_that_of_the_evidence(fitted, corners, jaffe):
         slope = (costs[0] - costs[2]) / (2 * step)
         # the draws of the determinant; without it the first is off by 0.16
         assert abs(slope - slopes[k]) < 0.05 * information[k] ** 0.5
-
-
-def test_fields_of_deflection_change_the_determinant_alike(fitted, corners):
-    columns = fitted.columns
-    x, y = np.broadcast_arrays(*columns.cells.centers_arcsec())
-    clump = DPIE(theta_E=0.01 * u.arcsec, r_core=0.3 * u.arcsec, r_trunc=0.6 * u.arcsec)
-    places = [clump.replace(x=a * u.arcsec, y=b * u.arcsec) for a, b in columns.offsets(corners)]
-    found = columns.determinant_of(np.array([place.deflection_arcsec(x, y) for place in places]))
-    expected = columns.determinant(clump.deflection_arcsec, corners)
-    np.testing.assert_allclose(found, expected, atol=5e-3 * np.abs(expected).max())
 
 
 def test_map_does_not_depend_on_where_the_smooth_lens_stopped(fitted, corners, jaffe):

@@ -2,6 +2,6 @@
 
 import sys
 
-from lenssuper.cli import main
+from lenssuper.cli import run_process
 
-sys.exit(main())
+sys.exit(run_process())

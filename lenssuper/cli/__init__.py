@@ -8,6 +8,7 @@ imported where it is used, so that ``--help`` and a mistyped option answer at on
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import re
 import signal
@@ -35,7 +36,7 @@ from lenssuper.cli import (
 )
 from lenssuper.cli._inputs import check_inputs
 
-__all__ = ["main"]
+__all__ = ["main", "run_process"]
 
 _BELOW_ZERO = re.compile(r"-\d[\d.]*([dhms:\u00b0]|[eE][+-]?\d)")
 _ARGUMENT = re.compile(r"\b([a-z][a-z_]*)=(?:True\b)?([a-z0-9]*)")
@@ -56,6 +57,29 @@ _COMMANDS = (
     show,
     doctor,
 )
+
+
+# Of the garbage collector, in place of (700, 10, 10): imports make a million objects, none of them garbage.
+_THRESHOLD = (20_000, 20, 20)
+
+
+def run_process() -> int:
+    """
+    Run the command in a process that ends with it.
+
+    Garbage is collected less often, and not once more at the end: both together take half a second, as much
+    as a third of the imports.
+
+    Returns
+    -------
+    int
+        As `main`.
+    """
+    gc.set_threshold(*_THRESHOLD)
+    try:
+        return main()
+    finally:
+        gc.freeze()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

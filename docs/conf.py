@@ -19,6 +19,7 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx import addnodes
 from sphinx_astropy.conf.v2 import *  # noqa: F403
 from sphinx_astropy.conf.v2 import exclude_patterns, extensions, intersphinx_mapping
+from sphinx_gallery.directives import imgsgnode
 
 import lenssuper
 
@@ -153,9 +154,20 @@ def add_groups(app, pagename, templatename, context, doctree):
     context["toctree"] = grouped
 
 
+def add_captions(app, doctree):
+    """Give each figure of the gallery a caption: the section it is in, and what its panels show."""
+    for image in list(doctree.findall(imgsgnode)):
+        section = image.parent
+        while not isinstance(section, nodes.section):
+            section = section.parent
+        caption = f"{section.next_node(nodes.title).astext()}: {image['alt']}."
+        image.replace_self(nodes.figure("", image.deepcopy(), nodes.caption(caption, caption)))
+
+
 def setup(app):
     """Register what this file adds to Sphinx."""
     app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
     app.connect("builder-inited", draw_floors)
+    app.connect("doctree-read", add_captions)
     app.connect("html-page-context", add_groups, priority=900)  # after the theme
     app.connect("missing-reference", resolve_through_the_room)

@@ -35,7 +35,7 @@ image = mock.observation
 fig, ax = plt.subplots(figsize=(5.2, 4.6), layout="constrained")
 noise = float(np.median(image.uncertainty.array))
 show_image(ax, image, norm=asinh_norm(image.data, sigma=noise))
-ax.set_title("image")
+ax.set_title("a ring behind a bright galaxy")
 label_axes(ax)
 
 # %%

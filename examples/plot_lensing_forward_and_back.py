@@ -105,6 +105,7 @@ left.set(
     ylabel="source plane β (arcsec)",
     xlim=(-3, 3),
     ylim=(-2, 2),
+    title="where the light comes from",
 )
 
 (cut,) = lens.cuts()
@@ -131,6 +132,7 @@ right.add_patch(
 )
 show_curves(right, lens.cuts(), color="C1", label="cut")
 right.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), aspect="equal")
+right.set_title("the pixel in the middle")
 right.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
 label_axes(right, on_sky=False)
 

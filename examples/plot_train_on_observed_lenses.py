@@ -57,6 +57,7 @@ for ax, mock in zip(axes.flat, mocks, strict=True):
         norm=asinh_norm(mock.observation.data, sigma=sigma),
     )
     ax.set_axis_off()
+fig.suptitle("eighteen observed lenses")
 
 # %%
 # A network and a loss

@@ -110,14 +110,14 @@ def cut_with_surroundings(
     with open_image(image, reading, center if on_sky else None) as layers:
         place = _place(layers, center)
         if not np.all(np.isfinite(place)):  # on the other side of the sky
-            raise _outside(center, layers.shape)
+            raise _outside(center, layers)
         sides = layers.shape if center is None else (_pixels(size, layers, place),) * 2
         window = tuple(
             slice(start := int(np.ceil(at - n / 2)), start + n)
             for at, n in zip(place[::-1], sides, strict=True)
         )
         if not all(part.stop > 0 and part.start < n for part, n in zip(window, layers.shape, strict=True)):
-            raise _outside(center, layers.shape)
+            raise _outside(center, layers)
         box = _around(window, layers, place) if surroundings and center is not None else window
         wcs = _moved(layers.wcs, box)
         ccd, said = layers.cut(box[0], box[1], wcs=wcs)
@@ -161,10 +161,19 @@ def _place(layers, center):
     return place
 
 
-def _outside(center, shape):
+def _outside(center, layers):
+    """Return the error that says where the image is instead."""
+    place, where = f"{center!r:.100}", ""
+    if isinstance(center, SkyCoord):
+        middle = layers.wcs.pixel_to_world(*((n - 1) / 2 for n in layers.shape[::-1]))
+        place, where = _degrees(center), f", whose middle is at {_degrees(middle)}"
     return ObservationError(
-        f"center, {center!r:.100}, is outside of the image of {shape} pixels: nothing of it is cut out"
+        f"center, {place}, is outside of the image of {layers.shape} pixels{where}: nothing of it is cut out"
     )
+
+
+def _degrees(position):
+    return f"{position.icrs.ra.deg:.5f} {position.icrs.dec.deg:.5f} deg"
 
 
 def _pixels(size, layers, place):

@@ -96,8 +96,13 @@ def test_file_gives_what_memory_gives(mosaic, tmp_path, name):
 
 
 def test_errors_say_what_to_do(mosaic, tmp_path):
-    with pytest.raises(ObservationError, match="outside"):
+    ny, nx = mosaic.shape
+    middle = mosaic.wcs.pixel_to_world((nx - 1) / 2, (ny - 1) / 2)
+    said = rf"10.00000 2.00000 deg, is outside .* {middle.ra.deg:.5f} {middle.dec.deg:.5f} deg"
+    with pytest.raises(ObservationError, match=said):
         cut_out(mosaic, SkyCoord(10 * u.deg, 2 * u.deg), 1 * u.arcsec)
+    with pytest.raises(ObservationError, match=r"\(4000, 30\), is outside"):
+        cut_out(mosaic, (4000, 30), 1 * u.arcsec)
     with pytest.raises(TypeError, match="size must be a Quantity"):
         cut_out(mosaic, (60, 30), 11)
     with pytest.raises(ValueError, match="size must be positive"):

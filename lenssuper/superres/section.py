@@ -22,6 +22,7 @@ def section_of(result) -> Section:
             *((name, text) for name, text in summary_rows(result) if name not in ("note", "lens")),
             *_measured(result),
         ],
+        caption="Data, model and residuals; super-resolved image, source, and the uncertainty of the source.",
         parameters=lens_rows(result),
         hyperparameters=result.hyperparameters,
         messages=result.messages,

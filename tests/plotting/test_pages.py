@@ -66,6 +66,7 @@ def test_page_holds_picture_and_summary(result, tmp_path):
     assert ("a", {"href": "lens.fits"}) in page.tags
     assert f"reduced {result.reduced_chi2:.3f}" in page.text
     assert picture["alt"].startswith("Six images")
+    assert "Data, model and residuals; super-resolved image" in page.text  # the caption
     cells = page.text.split()
     angle = float(cells[cells.index("SIE.phi") + 1])
     assert angle == pytest.approx(result.lens.parameters["SIE.phi"].to_value(u.deg), abs=1e-4)

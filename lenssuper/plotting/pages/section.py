@@ -21,6 +21,8 @@ class Section:
     picture : `~matplotlib.figure.Figure`
     alt : str
         What the picture shows, for those who cannot see it.
+    caption : str
+        What its panels are, to stand below the picture; by default ``alt``.
     rows : sequence of (str, str)
         Name and value of each number.
     heading : str
@@ -40,6 +42,7 @@ class Section:
     picture: Figure
     alt: str
     rows: Sequence[tuple[str, str]]
+    caption: str = ""
     heading: str = ""
     parameters: Sequence[tuple[str, str, str | None, str]] = ()
     hyperparameters: Mapping[str, float] = field(default_factory=dict)

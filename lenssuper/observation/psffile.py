@@ -212,7 +212,8 @@ def _finished(values, ratio, why, includes, pixel_side, options):
         found.append(f"the PSF has {ratio:.4g} samples per pixel ({why}): resampled to {oversampling}")
     elif why:
         kind = "contains the pixel" if includes else "is optical"
-        found.append(f"the PSF has {oversampling} samples per pixel ({why}) and {kind}")
+        samples = "one sample" if oversampling == 1 else f"{oversampling} samples"
+        found.append(f"the PSF has {samples} per pixel ({why}) and {kind}")
     values, said = _centred(values, oversampling, options.recentre)
     return PsfArray(values, oversampling, includes, (*found, *said))
 

@@ -161,7 +161,9 @@ def add_captions(app, doctree):
         while not isinstance(section, nodes.section):
             section = section.parent
         caption = f"{section.next_node(nodes.title).astext()}: {image['alt']}."
-        image.replace_self(nodes.figure("", image.deepcopy(), nodes.caption(caption, caption)))
+        figure = nodes.figure("", image.deepcopy(), nodes.caption(caption, caption))
+        doctree.note_implicit_target(figure)  # Sphinx wants each figure to have a name
+        image.replace_self(figure)
 
 
 def setup(app):

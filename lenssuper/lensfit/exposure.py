@@ -20,6 +20,8 @@ __all__ = ["Exposure", "Foreground"]
 _ROUGHLY, _MOST_TOGETHER = 2000, 3
 # Share of a larger pixel that has to be used
 _USED = 0.5
+# Quantile of the pixels with light that is the brightness of the arcs
+_BRIGHT = 0.98
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +70,7 @@ class Exposure:
     arcs: Observation  # the observation less the expected foreground
     foreground: Foreground | None
     field: np.ndarray  # bool (ny, nx), pixels that may show light of the source
+    tolerance: float = 0.0  # share of the arcs' brightness that is added to the noise
 
     @classmethod
     def of(cls, observation: Observation, foreground) -> Exposure:
@@ -81,6 +84,10 @@ class Exposure:
         x, y = self.observation.grid.centers_arcsec()
         field = self.field & (np.hypot(x - center[0], y - center[1]) <= radius)
         return replace(self, field=field) if field.any() else self
+
+    def tolerant(self, share: float) -> Exposure:
+        """Return the exposure with a share of the arcs' brightness added to the noise, in quadrature."""
+        return replace(self, tolerance=share)
 
     @property
     def coarsest(self) -> int:
@@ -151,7 +158,7 @@ class Exposure:
     @cached_property
     def weights(self) -> np.ndarray:
         """One over the variance, raised by correlations, of structures larger than a pixel."""
-        return self.part.weights / self.raised
+        return self._tolerated(self.part.weights / self.raised)
 
     @cached_property
     def whitener(self) -> Whitener | None:
@@ -161,7 +168,13 @@ class Exposure:
     @property
     def pixel_weights(self) -> np.ndarray:
         """Weights that go with `whitener`: one over the variance of single pixels if there is one."""
-        return self.weights if self.covariance is None else self.part.weights
+        return self.weights if self.covariance is None else self._tolerated(self.part.weights)
+
+    def _tolerated(self, weights):
+        if not self.tolerance:
+            return weights
+        added = self.tolerance * np.quantile(self.part.data[self.bright], _BRIGHT)
+        return weights / (1 + weights * added**2)
 
     @property
     def bright(self) -> np.ndarray:

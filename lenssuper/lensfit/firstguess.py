@@ -19,7 +19,7 @@ from lenssuper.lensfit.exposure import Exposure
 from lenssuper.lensfit.gaussians import PER_COMPONENT, Gaussians
 from lenssuper.lensfit.parameters import FreeParameters
 
-__all__ = ["Arcs", "FirstGuess", "first_guesses"]
+__all__ = ["Arcs", "FirstGuess", "distinct", "first_guesses"]
 
 # Share of the arcs' brightness that is added to the noise
 _TOLERANCE = 0.08
@@ -50,16 +50,14 @@ class Arcs:
     """The arcs of an observation, to which images of Gaussians behind a lens are fitted."""
 
     def __init__(self, exposure: Exposure, parameters: FreeParameters) -> None:
-        observation, weights = exposure.part, exposure.weights
+        observation, weights = exposure.part, exposure.tolerant(_TOLERANCE).weights
         self._blur = blur_of(observation, 1)
         self._parameters = parameters
         self._x, self._y = np.broadcast_arrays(*observation.grid.pad(self._blur.pad).centers_arcsec())
         self._light = exposure.light
         self._smallest = 0.3 * observation.grid.side_arcsec
         self._used = weights > 0
-        peak = np.quantile(observation.data[exposure.bright], 0.98)
-        variance = 1 / weights[self._used] + (_TOLERANCE * peak) ** 2
-        self._roots = variance**-0.5
+        self._roots = np.sqrt(weights[self._used])
         self._data = self._roots * observation.data[self._used]
 
     def start(self, vector: np.ndarray) -> np.ndarray:
@@ -197,16 +195,16 @@ def first_guesses(
     for k, vector in enumerate(starts):
         report(0.6 * k / len(starts), "fitting Gaussians behind the lens")
         found.append(arcs.fit(vector, arcs.start(vector), _FEW, _ROUGH))
-    best = _distinct(found, arcs._parameters.spread, apart)[:_KEPT]
+    best = distinct(found, arcs._parameters.spread, apart)[:_KEPT]
     for k, guess in enumerate(best):
         report(0.6 + 0.4 * k / len(best), "fitting Gaussians behind the lens")
         final.append(arcs.fit(guess.vector, arcs.add_component(guess), _MANY, _FINE))
-    return _distinct(final, arcs._parameters.spread, apart)
+    return distinct(final, arcs._parameters.spread, apart)
 
 
-def _distinct(guesses, spread, apart):
-    """Sort guesses by cost, without those that are close to a better one."""
-    kept: list[FirstGuess] = []
+def distinct(guesses, spread: np.ndarray, apart: float) -> list:
+    """Sort guesses, each with a vector and a cost, by cost, without those that are close to a better one."""
+    kept: list = []
     for guess in sorted(guesses, key=lambda g: g.cost):
         if all(np.max(np.abs(guess.vector - other.vector) / spread) > apart for other in kept):
             kept.append(guess)

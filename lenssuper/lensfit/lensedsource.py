@@ -69,6 +69,10 @@ class LensedSource:
             return self
         return replace(self, exposures=larger)
 
+    def tolerant(self, share: float) -> LensedSource:
+        """Return the same with a share of the brightness of the arcs added to the noise."""
+        return replace(self, exposures=tuple(exposure.tolerant(share) for exposure in self.exposures))
+
     @property
     def clearest(self) -> Exposure:
         """The observation with the largest signal-to-noise ratio."""

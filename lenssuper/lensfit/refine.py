@@ -19,6 +19,8 @@ _COARSE, _FINE = 2.0, 3.0
 # Number of modes of the source at first; later a multiple of those that the data measure, in the first round
 # and in the others, within limits
 _FIRST_MODES, _FEW_PER_MEASURED, _PER_MEASURED, _LEAST_MODES, _MOST_MODES = 300, 2.0, 2.5, 150, 800
+# The same where a share of the arcs' brightness is added to the noise
+_TOLERANT_MODES = 150
 # Rounds, each with its own source grid and prior, and steps in each
 _ROUNDS, _STEPS = 8, 4
 # Rounds with a source that may be as bright anywhere, and move, in units of the spread of guesses, by which a
@@ -93,31 +95,32 @@ def refine(
 def cost_of(sources: Sequence[LensedSource], vector: np.ndarray) -> float:
     """Return minus the log of evidence and priors of one lens, for sources that may be as bright anywhere."""
     rng = np.random.default_rng(0)
-    flat = [_flat(source, source.lenses(vector), rng) for source in sources]
+    flat = [_flat(source, source.lenses(vector), rng, _TOLERANT_MODES) for source in sources]
     return _total(sources[0].registration, vector, flat)
 
 
-def settled(sources: Sequence[LensedSource], vector: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def settled(sources: Sequence[LensedSource], vector: np.ndarray, rng: np.random.Generator) -> Refined | None:
     """
-    Improve a lens with sources that may be as bright anywhere; return its vector.
+    Improve a lens with sources that may be as bright anywhere, where the noise is large enough for few modes.
 
-    The prior of `refine` expects the source where the first lens has it, and holds the lens there. A lens
-    that is lost, as the data are too few for so free a source, is returned as it was.
+    The prior of `refine` expects the source where the first lens has it, and holds the lens there. None is
+    returned if the lens is lost, as the data are too few for so free a source.
     """
-    seed, first = int(rng.integers(2**31)), vector
+    seed, first, found = int(rng.integers(2**31)), vector, None
     spread = sources[0].registration.spread
     for _ in range(_SETTLING):
         try:
-            flat = [_flat(source, source.lenses(vector), np.random.default_rng(seed)) for source in sources]
+            draws = np.random.default_rng(seed)
+            flat = [_flat(source, source.lenses(vector), draws, _TOLERANT_MODES) for source in sources]
             found = _climb(vector, flat, seed)
         except (np.linalg.LinAlgError, ObservationError):
-            return first
+            return None
         vector, moved = found.vector, found.vector - vector
         if not np.max(np.abs(vector - first) / spread) < _LOST:
-            return first
+            return None
         if moved @ found.information @ moved < _STILL**2 * len(vector):
             break
-    return vector
+    return found
 
 
 def seen_by(sources: Sequence[LensedSource], refined: Refined, rng: np.random.Generator) -> Refined:
@@ -128,11 +131,11 @@ def seen_by(sources: Sequence[LensedSource], refined: Refined, rng: np.random.Ge
     return replace(refined, inversions=inversions, cost=cost)
 
 
-def _flat(source, lenses, rng):
+def _flat(source, lenses, rng, modes):
     """Invert for a lens of which no source is known yet, on large pixels and with a stationary prior."""
     plane = SourcePlane(source, source.light_grid(lenses, _COARSE), lenses)
     prior = SourcePrior(source.prior.precision(plane.grid(lenses).shape))
-    basis = SourceBasis.of(prior, plane, plane.lensing(lenses), _FIRST_MODES, rng)
+    basis = SourceBasis.of(prior, plane, plane.lensing(lenses), modes, rng)
     # the strength is tuned from 1, as strong as the data
     return invert(plane, basis, lenses, 1.0, tune=25)
 
@@ -141,7 +144,7 @@ def _begin(source, vector, last, rng):
     """Choose source grid and modes for a lens, and invert; ``last`` is the inversion of the round before."""
     lenses = source.lenses(vector)
     if last is None:
-        flat = _flat(source, lenses, rng)
+        flat = _flat(source, lenses, rng, _FIRST_MODES)
         plane, grid, lensing = flat.plane, flat.grid, flat.lensing
         light, strength, size = flat.source, flat.strength, _FEW_PER_MEASURED * flat.modes
     else:

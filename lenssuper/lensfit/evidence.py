@@ -29,6 +29,8 @@ __all__ = ["Inversion", "SourceBasis", "SourcePrior", "invert"]
 
 # Number of draws from which the derivative of the determinant is estimated
 _DRAWS = 24
+# Number of modes below which a source counts as not seen
+_UNSEEN = 0.1
 # Sources that are transformed at once: few enough to stay near the processor
 _CHUNK = 16
 
@@ -229,6 +231,8 @@ def invert(
         coefficients = cho_solve((factor, True), right)
         inverse = lapack.dtrtri(factor, lower=1)[0][:, :n]
         modes = n - strength * float(np.vdot(inverse, inverse))
+        if modes < _UNSEEN:
+            break
         change = np.log(modes / (strength * float(coefficients[:n] @ coefficients[:n])))
         if step == tune or abs(change) < 1e-3:
             break

@@ -92,11 +92,15 @@ def refine(
     return replace(found, converged=False)
 
 
-def cost_of(sources: Sequence[LensedSource], vector: np.ndarray) -> float:
-    """Return minus the log of evidence and priors of one lens, for sources that may be as bright anywhere."""
+def cost_of(sources: Sequence[LensedSource], vector: np.ndarray) -> tuple[float, float]:
+    """
+    Judge one lens, for sources that may be as bright anywhere.
+
+    Return minus the log of evidence and priors, and how many modes of the sources the data measure.
+    """
     rng = np.random.default_rng(0)
     flat = [_flat(source, source.lenses(vector), rng, _TOLERANT_MODES) for source in sources]
-    return _total(sources[0].registration, vector, flat)
+    return _total(sources[0].registration, vector, flat), sum(each.modes for each in flat)
 
 
 def settled(sources: Sequence[LensedSource], vector: np.ndarray, rng: np.random.Generator) -> Refined | None:

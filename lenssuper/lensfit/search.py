@@ -22,9 +22,10 @@ POOR = 1.2
 SCATTERED = 0.5
 # Relative cost of a first guess above which it is not tried, number tried, and rounds of a trial
 _HOPELESS, _TRIED, _TRY = 1.5, 2, 2
-# Shares of the arcs' brightness that are added to the noise while lenses are sought, and number of lenses
-# that are tried without (tuned on `simulate.hard_lenses`, seed 11)
-_SHARES, _FOLLOWED = (0.3, 0.1), 4
+# Shares of the arcs' brightness that are added to the noise while lenses are sought: the largest at which the
+# data measure at least so many modes of the source, and the next but one; and number of lenses that are then
+# tried with the noise as it is (tuned on `simulate.hard_lenses`, seed 11, and SLACS lenses)
+_SHARES, _SEEN, _FOLLOWED = (0.3, 0.2, 0.1, 0.05, 0.025), 30.0, 4
 # Rounds of a trial on larger pixels
 _ROUGH = 4
 # Least difference between first guesses, in units of the spread of guesses: where the best is followed, and
@@ -149,14 +150,15 @@ def _cooled(sources, begins, rng, report):
     With a large share of the arcs' brightness added to the noise, the source is smooth, the evidence has few
     maxima, and the priors hold the lens. The maxima are then followed as less is added.
     """
-    spread = sources[0].registration.spread
-    for k, share in enumerate(_SHARES):
-        tolerant = [source.tolerant(share) for source in sources]
-        if k == 0:
-            begins = [*_best_radii(tolerant), *begins]
+    registration = sources[0].registration
+    spread, expected = registration.spread, registration.begin(registration.parameters.expected)
+    stages = [[source.tolerant(share) for source in sources] for share in _SHARES]
+    stages = [tolerant for tolerant in stages if cost_of(tolerant, expected)[1] > _SEEN][:3:2] or [sources]
+    begins = [*_best_radii(stages[0]), *begins]
+    for k, tolerant in enumerate(stages):
         found = []
         for j, begin in enumerate(begins):
-            report((k + j / len(begins)) / len(_SHARES))
+            report((k + j / len(begins)) / len(stages))
             found.append(settled(tolerant, begin, rng))
         begins = [one.vector for one in distinct([one for one in found if one], spread, _UNLIKE)] or begins
     return begins[:_FOLLOWED]
@@ -190,7 +192,7 @@ def _best_radii(sources):
     if not radii.any():
         return []
     vectors = [registration.begin(expected + step * radii) for step in _SCAN]
-    costs = np.pad([cost_of(sources, vector) for vector in vectors], 1, constant_values=np.inf)
+    costs = np.pad([cost_of(sources, vector)[0] for vector in vectors], 1, constant_values=np.inf)
     lowest = np.flatnonzero((costs[1:-1] <= costs[:-2]) & (costs[1:-1] <= costs[2:]))
     return [vectors[k] for k in sorted(lowest, key=lambda k: costs[1 + k])[:_MAXIMA]]
 

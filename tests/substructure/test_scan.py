@@ -14,7 +14,10 @@ from lenssuper.lensfit.sourceplane import envelope
 from lenssuper.solvers import GradientPrior
 from lenssuper.substructure.scan import Marginal
 
-POSITIONS = [(0.75, 0.45), (-0.6, 0.7), (0.1, -0.95), (-0.9, -0.2), (0.3, 0.2)]
+POSITIONS = [
+    *[(0.75, 0.45), (-0.6, 0.7), (0.1, -0.95), (-0.9, -0.2), (0.3, 0.2)],
+    *[(0.95, -0.1), (-0.2, 1.0), (-0.7, -0.65), (0.6, -0.75), (-0.35, 0.4)],
+]
 
 
 @pytest.fixture(scope="module")

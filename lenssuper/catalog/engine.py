@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 
 from lenssuper._utils.checks import check_count, check_kind
+from lenssuper._utils.memory import keep_freed_memory
 from lenssuper._utils.threads import end_with_parent, granted_cores
 
 __all__ = ["Engine", "open_engine"]
@@ -68,6 +69,7 @@ def _begin():
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends its workers
     end_with_parent()
+    keep_freed_memory()
 
 
 @contextmanager

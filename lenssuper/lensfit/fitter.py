@@ -33,7 +33,7 @@ from lenssuper.lensfit.search import all_round, around, candidates, from_radius,
 from lenssuper.light import ForegroundFit, ForegroundFitter, SersicFit
 from lenssuper.observation import Observation
 from lenssuper.observation.alignment import aligned
-from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
+from lenssuper.solvers.priors import GradientPrior, QuadraticPrior, check_fixed
 
 __all__ = ["LensFitter"]
 
@@ -151,7 +151,7 @@ class LensFitter:
         parameters = FreeParameters(guess, free=free, fixed=fixed, priors=priors)
         self.parameters = parameters.with_weaker(rough)
         self.factor = check_count(factor, "factor", 1)
-        self.prior = check_kind(prior, "prior", QuadraticPrior)
+        self.prior = check_fixed(prior)
         self.foreground = foreground
         self.light_priors = check_kind(light_priors, "light_priors", bool)
         check_rng(rng)

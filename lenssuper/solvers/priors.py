@@ -14,9 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 
-from lenssuper._utils.checks import check_number
+from lenssuper._utils.checks import check_kind, check_number
 
-__all__ = ["CurvaturePrior", "GradientPrior", "MaternPrior", "QuadraticPrior", "sine_transform"]
+__all__ = [
+    "CurvaturePrior",
+    "GradientPrior",
+    "MaternPrior",
+    "QuadraticPrior",
+    "check_fixed",
+    "sine_transform",
+]
 
 
 def sine_transform(images: np.ndarray) -> np.ndarray:
@@ -71,6 +78,18 @@ class QuadraticPrior(ABC):
     def apply(self, source: np.ndarray) -> np.ndarray:
         """Multiply a source (..., ny, nx) by R; for a prior without free parameters."""
         return sine_transform(self.precision(source.shape[-2:]) * sine_transform(source))
+
+
+def check_fixed(prior: QuadraticPrior) -> QuadraticPrior:
+    """Return a prior without parameters that are to be fitted; raise an error if it is something else."""
+    check_kind(prior, "prior", QuadraticPrior, "a QuadraticPrior, e.g. GradientPrior()")
+    start, _ = prior.search((8, 8))
+    if len(start):
+        raise ValueError(
+            f"prior must have all its parameters where a lens is fitted, e.g. "
+            f"MaternPrior(length=10, smoothness=1); got {prior!r}"
+        )
+    return prior
 
 
 @dataclass(frozen=True)

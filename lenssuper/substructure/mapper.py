@@ -23,7 +23,7 @@ from lenssuper.lensfit.search import SCATTERED
 from lenssuper.lensfit.sourceplane import gathering
 from lenssuper.light import ForegroundFit, SersicFit
 from lenssuper.observation import Observation
-from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
+from lenssuper.solvers.priors import GradientPrior, QuadraticPrior, check_fixed
 from lenssuper.substructure.correction import free_correction
 from lenssuper.substructure.fitted import fit
 from lenssuper.substructure.maps import scan
@@ -119,7 +119,7 @@ class SubstructureMap:
         if self.candidates > 3:
             raise ValueError(f"candidates must be at most 3; got {candidates}")
         self.factor = check_count(factor, "factor", 1)
-        self.prior = GradientPrior() if prior is None else check_kind(prior, "prior", QuadraticPrior)
+        self.prior = GradientPrior() if prior is None else check_fixed(prior)
         self.foreground, self.rng = foreground, rng
         self.progress = check_kind(progress, "progress", bool | None)
         self._smooth = smooth_lens(self.lens, self.multipoles)

@@ -10,6 +10,8 @@ from lenssuper.exceptions import LensSuperWarning, ObservationError
 from lenssuper.lensfit.exposure import Exposure
 from lenssuper.lensfit.firstguess import Arcs, first_guesses
 from lenssuper.lensfit.parameters import FreeParameters
+from lenssuper.solvers import MaternPrior
+from lenssuper.substructure import JaffeClump, SubstructureMap
 
 
 def pulls(fit, truth):
@@ -154,6 +156,16 @@ def test_foreground_must_be_images(mock, truth):
     ):
         with pytest.raises(error, match=message):
             LensFitter(truth, foreground=wrong)(mock.observation)
+
+
+@pytest.mark.parametrize("kind", [LensFitter, SubstructureMap])
+def test_a_prior_must_have_its_parameters(kind):
+    lens = SIE(theta_E=1 * u.arcsec, q=0.8, phi=0 * u.deg)
+    given = (lens, JaffeClump(0.2, 0.6, theta_E=1 * u.arcsec)) if kind is SubstructureMap else (lens,)
+    with pytest.raises(ValueError, match="prior must have all its parameters"):
+        kind(*given, prior=MaternPrior(length=4.0))
+    with pytest.raises(TypeError, match="prior must be a QuadraticPrior"):
+        kind(*given, prior="smooth")
 
 
 def test_radius_must_be_an_angle():

@@ -75,9 +75,10 @@ print(fit.summary())
 fig = fit.plot(figure=plt.figure(figsize=(10, 8.4)))
 
 # %%
-# The ring lies bare, and the reasons are gone: the verdict is "trusted". Had another lens, of another
-# radius, been almost as credible, it would say so (:doc:`/user_guide/is_my_lens_right`). As this is a
-# simulation, the lens can be held against the truth:
+# The ring lies bare, and one reason is left: of the lenses that were compared at first, a smaller one
+# was almost as credible (:doc:`/user_guide/is_my_lens_right`). Only what else is known of the galaxy can
+# tell: another band, or how fast its stars move. As this is a simulation, the lens can be held against the
+# truth:
 
 for name, error in fit.errors.items():
     if error > 0:

@@ -110,15 +110,16 @@ class Exposure:
         observation, arcs = (
             each.masked(~self.field)[cut].binned(factor) for each in (self.observation, self.arcs)
         )
+        binned = replace(self, observation=observation, arcs=arcs, foreground=None, field=field)
         if (foreground := self.foreground) is None:
-            return Exposure(observation, arcs, None, field)
+            return binned
         weights = np.where(used, self.arcs.weights, 0.0)[cut]
         total = np.where(field, _together(weights, factor), 1.0)
         expected, parts = (
             np.where(field, _together(weights * images[..., *cut], factor) / total, 0.0)
             for images in (foreground.expected, foreground.parts)
         )
-        return Exposure(observation, arcs, Foreground(expected, parts), field)
+        return replace(binned, foreground=Foreground(expected, parts))
 
     @property
     def covariance(self) -> np.ndarray | None:
@@ -171,7 +172,7 @@ class Exposure:
         return self.weights if self.covariance is None else self._tolerated(self.part.weights)
 
     def _tolerated(self, weights):
-        if not self.tolerance:
+        if not self.tolerance or not self.bright.any():
             return weights
         added = self.tolerance * np.quantile(self.part.data[self.bright], _BRIGHT)
         return weights / (1 + weights * added**2)

@@ -12,7 +12,7 @@ from lenssuper.lensfit.evidence import Inversion, SourceBasis, SourcePrior, inve
 from lenssuper.lensfit.lensedsource import LensedSource, SourcePlane
 from lenssuper.lensfit.sourceplane import envelope, moved_to
 
-__all__ = ["Refined", "cost_of", "refine", "seen_by", "settled"]
+__all__ = ["Refined", "cost_of", "modes_of", "refine", "seen_by", "settled"]
 
 # Source pixels along the side of an observed one in the first round, and in the others
 _COARSE, _FINE = 2.0, 3.0
@@ -23,8 +23,8 @@ _FIRST_MODES, _FEW_PER_MEASURED, _PER_MEASURED, _LEAST_MODES, _MOST_MODES = 300,
 _TOLERANT_MODES = 150
 # Rounds, each with its own source grid and prior, and steps in each
 _ROUNDS, _STEPS = 8, 4
-# Rounds with a source that may be as bright anywhere, and move, in units of the spread of guesses, by which a
-# lens is lost
+# Rounds with a prior of the source that is the same everywhere, and move, in units of the spread of guesses,
+# by which a lens is lost
 _SETTLING, _LOST = 4, 10.0
 # Gain in log evidence that ends a round, and move, in standard deviations, that ends the last one
 _GAIN, _STILL = 0.1, 0.3
@@ -92,20 +92,19 @@ def refine(
     return replace(found, converged=False)
 
 
-def cost_of(sources: Sequence[LensedSource], vector: np.ndarray) -> tuple[float, float]:
-    """
-    Judge one lens, for sources that may be as bright anywhere.
+def cost_of(sources: Sequence[LensedSource], vector: np.ndarray) -> float:
+    """Return minus the log of evidence and priors of a lens; the prior of the source is stationary."""
+    return _total(sources[0].registration, vector, _all_flat(sources, vector, 0))
 
-    Return minus the log of evidence and priors, and how many modes of the sources the data measure.
-    """
-    rng = np.random.default_rng(0)
-    flat = [_flat(source, source.lenses(vector), rng, _TOLERANT_MODES) for source in sources]
-    return _total(sources[0].registration, vector, flat), sum(each.modes for each in flat)
+
+def modes_of(sources: Sequence[LensedSource], vector: np.ndarray) -> float:
+    """Return how many modes of the sources the data measure, with the prior of `cost_of`."""
+    return sum(each.modes for each in _all_flat(sources, vector, 0))
 
 
 def settled(sources: Sequence[LensedSource], vector: np.ndarray, rng: np.random.Generator) -> Refined | None:
     """
-    Improve a lens with sources that may be as bright anywhere, where the noise is large enough for few modes.
+    Improve a lens with a prior of the source that is the same everywhere, and few modes, as for large noise.
 
     The prior of `refine` expects the source where the first lens has it, and holds the lens there. None is
     returned if the lens is lost, as the data are too few for so free a source.
@@ -114,9 +113,7 @@ def settled(sources: Sequence[LensedSource], vector: np.ndarray, rng: np.random.
     spread = sources[0].registration.spread
     for _ in range(_SETTLING):
         try:
-            draws = np.random.default_rng(seed)
-            flat = [_flat(source, source.lenses(vector), draws, _TOLERANT_MODES) for source in sources]
-            found = _climb(vector, flat, seed)
+            found = _climb(vector, _all_flat(sources, vector, seed), seed)
         except (np.linalg.LinAlgError, ObservationError):
             return None
         vector, moved = found.vector, found.vector - vector
@@ -133,6 +130,12 @@ def seen_by(sources: Sequence[LensedSource], refined: Refined, rng: np.random.Ge
     inversions = tuple(_begin(source, refined.vector, inversion, rng) for source, inversion in pairs)
     cost = _total(sources[0].registration, refined.vector, inversions)
     return replace(refined, inversions=inversions, cost=cost)
+
+
+def _all_flat(sources, vector, seed):
+    """Invert for all sources as `_flat`, with as many modes as large noise leaves."""
+    rng = np.random.default_rng(seed)
+    return [_flat(source, source.lenses(vector), rng, _TOLERANT_MODES) for source in sources]
 
 
 def _flat(source, lenses, rng, modes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
 import numpy as np
 from astropy import units as u
@@ -12,7 +13,7 @@ from lenssuper.lens import SIE, ExternalShear, LensModel
 from lenssuper.lensfit.firstguess import Arcs, distinct, first_guesses
 from lenssuper.lensfit.lensedsource import LensedSource
 from lenssuper.lensfit.parameters import FreeParameters
-from lenssuper.lensfit.refine import Refined, cost_of, refine, seen_by, settled
+from lenssuper.lensfit.refine import Refined, cost_of, modes_of, refine, seen_by, settled
 
 __all__ = ["POOR", "SCATTERED", "all_round", "around", "candidates", "from_radius", "improve", "search"]
 
@@ -152,15 +153,16 @@ def _cooled(sources, begins, rng, report):
     """
     registration = sources[0].registration
     spread, expected = registration.spread, registration.begin(registration.parameters.expected)
-    stages = [[source.tolerant(share) for source in sources] for share in _SHARES]
-    stages = [tolerant for tolerant in stages if cost_of(tolerant, expected)[1] > _SEEN][:3:2] or [sources]
+    tolerant = ([source.tolerant(share) for source in sources] for share in _SHARES)
+    enough = (each for each in tolerant if modes_of(each, expected) > _SEEN)
+    stages = list(islice(enough, 0, 3, 2)) or [sources]
     begins = [*_best_radii(stages[0]), *begins]
-    for k, tolerant in enumerate(stages):
+    for k, stage in enumerate(stages):
         found = []
         for j, begin in enumerate(begins):
             report((k + j / len(begins)) / len(stages))
-            found.append(settled(tolerant, begin, rng))
-        begins = [one.vector for one in distinct([one for one in found if one], spread, _UNLIKE)] or begins
+            found.append(settled(stage, begin, rng))
+        begins = [one.vector for one in distinct(filter(None, found), spread, _UNLIKE)] or begins
     return begins[:_FOLLOWED]
 
 
@@ -192,7 +194,7 @@ def _best_radii(sources):
     if not radii.any():
         return []
     vectors = [registration.begin(expected + step * radii) for step in _SCAN]
-    costs = np.pad([cost_of(sources, vector)[0] for vector in vectors], 1, constant_values=np.inf)
+    costs = np.pad([cost_of(sources, vector) for vector in vectors], 1, constant_values=np.inf)
     lowest = np.flatnonzero((costs[1:-1] <= costs[:-2]) & (costs[1:-1] <= costs[2:]))
     return [vectors[k] for k in sorted(lowest, key=lambda k: costs[1 + k])[:_MAXIMA]]
 

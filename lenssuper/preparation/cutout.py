@@ -166,14 +166,11 @@ def _outside(center, layers):
     place, where = f"{center!r:.100}", ""
     if isinstance(center, SkyCoord):
         middle = layers.wcs.pixel_to_world(*((n - 1) / 2 for n in layers.shape[::-1]))
-        place, where = _degrees(center), f", whose middle is at {_degrees(middle)}"
+        place, middle = (f"{each.icrs.to_string(precision=5)} deg" for each in (center, middle))
+        where = f", whose middle is at {middle}"
     return ObservationError(
         f"center, {place}, is outside of the image of {layers.shape} pixels{where}: nothing of it is cut out"
     )
-
-
-def _degrees(position):
-    return f"{position.icrs.ra.deg:.5f} {position.icrs.dec.deg:.5f} deg"
 
 
 def _pixels(size, layers, place):

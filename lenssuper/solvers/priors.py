@@ -86,7 +86,7 @@ def check_fixed(prior: QuadraticPrior) -> QuadraticPrior:
     start, _ = prior.search((8, 8))
     if len(start):
         raise ValueError(
-            f"prior must have all its parameters where a lens is fitted, e.g. "
+            "prior must have all its parameters where a lens is fitted, e.g. "
             f"MaternPrior(length=10, smoothness=1); got {prior!r}"
         )
     return prior

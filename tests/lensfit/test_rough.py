@@ -110,6 +110,9 @@ def test_tolerance_is_added_to_the_noise_in_quadrature(masked):
     variance = 1 / exposure.weights[used] + (0.3 * arcs) ** 2
     np.testing.assert_allclose(1 / tolerant.weights[used], variance, rtol=1e-12)
     np.testing.assert_array_equal(tolerant.bright, exposure.bright)
+    assert tolerant.binned(2).tolerance == 0.3
+    dark = Exposure.of(masked.with_data(np.zeros(masked.shape)), None)
+    np.testing.assert_array_equal(dark.tolerant(0.3).weights, dark.weights)
 
 
 def test_a_source_that_may_be_bright_anywhere_frees_a_lens(mock, truth):
@@ -118,7 +121,7 @@ def test_a_source_that_may_be_bright_anywhere_frees_a_lens(mock, truth):
     right = registration.begin(registration.parameters.start)
     aside = right + registration.spread * np.array([1.0, -1.0, 1.0, 0.5, -0.5, 0.5, -0.5])
     moved = settled([source], aside, np.random.default_rng(1)).vector
-    costs = [cost_of([source], vector)[0] for vector in (aside, moved, right)]
+    costs = [cost_of([source], vector) for vector in (aside, moved, right)]
     assert costs[1] < costs[0] - 5
     assert costs[1] < costs[2] + 2
     off = (moved - right) / registration.spread

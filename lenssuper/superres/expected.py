@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from astropy import units as u
 from astropy.nddata import NDData
+from scipy.linalg import cho_factor, cho_solve
 
 from lenssuper._utils.checks import check_count, check_number, check_rng
-from lenssuper.exceptions import ObservationError
+from lenssuper._utils.warn import warn
+from lenssuper.exceptions import ConvergenceWarning, ObservationError
 from lenssuper.forward.model import ForwardModel
 from lenssuper.lens import LensModel
 from lenssuper.observation import Observation
@@ -27,6 +29,9 @@ _BRIGHT = 0.35
 _SEEN = 1e-6
 # Error of the solutions, squared, relative to the noise of all data
 _EXACT = 1e-4
+# The most pixels for which the curvature is written out as a matrix, how many of its columns are computed at
+# a time, and the steps of conjugate gradients that are tried beyond that
+_DENSE, _COLUMNS, _STEPS = 6000, 64, 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +148,11 @@ def expected_resolution(
     ObservationError
         If no light is seen, or the observation cannot be used.
 
+    Warns
+    -----
+    ConvergenceWarning
+        If the S/N is too high for the number of pixels, above a hundred in more than 6000.
+
     Notes
     -----
     The source is s (1 + G x): s is the image averaged over all positions that see a source pixel, G x a
@@ -177,9 +187,7 @@ def predicted(
     forward, adjoint = problem.jacobian(field, brightness)
     white = rng.standard_normal((n, *problem.shape)).astype(np.float32)
     noise = np.stack([problem.noise(rng) for _ in range(n)]).astype(np.float32)
-    least = _EXACT * np.count_nonzero(problem.used)
-    curvature = problem.curvature(field, brightness)
-    solved, _ = curvature.solve(forward(white) + noise, least=least, steps=MAX_CG)
+    solved = _solved(problem, problem.curvature(field, brightness), forward(white) + noise)
     sources = _source(field, brightness, white)
     truth, found = (
         model.lensed_image(sources),
@@ -190,6 +198,42 @@ def predicted(
     cubic = _interpolated(model, unit, sources, rng)
     gain = 10 * np.log10(np.mean((cubic - truth) ** 2) / np.mean((found - truth) ** 2))
     return ExpectedResolution(frequencies * nyquist, known, nyquist, float(gain))
+
+
+def _solved(problem, curvature, right):
+    """Solve C w = b for right sides b (n, ny, nx), by conjugate gradients where they get there."""
+    size = np.count_nonzero(problem.used)
+    found, steps = curvature.solve(right, least=_EXACT * size, steps=MAX_CG)
+    if steps < MAX_CG:
+        return found
+    # at a high S/N the eigenvalues of C differ too much for a few steps, and for single precision
+    right = right.astype(float)
+    if size <= _DENSE:
+        found = np.zeros_like(right)
+        factor = cho_factor(_matrix(curvature, problem.used), overwrite_a=True)
+        found[:, problem.used] = cho_solve(factor, right[:, problem.used].T).T
+        return found
+    found, steps = curvature.solve(right, least=_EXACT * size, steps=_STEPS)
+    if steps == _STEPS:
+        warn(
+            "the expected resolution is not accurate, as the S/N is too high for so many pixels: "
+            "cut out the part that has the arcs",
+            ConvergenceWarning,
+        )
+    return found
+
+
+def _matrix(curvature, used):
+    """Write out a curvature for the pixels that are used."""
+    places = np.flatnonzero(used)
+    matrix = np.eye(len(places))
+    for start in range(0, len(places), _COLUMNS):
+        columns = places[start : start + _COLUMNS]
+        units = np.zeros((len(columns), used.size))
+        units[np.arange(len(columns)), columns] = 1
+        images = curvature.forward(curvature.adjoint(units.reshape(-1, *used.shape)))
+        matrix[start : start + len(columns)] += images[:, used]
+    return matrix
 
 
 def _source(field, brightness, white):

@@ -1,5 +1,7 @@
 """
-Are the error bars right? Drawn from ``calibration.jsonl``, which the benchmark of that name wrote.
+Are the error bars right, also if an input is wrong? Drawn from what the benchmarks wrote.
+
+``calibration.jsonl`` and ``wrong_inputs.jsonl`` are the results of the benchmarks of these names.
 """
 
 from __future__ import annotations
@@ -16,12 +18,13 @@ from scipy.stats import norm
 FOLDER = Path(__file__).parent
 LEVELS = (0.5, 0.68, 0.9, 0.95)
 NUMBERS = ("flux", "half_light_radius", "axis_ratio", "magnification", "image_flux", "theta_E")
+# What is wrong, and what a budget calls it
 CASES = {
-    "right": "as it is",
-    "psf": "PSF 10%",
-    "theta_E": "theta_E 1%",
-    "sky": "sky 1 sigma",
-    "neighbour": "star",
+    "right": ("nothing", None),
+    "psf": ("PSF\n10%", "PSF width"),
+    "theta_E": ("radius\n1%", "SIE.theta_E"),
+    "sky": ("sky\n1 sigma", "sky"),
+    "neighbour": ("a star", "sky"),
 }
 
 
@@ -103,3 +106,47 @@ def draw_calibration():
     for ax in (a, b, d, e, f):
         ax.legend(frameon=False, fontsize=8)
     return figure
+
+
+def draw_wrong_inputs():
+    """Share of bright pixels in 68% error bars if an input is wrong, and what says that it is."""
+    rows = _rows("wrong_inputs")
+    groups = {case: [row for row in rows if row["case"] == case] for case in CASES}
+    figure = Figure(figsize=(11, 7.4), layout="constrained")
+    (image, source), (verdict, score) = figure.subplots(2, 2)
+    at = np.arange(len(CASES))
+    for ax, plane in ((image, "image"), (source, "source")):
+        for shift, key, label in ((-0.2, "off", "without a budget"), (0.2, "on", "with the budget")):
+            each = [[100 * row[f"{plane}_{key}"] for row in own] for own in groups.values()]
+            ax.bar(at + shift, [np.mean(values) for values in each], 0.38, label=label, alpha=0.75)
+            for k, values in enumerate(each):
+                ax.plot(np.full(len(values), k + shift), values, "k.", markersize=3)
+        _expected_68(ax)
+        ax.set(title=f"Error bars of the {plane}")
+        ax.legend(frameon=False, fontsize=8, loc="lower left")
+    below = np.zeros(len(CASES))
+    for grade, colour in (("look", "tab:orange"), ("wrong", "tab:red")):
+        share = [100 * np.mean([row["verdict"] == grade for row in own]) for own in groups.values()]
+        verdict.bar(at, share, 0.6, bottom=below, color=colour, alpha=0.75, label=grade)
+        below += share
+    verdict.set(ylabel="share of the lenses (%)", ylim=(0, 100), title="Verdicts that are not trusted")
+    verdict.legend(frameon=False, fontsize=8)
+    _draw_scores(score, groups)
+    for ax in (image, source, verdict):
+        ax.set_xticks(at, [label for label, _ in CASES.values()], fontsize=9)
+    return figure
+
+
+def _draw_scores(ax, groups):
+    """Draw the scores of what is wrong, beside those of the same when nothing is."""
+    cases = [case for case, (_, name) in CASES.items() if name]
+    for k, case in enumerate(cases):
+        name = CASES[case][1]
+        for shift, own, colour in ((-0.15, "right", "0.6"), (0.15, case, "tab:purple")):
+            scores = [abs(row["sigma"][name]) for row in groups[own] if row["sigma"][name] is not None]
+            label = ("right inputs" if own == "right" else "wrong") if k == 0 else None
+            ax.plot(np.full(len(scores), k + shift), scores, ".", color=colour, label=label)
+    ax.axhline(3, color="black", linestyle="--", linewidth=1)
+    ax.set(yscale="log", ylabel="score (sigma)", ylim=(0.03, None), title="Score of the budget")
+    ax.set_xticks(range(len(cases)), [f"{CASES[case][0]}\n({CASES[case][1]})" for case in cases], fontsize=9)
+    ax.legend(frameon=False, fontsize=8)

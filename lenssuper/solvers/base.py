@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from lenssuper._utils.checks import check_count, check_rng
+from lenssuper._utils.threads import in_threads
 
 if TYPE_CHECKING:
     from lenssuper.forward.model import ForwardModel
@@ -55,6 +56,7 @@ class Posterior:
     converged: bool = True
     _draw: Callable[[int, np.random.Generator], np.ndarray] | None = field(default=None, repr=False)
     _refit: Callable[[ForwardModel], np.ndarray] | None = field(default=None, repr=False)
+    _by_noise: Callable[[int, np.random.Generator], np.ndarray] | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         what = f"source {self.mean.shape}, {len(self.draws)} draws, log_evidence={self.log_evidence:.1f}"
@@ -115,6 +117,33 @@ class Posterior:
                 "use a solver such as LogNormal or Gaussian"
             )
         return self._refit(model)
+
+    def changes_by_noise(self, model: ForwardModel, n: int, rng: np.random.Generator) -> np.ndarray:
+        """
+        Return by how much realisations of the noise change the source.
+
+        Parameters
+        ----------
+        model : ForwardModel
+            That of this posterior.
+        n : int
+            Number of realisations.
+        rng : `~numpy.random.Generator`
+
+        Returns
+        -------
+        ndarray, shape (n, ny, nx)
+            To first order, or of sources that are found again, as `refit` does.
+        """
+        if self._by_noise is not None:
+            return self._by_noise(n, rng)
+        weights = np.where(model.weights > 0, model.weights, 1.0)
+
+        def change(child):
+            white = np.where(model.weights > 0, child.standard_normal(model.out_shape), 0.0)
+            return self.refit(model.with_data(model.data + white / np.sqrt(weights))) - self.mean
+
+        return np.stack(list(in_threads(change, rng.spawn(n))))
 
 
 class Solver(ABC):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenssuper._utils.checks import check_count, check_number, check_rng
+from lenssuper._utils.threads import in_threads
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.solvers.base import Posterior, Solver
@@ -23,6 +24,7 @@ from lenssuper.solvers.field import MAX_CG, MAX_NEWTON, UNIFORM, FieldPrior, Fie
 from lenssuper.solvers.heldout import predicted_chi2
 from lenssuper.solvers.numerics import (
     StationaryField,
+    batches,
     brightness_unit,
     dot,
     draw_pairs,
@@ -175,6 +177,7 @@ class LogNormal(Solver):
             # not a lambda: results are pickled
             _draw=partial(_draws, problem, best.field, mode),
             _refit=partial(_refit, problem, best.field, mode, tolerance=1e-3),
+            _by_noise=partial(_by_noise, problem, best.field, mode),
         )
 
     def predicted(
@@ -244,6 +247,19 @@ def _draws(problem, field, mode, n, rng, curvature=None):
     """Draw ``n`` sources, in pairs that follow each other."""
     curvature = curvature or problem.curvature(field, mode.slope)
     return draw_pairs(partial(_pairs, problem, field, mode, curvature), n, rng) * problem.scale
+
+
+def _by_noise(problem, field, mode, n, rng):
+    """Return by how much ``n`` realisations of the noise change the source, to first order."""
+    curvature = problem.curvature(field, mode.slope)
+    least = _EXACT * np.count_nonzero(problem.used)
+
+    def changes(generators):
+        noise = np.stack([problem.noise(rng) for rng in generators]).astype(np.float32)
+        found, _ = curvature.solve(noise, least=least, steps=MAX_CG)
+        return mode.slope * field.apply(curvature.adjoint(found))
+
+    return np.concatenate(list(in_threads(changes, batches(rng.spawn(n))))) * problem.scale
 
 
 def _pairs(problem, field, mode, curvature, generators):

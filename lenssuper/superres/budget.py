@@ -13,7 +13,6 @@ from astropy.table import QTable
 from scipy.ndimage import gaussian_filter
 
 from lenssuper._utils.checks import check_count, check_rng
-from lenssuper._utils.threads import in_threads
 from lenssuper.forward.model import ForwardModel
 from lenssuper.plotting.notebook import Pictured
 from lenssuper.solvers import Posterior
@@ -204,14 +203,7 @@ def _updated(responses):
 
 def _variances(model, posterior, draws, rng):
     """Return the maps of variance of source and image that are from the noise and from the prior."""
-    mean = posterior.mean
-
-    def with_noise(child):
-        white = np.where(model.weights > 0, child.standard_normal(model.out_shape), 0.0)
-        noise = white / np.sqrt(np.where(model.weights > 0, model.weights, 1.0))
-        return posterior.refit(model.with_data(model.data + noise)) - mean
-
-    noises = np.stack(list(in_threads(with_noise, rng.spawn(_NOISES))))
+    noises = posterior.changes_by_noise(model, _NOISES, rng)
     spread = draws - draws.mean(axis=0)
     total = posterior.std**2, np.var(model.lensed_image(spread), axis=0, ddof=1)
     parts = {"noise": [], "prior of the source": []}

@@ -208,9 +208,8 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
     def with_budget(self, budget: ErrorBudget) -> SuperResolution:
         """Return the result with the errors of a budget, those of the source among them, and its draws."""
         names = ", ".join(budget.parts)
-        posterior = replace(
-            self.posterior, std=budget.std(plane="source"), draws=budget.source_draws, _draw=None, _refit=None
-        )
+        wider = {"std": budget.std(plane="source"), "draws": budget.source_draws}
+        posterior = replace(self.posterior, **wider, _draw=None, _refit=None, _by_noise=None)
         return replace(
             self,
             posterior=posterior,

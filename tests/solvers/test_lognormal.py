@@ -183,6 +183,20 @@ class TestEvidence:
         assert _laplace(tiny, mode, curvature, units, 300) == pytest.approx(evidence, abs=1e-4)
         assert curvature.measured_modes(units, 500) == pytest.approx(modes, abs=1e-4)
 
+    def test_changes_by_noise(self, tiny):
+        """They are those of H^-1 J' n for a noise n, by dense algebra."""
+        field = tiny.field(TRUE)
+        mode = tiny.mode(field)
+        forward, _ = tiny.jacobian(field, mode.slope)
+        j = dense(forward, tiny.shape)
+        step = np.linalg.solve(np.eye(j.shape[1]) + j.T @ j, j.T)
+        rng = np.random.default_rng(3)
+        noise = [tiny.noise(each) for each in np.random.default_rng(3).spawn(5)]
+        found = lognormal._by_noise(tiny, field, mode, 5, rng) / tiny.scale
+        for change, own in zip(found, noise, strict=True):
+            expected = mode.slope * field.apply((step @ own.ravel()).reshape(tiny.shape))
+            np.testing.assert_allclose(change, expected, atol=0.02 * np.abs(expected).max())
+
     def test_random_vectors_come_close(self, tiny):
         solver = LogNormal()
         rng = np.random.default_rng(1)

@@ -208,8 +208,8 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
     def with_budget(self, budget: ErrorBudget) -> SuperResolution:
         """Return the result with the errors of a budget, those of the source among them, and its draws."""
         names = ", ".join(budget.parts)
-        wider = {"std": budget.std(plane="source"), "draws": budget.source_draws}
-        posterior = replace(self.posterior, **wider, _draw=None, _refit=None, _by_noise=None)
+        std, draws = budget.std(plane="source"), budget.source_draws
+        posterior = replace(self.posterior, std=std, draws=draws, _draw=None, _refit=None, _by_noise=None)
         return replace(
             self,
             posterior=posterior,

@@ -8,7 +8,7 @@ The lenses are the noise-free ones of ``noise_limits.py``: images without noise,
 cubic interpolation, chi-square per pixel and processor seconds. ``floor`` is the PSNR of the true source
 averaged over the pixels of the source grid, without any data. ``own data`` are those that the forward
 model of the solver makes of this source, compared with its image: nothing is wrong with them but what they
-leave open and where the solver ends.
+leave open and where the solver ends. The same command resumes.
 """
 
 from __future__ import annotations
@@ -77,11 +77,15 @@ def main() -> None:
     parser.add_argument("results", type=Path, help="file with a line for each lens and change")
     parser.add_argument("--n", type=int, default=3, help="number of lenses (default 3)")
     options = parser.parse_args()
+    lines = options.results.read_text(encoding="utf-8").splitlines() if options.results.exists() else []
+    done = {(row["number"], row["change"]) for row in map(json.loads, lines)}
     for number in range(options.n):
         mock, observation = lens_at(number, NOISE_FREE)
         truth = mock.image(FACTOR)
         cubic = compared(interpolated(observation, FACTOR), truth)["psnr"]
         for name, model, solver in changes(mock, observation):
+            if (number, name) in done:
+                continue
             source = mock.source_image(model.source_grid)
             held = model.lensed_image(source)
             record = {

@@ -1,7 +1,8 @@
 """
-Are the error bars right, also if an input is wrong? Drawn from what the benchmarks wrote.
+Are the error bars right, and what is gained at which noise? Drawn from what the benchmarks wrote.
 
-``calibration.jsonl`` and ``wrong_inputs.jsonl`` are the results of the benchmarks of these names.
+``calibration.jsonl``, ``wrong_inputs.jsonl`` and ``noise_limits.jsonl`` are the results of the benchmarks of
+these names.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ CASES = {
     "sky": ("sky\n1 sigma", "sky"),
     "neighbour": ("a star", "sky"),
 }
+SOLVERS = {"default": "default solver", "positive": "Positive", "network": "network"}
 
 
 def _rows(name):
@@ -150,3 +152,58 @@ def _draw_scores(ax, groups):
     ax.set(yscale="log", ylabel="score (sigma)", ylim=(0.03, None), title="Score of the budget")
     ax.set_xticks(range(len(cases)), [f"{CASES[case][0]}\n({CASES[case][1]})" for case in cases], fontsize=9)
     ax.legend(frameon=False, fontsize=8)
+
+
+def draw_noise_limits():
+    """Gain, resolution, coverage and verdict against the S/N of the brightest pixel."""
+    rows = _rows("noise_limits")
+    ratios = np.array(sorted({row["snr"] for row in rows}))
+    figure = Figure(figsize=(12, 8), layout="constrained")
+    (gain, limit), (held, trusted) = figure.subplots(2, 2)
+
+    def curve(ax, values, label, colour, style="-", statistic=np.median, band=False):
+        each = [[values(row) for row in rows if row["snr"] == ratio] for ratio in ratios]
+        each = [[value for value in found if value is not None] for found in each]
+        seen = [k for k, found in enumerate(each) if found]
+        x, found = ratios[seen], [each[k] for k in seen]
+        look = {"color": colour, "label": label, "marker": "o" if style == "-" else None, "markersize": 4}
+        ax.plot(x, [statistic(values) for values in found], style, **look)
+        if band:
+            low, high = np.transpose([np.percentile(values, (16, 84)) for values in found])
+            ax.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+
+    for k, (name, label) in enumerate(SOLVERS.items()):
+        colour = f"C{k}"
+        curve(gain, _value(name, "psnr", less="cubic"), label, colour, band=True)
+        curve(limit, _value(name, "limit"), label, colour, band=True)
+        curve(held, _value(name, "covered", scale=100), label, colour, band=True)
+        curve(trusted, _value(name, "verdict"), label, colour, statistic=np.mean)
+    curve(gain, _value("expected", "gain"), "expected_resolution", "black", "--")
+    curve(gain, _value("smoothed", "psnr", less="cubic"), "interpolation, smoothed at best", "0.5", ":")
+    curve(limit, _value("expected", "limit"), "expected_resolution", "black", "--")
+    curve(limit, _value("cubic", "limit"), "cubic interpolation", "0.5", "-.")
+    gain.axhline(0, color="black", linewidth=1)
+    gain.set(ylabel="gain over cubic interpolation (dB)", title="Gain")
+    limit.set(ylabel="coherence falls to 1/2 at (Nyquist)", ylim=(0, 2.05), title="Resolution")
+    _expected_68(held)
+    held.set(ylim=(0, 103), title="Error bars of bright pixels")
+    trusted.set(ylabel="trusted (%)", ylim=(-3, 103), title="Verdict")
+    for ax in (gain, limit, held, trusted):
+        ax.set(xscale="log", xlabel="S/N of the brightest pixel")
+        ax.set_xticks([3, 10, 30, 100, 300, 1000, 1e4], ["3", "10", "30", "100", "300", "1000", "no noise"])
+        ax.set_xticks([], minor=True)
+        ax.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _value(name, key, *, less=None, scale=1.0):
+    """Return a function that takes a number from a record of the limits in noise, or None."""
+
+    def value(row):
+        if key not in row.get(name, {}):
+            return None
+        if key == "verdict":
+            return 100.0 * (row[name][key] == "trusted")
+        return scale * (row[name][key] - (row[less][key] if less else 0.0))
+
+    return value

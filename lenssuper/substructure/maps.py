@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,21 +86,29 @@ class Maps:
         return _crossing(self.masses, np.sqrt(self.informations), sigmas, falling=False)
 
     def peaks(self, n: int) -> list[Peak]:
-        """Return at most n positive peaks, over all masses of perturbers, the most significant first."""
-        each = self.numerators / np.sqrt(self.informations)
-        best = each.argmax(axis=0)
-        top = np.take_along_axis(each, best[None], 0)[0]
-        size = 2 * int(np.ceil(_APART / self.grid.side_arcsec)) + 1
-        is_peak = (ndimage.maximum_filter(top, size, mode="nearest") == top) & (top > _LEAST)
-        rows, columns = np.nonzero(is_peak)
-        order = np.argsort(-top[rows, columns], kind="stable")[:n]
-        peaks = []
-        for j, i in zip(rows[order], columns[order], strict=True):
-            k = best[j, i]
-            amplitude = self.numerators[k, j, i] / self.informations[k, j, i]
-            x, y = self.grid.to_offset(float(i), float(j))
-            peaks.append(Peak(x, y, float(self.masses[k] * amplitude), float(top[j, i])))
-        return peaks
+        """
+        Return at most n positive peaks, the most significant first.
+
+        Those of all masses of perturbers: the wide peak of a heavy one hides the narrow one of a light one
+        beside it. Of peaks that are close to each other only the most significant is returned.
+        """
+        found = []
+        for mass, numerators, informations in zip(
+            self.masses, self.numerators, self.informations, strict=True
+        ):
+            significance = numerators / np.sqrt(informations)
+            size = 2 * int(np.ceil(_APART / self.grid.side_arcsec)) + 1
+            is_peak = ndimage.maximum_filter(significance, size, mode="nearest") == significance
+            for j, i in zip(*np.nonzero(is_peak & (significance > _LEAST)), strict=True):
+                x, y = self.grid.to_offset(float(i), float(j))
+                fitted = float(mass * numerators[j, i] / informations[j, i])
+                found.append(Peak(x, y, fitted, float(significance[j, i])))
+        found.sort(key=lambda each: -each.significance)
+        peaks: list[Peak] = []
+        for peak in found:
+            if all(math.hypot(peak.x - other.x, peak.y - other.y) > _APART for other in peaks):
+                peaks.append(peak)
+        return peaks[:n]
 
 
 def scan(

@@ -22,15 +22,18 @@ from lenssuper.substructure.templates import Perturber
 __all__ = ["ClumpSearch", "Found"]
 
 # Positions from which a clump is fitted; two that are closer, in arcsec, are one
-_STARTS, _SAME = 4, 0.15
+_STARTS, _SAME = 6, 0.15
+# Peaks of a scan among which those are
+_LOOKED_AT = 12
 # Distance in arcsec of two peaks between which a clump is fitted too: the smooth lens has changed to make up
 # for what it lacks, and a perturber may lie between two peaks
 _PAIR = 0.9
 # Share of the significance of the highest peak that another one must have
 _WEAK = 0.5
-# Fits that are taken on after one round from each start, and after another one
-_BETTER = (2, 1)
-# Range of masses at the start
+# Fits that are taken on after one round from each start; and after another one, if they are so close to the
+# best in log evidence
+_BETTER, _LAST, _CLOSE = 3, 2, 20.0
+# Range of masses at the start; a heavier perturber is a galaxy that would be seen
 _LIGHT, _HEAVY = 1e7, 3e10
 
 
@@ -111,11 +114,11 @@ class ClumpSearch:
             log_mass = math.log(np.clip(peak.mass, _LIGHT, _HEAVY))
             begin = [peak.x, peak.y, log_mass, 0.0][: clumps.size]
             tried.append(self.refit(registration, np.concatenate([smooth, old, begin]), rounds=1))
-        for n, rounds in zip(_BETTER, ({"rounds": 1}, {}), strict=True):
+        for n, close, rounds in ((_BETTER, math.inf, {"rounds": 1}), (_LAST, _CLOSE, {})):
             tried.sort(key=lambda each: -each.log_evidence)
-            more = [each.refined for each in tried[:n]]
+            more = [each.refined for each in tried[:n] if _gain(tried[0], each) < close]
             tried = [self.refit(registration, each.vector, after=each, **rounds) for each in more]
-        return tried[0]
+        return max(tried, key=lambda each: each.log_evidence)
 
     def _without(self, fitted, k):
         """Return the fit without one of the clumps, from the lens with it on."""
@@ -162,7 +165,8 @@ def _starts(scans):
     """Return fits and peaks from which a clump is fitted, the most significant first."""
     found = []
     for fitted, maps in scans:
-        peaks = maps.peaks(_STARTS)
+        peaks = maps.peaks(_LOOKED_AT)
+        peaks = [each for each in peaks if each.mass < _HEAVY] or peaks
         found += [(fitted, peak) for peak in peaks]
         for other in peaks[1:]:
             if math.hypot(other.x - peaks[0].x, other.y - peaks[0].y) < _PAIR:
@@ -171,7 +175,7 @@ def _starts(scans):
                 found.append((fitted, Peak(x, y, mass, other.significance)))
                 break
     found.sort(key=lambda each: -each[1].significance)
-    starts = []
+    starts: list[tuple[Fitted, Peak]] = []
     for fitted, peak in found:
         apart = all(math.hypot(peak.x - other.x, peak.y - other.y) > _SAME for _, other in starts)
         if apart and peak.significance > _WEAK * found[0][1].significance:

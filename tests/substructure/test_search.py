@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lenssuper import PixelGrid
-from lenssuper.substructure.maps import Peak
+from lenssuper.substructure.maps import Levels, Maps, Peak
 from lenssuper.substructure.parameters import ClumpyLens, smooth_lens
 from lenssuper.substructure.search import ClumpSearch
 
@@ -88,3 +88,36 @@ def test_both_scans_give_starts(registration, jaffe):
     smooth, plain = (fit_of(registration, registration.start, 0.0) for _ in range(2))
     ClumpSearch(jaffe, False, 1, refit, rescan, lambda share, what: None).run(smooth, plain)
     assert {0.5, -0.5} <= set(started)
+
+
+def test_a_galaxy_is_no_start_where_there_are_lighter_ones(registration, jaffe):
+    started = []
+
+    def refit(registration, vector, **options):
+        started.append(float(registration.of_clumps(vector)[0]))
+        return fit_of(registration, vector, -1.0)
+
+    grid = PixelGrid((20, 20), 0.1 * u.arcsec)
+    galaxy = Peak(0.0, 0.9, 1e11, 30.0)
+
+    def rescan(fitted, finely=False):
+        return SimpleNamespace(grid=grid, peaks=lambda n: [galaxy, FIRST])
+
+    smooth = fit_of(registration, registration.start, 0.0)
+    ClumpSearch(jaffe, False, 1, refit, rescan, lambda share, what: None).run(smooth, None)
+    assert 0.0 not in started
+    assert 0.5 in started
+
+
+def test_the_peak_of_a_light_perturber_is_not_hidden_by_that_of_a_heavy_one():
+    grid = PixelGrid((21, 21), 0.1 * u.arcsec)
+    x, y = np.broadcast_arrays(*grid.centers_arcsec())
+    heavy = 12 * np.exp(-(x**2 + y**2) / (2 * 0.8**2))
+    light = 8 * np.exp(-((x - 0.6) ** 2 + y**2) / (2 * 0.1**2))
+    numerators = np.stack([light, heavy])  # of information 1
+    maps = Maps(grid, 0, np.array([1e8, 1e10]), numerators, np.ones_like(numerators), Levels(5.0, 9.0, 0.0))
+    first, second = maps.peaks(5)
+    assert (first.x, first.y, first.mass) == pytest.approx((0.0, 0.0, 1.2e11))
+    assert (second.x, second.y, second.mass) == pytest.approx((0.6, 0.0, 8e8))
+    assert second.significance == pytest.approx(8.0)
+    assert len(maps.peaks(1)) == 1

@@ -24,7 +24,7 @@ from lenssuper.plotting.notebook import Pictured
 from lenssuper.solvers import Posterior
 from lenssuper.superres.doubts import doubts_about
 from lenssuper.superres.exports import to_lenstronomy, write_coolest
-from lenssuper.superres.judgement import judge_result
+from lenssuper.superres.judgement import judge_budget, judge_result
 from lenssuper.superres.measured import Measured
 from lenssuper.superres.quality import Quality
 from lenssuper.superres.resultfile import read_fields, write_result
@@ -210,13 +210,14 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
         names = ", ".join(budget.parts)
         std, draws = budget.std(plane="source"), budget.source_draws
         posterior = replace(self.posterior, std=std, draws=draws, _draw=None, _refit=None, _by_noise=None)
-        return replace(
+        wider = replace(
             self,
             posterior=posterior,
             lensed_std=budget.std(),
             messages=(*self.messages, f"the errors of image and source are those of {names}"),
             budget=budget,
         )
+        return wider.judged_with(judge_budget(budget), "budget")
 
     # Images
 

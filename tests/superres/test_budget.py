@@ -215,3 +215,17 @@ def test_wrong_arguments(mock, result):
             [mock.observation, mock.observation]
         )
     assert isinstance(next(Systematics(psf=0.03).changes(model)), Change)
+
+
+def test_a_wrong_radius_is_said(mock):
+    errors = Systematics(lens={"SIE.theta_E": 0.02 * u.arcsec}, psf=0.03)
+    right = resolved(mock, Gaussian(n_draws=4), errors)
+    assert right.measures["budget.asked_sigma"] < 4
+    radius = 1.03 * mock.lens.parameters["SIE.theta_E"]
+    lens = mock.lens.replace(**{"SIE.theta_E": radius})
+    wrong = SuperResolver(lens, solver=Gaussian(n_draws=4), rng=1, systematics=errors, progress=False)(
+        mock.observation
+    )
+    assert wrong.measures["budget.asked_sigma"] > 10
+    assert wrong.verdict != "trusted"
+    assert any("another SIE.theta_E" in reason for reason in wrong.reasons)

@@ -156,7 +156,7 @@ changes = result.budget.changes
 print_table(changes[changes["part"] != "lens"])
 
 # %%
-# Neither chi-square nor the verdict says so. But the data ask for a narrower PSF, by twice the 3%, at more
+# Chi-square does not say so. The verdict does, as the data ask for a narrower PSF, by twice the 3%, at more
 # than four sigma. The error bars are widened by as much. At the left, those that one would have had without
 # a budget; at the right, those with it. Those of this lens were wide enough before.
 

@@ -14,13 +14,13 @@ leave open and where the solver ends. The same command resumes.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 import warnings
 from pathlib import Path
 
 import numpy as np
-from noise_limits import FACTOR, NOISE_FREE, compared, lens_at, rounded
+from noise_limits import FACTOR, NOISE_FREE, compared, lens_at
+from records import add_record, read_records
 
 from lenssuper import ForwardModel, Observation, PixelGrid
 from lenssuper.simulate import MockLens
@@ -77,8 +77,7 @@ def main() -> None:
     parser.add_argument("results", type=Path, help="file with a line for each lens and change")
     parser.add_argument("--n", type=int, default=3, help="number of lenses (default 3)")
     options = parser.parse_args()
-    lines = options.results.read_text(encoding="utf-8").splitlines() if options.results.exists() else []
-    done = {(row["number"], row["change"]) for row in map(json.loads, lines)}
+    done = {(row["number"], row["change"]) for row in read_records(options.results)}
     for number in range(options.n):
         mock, observation = lens_at(number, NOISE_FREE)
         truth = mock.image(FACTOR)
@@ -95,9 +94,7 @@ def main() -> None:
                 "floor": compared(held, truth)["psnr"],
             }
             record |= solved(model, solver, held if name == "own data" else truth)
-            with options.results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(rounded(record)) + "\n")
-            print(rounded(record), flush=True)
+            print(add_record(options.results, record), flush=True)
 
 
 if __name__ == "__main__":

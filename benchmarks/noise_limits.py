@@ -21,13 +21,13 @@ and an early end leaves fewer lenses at all S/N.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from records import add_record, read_records
 from scipy.ndimage import gaussian_filter
 
 from lenssuper import Observation, SuperResolution, SuperResolver, expected_resolution
@@ -109,15 +109,8 @@ def measure(number: int, ratio: float) -> dict:
                 found = scores(resolver(name, mock.lens)(observation), truth)
         except Exception as error:  # e.g. where nothing is seen
             found = {"failed": repr(error)[:200]}
-        record[name] = rounded(found | {"cpu": time.process_time() - busy})
-    return rounded(record)
-
-
-def rounded(value):
-    """Round the floats of a record to five digits."""
-    if isinstance(value, dict):
-        return {key: rounded(each) for key, each in value.items()}
-    return float(f"{value:.5g}") if isinstance(value, float) else value
+        record[name] = found | {"cpu": time.process_time() - busy}
+    return record
 
 
 def crossings(ratios: np.ndarray, values: np.ndarray, level: float = 0.0) -> list[float]:
@@ -169,16 +162,13 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     start = time.monotonic()
-    lines = options.results.read_text(encoding="utf-8").splitlines() if options.results.exists() else []
-    rows = [json.loads(line) for line in lines]
+    rows = read_records(options.results)
     done = {(row["number"], row["snr"]) for row in rows}
     for number in range(options.n):
         for ratio in RATIOS:
             if (number, ratio) in done or time.monotonic() - start > 60 * options.minutes:
                 continue
-            rows.append(measure(number, ratio))
-            with options.results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(rows[-1]) + "\n")
+            rows.append(add_record(options.results, measure(number, ratio)))
             print(rows[-1], flush=True)
     report(rows)
 

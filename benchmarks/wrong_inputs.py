@@ -15,12 +15,12 @@ them, and they are run once. The same command resumes where an earlier one ended
 from __future__ import annotations
 
 import argparse
-import json
 import time
 import warnings
 from pathlib import Path
 
 import numpy as np
+from records import add_record, read_records
 
 from lenssuper import Observation, SuperResolver, Systematics
 from lenssuper.simulate import random_mock
@@ -88,13 +88,6 @@ def record(number: int, case: str, size: int) -> dict:
     return found | {"measures": {k: v for k, v in result.measures.items() if np.isfinite(v)}}
 
 
-def rounded(value):
-    """Round the floats of a record to five digits."""
-    if isinstance(value, dict):
-        return {key: rounded(each) for key, each in value.items()}
-    return float(f"{value:.5g}") if isinstance(value, float) else value
-
-
 def report(rows: list[dict]) -> None:
     """Print coverage and verdicts for each case."""
     for case in CASES:
@@ -115,16 +108,13 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=np.inf, help="end after so many minutes")
     options = parser.parse_args()
     start = time.monotonic()
-    lines = options.results.read_text(encoding="utf-8").splitlines() if options.results.exists() else []
-    rows = [json.loads(line) for line in lines]
+    rows = read_records(options.results)
     done = {(row["lens"], row["case"]) for row in rows}
     for number in range(options.n):
         for case in CASES:
             if (number, case) in done or time.monotonic() - start > 60 * options.minutes:
                 continue
-            rows.append(rounded(record(number, case, options.size)))
-            with options.results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(rows[-1]) + "\n")
+            rows.append(add_record(options.results, record(number, case, options.size)))
             print(
                 number, case, {key: rows[-1].get(key) for key in (*COLUMNS, "verdict", "failed")}, flush=True
             )

@@ -93,11 +93,10 @@ class Maps:
         beside it. Of peaks that are close to each other only the most significant is returned.
         """
         found = []
-        for mass, numerators, informations in zip(
-            self.masses, self.numerators, self.informations, strict=True
-        ):
+        size = 2 * int(np.ceil(_APART / self.grid.side_arcsec)) + 1
+        maps = zip(self.masses, self.numerators, self.informations, strict=True)
+        for mass, numerators, informations in maps:
             significance = numerators / np.sqrt(informations)
-            size = 2 * int(np.ceil(_APART / self.grid.side_arcsec)) + 1
             is_peak = ndimage.maximum_filter(significance, size, mode="nearest") == significance
             for j, i in zip(*np.nonzero(is_peak & (significance > _LEAST)), strict=True):
                 x, y = self.grid.to_offset(float(i), float(j))

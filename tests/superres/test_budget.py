@@ -31,10 +31,10 @@ def solved(mock):
     return model, posterior
 
 
-def resolved(mock, solver, systematics=None):
+def resolved(mock, solver, systematics=None, lens=None):
     grid = square_source_grid(Observation.of(mock.observation), mock.lens, 2, 2 * GRID)
     given = {"solver": solver, "source_grid": grid, "systematics": systematics}
-    return SuperResolver(mock.lens, rng=1, progress=False, **given)(mock.observation)
+    return SuperResolver(lens or mock.lens, rng=1, progress=False, **given)(mock.observation)
 
 
 def dense(model):
@@ -223,9 +223,7 @@ def test_a_wrong_radius_is_said(mock):
     assert right.measures["budget.asked_sigma"] < 4
     radius = 1.03 * mock.lens.parameters["SIE.theta_E"]
     lens = mock.lens.replace(**{"SIE.theta_E": radius})
-    wrong = SuperResolver(lens, solver=Gaussian(n_draws=4), rng=1, systematics=errors, progress=False)(
-        mock.observation
-    )
+    wrong = resolved(mock, Gaussian(n_draws=4), errors, lens)
     assert wrong.measures["budget.asked_sigma"] > 10
     assert wrong.verdict != "trusted"
     assert any("another SIE.theta_E" in reason for reason in wrong.reasons)

@@ -35,11 +35,11 @@ from lenssuper.observation import Observation
 from lenssuper.observation.alignment import aligned
 from lenssuper.solvers.priors import GradientPrior, QuadraticPrior, check_fixed
 
-__all__ = ["LensFitter"]
+__all__ = ["CLUMPY", "LensFitter"]
 
 # The errors of Gauss-Newton hold if the source is a draw from its prior. For 40 mocks of clumpy galaxies at
 # S/N 40, seven parameters each, the root mean square of deviations over these errors is this
-_CLUMPS = 1.2
+CLUMPY = 1.2
 # The same for the slope of an EPL, which the prior on the source makes too shallow by about one of its
 # errors: for 11 lenses of `simulate.hard_lenses`, seed 5
 _SLOPE = 1.75
@@ -428,7 +428,7 @@ class LensFitter:
         return judged(fit, parameters)
 
     def _result(self, exposures, registration, refined, given):
-        scale = np.full(len(registration), _CLUMPS)
+        scale = np.full(len(registration), CLUMPY)
         scale[[k for k, name in enumerate(registration.parameters.names) if name.endswith("gamma")]] = _SLOPE
         covariance = np.outer(scale, scale) * np.linalg.inv(refined.information)
         fit = lens_fit(exposures, registration, refined, covariance, given)

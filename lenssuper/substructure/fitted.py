@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from lenssuper.lens import LensModel
-from lenssuper.lensfit.evidence import Inversion
+from lenssuper.lensfit.evidence import Inversion, invert
 from lenssuper.lensfit.exposure import Exposure
 from lenssuper.lensfit.lensedsource import LensedSource, Lenses
 from lenssuper.lensfit.refine import Refined, refine
@@ -23,6 +23,8 @@ __all__ = ["Fitted", "fit"]
 
 # Step of the derivatives by the parameters, in units of their spread
 _DELTA = 1e-5
+# Steps by which the strength of the prior of the source is tuned for another lens, as in a fit
+_TUNE = 4
 # Draws from which the derivatives of the determinant are estimated
 _DRAWS = 48
 
@@ -69,6 +71,24 @@ class Fitted:
     def covariance(self) -> np.ndarray:
         """Covariance of the vector."""
         return np.linalg.inv(self.refined.information)
+
+    @property
+    def pulls(self) -> dict[str, float]:
+        """Distance of each parameter of the smooth lens from the mean of its prior, in sigma, by name."""
+        return self.registration.pulls(self.refined.vector)
+
+    @property
+    def largest_pull(self) -> float:
+        """The largest of `pulls`, without its sign; 0 if there is none."""
+        return max(map(abs, self.pulls.values()), default=0.0)
+
+    def cost(self, vector: np.ndarray) -> float:
+        """Return minus the log of evidence and priors of another lens, source grid and modes as they are."""
+        vector = self.registration.inside(vector)
+        old = self.inversion
+        new = invert(old.plane, old.basis, self.source.lenses(vector), old.strength, tune=_TUNE)
+        residuals, _ = self.registration.prior_residuals(vector)
+        return new.cost + 0.5 * float(residuals @ residuals)
 
     @cached_property
     def columns(self) -> Columns:

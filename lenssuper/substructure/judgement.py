@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from lenssuper.forward.judgement import Verdict, judge
 from lenssuper.forward.judgement.rules import Rule
 from lenssuper.lensfit.search import POOR, SCATTERED
-from lenssuper.substructure.search import Found
+from lenssuper.substructure.search import FAR, SAME, Found
 
 __all__ = ["judged", "remarks"]
-
-# Distance from the mean of a prior, in standard deviations, from which on a parameter is named
-_FAR = 3.0
 
 _RULES = (
     # the limits of a fit of a lens
     Rule(
         "prior_pull",
-        _FAR,
+        FAR,
         6.0,
         "with the detected clumps a parameter of the smooth lens is {prior_pull:.1f} sigma from the mean of "
         "its prior: the smooth lens does what something else does, and clumps may be an artefact of it",
@@ -32,6 +31,13 @@ _RULES = (
         "source plane as in the image",
     ),
     Rule("not_converged", 0.5, np.inf, "the fit of the lens stopped before it converged"),
+    Rule(
+        "rival_distance",
+        SAME,
+        np.inf,
+        "the evidence has another maximum that is nearly as high, with a clump {rival_distance:.2f} arcsec "
+        "from a detected one",
+    ),
     Rule("outside", 0.5, np.inf, "{outside:.0f} of the detected clumps are outside of the field of the maps"),
     # no subhalo has a negative mass
     Rule(
@@ -52,11 +58,12 @@ def judged(found: Found) -> Verdict:
     pixels = [last.grid.to_pixel(each.x, each.y) for each in detected]
     outside = [not (-0.5 <= i < nx - 0.5 and -0.5 <= j < ny - 0.5) for i, j in pixels]
     measures = {
-        "prior_pull": _largest(lens),
-        "smooth_prior_pull": _largest(found.smooth),
+        "prior_pull": lens.largest_pull,
+        "smooth_prior_pull": found.smooth.largest_pull,
         "reduced_chi2": lens.refined.reduced_chi2,
         "gathering": lens.refined.gathering,
         "not_converged": float(not lens.refined.converged),
+        "rival_distance": max(_rival_distances(detected), default=0.0),
         "outside": float(sum(outside)),
         "negative_excess": last.levels.negative / last.levels.noise,
     }
@@ -75,7 +82,7 @@ def remarks(found: Found) -> tuple[str, ...]:
     if not found.lens.refined.converged:
         messages.append("the fit of the lens stopped before it converged")
     # of the lens without the detected clumps they are far from their priors only to do what the clumps do
-    far = {name: pull for name, pull in _pulls(found.lens).items() if abs(pull) > _FAR}
+    far = {name: pull for name, pull in found.lens.pulls.items() if abs(pull) > FAR}
     if far:
         each = ", ".join(f"{name} ({pull:+.1f} sigma)" for name, pull in far.items())
         messages.append(
@@ -85,9 +92,5 @@ def remarks(found: Found) -> tuple[str, ...]:
     return tuple(messages)
 
 
-def _pulls(fitted):
-    return fitted.registration.pulls(fitted.refined.vector)
-
-
-def _largest(fitted):
-    return float(max(map(abs, _pulls(fitted).values()), default=0.0))
+def _rival_distances(detected):
+    return [math.hypot(rival.x - each.x, rival.y - each.y) for each in detected for rival in each.rivals]

@@ -13,16 +13,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lenssuper.substructure.candidates import DETECTION, Candidate
+from lenssuper.substructure.candidates import DETECTION, Candidate, Rival
+from lenssuper.substructure.errors import errors, parts
 from lenssuper.substructure.fitted import Fitted
 from lenssuper.substructure.maps import Maps, Peak
 from lenssuper.substructure.parameters import Clumps
 from lenssuper.substructure.templates import Perturber
 
-__all__ = ["ClumpSearch", "Found"]
+__all__ = ["FAR", "SAME", "ClumpSearch", "Found"]
 
 # Positions from which a clump is fitted; two that are closer, in arcsec, are one
-_STARTS, _SAME = 6, 0.15
+_STARTS, SAME = 6, 0.15
 # Peaks of a scan among which those are
 _LOOKED_AT = 12
 # Distance in arcsec of two peaks between which a clump is fitted too: the smooth lens has changed to make up
@@ -33,6 +34,9 @@ _WEAK = 0.5
 # Fits that are taken on after one round from each start; and after another one, if they are so close to the
 # best in log evidence
 _BETTER, _LAST, _CLOSE = 3, 2, 20.0
+# Distance of a parameter of the smooth lens from the mean of its prior, in standard deviations, from which on
+# the lens may do what something else does
+FAR = 3.0
 # Range of masses at the start; a heavier perturber is a galaxy that would be seen
 _LIGHT, _HEAVY = 1e7, 3e10
 
@@ -86,25 +90,24 @@ class ClumpSearch:
             starts = _starts(scans)
             if not starts:
                 break
-            more = self._added(found, starts, clumps)
+            more, *others = self._added(found, starts, clumps)
             before = found
             if _gain(more, found) > DETECTION:
                 found, kept = self._better(found, self._without(more, -1), kept)
             if found is not before:
                 maps = self.rescan(found, finely=not kept)
                 smooth, first = (smooth, first) if kept else (found, maps)
-            known = [(each.gain, each.peak) for each in kept]
-            *_, new = _candidates(more, [*known, (_gain(more, found), starts[0][1].significance)])
+            new = _candidate(more, -1, (_gain(more, found), starts[0][1].significance, ()), others)
             if not new.detected:
                 failed = [new]
                 break
-            found, kept = self._needed(more, [*kept, new])
+            found, kept = self._needed(more, [*kept, new], others)
             maps = self.rescan(found)
             scans = [(found, maps)]
         return Found(smooth, found, first, maps, (*kept, *failed))
 
     def _added(self, found, starts, clumps):
-        """Return the best fit with one more clump."""
+        """Return fits with one more clump, the most credible first, the others of similar evidence."""
         old = found.registration.of_clumps(found.refined.vector)
         clumps = clumps.of_number(len(old) // clumps.size + 1)
         registration = found.registration.with_clumps(clumps)
@@ -118,7 +121,7 @@ class ClumpSearch:
             tried.sort(key=lambda each: -each.log_evidence)
             more = [each.refined for each in tried[:n] if _gain(tried[0], each) < close]
             tried = [self.refit(registration, each.vector, after=each, **rounds) for each in more]
-        return max(tried, key=lambda each: each.log_evidence)
+        return _credible(tried)
 
     def _without(self, fitted, k):
         """Return the fit without one of the clumps, from the lens with it on."""
@@ -133,19 +136,19 @@ class ClumpSearch:
         gain = _gain(other, fitted)
         if gain <= 0:
             return fitted, candidates
-        return other, _candidates(other, [(each.gain + gain, each.peak) for each in candidates])
+        return other, _candidates(other, candidates, [each.gain + gain for each in candidates])
 
-    def _needed(self, fitted, candidates):
+    def _needed(self, fitted, candidates, others):
         """Return the fit with the clumps that are needed: a new one may do what an older one did."""
-        without = [self._without(fitted, k) for k in range(len(candidates) - 1)]
-        gains = [*(_gain(fitted, each) for each in without), candidates[-1].gain]
-        peaks = [each.peak for each in candidates]
+        *old, new = candidates
+        without = [self._without(fitted, k) for k in range(len(old))]
+        gains = [*(_gain(fitted, each) for each in without), new.gain]
         weakest = int(np.argmin(gains))
-        if gains[weakest] <= DETECTION:
-            fitted = without[weakest]
-            peaks.pop(weakest)
-            gains = [_gain(fitted, self._without(fitted, k)) for k in range(len(peaks))]
-        return fitted, _candidates(fitted, list(zip(gains, peaks, strict=True)))
+        if gains[weakest] > DETECTION:
+            return fitted, [*_candidates(fitted, old, gains[:-1], others), new]
+        fitted, rest = without[weakest], [*candidates[:weakest], *candidates[weakest + 1 :]]
+        gains = [_gain(fitted, self._without(fitted, k)) for k in range(len(rest))]
+        return fitted, _candidates(fitted, rest, gains)
 
 
 def _allowed(perturber, grid, concentration):
@@ -177,22 +180,53 @@ def _starts(scans):
     found.sort(key=lambda each: -each[1].significance)
     starts: list[tuple[Fitted, Peak]] = []
     for fitted, peak in found:
-        apart = all(math.hypot(peak.x - other.x, peak.y - other.y) > _SAME for _, other in starts)
+        apart = all(math.hypot(peak.x - other.x, peak.y - other.y) > SAME for _, other in starts)
         if apart and peak.significance > _WEAK * found[0][1].significance:
             starts.append((fitted, peak))
     return starts[:_STARTS]
 
 
-def _candidates(fitted, numbers):
-    """Return the clumps of a fit as candidates, with the gain and the peak of each."""
+def _credible(fits):
+    """
+    Return those of the fits whose evidence is close to the best, the most credible first.
+
+    That is the one of the largest evidence, among those of a smooth lens that is not far from its priors if
+    there are any: a lens does what something else does by as much as makes a wrong place of a clump the best.
+    """
+    best = max(fits, key=lambda each: each.log_evidence)
+    close = [each for each in fits if _gain(best, each) < _CLOSE]
+    return sorted(close, key=lambda each: (_is_far(each), -each.log_evidence))
+
+
+def _is_far(fitted):
+    return fitted.largest_pull > FAR
+
+
+def _candidates(fitted, former, gains, others=()):
+    """Return the clumps of another fit, with their gains there, for the candidates that they were."""
+    each = enumerate(zip(former, gains, strict=True))
+    return [_candidate(fitted, k, (gain, was.peak, was.rivals), others) for k, (was, gain) in each]
+
+
+def _candidate(fitted, k, known, others=()):
+    """
+    Return one of the clumps of a fit as a candidate; ``known`` are its gain, its peak and its rivals.
+
+    ``others`` are fits with the same clumps and of similar evidence, which may have them elsewhere.
+    """
     clumps = fitted.registration.clumps
-    if clumps is None:
-        return []
-    each = fitted.registration.of_clumps(fitted.refined.vector).reshape(clumps.n, clumps.size)
-    errors = np.sqrt(np.diag(fitted.covariance))[-each.size :].reshape(each.shape)
-    found = []
-    for (x, y, *logs), error, (gain, peak) in zip(each.tolist(), errors.tolist(), numbers, strict=True):
-        mass, concentration = (*map(math.exp, logs), 1.0)[:2]
-        lens = clumps.perturber.lens(mass, x, y, concentration)
-        found.append(Candidate(x, y, mass, concentration, tuple(error), gain, peak, lens))
-    return found
+    gain, peak, rivals = known
+    x, y, *logs = parts(fitted)[k].tolist()
+    mass, concentration = (*map(math.exp, logs), 1.0)[:2]
+    new = [_rival(other, k, fitted) for other in others]
+    rivals = (*rivals, *(rival for rival in new if math.hypot(rival.x - x, rival.y - y) > SAME))
+    as_credible = [each for each in others if _is_far(each) == _is_far(fitted)]
+    error = tuple(errors(fitted, k, as_credible).tolist())
+    return Candidate(
+        x, y, mass, concentration, error, gain, peak, clumps.perturber.lens(mass, x, y, concentration), rivals
+    )
+
+
+def _rival(other, k, fitted):
+    x, y, log_mass, *_ = parts(other)[k].tolist()
+    return Rival(x, y, math.exp(log_mass), _gain(other, fitted))

@@ -40,6 +40,12 @@ def rows(result) -> list[tuple[str, str]]:
         if len(each.errors) > 3:
             text += f", concentration {each.concentration:.1f} times the mean"
         lines.append(("candidate", text))
+        for rival in each.rivals:
+            text = (
+                f'or at x = {rival.x:.3f}", y = {rival.y:.3f}", mass 10^{math.log10(rival.mass):.2f} Msun: '
+                f"ln Z {rival.higher:+.1f} from there"
+            )
+            lines.append(("", text))
     if not result.candidates:
         lines.append(("candidate", "none: no peak was fitted"))
     free = result.correction

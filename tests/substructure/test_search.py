@@ -19,23 +19,25 @@ def registration(smooth):
     return ClumpyLens(smooth_lens(smooth, ()), ())
 
 
-def fit_of(registration, vector, log_evidence):
+def fit_of(registration, vector, log_evidence, pull=0.0):
     """What a search asks of a fit."""
     return SimpleNamespace(
         registration=registration,
-        refined=SimpleNamespace(vector=vector),
+        refined=SimpleNamespace(vector=vector, cost=0.0),
+        cost=lambda other: 0.5 * np.sum((other - vector) ** 2),
         log_evidence=log_evidence,
         covariance=np.eye(len(vector)),
+        largest_pull=pull,
     )
 
 
-def search(registration, jaffe, log_evidence, peaks):
-    """Search with evidences by the abscissas of the clumps; peaks are those of one scan after another."""
+def search(registration, jaffe, log_evidence, peaks, pulls=lambda clumps: 0.0):
+    """Search with evidences and pulls by the abscissas of the clumps; peaks are those of scans in turn."""
     scans, grid = iter(peaks), PixelGrid((20, 20), 0.1 * u.arcsec)
 
     def refit(registration, vector, **options):
-        clumps = registration.of_clumps(vector).reshape(-1, 3)
-        return fit_of(registration, vector, log_evidence(tuple(clumps[:, 0].tolist())))
+        clumps = tuple(registration.of_clumps(vector).reshape(-1, 3)[:, 0].tolist())
+        return fit_of(registration, vector, log_evidence(clumps), pulls(clumps))
 
     def rescan(fitted, finely=False):
         found = next(scans)
@@ -69,6 +71,32 @@ def test_clumps_that_are_both_needed_are_kept(registration, jaffe):
     found = search(registration, jaffe, evidence, [[FIRST], [SECOND], []])
     assert [each.x for each in found.candidates] == [0.5, -0.5]
     assert [each.gain for each in found.candidates] == pytest.approx([110.0, 60.0])
+
+
+def test_a_lens_within_its_priors_is_more_credible_than_a_slightly_better_one(registration, jaffe):
+    evidence = {(): 0.0, (0.5,): 105.0, (-0.5,): 100.0}.get
+    pulls = {(): 0.0, (0.5,): 5.0, (-0.5,): 2.0}.get
+    (candidate,) = search(registration, jaffe, evidence, [[FIRST, SECOND], []], pulls).candidates
+    assert candidate.x == pytest.approx(-0.5)
+    assert candidate.gain == pytest.approx(100.0)
+    (rival,) = candidate.rivals
+    assert (rival.x, rival.higher) == pytest.approx((0.5, 5.0))
+    # the less credible lens does not widen the errors: 1.2 times those of its covariance
+    assert candidate.errors[0] == pytest.approx(1.2)
+    # an evidence that is decisive wins
+    evidence = {(): 0.0, (0.5,): 125.0, (-0.5,): 100.0}.get
+    (candidate,) = search(registration, jaffe, evidence, [[FIRST, SECOND], []], pulls).candidates
+    assert candidate.x == pytest.approx(0.5)
+    assert candidate.rivals == ()
+
+
+def test_errors_contain_other_maxima_by_their_evidence(registration, jaffe):
+    evidence = {(): 0.0, (0.5,): 100.0, (-0.5,): 100.0 - np.log(3)}.get
+    (candidate,) = search(registration, jaffe, evidence, [[FIRST, SECOND], []]).candidates
+    assert candidate.x == pytest.approx(0.5)
+    # a quarter of the posterior is 1" away
+    assert candidate.errors[0] == pytest.approx(np.sqrt(1.2**2 + 0.25))
+    assert candidate.errors[1] == pytest.approx(1.2)
 
 
 def test_both_scans_give_starts(registration, jaffe):

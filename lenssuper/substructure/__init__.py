@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lenssuper.substructure.candidates import Candidate
+from lenssuper.substructure.candidates import Candidate, Rival
 from lenssuper.substructure.mapper import SubstructureMap
 from lenssuper.substructure.population import SubhaloCounts, subhalo_counts
 from lenssuper.substructure.result import SubstructureResult
@@ -22,6 +22,7 @@ __all__ = [
     "MassLine",
     "Perturber",
     "PointClump",
+    "Rival",
     "SubhaloCounts",
     "SubstructureMap",
     "SubstructureResult",

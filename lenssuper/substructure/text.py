@@ -41,9 +41,10 @@ def rows(result) -> list[tuple[str, str]]:
             text += f", concentration {each.concentration:.1f} times the mean"
         lines.append(("candidate", text))
         for rival in each.rivals:
+            higher = "higher" if rival.higher > 0 else "lower"
             text = (
-                f'or at x = {rival.x:.3f}", y = {rival.y:.3f}", mass 10^{math.log10(rival.mass):.2f} Msun: '
-                f"ln Z {rival.higher:+.1f} from there"
+                f'or x = {rival.x:.3f}", y = {rival.y:.3f}", mass 10^{math.log10(rival.mass):.2f} Msun, '
+                f"where ln Z is {abs(rival.higher):.1f} {higher}"
             )
             lines.append(("", text))
     if not result.candidates:

@@ -20,7 +20,7 @@ from lenssuper import (
 )
 from lenssuper.cli import main
 from lenssuper.lensfit.parameters import FreeParameters
-from lenssuper.substructure import Candidate, PointClump
+from lenssuper.substructure import Candidate, PointClump, Rival
 from lenssuper.substructure.judgement import judged, remarks
 from lenssuper.substructure.parameters import Clumps, ClumpyLens, smooth_lens
 from lenssuper.substructure.search import Found
@@ -194,6 +194,26 @@ def test_a_smooth_lens_far_from_its_priors_is_not_believed(fitted, jaffe, found)
     assert judged(Found(fitted, fitted, found.maps, found.rescan, ())).verdict == "trusted"
     (message,) = remarks(outcome)
     assert "Multipole4.b (+5.0 sigma)" in message
+
+
+def test_the_cost_of_another_lens_is_that_of_its_evidence(fitted):
+    vector, covariance = fitted.refined.vector, fitted.covariance
+    assert fitted.cost(vector) == pytest.approx(fitted.refined.cost, abs=0.01)
+    # close to the maximum it rises as the information says, along the axis that is known best
+    step = 0.5 * covariance[:, 0] / np.sqrt(covariance[0, 0])
+    rise = np.mean([fitted.cost(vector + sign * step) for sign in (-1, 1)]) - fitted.refined.cost
+    assert rise == pytest.approx(0.125, rel=0.3)
+
+
+def test_another_place_that_is_nearly_as_good_is_not_trusted(fitted, found):
+    (candidate,) = found.candidates
+    x, y = candidate.x + 0.3, candidate.y - 0.4
+    rivalled = replace(candidate, rivals=(Rival(x, y, 2e9, -1.5),))
+    verdict = judged(Found(fitted, fitted, found.maps, found.rescan, (rivalled,)))
+    assert verdict.verdict == "look"
+    assert verdict.measures["rival_distance"] == pytest.approx(0.5)
+    assert "0.50 arcsec from a detected one" in verdict.reasons[0]
+    assert "mass 10^9.30 Msun, where ln Z is 1.5 lower" in replace(found, candidates=(rivalled,)).summary()
 
 
 def test_the_verdict_is_on_the_result_and_in_the_file(found, tmp_path):

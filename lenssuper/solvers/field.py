@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenssuper.solvers.dataspace import DataCurvature
-from lenssuper.solvers.numerics import ModulatedField, StationaryField, WhitenedData, conjugate_gradients
+from lenssuper.solvers.curvature import Curvature
+from lenssuper.solvers.numerics import ModulatedField, StationaryField, WhitenedData
 
 if TYPE_CHECKING:
     from lenssuper.forward.model import ForwardModel
@@ -27,8 +27,8 @@ MAX_CG = 60
 _BASIS, _BLOCK = 96, 4
 # Change of the energy, relative to it, by a step that came near enough for a preconditioner to last
 _NEAR = 0.05
-# How many preconditioners are tried: where none lasts, they do not pay
-_BUILT = 3
+# Error of a Newton step, squared, relative to the step
+_INEXACT = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,10 +113,10 @@ class FieldProblem(WhitenedData):
 
         return forward, adjoint
 
-    def curvature(self, field, slope) -> DataCurvature:
+    def curvature(self, field, slope) -> Curvature:
         """Return the curvature seen from the data, with a preconditioner of its own."""
         forward, adjoint = self.jacobian(field, slope)
-        return DataCurvature(forward, adjoint, self._start, _BASIS // len(self._start))
+        return Curvature(forward, adjoint, self._start, _BASIS // len(self._start))
 
     def gradient(self, field, state, prior_mean):
         return field.transposed(state.slope * self.adjoint(state.residuals)) + state.xi - prior_mean
@@ -134,57 +134,35 @@ class FieldProblem(WhitenedData):
         prior_mean=0.0,
         tolerance=1e-2,
         max_newton=MAX_NEWTON,
-    ) -> tuple[_State, DataCurvature]:
+        curvature=None,
+    ) -> tuple[_State, Curvature]:
         """
         Minimise the energy until it changes by less than ``tolerance``; one sigma changes it by 1/2.
 
-        Returns the last state, and its curvature.
+        ``curvature`` is that of a problem that is alike, for its preconditioner. Returns the last state, and
+        its curvature.
         """
         data = self.data if data is None else data
         state = self.state(field, np.zeros(self.shape) if xi is None else xi, data, prior_mean)
-        curvature, built = None, 0
+        near = xi is not None
         for _ in range(max_newton):
             enough = tolerance * max(1.0, 0.01 * abs(state.energy))
             gradient = self.gradient(field, state, prior_mean)
-            step = None
-            if curvature is not None:
-                curvature = curvature.at(*self.jacobian(field, state.slope))
-                step = self.exact_step(gradient, curvature, 0.3 * enough)
-            if step is None:
-                step = self._first_step(field, state, gradient, 0.1 if curvature is None else 0.03)
-                curvature = None
+            if near and curvature is None:
+                curvature = self.curvature(field, state.slope)
+            maps = self.jacobian(field, state.slope)
+            here = Curvature(*maps) if curvature is None else curvature.at(*maps)
+            downhill = -gradient[None].astype(np.float32)
+            (step,), _ = here.solve(downhill, least=0.3 * enough, share=_INEXACT, steps=MAX_CG)
             new = self.search(field, state, step, np.vdot(gradient, step), data, prior_mean)
             change, state = state.energy - new.energy, new
             if change < enough:
                 state = replace(state, converged=True)
                 break
-            if curvature is None and built < _BUILT and change < _NEAR * state.energy:
-                curvature, built = self.curvature(field, state.slope), built + 1
+            near = near or change < _NEAR * state.energy
         if curvature is None:
             curvature = self.curvature(field, state.slope)
         return state, curvature.at(*self.jacobian(field, state.slope))
-
-    def _first_step(self, field, state, gradient, tol):
-        """Return a step downhill, whatever its accuracy."""
-        forward, adjoint = self.jacobian(field, state.slope)
-        step, _ = conjugate_gradients(
-            lambda v: v + adjoint(forward(v)), -gradient.astype(np.float32), tol=tol, max_iterations=MAX_CG
-        )
-        return step.astype(float)
-
-    def exact_step(self, gradient, curvature, least):
-        """
-        Return the step to the minimum of the quadratic approximation, or None if it is not found.
-
-        That is -g + J' C^-1 J g for the gradient g (Woodbury's identity), in the precision of the gradient;
-        ``least`` is the error allowed, in units of the energy.
-        """
-        found, n_steps = curvature.solve(
-            curvature.forward(gradient)[None].astype(np.float32), least=least, steps=MAX_CG
-        )
-        if n_steps == MAX_CG:
-            return None  # the preconditioner is that of another problem
-        return curvature.adjoint(found[0].astype(gradient.dtype)) - gradient
 
     def search(self, field, state, step, descent, data, prior_mean):
         """Halve a step until the energy falls by a fixed share of the linear prediction (Armijo 1966)."""

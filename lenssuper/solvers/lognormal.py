@@ -20,6 +20,7 @@ from lenssuper._utils.threads import in_threads
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.solvers.base import Posterior, Solver
+from lenssuper.solvers.curvature import Curvature
 from lenssuper.solvers.field import MAX_CG, MAX_NEWTON, UNIFORM, FieldPrior, FieldProblem
 from lenssuper.solvers.heldout import predicted_chi2
 from lenssuper.solvers.numerics import (
@@ -39,8 +40,11 @@ __all__ = ["LogNormal"]
 
 # Bounds of the hyper-parameters: logarithm of the field's standard deviation, and slope
 _MOST = np.array([2.5, 7.0])
-# First steps of the search for them
-_STEPS = np.array([0.3, 0.3])
+# First steps of the search, for the logarithm of the amplitude at `_PIVOT` and for the slope
+_STEPS = np.array([0.3, 0.4])
+# Wavenumber, in radians a cell, at which data measure the field best: there the amplitude hardly depends on
+# the slope that goes with it (20 lenses of five kinds of galaxies)
+_PIVOT = 0.27
 # Promised rise of the log evidence below which the search ends
 _TOP = 0.5
 # Change of the energy at which the search takes a mode to be found
@@ -51,8 +55,8 @@ _FEW = 6
 _MANY = 10_000
 # Error of draws of the linear problem, squared, relative to the noise of all data
 _EXACT = 1e-4
-# Newton steps that make a draw agree with the data to second order
-_BENDS = 3
+# Newton steps that make a draw agree with the data to second order; their error, squared, relative to them
+_BENDS, _INEXACT = 3, 0.1
 
 
 class LogNormal(Solver):
@@ -88,13 +92,12 @@ class LogNormal(Solver):
     .. math:: \ln Z = -E - \tfrac12 \ln\det H + \tfrac12 \sum \ln \frac{w}{2 \pi} ,
 
     with the weights :math:`w` of the pixels; unlike the mode of the joint posterior it does not reward
-    overfitting. The determinant and Newton's steps are computed in the space of the data, see
-    `lenssuper.solvers.dataspace.DataCurvature`.
+    overfitting. For the determinant and Newton's steps see `lenssuper.solvers.curvature.Curvature`.
 
     Draws are those of the Gaussian in :math:`\xi` with the mode and the curvature of the posterior. With
     :math:`J = B\,g'\,G`, white noise :math:`n` for the data and :math:`\xi_0` from the prior, they deviate by
 
-    .. math:: \xi_0 + J^T (1 + J J^T)^{-1} (n - J\,\xi_0)
+    .. math:: H^{-1} (\xi_0 + J^T n) = \xi_0 + J^T (1 + J J^T)^{-1} (n - J\,\xi_0)
 
     (Hoffman & Ribak 1991, ApJ 380, L5, eq. 3): what the data do not measure varies as much as in the prior.
     The exponential of such a deviation is brighter in the mean than that of the mode, which the data do not
@@ -148,7 +151,7 @@ class LogNormal(Solver):
         vectors = problem.used * probes(self.n_probes, problem.data.shape, rng).astype(np.float32)
         coarse = problem.coarser() if np.count_nonzero(problem.used) > _MANY else None
         best = self._tune(coarse or problem, vectors, report)
-        mode = problem.mode(best.field, best.xi, tolerance=1e-3)
+        mode, _ = problem.find(best.field, best.xi, tolerance=1e-3, curvature=best.curvature)
         if not mode.converged:
             warn(
                 f"the source has not settled after {MAX_NEWTON} Newton steps: look at the residuals before "
@@ -162,7 +165,8 @@ class LogNormal(Solver):
         report(0.7, "drawing from the posterior")
         draws = _draws(problem, best.field, mode, self.n_draws, rng, curvature)
         report(0.95, "predicting pixels held out")
-        held_out = predicted_chi2(model, partial(_refit, problem, best.field, mode), rng)
+        refit = partial(_refit, problem, best.field, mode, curvature=curvature)
+        held_out = predicted_chi2(model, refit, rng)
         report(1.0, "done")
         return Posterior(
             mean=mode.source * problem.scale,
@@ -176,7 +180,7 @@ class LogNormal(Solver):
             converged=mode.converged,
             # not a lambda: results are pickled
             _draw=partial(_draws, problem, best.field, mode),
-            _refit=partial(_refit, problem, best.field, mode, tolerance=1e-3),
+            _refit=partial(refit, tolerance=1e-3),
             _by_noise=partial(_by_noise, problem, best.field, mode),
         )
 
@@ -193,7 +197,8 @@ class LogNormal(Solver):
         found = []
         few = vectors[: (len(vectors) + 1) // 2]
 
-        def evaluate(theta):
+        def evaluate(searched):
+            theta = _from_pivot(problem, searched)
             field = problem.field(theta)
             start = None
             if found:
@@ -203,15 +208,16 @@ class LogNormal(Solver):
                 field, start, tolerance=_ROUGH, max_newton=_FEW if found else MAX_NEWTON
             )
             log_evidence = _laplace(problem, state, curvature, few, self.lanczos_steps)
-            found.append(_Tuned(np.array(theta), field, state.xi, log_evidence))
+            found.append(_Tuned(np.array(theta), field, state.xi, log_evidence, curvature))
             report(0.65 * len(found) / self.max_evaluations, "tuning the prior by its evidence")
             return log_evidence
 
+        prior = problem.prior
         maximise(
             evaluate,
-            np.array([problem.prior.log_std, problem.prior.slope]),
+            np.array([prior.log_std + _at_pivot(problem, prior.slope), prior.slope]),
             _STEPS,
-            (np.array([-_MOST[0], problem.prior.least_slope]), _MOST),
+            (np.array([-np.inf, prior.least_slope]), np.array([np.inf, _MOST[1]])),
             tol=_TOP,
             most=self.max_evaluations,
         )
@@ -220,16 +226,28 @@ class LogNormal(Solver):
 
 @dataclass(frozen=True)
 class _Tuned:
-    """Hyper-parameters, with their field, mode and evidence."""
+    """Hyper-parameters, with their field, mode, evidence and curvature."""
 
     theta: np.ndarray
     field: StationaryField
     xi: np.ndarray
     log_evidence: float
+    curvature: Curvature
 
     @property
     def named(self):
         return {"std": float(np.exp(self.theta[0])), "slope": float(self.theta[1])}
+
+
+def _at_pivot(problem, slope) -> float:
+    """Return the logarithm of the amplitude at `_PIVOT` of a field of standard deviation 1."""
+    return problem.field([0.0, slope]).log_amplitude(_PIVOT)
+
+
+def _from_pivot(problem, searched) -> np.ndarray:
+    """Return the logarithm of the standard deviation, and the slope, for an amplitude at `_PIVOT`."""
+    log_std = searched[0] - _at_pivot(problem, searched[1])
+    return np.array([np.clip(log_std, -_MOST[0], _MOST[0]), searched[1]])
 
 
 def _laplace(problem, state, curvature, vectors, steps) -> float:
@@ -237,10 +255,10 @@ def _laplace(problem, state, curvature, vectors, steps) -> float:
     return problem.model.log_norm - state.energy - curvature.log_det(vectors, steps) / 2
 
 
-def _refit(problem, field, mode, training, tolerance=1e-2):
+def _refit(problem, field, mode, training, tolerance=1e-2, curvature=None):
     """Return the source for another model, starting from a mode."""
     other = FieldProblem(training, problem.scale, problem.turnover, problem.prior)
-    return other.mode(field, mode.xi, tolerance=tolerance).source * problem.scale
+    return other.mode(field, mode.xi, tolerance=tolerance, curvature=curvature).source * problem.scale
 
 
 def _draws(problem, field, mode, n, rng, curvature=None):
@@ -256,8 +274,8 @@ def _by_noise(problem, field, mode, n, rng):
 
     def changes(generators):
         noise = np.stack([problem.noise(rng) for rng in generators]).astype(np.float32)
-        found, _ = curvature.solve(noise, least=least, steps=MAX_CG)
-        return mode.slope * field.apply(curvature.adjoint(found))
+        found, _ = curvature.solve(curvature.adjoint(noise), least=least, steps=MAX_CG)
+        return mode.slope * field.apply(found)
 
     return np.concatenate(list(in_threads(changes, batches(rng.spawn(n))))) * problem.scale
 
@@ -266,13 +284,12 @@ def _pairs(problem, field, mode, curvature, generators):
     """Return two draws of opposite perturbations for each generator; single precision is enough for them."""
     noise = np.stack([problem.noise(rng) for rng in generators]).astype(np.float32)
     prior = np.stack([rng.normal(size=problem.shape) for rng in generators]).astype(np.float32)
-    forward, adjoint = problem.jacobian(field, mode.slope)
     least = _EXACT * np.count_nonzero(problem.used)
-    # from the prior to the posterior by what the data say about it: what they do not measure stays as it is
-    found, _ = curvature.solve(noise - forward(prior), least=least, steps=MAX_CG)
-    steps = prior + adjoint(found)
+    # x0 + J'n has the covariance H, and so H^-1 (x0 + J'n) that of the posterior, H^-1
+    steps, _ = curvature.solve(prior + curvature.adjoint(noise), least=least, steps=MAX_CG)
     steps = np.stack([steps, -steps], axis=1).reshape(-1, *problem.shape)
-    return _bent(problem, field, mode, partial(curvature.solve, least=least, steps=MAX_CG), steps)
+    solve = partial(curvature.solve, least=least, share=_INEXACT, steps=MAX_CG)
+    return _bent(problem, field, mode, solve, steps)
 
 
 def _bent(problem, field, mode, solve, steps):
@@ -294,7 +311,5 @@ def _bent(problem, field, mode, solve, steps):
         nearer = size < least
         best, least = np.where(nearer, source, best), np.where(nearer, size, least)
         if left:
-            # (1 + J'J)^-1 (a + J'r) = a + J' C^-1 (r - J a)
-            found, _ = solve(rest - forward(away))
-            xi = xi - away - adjoint(found)
+            xi = xi - solve(wrong)[0]
     return best.astype(float)

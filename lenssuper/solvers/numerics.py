@@ -186,6 +186,11 @@ class StationaryField:
 
         mean = power(2 * np.pi * np.fft.fftfreq(shape[1])).mean()
         self._amplitude = std * np.sqrt(power(2 * np.pi * np.fft.rfftfreq(shape[1])) / mean)
+        self._log_scale, self._length, self._slope = np.log(std) - 0.5 * np.log(mean), length, slope
+
+    def log_amplitude(self, k: float) -> float:
+        """Return the logarithm of what `apply` multiplies a wave of ``k`` radians a pixel by."""
+        return float(self._log_scale - 0.25 * self._slope * np.log1p((k * self._length) ** 2))
 
     def apply(self, white: np.ndarray) -> np.ndarray:
         """Return the field (..., ny, nx) of white noise (..., ny, nx); the map is symmetric."""
@@ -206,6 +211,7 @@ class ModulatedField:
 
     def __init__(self, field: StationaryField, std: np.ndarray) -> None:
         self._field, self._std = field, std
+        self.log_amplitude = field.log_amplitude
 
     def apply(self, white: np.ndarray) -> np.ndarray:
         """Return the field (..., ny, nx) of white noise (..., ny, nx)."""

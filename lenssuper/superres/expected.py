@@ -184,14 +184,14 @@ def predicted(
     unit = brightness_unit(model)
     problem, brightness = FieldProblem(model, unit, None), brightness / unit
     field = problem.field([np.log(std), slope])
-    forward, adjoint = problem.jacobian(field, brightness)
+    forward, _ = problem.jacobian(field, brightness)
     white = rng.standard_normal((n, *problem.shape)).astype(np.float32)
     noise = np.stack([problem.noise(rng) for _ in range(n)]).astype(np.float32)
-    solved = _solved(problem, problem.curvature(field, brightness), forward(white) + noise)
+    estimated = _estimated(problem, problem.curvature(field, brightness), forward(white) + noise)
     sources = _source(field, brightness, white)
     truth, found = (
         model.lensed_image(sources),
-        model.lensed_image(_source(field, brightness, adjoint(solved))),
+        model.lensed_image(_source(field, brightness, estimated)),
     )
     frequencies, known = coherence(found, truth, model.factor)
     nyquist = (0.5 / model.observation.grid.side_arcsec) / u.arcsec
@@ -200,20 +200,21 @@ def predicted(
     return ExpectedResolution(frequencies * nyquist, known, nyquist, float(gain))
 
 
-def _solved(problem, curvature, right):
-    """Solve C w = b for right sides b (n, ny, nx), by conjugate gradients where they get there."""
+def _estimated(problem, curvature, data):
+    """Return (1 + J'J)^-1 J'd for data d (n, ny, nx), by conjugate gradients where they get there."""
     size = np.count_nonzero(problem.used)
-    found, steps = curvature.solve(right, least=_EXACT * size, steps=MAX_CG)
+    found, steps = curvature.solve(curvature.adjoint(data), least=_EXACT * size, steps=MAX_CG)
     if steps < MAX_CG:
         return found
-    # at a high S/N the eigenvalues of C differ too much for a few steps, and for single precision
-    right = right.astype(float)
+    # at a high S/N the eigenvalues of H differ too much for a few steps, and for single precision
+    data = data.astype(float)
     if size <= _DENSE:
-        found = np.zeros_like(right)
+        # = J' (1 + J J')^-1 d (Rasmussen & Williams 2006, eq. A.9)
+        solved = np.zeros_like(data)
         factor = cho_factor(_matrix(curvature, problem.used), overwrite_a=True)
-        found[:, problem.used] = cho_solve(factor, right[:, problem.used].T).T
-        return found
-    found, steps = curvature.solve(right, least=_EXACT * size, steps=_STEPS)
+        solved[:, problem.used] = cho_solve(factor, data[:, problem.used].T).T
+        return curvature.adjoint(solved)
+    found, steps = curvature.solve(curvature.adjoint(data), least=_EXACT * size, steps=_STEPS)
     if steps == _STEPS:
         warn(
             "the expected resolution is not accurate, as the S/N is too high for so many pixels: "

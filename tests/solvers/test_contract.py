@@ -40,7 +40,7 @@ SOLVERS = {
     "positive, squared gradient": Positive(SquaredGradient(), max_evaluations=6, n_draws=8),
     "positive, total variation": Positive(TotalVariation(), max_evaluations=6, n_draws=8),
     "Sersics": Sersics(),
-    "network": NetworkSolver.pretrained("space", n_draws=8),
+    "network": NetworkSolver.pretrained("space", n_draws=16),
     "network, refined": NetworkSolver.pretrained("space", n_draws=8, refine=True),
 }
 POSITIVE = {"log-normal", "Sersics", *(name for name in SOLVERS if name.startswith(("positive", "network")))}
@@ -214,7 +214,8 @@ def test_unit_of_the_data_does_not_matter(solver, posterior, mock, unit):
     if np.isfinite(posterior.log_evidence):
         # a density in the unit of the data: it changes with the unit as a product over the pixels
         expected = posterior.log_evidence - 724 * np.log(unit)
-        assert scaled.log_evidence == pytest.approx(expected, abs=0.5)
+        # a search may end where 0.5 are left to gain, and rounding changes the determinant by 0.3
+        assert scaled.log_evidence == pytest.approx(expected, abs=1.0)
 
 
 def test_kept_draws_and_fresh_ones(posterior):

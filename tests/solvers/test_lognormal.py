@@ -6,9 +6,9 @@ from scipy.optimize import minimize
 
 from lenssuper import SIE, ExternalShear, ForwardModel, Observation, PixelGrid
 from lenssuper.exceptions import ConvergenceWarning
-from lenssuper.simulate import Instrument
+from lenssuper.simulate import Instrument, random_mock
 from lenssuper.solvers import LogNormal, lognormal
-from lenssuper.solvers.dataspace import DataCurvature
+from lenssuper.solvers.curvature import Curvature
 from lenssuper.solvers.field import UNIFORM, FieldProblem
 from lenssuper.solvers.lognormal import _laplace
 
@@ -156,6 +156,20 @@ class TestMode:
         np.testing.assert_allclose(other.source, one.source, rtol=0, atol=1e-3 * one.source.max())
 
 
+def test_pivot():
+    """The logarithm of the amplitude of a wave of that wavenumber, as the field makes it."""
+    mock = random_mock(1, shape=(24, 24))
+    problem = FieldProblem(ForwardModel(mock.observation, mock.lens), 1.0, None)
+    slope, log_std = 3.4, 0.7
+    field = problem.field([log_std, slope])
+    k = 2 * np.pi * 3 / problem.shape[1]
+    wave = np.broadcast_to(np.cos(k * np.arange(problem.shape[1])), problem.shape)
+    np.testing.assert_allclose(field.apply(wave), np.exp(field.log_amplitude(k)) * wave, atol=1e-12)
+    amplitude = log_std + lognormal._at_pivot(problem, slope)
+    assert amplitude == pytest.approx(field.log_amplitude(lognormal._PIVOT))
+    np.testing.assert_allclose(lognormal._from_pivot(problem, [amplitude, slope]), [log_std, slope])
+
+
 class TestEvidence:
     def by_hand(self, problem, theta):
         """Laplace's approximation, with all matrices written down."""
@@ -178,7 +192,7 @@ class TestEvidence:
         units = np.sqrt(size) * np.eye(size).reshape(size, *tiny.used.shape)
         field = tiny.field(theta)
         mode = tiny.mode(field)
-        curvature = DataCurvature(*tiny.jacobian(field, mode.slope))  # in the precision of the vectors
+        curvature = Curvature(*tiny.jacobian(field, mode.slope))  # in the precision of the vectors
         evidence, modes = self.by_hand(tiny, theta)
         assert _laplace(tiny, mode, curvature, units, 300) == pytest.approx(evidence, abs=1e-4)
         assert curvature.measured_modes(units, 500) == pytest.approx(modes, abs=1e-4)
@@ -375,15 +389,15 @@ class TestReproducible:
 
 
 def test_warns_if_it_did_not_converge(solved, monkeypatch):
-    monkeypatch.setattr(FieldProblem, "mode", one_step(FieldProblem.mode))
+    monkeypatch.setattr(FieldProblem, "find", one_step(FieldProblem.find))
     with pytest.warns(ConvergenceWarning, match="has not settled"):
         posterior = LogNormal(**CHEAP).solve(solved[0], rng=1)
     assert not posterior.converged
 
 
-def one_step(mode):
+def one_step(find):
     def stopped(*args, **options):
-        return mode(*args, **options | {"max_newton": 1, "tolerance": 0})
+        return find(*args, **options | {"max_newton": 1, "tolerance": 0})
 
     return stopped
 

@@ -1,4 +1,4 @@
-"""The curvature of a posterior seen from the data: solutions, determinants and a preconditioner for them."""
+"""The curvature of a posterior in white noise: solutions, determinants and a preconditioner for them."""
 
 from __future__ import annotations
 
@@ -11,45 +11,44 @@ from scipy.linalg import eigh_tridiagonal
 from lenssuper._utils.threads import in_threads, one_blas_thread
 from lenssuper.solvers.numerics import batches, dot, ratio
 
-__all__ = ["DataCurvature"]
+__all__ = ["Curvature"]
 
-# How far the square of a residual may be above its limit if the preconditioner says that it is below
-_LOOSE = 100.0
 # Square of a residual, relative to the right side, that single precision reaches in any case
 _ROUNDING = 1e-10
 
 
-class DataCurvature:
+class Curvature:
     r"""
-    The matrix :math:`C = 1 + J J^T` for a linear map J from white noise to data in units of their noise.
+    The matrix :math:`H = 1 + J^T J` for a linear map J from white noise to data in units of their noise.
 
-    With the white noise :math:`x`, the Hessian of the posterior is :math:`H = 1 + J^T J`, and
-    :math:`H^{-1} J^T = J^T C^{-1}`, :math:`\ln\det H = \ln\det C` (Rasmussen & Williams 2006, eq. A.9, A.10).
-    C is smaller than H, and an error :math:`\rho = C w - b` of a solution is one of
-    :math:`\rho^T C^{-1} \rho` at most in units of the posterior's variance, whatever the spectrum.
+    That is the Hessian of the posterior of the white noise. :math:`C = 1 + J J^T` is smaller and has the same
+    eigenvalues, but for ones: :math:`\ln\det H = \ln\det C` (Rasmussen & Williams 2006, eq. A.10), and with
+    an eigenvector y of C, J'y is one of H.
 
     Parameters
     ----------
     forward, adjoint : callable
         J and its transpose, applied to several images (n, ny, nx) in their precision.
     start : array, shape (n, ny, nx), optional
-        Random images, from which the largest eigenvectors of C are found for a preconditioner.
+        Random images of the data's shape, from which the largest eigenvectors of C are found for a
+        preconditioner.
     steps : int, optional
         How many times C is applied to find them; n times as many are found.
 
     Notes
     -----
-    The preconditioner is that of Ritz vectors y and values t of J J' in a Krylov space,
-    :math:`M = 1 + \sum t y y^T` (limited-memory preconditioner: Gratton, Sartenaer & Tshimanga 2011, SIAM J.
-    Optim. 21, 912), which block Lanczos finds (Golub & Van Loan 2013, Matrix Computations, section 10.3.6).
-    All is in single precision, for which the eigenvalues of C itself are too different.
+    The preconditioner of C is that of Ritz vectors y and values t of J J' in a Krylov space,
+    :math:`M = 1 + \sum t y y^T`, and that of H the same with :math:`J^T y / \sqrt t` (limited-memory
+    preconditioner: Gratton, Sartenaer & Tshimanga 2011, SIAM J. Optim. 21, 912). Block Lanczos finds them
+    (Golub & Van Loan 2013, Matrix Computations, section 10.3.6). All is in single precision, for which the
+    eigenvalues of H itself are too different.
     """
 
     def __init__(
         self, forward: Callable, adjoint: Callable, start: np.ndarray | None = None, steps: int = 32
     ) -> None:
         self.forward, self.adjoint = forward, adjoint
-        self._vectors, self._values = None, np.zeros(0)
+        self._vectors, self._modes, self._values = None, None, np.zeros(0)
         if start is not None:
             with one_blas_thread():
                 self._precondition(start.astype(np.float32), steps)
@@ -57,13 +56,14 @@ class DataCurvature:
     def _precondition(self, start, steps):
         n, shape = len(start), start.shape[1:]
         steps = min(steps, np.count_nonzero(start[0]) // n)
-        basis = np.empty((n * steps, start[0].size), dtype=np.float32)
+        basis, white = np.empty((n * steps, start[0].size), dtype=np.float32), []
         matrix = np.empty((n * steps, n * steps))
         block = np.linalg.qr(start.reshape(n, -1).T)[0].T
         for k in range(steps):
             here, known = slice(n * k, n * (k + 1)), slice(n * (k + 1))
             basis[here] = block
-            image = self.forward(self.adjoint(block.reshape(n, *shape))).reshape(n, -1)
+            white.append(self.adjoint(block.reshape(n, *shape)))
+            image = self.forward(white[-1]).reshape(n, -1)
             matrix[known, here] = inside = basis[known] @ image.T
             image -= inside.T @ basis[known]
             # what is left may be little more than rounding errors
@@ -72,50 +72,60 @@ class DataCurvature:
                 image = block = np.ascontiguousarray(np.linalg.qr(image.T)[0].T)
         self._values, turn = np.linalg.eigh(np.triu(matrix) + np.triu(matrix, 1).T)
         self._values = np.maximum(self._values, 0)
-        self._vectors = turn.T.astype(np.float32) @ basis
+        turn = turn.T.astype(np.float32)
+        self._vectors = turn @ basis
+        self._modes = turn @ np.reshape(white, (n * steps, -1))
+        length = np.sqrt(dot(self._modes[:, None], self._modes[:, None]))
+        self._modes *= np.divide(1, length, out=np.zeros_like(length), where=length > 0)[:, None]
 
     def _apply(self, images):
         return images + self.forward(self.adjoint(images))
 
     def _scaled(self, images, factors):
         """Return images plus their Ritz vectors, each multiplied by a factor."""
-        if self._vectors is None:
-            return images
-        flat = images.reshape(len(images), -1)
-        with one_blas_thread():
-            parts = (flat @ self._vectors.T) * factors.astype(np.float32)
-            return (flat + parts @ self._vectors).reshape(images.shape)
+        return _along(self._vectors, images, factors)
 
-    def at(self, forward: Callable, adjoint: Callable) -> DataCurvature:
+    def at(self, forward: Callable, adjoint: Callable) -> Curvature:
         """Return the matrix of another map, with the preconditioner of this one."""
         other = copy.copy(self)
         other.forward, other.adjoint = forward, adjoint
         return other
 
+    def __getstate__(self) -> dict:
+        # functions of one problem are not kept in files; `at` gives others
+        return self.__dict__ | {"forward": None, "adjoint": None}
+
     def solve(
-        self, right: np.ndarray, start: np.ndarray | None = None, *, least: float | np.ndarray, steps: int
+        self, right: np.ndarray, *, least: float | np.ndarray = 0.0, share: float = _ROUNDING, steps: int
     ) -> tuple[np.ndarray, int]:
         r"""
-        Solve C w = b for right sides b (n, ny, nx), by preconditioned conjugate gradients.
+        Solve H x = b for right sides b (n, ny, nx), by preconditioned conjugate gradients from x = 0.
 
-        Each ends where :math:`\rho^T M^{-1} \rho` is less than ``least``, and :math:`|\rho|^2` not far above
-        it in case that M is that of another problem, or after a number of steps. Returns w and the steps.
+        For the residual :math:`\rho = b - H x`, :math:`\rho^T M^{-1} \rho` is the squared error in units of
+        the posterior's variance, as far as M is H. Each ends where this, and what the last step changed of
+        it, is less than ``least`` or than a ``share`` of that of x = 0; all end after a number of steps.
+        Returns x, in the precision of b, and the steps.
+
+        Each step lowers :math:`x^T H x / 2 - b^T x`. With b = -g, g being a gradient, x is therefore a way
+        downhill wherever it ends (Steihaug 1983, SIAM J. Numer. Anal. 20, 626, theorem 2.1), which a solution
+        for C does not promise.
         """
         inverse = -self._values / (1 + self._values)
-        found = np.zeros_like(right) if start is None else start.copy()
-        residual = right.copy() if start is None else right - self._apply(found)
-        image = self._scaled(residual, inverse)
-        direction, norm = image.copy(), dot(residual, image)
-        loose = np.maximum(_LOOSE * least, _ROUNDING * dot(right, right))
+        found, residual = np.zeros_like(right), right.copy()
+        image = _along(self._modes, residual, inverse)
+        direction, norm = image, dot(residual, image)
+        enough = np.maximum(least, share * norm)
+        gain = norm
         for step in range(steps):
-            going = (norm > least) | (dot(residual, residual) > loose)
+            going = np.maximum(norm, gain) > enough
             if not going.any():
                 return found, step
-            image = self._apply(direction)
+            image = direction + self.adjoint(self.forward(direction))
             size = ratio(norm, dot(direction, image), going)
+            gain = size[:, 0, 0] * norm
             found += size * direction
             residual -= size * image
-            image = self._scaled(residual, inverse)
+            image = _along(self._modes, residual, inverse)
             before, norm = norm, dot(residual, image)
             direction = image + ratio(norm, before, going) * direction
         return found, steps
@@ -150,16 +160,27 @@ class DataCurvature:
 
     def measured_modes(self, vectors: np.ndarray, steps: int) -> float:
         """
-        Estimate the number of modes that the data measure, the trace of 1 - 1/C, with random signs.
+        Estimate the number of modes that the data measure, the trace of J H^-1 J', with random signs.
 
         MacKay (1992, Neural Computation 4, 415, section 4.4), by Hutchinson's estimate (1990).
         """
         counts = []
         for part in batches(vectors):
+            right = self.adjoint(part)
             # an error of the solution changes the trace by its square only
-            solved, _ = self.solve(part, least=1e-6 * dot(part, part), steps=steps)
-            counts.append(dot(part, part - solved))
+            solved, _ = self.solve(right, least=1e-6 * dot(part, part), steps=steps)
+            counts.append(dot(right, solved))
         return float(np.mean(np.concatenate(counts)))
+
+
+def _along(vectors, images, factors):
+    """Return images plus their parts along unit vectors (n, size), each multiplied by a factor."""
+    if vectors is None:
+        return images.copy()
+    flat = images.reshape(len(images), -1)
+    with one_blas_thread():
+        parts = (flat @ vectors.T) * factors.astype(np.float32)
+        return (flat + parts @ vectors).reshape(images.shape)
 
 
 def _lanczos(matrix, vectors, steps):

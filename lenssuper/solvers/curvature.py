@@ -13,8 +13,8 @@ from lenssuper.solvers.numerics import batches, dot, ratio
 
 __all__ = ["Curvature"]
 
-# Square of a residual, relative to the right side, that single precision reaches in any case
-_ROUNDING = 1e-10
+# Square of a residual, relative to the right side, that single precision can reach at best
+_ROUNDING = 1e-14
 
 
 class Curvature:
@@ -168,7 +168,7 @@ class Curvature:
         for part in batches(vectors):
             right = self.adjoint(part)
             # an error of the solution changes the trace by its square only
-            solved, _ = self.solve(right, least=1e-6 * dot(part, part), steps=steps)
+            solved, _ = self.solve(right, least=1e-7 * dot(part, part), steps=steps)
             counts.append(dot(right, solved))
         return float(np.mean(np.concatenate(counts)))
 

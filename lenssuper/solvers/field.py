@@ -114,7 +114,7 @@ class FieldProblem(WhitenedData):
         return forward, adjoint
 
     def curvature(self, field, slope) -> Curvature:
-        """Return the curvature seen from the data, with a preconditioner of its own."""
+        """Return the curvature of the posterior, with a preconditioner of its own."""
         forward, adjoint = self.jacobian(field, slope)
         return Curvature(forward, adjoint, self._start, _BASIS // len(self._start))
 

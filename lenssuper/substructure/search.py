@@ -191,7 +191,7 @@ def _credible(fits):
     Return those of the fits whose evidence is close to the best, the most credible first.
 
     That is the one of the largest evidence, among those of a smooth lens that is not far from its priors if
-    there are any: a lens does what something else does by as much as makes a wrong place of a clump the best.
+    there are any: far from them it may do what something else does, and a wrong place of a clump fits better.
     """
     best = max(fits, key=lambda each: each.log_evidence)
     close = [each for each in fits if _gain(best, each) < _CLOSE]

@@ -122,10 +122,7 @@ def test_determinant_and_trace(dense, steps):
     found = curvature.log_det(vectors, 20 if steps else 200)
     assert found == pytest.approx(np.linalg.slogdet(c)[1], abs=tolerance)
     trace = 42 - np.trace(np.linalg.inv(c))
-    # where a solution ends, its error is about 1e-6 of a vector's square, 42, and missing in the trace
-    found = curvature.measured_modes(vectors, 500)
-    assert found == pytest.approx(trace, abs=max(tolerance, 1e-4))
-    assert found < trace + 1e-5 * (1 + steps)
+    assert curvature.measured_modes(vectors, 500) == pytest.approx(trace, abs=tolerance)
 
 
 @pytest.mark.parametrize("change", [np.linspace(0.97, 1.03, 60), np.full(60, 1.5)])

@@ -117,7 +117,8 @@ class Curvature:
         enough = np.maximum(least, share * norm)
         gain = norm
         for step in range(steps):
-            going = np.maximum(norm, gain) > enough
+            # a step may leave nothing at all: the next direction would be zero
+            going = (norm > 0) & (np.maximum(norm, gain) > enough)
             if not going.any():
                 return found, step
             image = direction + self.adjoint(self.forward(direction))

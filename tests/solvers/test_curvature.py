@@ -102,6 +102,16 @@ def test_each_right_side_ends_for_itself(dense):
         np.testing.assert_allclose(both[k], alone[0], rtol=1e-3, atol=1e-5 * np.abs(alone).max())
 
 
+def test_ends_where_nothing_is_left():
+    """Data that say nothing leave H = 1: the first step is the solution, and the residual zero."""
+    curvature = Curvature(*maps(np.zeros((42, 60))))
+    right = np.stack([white(1)[0], np.zeros((6, 10), dtype=np.float32)])
+    with np.errstate(all="raise"):
+        found, taken = curvature.solve(right, least=0, steps=20)
+    np.testing.assert_array_equal(found, right)
+    assert taken == 1
+
+
 def test_pickled_without_its_maps(dense):
     j, _ = dense
     curvature = Curvature(*maps(j), start(), 8)

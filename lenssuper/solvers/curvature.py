@@ -117,8 +117,8 @@ class Curvature:
         enough = np.maximum(least, share * norm)
         gain = norm
         for step in range(steps):
-            # a step may leave nothing at all: the next direction would be zero
-            going = (norm > 0) & (np.maximum(norm, gain) > enough)
+            # a step may leave nothing at all, and no direction to go on in; rounding may make a norm negative
+            going = (norm != 0) & (np.maximum(norm, gain) > enough)
             if not going.any():
                 return found, step
             image = direction + self.adjoint(self.forward(direction))

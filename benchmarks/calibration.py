@@ -43,6 +43,8 @@ DRAWS = 64
 # Pixels of each image that a record has at most, and the faintest, as a share of the peak
 PIXELS, FAINT = 100, 0.03
 LEVELS = 0.5, 0.68, 0.9, 0.95
+# Smaller pixels in which the true source is magnified, along the side of one of the result
+FINER = 3
 MEASURED = "flux", "half_light_radius", "axis_ratio", "magnification", "image_flux"
 
 
@@ -123,16 +125,17 @@ def _number(draws: np.ndarray, truth: float, rng: np.random.Generator) -> dict[s
     }
 
 
-def true_numbers(result: SuperResolution, source: np.ndarray, lens: LensModel) -> dict[str, float]:
+def true_numbers(result: SuperResolution, mock: MockLens) -> dict[str, float]:
     """Measure the true source in the aperture of a result, magnified by the true lens."""
-    measured = result.measure_sources(source)
-    share = result.source_grid.area_arcsec2 / result.observation.grid.area_arcsec2
-    # over the margin that the PSF needs around the field, too, as that of the result
-    grids = {"factor": result.factor, "source_grid": result.source_grid, "order": result.order}
-    magnification = ForwardModel(result.observation, lens, **grids).lensing.magnification
-    light = np.where(result.aperture, source, 0.0)
-    lensed = float(np.sum(light * magnification))
+    measured = result.measure_sources(mock.source_image(result.source_grid))
     found = {name: float(np.ravel(u.Quantity(measured[name]).value)[0]) for name in MEASURED}
+    # on smaller pixels: in those of the result, light that is averaged over a pixel is magnified less
+    fine = result.source_grid.refine(FINER)
+    light = np.kron(result.aperture, np.ones((FINER, FINER))) * mock.source_image(fine)
+    # over the margin that the PSF needs around the field, too, as that of the result
+    model = ForwardModel(result.observation, mock.lens, factor=result.factor, source_grid=fine)
+    lensed = float(np.sum(light * model.lensing.magnification))
+    share = fine.area_arcsec2 / result.observation.grid.area_arcsec2
     return found | {"magnification": lensed / float(light.sum()), "image_flux": share * lensed}
 
 
@@ -164,7 +167,7 @@ def scores(result: SuperResolution, mock: MockLens, fit: LensFit, rng: np.random
         record[name] = pixels(draws, mean, std, truth, maps, rng)
         bright = truth > 0.1 * truth.max()
         record[f"{name}_tarp"] = tarp(draws[:, bright], truth[bright], rng)
-    drawn, truths = result.measure_draws(), true_numbers(result, source, mock.lens)
+    drawn, truths = result.measure_draws(), true_numbers(result, mock)
     numbers = {name: _number(u.Quantity(drawn[name]).value, truths[name], rng) for name in MEASURED}
     radius = mock.lens.einstein_radius().to_value(u.arcsec)
     lenses = [each.einstein_radius().to_value(u.arcsec) for each in fit.samples(DRAWS, rng)]
@@ -216,6 +219,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("results", type=Path, help="file with a line for each lens")
     parser.add_argument("--n", type=int, default=12, help="number of lenses (default 12)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first of them (default 0)")
     parser.add_argument(
         "--minutes", type=float, default=np.inf, help="end after the lens in which they are over"
     )
@@ -224,7 +228,7 @@ def main() -> None:
     start = time.monotonic()
     lines = options.results.read_text(encoding="utf-8").splitlines() if options.results.exists() else []
     done = {row["number"] for row in map(json.loads, lines)}
-    for number in range(options.n):
+    for number in range(options.first, options.first + options.n):
         if number in done or time.monotonic() - start > 60 * options.minutes:
             continue
         record = measure(number)

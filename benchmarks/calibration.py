@@ -13,13 +13,13 @@ one ended.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 import warnings
 from pathlib import Path
 
 import astropy.units as u
 import numpy as np
+from records import add_record, read_records
 from scipy.spatial import cKDTree
 from scipy.special import ndtri
 
@@ -226,14 +226,13 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     start = time.monotonic()
-    lines = options.results.read_text(encoding="utf-8").splitlines() if options.results.exists() else []
-    done = {row["number"] for row in map(json.loads, lines)}
+    rows = read_records(options.results)
+    done = {row["number"] for row in rows}
     for number in range(options.first, options.first + options.n):
         if number in done or time.monotonic() - start > 60 * options.minutes:
             continue
-        record = measure(number)
-        with options.results.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        record = add_record(options.results, measure(number))
+        rows.append(record)
         numbers = {name: round(each["z"], 2) for name, each in record.get("numbers", {}).items()}
         shown = {key: record.get(key) for key in ("lens_verdict", "verdict", "failed", "cpu")}
         within = {
@@ -242,8 +241,7 @@ def main() -> None:
             if plane in record
         }
         print(number, shown, numbers, within, flush=True)
-    lines = options.results.read_text(encoding="utf-8").splitlines()
-    report([json.loads(line) for line in lines])
+    report(rows)
 
 
 if __name__ == "__main__":

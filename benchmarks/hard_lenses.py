@@ -10,7 +10,6 @@ where an earlier one ended. See README.rst beside this file for the numbers.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 import warnings
 from itertools import islice
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import astropy.units as u
 import numpy as np
+from records import add_record, read_records
 
 from lenssuper import SIS, LensFitter, Observation
 from lenssuper.preparation import prepare
@@ -81,12 +81,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=6)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    lines = options.results.read_text(encoding="utf-8").splitlines() if options.results.exists() else []
-    rows = [json.loads(line) for line in lines]
+    rows = read_records(options.results)
     for number, mock in islice(enumerate(hard_lenses(options.n, options.seed)), len(rows), None):
-        rows.append(measure(mock, [options.seed, number, 2]))
-        with options.results.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(rows[-1]) + "\n")
+        rows.append(add_record(options.results, measure(mock, [options.seed, number, 2])))
         print(number, {key: rows[-1].get(key) for key in ("theta_E", "verdict", "failed")}, flush=True)
     report(rows)
 

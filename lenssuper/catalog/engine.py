@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 
 from lenssuper._utils.checks import check_count, check_kind
 from lenssuper._utils.memory import keep_freed_memory
@@ -18,6 +18,12 @@ __all__ = ["Engine", "open_engine"]
 
 # Variables that limit the threads of numerical libraries, as workers share the cores.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+_NO_GUARD = (
+    "a script starts worker processes outside of `if __name__ == '__main__':`; as they import the script, "
+    "it must start them below such a line"
+)
 
 
 class Engine:
@@ -98,7 +104,11 @@ def open_engine(
     ------
     ImportError
         If a scheduler is given and distributed is not installed.
+    RuntimeError
+        If a worker starts workers, because a script does so outside of ``if __name__ == "__main__":``.
     """
+    if getattr(current_process(), "_inheriting", False):  # set while a new process imports its script
+        raise RuntimeError(_NO_GUARD)
     count = check_count(workers or granted_cores(), "workers")
     if executor is not None:
         check_kind(executor, "executor", Executor, "a concurrent.futures.Executor")
@@ -137,9 +147,18 @@ def _client(distributed, scheduler, count):
         # Not dask's own environment, in which freed memory goes back to the system at once: to ask for it
         # again, page by page, takes a quarter of the time that a lens takes.
         dask.config.set({"distributed.nanny.pre-spawn-environ": dict.fromkeys(_THREADS, "1")}),
-        distributed.LocalCluster(
-            n_workers=count, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.ERROR
-        ) as cluster,
+        _cluster(distributed, count) as cluster,
         distributed.Client(cluster) as client,
     ):
         yield client
+
+
+def _cluster(distributed, count):
+    try:
+        return distributed.LocalCluster(
+            n_workers=count, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.ERROR
+        )
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"no worker process has started ({error}). Most often the reason is that {_NO_GUARD}"
+        ) from error

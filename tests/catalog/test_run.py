@@ -8,7 +8,7 @@ import math
 import os
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 from types import SimpleNamespace
 
 import numpy as np
@@ -357,6 +357,24 @@ def test_dask_is_the_default_engine(lenses, tmp_path):
         entry = read_catalogue(lenses / "catalogue.ecsv")[0]
         (finished,) = Queue(engine, [Job(entry, os.fspath(tmp_path), STAGES, 0, False)])
     assert finished.result.exists()
+
+
+def test_script_without_a_guard_is_told(monkeypatch):
+    """A worker imports the script that started it: it is told, and so is who waits for it."""
+    distributed = pytest.importorskip("distributed")
+
+    def fails(**options):
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr(distributed, "LocalCluster", fails)
+    with (
+        pytest.raises(RuntimeError, match=r"no worker.*Nanny.*__name__ == '__main__'"),
+        open_engine(workers=1),
+    ):
+        pass
+    monkeypatch.setattr(current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(RuntimeError, match=r"below such a line"), open_engine(workers=1):
+        pass
 
 
 def test_bad_arguments(lenses, tmp_path, threads):

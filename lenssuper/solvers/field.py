@@ -113,9 +113,11 @@ class FieldProblem(WhitenedData):
 
         return forward, adjoint
 
-    def curvature(self, field, slope) -> Curvature:
-        """Return the curvature of the posterior, with a preconditioner of its own."""
+    def curvature(self, field, slope, alike=None) -> Curvature:
+        """Return the curvature of the posterior, with a preconditioner of its own or from another."""
         forward, adjoint = self.jacobian(field, slope)
+        if alike is not None:
+            return alike.renewed(forward, adjoint)
         return Curvature(forward, adjoint, self._start, _BASIS // len(self._start))
 
     def gradient(self, field, state, prior_mean):
@@ -135,12 +137,13 @@ class FieldProblem(WhitenedData):
         tolerance=1e-2,
         max_newton=MAX_NEWTON,
         curvature=None,
+        alike=None,
     ) -> tuple[_State, Curvature]:
         """
         Minimise the energy until it changes by less than ``tolerance``; one sigma changes it by 1/2.
 
-        ``curvature`` is that of a problem that is alike, for its preconditioner. Returns the last state, and
-        its curvature.
+        ``curvature`` is that of a problem that is nearly the same, whose preconditioner serves as it is; that
+        of one that is ``alike`` is made anew in the same space. Returns the last state, and its curvature.
         """
         data = self.data if data is None else data
         state = self.state(field, np.zeros(self.shape) if xi is None else xi, data, prior_mean)
@@ -149,7 +152,7 @@ class FieldProblem(WhitenedData):
             enough = tolerance * max(1.0, 0.01 * abs(state.energy))
             gradient = self.gradient(field, state, prior_mean)
             if near and curvature is None:
-                curvature = self.curvature(field, state.slope)
+                curvature = self.curvature(field, state.slope, alike)
             maps = self.jacobian(field, state.slope)
             here = Curvature(*maps) if curvature is None else curvature.at(*maps)
             downhill = -gradient[None].astype(np.float32)
@@ -161,7 +164,7 @@ class FieldProblem(WhitenedData):
                 break
             near = near or change < _NEAR * state.energy
         if curvature is None:
-            curvature = self.curvature(field, state.slope)
+            curvature = self.curvature(field, state.slope, alike)
         return state, curvature.at(*self.jacobian(field, state.slope))
 
     def search(self, field, state, step, descent, data, prior_mean):

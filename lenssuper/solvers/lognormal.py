@@ -200,12 +200,12 @@ class LogNormal(Solver):
         def evaluate(searched):
             theta = _from_pivot(problem, searched)
             field = problem.field(theta)
-            start = None
+            start = alike = None
             if found:
                 best = max(found, key=lambda f: f.log_evidence)
-                start = field.invert(best.field.apply(best.xi))
+                start, alike = field.invert(best.field.apply(best.xi)), best.curvature
             state, curvature = problem.find(
-                field, start, tolerance=_ROUGH, max_newton=_FEW if found else MAX_NEWTON
+                field, start, tolerance=_ROUGH, max_newton=_FEW if found else MAX_NEWTON, alike=alike
             )
             log_evidence = _laplace(problem, state, curvature, few, self.lanczos_steps)
             found.append(_Tuned(np.array(theta), field, state.xi, log_evidence, curvature))

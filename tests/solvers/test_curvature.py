@@ -147,6 +147,29 @@ def test_preconditioner_of_a_map_that_is_alike_is_only_slower(dense, change):
     assert curvature.log_det(vectors, 42) == pytest.approx(np.linalg.slogdet(c)[1], abs=0.05)
 
 
+def test_renewed_preconditioner_is_made_for_the_new_map(dense):
+    """Of a map ten times as large it is as good as one of its own; the old one is not."""
+    j, _ = dense
+    old = Curvature(*maps(j), start(), 8)
+    larger = maps(10 * j)
+    right = white(1)
+    steps = [
+        each.solve(right, least=1e-2, steps=500)[1]
+        for each in (Curvature(*larger, start(), 8), old.renewed(*larger), old.at(*larger))
+    ]
+    assert steps[1] <= steps[0] + 3
+    assert steps[2] > 2 * steps[1]
+
+
+def test_determinant_with_a_renewed_preconditioner(dense):
+    j, _ = dense
+    tilted = j @ np.diag(np.linspace(0.7, 1.3, 60))
+    curvature = Curvature(*maps(j), start(), 6).renewed(*maps(tilted))
+    vectors = np.sqrt(42) * np.eye(42).reshape(42, *SHAPE)
+    expected = np.linalg.slogdet(np.eye(42) + tilted @ tilted.T)[1]
+    assert curvature.log_det(vectors, 60) == pytest.approx(expected, rel=1e-5)
+
+
 def test_does_not_change_its_arguments(dense):
     j, _ = dense
     right, images, basis = white(2), start(2), start()

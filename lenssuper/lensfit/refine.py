@@ -12,7 +12,7 @@ from lenssuper.lensfit.evidence import Inversion, SourceBasis, SourcePrior, inve
 from lenssuper.lensfit.lensedsource import LensedSource, SourcePlane
 from lenssuper.lensfit.sourceplane import envelope, moved_to
 
-__all__ = ["Refined", "cost_of", "modes_of", "refine", "seen_by", "settled"]
+__all__ = ["Refined", "climbed", "cost_of", "modes_of", "refine", "seen_by", "settled"]
 
 # Source pixels along the side of an observed one in the first round, and in the others
 _COARSE, _FINE = 2.0, 3.0
@@ -124,6 +124,16 @@ def settled(sources: Sequence[LensedSource], vector: np.ndarray, rng: np.random.
     return found
 
 
+def climbed(refined: Refined, vector: np.ndarray, held: Sequence[int], rng: np.random.Generator) -> Refined:
+    """
+    Improve a lens from another vector on, whose elements ``held`` stay as they are.
+
+    Source grids and modes are those of ``refined``, so that its cost and the new one can be compared.
+    """
+    vector = refined.inversions[0].plane.source.registration.inside(vector)
+    return _climb(vector, _inverted(refined.inversions, vector), int(rng.integers(2**31)), held)
+
+
 def seen_by(sources: Sequence[LensedSource], refined: Refined, rng: np.random.Generator) -> Refined:
     """Return a lens as it was found, with the evidence for other pixels of the same observations."""
     pairs = zip(sources, refined.inversions, strict=True)
@@ -167,22 +177,26 @@ def _begin(source, vector, last, rng):
     return invert(plane, basis, lenses, strength, tune=25)
 
 
-def _climb(vector, inversions, seed):
-    """Take Levenberg-Marquardt steps with source grids and modes as they are."""
+def _climb(vector, inversions, seed, held=()):
+    """
+    Take Levenberg-Marquardt steps with source grids and modes as they are.
+
+    The elements ``held`` of the vector stay as they are.
+    """
     sources = [each.plane.source for each in inversions]
     registration, damping = sources[0].registration, _DAMPING
+    free = np.delete(np.arange(len(vector)), held)
     cost = _total(registration, vector, inversions)
     for _ in range(_STEPS):
         gradient, information = _slopes(vector, inversions, seed)
+        slope, matrix = gradient[free], information[np.ix_(free, free)]
         while True:
-            step = np.linalg.solve(information + damping * np.diag(np.diag(information)), -gradient)
+            step = np.zeros(len(vector))
+            step[free] = np.linalg.solve(matrix + damping * np.diag(np.diag(matrix)), -slope)
             tried = registration.inside(vector + step)
-            new = [
-                invert(old.plane, old.basis, source.lenses(tried), old.strength, tune=4)
-                for source, old in zip(sources, inversions, strict=True)
-            ]
+            new = _inverted(inversions, tried)
             gain = cost - _total(registration, tried, new)
-            promised = -step @ (gradient + 0.5 * information @ step)
+            promised = -step[free] @ (slope + 0.5 * matrix @ step[free])
             if gain >= 0 or promised < _GAIN or damping > _STUCK:
                 break
             damping = max(10 * damping, 1e-2)
@@ -193,6 +207,14 @@ def _climb(vector, inversions, seed):
         damping = max(damping / 10, 1e-6)
     gathering = sources[0].gathering(sources[0].lenses(vector))
     return Refined(vector, tuple(inversions), information, cost, True, gathering)
+
+
+def _inverted(inversions, vector):
+    """Invert for another lens, source grids and modes as they are."""
+    return [
+        invert(old.plane, old.basis, old.plane.source.lenses(vector), old.strength, tune=4)
+        for old in inversions
+    ]
 
 
 def _total(registration, vector, inversions):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from lenssuper.lens import LensModel
-from lenssuper.lensfit.evidence import Inversion, invert
+from lenssuper.lensfit.evidence import Inversion
 from lenssuper.lensfit.exposure import Exposure
 from lenssuper.lensfit.lensedsource import LensedSource, Lenses
-from lenssuper.lensfit.refine import Refined, refine
+from lenssuper.lensfit.refine import Refined, climbed, refine
 from lenssuper.lensfit.results import log_evidence
 from lenssuper.solvers.priors import QuadraticPrior
 from lenssuper.substructure.columns import Columns
@@ -23,8 +23,6 @@ __all__ = ["Fitted", "fit"]
 
 # Step of the derivatives by the parameters, in units of their spread
 _DELTA = 1e-5
-# Steps by which the strength of the prior of the source is tuned for another lens, as in a fit
-_TUNE = 4
 # Draws from which the derivatives of the determinant are estimated
 _DRAWS = 48
 
@@ -82,13 +80,9 @@ class Fitted:
         """The largest of `pulls`, without its sign; 0 if there is none."""
         return max(map(abs, self.pulls.values()), default=0.0)
 
-    def cost(self, vector: np.ndarray) -> float:
-        """Return minus the log of evidence and priors of another lens, source grid and modes as they are."""
-        vector = self.registration.inside(vector)
-        old = self.inversion
-        new = invert(old.plane, old.basis, self.source.lenses(vector), old.strength, tune=_TUNE)
-        residuals, _ = self.registration.prior_residuals(vector)
-        return new.cost + 0.5 * float(residuals @ residuals)
+    def climbed(self, vector: np.ndarray, held: Sequence[int] = ()) -> Fitted:
+        """Improve a lens from another vector on, but for the elements ``held``, on the same source grid."""
+        return replace(self, refined=climbed(self.refined, vector, held, np.random.default_rng(0)))
 
     @cached_property
     def columns(self) -> Columns:

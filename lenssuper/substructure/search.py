@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,6 +34,11 @@ _WEAK = 0.5
 # Fits that are taken on after one round from each start; and after another one, if they are so close to the
 # best in log evidence
 _BETTER, _LAST, _CLOSE = 3, 2, 20.0
+# Distance of two maxima of the evidence from which on they are two: the root mean square of the elements of
+# the new clump, in standard deviations of the better one
+_DISTINCT = 3.0
+# Directions along the axes in which a fitted clump is moved by an observed pixel, to find maxima close by
+_COMPASS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 # Distance of a parameter of the smooth lens from the mean of its prior, in standard deviations, from which on
 # the lens may do what something else does
 FAR = 3.0
@@ -83,6 +88,7 @@ class ClumpSearch:
             scans.append((plain, self.rescan(plain)))
         clumps = _allowed(self.perturber, first.grid, self.concentration)
         found = smooth
+        close: list[Fitted] = []  # other maxima of the evidence of what is found
         kept: list[Candidate] = []
         failed: list[Candidate] = []
         for k in range(self.most):
@@ -95,15 +101,18 @@ class ClumpSearch:
             if _gain(more, found) > DETECTION:
                 found, kept = self._better(found, self._without(more, -1), kept)
             if found is not before:
+                close = []
                 maps = self.rescan(found, finely=not kept)
                 smooth, first = (smooth, first) if kept else (found, maps)
             new = _candidate(more, -1, (_gain(more, found), starts[0][1].significance, ()), others)
             if not new.detected:
-                failed = [new]
+                failed = [_measured(new, more, -1, others)]
                 break
             found, kept = self._needed(more, [*kept, new], others)
+            close = others if found is more else []
             maps = self.rescan(found)
             scans = [(found, maps)]
+        kept = [_measured(each, found, k, close) for k, each in enumerate(kept)]
         return Found(smooth, found, first, maps, (*kept, *failed))
 
     def _added(self, found, starts, clumps):
@@ -121,7 +130,28 @@ class ClumpSearch:
             tried.sort(key=lambda each: -each.log_evidence)
             more = [each.refined for each in tried[:n] if _gain(tried[0], each) < close]
             tried = [self.refit(registration, each.vector, after=each, **rounds) for each in more]
-        return _credible(tried)
+        best = _credible(tried)[0]
+        if _gain(best, found) > 0:
+            tried += self._close_by(best)
+        return _credible(_distinct(tried))
+
+    def _close_by(self, fitted):
+        """
+        Return fits that begin with the last clump of a fit a pixel aside, and do not end in worse ones.
+
+        The evidence is rough: as a clump crosses an arc, it has several maxima within the width of a PSF.
+        """
+        x = len(fitted.refined.vector) - fitted.registration.clumps.size
+        side = fitted.source.clearest.part.grid.side_arcsec
+        ends = [fitted]
+        for direction in _COMPASS:
+            vector = fitted.refined.vector.copy()
+            vector[x : x + 2] += side * np.array(direction)
+            ends.append(fitted.climbed(vector))
+        # on the same source grid as that of the fit
+        ends = [each for each in _distinct(ends) if each is not fitted and _gain(fitted, each) < _CLOSE]
+        more = [each.refined for each in ends[:_LAST]]
+        return [self.refit(fitted.registration, each.vector, after=each) for each in more]
 
     def _without(self, fitted, k):
         """Return the fit without one of the clumps, from the lens with it on."""
@@ -186,6 +216,21 @@ def _starts(scans):
     return starts[:_STARTS]
 
 
+def _distinct(fits):
+    """Return one fit for each maximum of the evidence, the best of those that ended in it, the best first."""
+    size, kept = fits[0].registration.clumps.size, []
+    for fitted in sorted(fits, key=lambda each: -each.log_evidence):
+        if all(_squares(fitted, other, size) > _DISTINCT**2 * size for other in kept):
+            kept.append(fitted)
+    return kept
+
+
+def _squares(fitted, other, size):
+    """Return the square of the distance of the last clumps of two fits in errors of the other one."""
+    moved = (fitted.refined.vector - other.refined.vector)[-size:]
+    return moved @ np.linalg.solve(other.covariance[-size:, -size:], moved)
+
+
 def _credible(fits):
     """
     Return those of the fits whose evidence is close to the best, the most credible first.
@@ -220,11 +265,14 @@ def _candidate(fitted, k, known, others=()):
     mass, concentration = (*map(math.exp, logs), 1.0)[:2]
     new = [_rival(other, k, fitted) for other in others]
     rivals = (*rivals, *(rival for rival in new if math.hypot(rival.x - x, rival.y - y) > SAME))
+    lens = clumps.perturber.lens(mass, x, y, concentration)
+    return Candidate(x, y, mass, concentration, (), gain, peak, lens, rivals)
+
+
+def _measured(candidate, fitted, k, others):
+    """Return a candidate with the errors of that clump of a fit."""
     as_credible = [each for each in others if _is_far(each) == _is_far(fitted)]
-    error = tuple(errors(fitted, k, as_credible).tolist())
-    return Candidate(
-        x, y, mass, concentration, error, gain, peak, clumps.perturber.lens(mass, x, y, concentration), rivals
-    )
+    return replace(candidate, errors=tuple(errors(fitted, k, as_credible).tolist()))
 
 
 def _rival(other, k, fitted):

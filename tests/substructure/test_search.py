@@ -11,6 +11,7 @@ from lenssuper.substructure.maps import Levels, Maps, Peak
 from lenssuper.substructure.parameters import ClumpyLens, smooth_lens
 from lenssuper.substructure.search import ClumpSearch
 
+GRID, ERROR = PixelGrid((20, 20), 0.1 * u.arcsec), 0.04  # of all elements of a vector
 FIRST, SECOND = Peak(0.5, 0.0, 1e9, 20.0), Peak(-0.5, 0.0, 1e9, 15.0)
 
 
@@ -20,20 +21,29 @@ def registration(smooth):
 
 
 def fit_of(registration, vector, log_evidence, pull=0.0):
-    """What a search asks of a fit."""
-    return SimpleNamespace(
+    """What a search asks of a fit, of one maximum to which climbs lead back if nothing is held."""
+    n = len(vector)
+
+    def climbed(other, held=()):
+        cost = 0.5 * np.sum((other - vector) ** 2) / ERROR**2
+        end = SimpleNamespace(vector=other, cost=cost, information=np.eye(n) / ERROR**2)
+        return SimpleNamespace(refined=end) if held else fitted
+
+    fitted = SimpleNamespace(
         registration=registration,
-        refined=SimpleNamespace(vector=vector, cost=0.0),
-        cost=lambda other: 0.5 * np.sum((other - vector) ** 2),
+        refined=SimpleNamespace(vector=vector, cost=0.0, information=np.eye(n) / ERROR**2),
+        climbed=climbed,
+        source=SimpleNamespace(clearest=SimpleNamespace(part=SimpleNamespace(grid=GRID))),
         log_evidence=log_evidence,
-        covariance=np.eye(len(vector)),
+        covariance=ERROR**2 * np.eye(n),
         largest_pull=pull,
     )
+    return fitted
 
 
 def search(registration, jaffe, log_evidence, peaks, pulls=lambda clumps: 0.0):
     """Search with evidences and pulls by the abscissas of the clumps; peaks are those of scans in turn."""
-    scans, grid = iter(peaks), PixelGrid((20, 20), 0.1 * u.arcsec)
+    scans = iter(peaks)
 
     def refit(registration, vector, **options):
         clumps = tuple(registration.of_clumps(vector).reshape(-1, 3)[:, 0].tolist())
@@ -41,7 +51,7 @@ def search(registration, jaffe, log_evidence, peaks, pulls=lambda clumps: 0.0):
 
     def rescan(fitted, finely=False):
         found = next(scans)
-        return SimpleNamespace(grid=grid, peaks=lambda n: found)
+        return SimpleNamespace(grid=GRID, peaks=lambda n: found)
 
     smooth = fit_of(registration, registration.start, 0.0)
     return ClumpSearch(jaffe, False, 2, refit, rescan, lambda share, what: None).run(smooth, None)
@@ -82,7 +92,7 @@ def test_a_lens_within_its_priors_is_more_credible_than_a_slightly_better_one(re
     (rival,) = candidate.rivals
     assert (rival.x, rival.higher) == pytest.approx((0.5, 5.0))
     # the less credible lens does not widen the errors: 1.2 times those of its covariance
-    assert candidate.errors[0] == pytest.approx(1.2)
+    assert candidate.errors[0] == pytest.approx(1.2 * ERROR)
     # an evidence that is decisive wins
     evidence = {(): 0.0, (0.5,): 125.0, (-0.5,): 100.0}.get
     (candidate,) = search(registration, jaffe, evidence, [[FIRST, SECOND], []], pulls).candidates
@@ -91,16 +101,42 @@ def test_a_lens_within_its_priors_is_more_credible_than_a_slightly_better_one(re
 
 
 def test_errors_contain_other_maxima_by_their_evidence(registration, jaffe):
-    evidence = {(): 0.0, (0.5,): 100.0, (-0.5,): 100.0 - np.log(3)}.get
+    # errors that are 1.2 times larger are those of an evidence whose logarithm counts 1.44 times less
+    evidence = {(): 0.0, (0.5,): 100.0, (-0.5,): 100.0 - 1.44 * np.log(3)}.get
     (candidate,) = search(registration, jaffe, evidence, [[FIRST, SECOND], []]).candidates
     assert candidate.x == pytest.approx(0.5)
     # a quarter of the posterior is 1" away
-    assert candidate.errors[0] == pytest.approx(np.sqrt(1.2**2 + 0.25))
-    assert candidate.errors[1] == pytest.approx(1.2)
+    assert candidate.errors[0] == pytest.approx(np.sqrt((1.2 * ERROR) ** 2 + 0.25))
+    assert candidate.errors[1] == pytest.approx(1.2 * ERROR)
+
+
+def test_a_better_maximum_a_pixel_aside_is_found(registration, jaffe):
+    def refit(registration, vector, **options):
+        clumps = registration.of_clumps(vector)
+        if not len(clumps):
+            return fit_of(registration, vector, 0.0)
+        x = float(clumps[0])
+        fitted = fit_of(registration, vector, 30.0 if x == 0.5 else 40.0)
+
+        def climbed(other, held=()):
+            # a valley between the maxima at 0.5 and 0.7
+            end = vector.copy()
+            end[-3] = 0.7 if other[-3] > 0.55 else 0.5
+            return climb(other, held) if held else refit(registration, end)
+
+        climb, fitted.climbed = fitted.climbed, climbed
+        return fitted
+
+    def rescan(fitted, finely=False):
+        return SimpleNamespace(grid=GRID, peaks=lambda n: [FIRST])
+
+    smooth = fit_of(registration, registration.start, 0.0)
+    found = ClumpSearch(jaffe, False, 1, refit, rescan, lambda share, what: None).run(smooth, None)
+    (candidate,) = found.candidates
+    assert (candidate.x, candidate.gain) == pytest.approx((0.7, 40.0))
 
 
 def test_both_scans_give_starts(registration, jaffe):
-    grid = PixelGrid((20, 20), 0.1 * u.arcsec)
     started = []
 
     def refit(registration, vector, **options):
@@ -111,7 +147,7 @@ def test_both_scans_give_starts(registration, jaffe):
 
     def rescan(fitted, finely=False):
         found = next(scans)
-        return SimpleNamespace(grid=grid, peaks=lambda n: found)
+        return SimpleNamespace(grid=GRID, peaks=lambda n: found)
 
     smooth, plain = (fit_of(registration, registration.start, 0.0) for _ in range(2))
     ClumpSearch(jaffe, False, 1, refit, rescan, lambda share, what: None).run(smooth, plain)
@@ -125,11 +161,10 @@ def test_a_galaxy_is_no_start_where_there_are_lighter_ones(registration, jaffe):
         started.append(float(registration.of_clumps(vector)[0]))
         return fit_of(registration, vector, -1.0)
 
-    grid = PixelGrid((20, 20), 0.1 * u.arcsec)
     galaxy = Peak(0.0, 0.9, 1e11, 30.0)
 
     def rescan(fitted, finely=False):
-        return SimpleNamespace(grid=grid, peaks=lambda n: [galaxy, FIRST])
+        return SimpleNamespace(grid=GRID, peaks=lambda n: [galaxy, FIRST])
 
     smooth = fit_of(registration, registration.start, 0.0)
     ClumpSearch(jaffe, False, 1, refit, rescan, lambda share, what: None).run(smooth, None)

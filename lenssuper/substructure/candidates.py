@@ -37,7 +37,8 @@ class Candidate:
         Over the mean one at the mass; 1 if it was not fitted.
     errors : tuple of float
         Standard deviations of x, y, and of the logarithms of mass and, if fitted, concentration. They allow
-        for sources that are clumpier than their prior expects, and for other maxima of the evidence.
+        for sources that are clumpier than their prior expects, and, unless ``gain`` is negative, for other
+        maxima of the evidence and for its shape.
     gain : float
         Logarithm of the ratio of the evidence with the clump to that without, Delta ln Z; both with all other
         clumps that are detected.

@@ -21,7 +21,7 @@ import numpy as np
 from lenssuper.lensfit.fitter import CLUMPY
 from lenssuper.substructure.fitted import Fitted
 
-__all__ = ["errors", "parts"]
+__all__ = ["errors", "of_curvature", "parts"]
 
 # Distance from the maximum, in errors by its curvature, at which the evidence is looked at first, and how
 # many times farther it is looked at where it has fallen by less than the last number there
@@ -37,6 +37,17 @@ def parts(fitted: Fitted) -> np.ndarray:
     return fitted.registration.of_clumps(fitted.refined.vector).reshape(clumps.n, clumps.size)
 
 
+def of_curvature(fitted: Fitted, k: int) -> np.ndarray:
+    """Return the standard deviations (size,) of one of the clumps from the curvature of the evidence."""
+    return CLUMPY * np.sqrt(np.diag(fitted.covariance)[_elements(fitted, k)])
+
+
+def _elements(fitted, k):
+    """Return the positions of one of the clumps in the vector."""
+    shape, n = parts(fitted).shape, len(fitted.refined.vector)
+    return np.arange(n - np.prod(shape), n).reshape(shape)[k]
+
+
 def errors(fitted: Fitted, k: int, others: Sequence[Fitted]) -> np.ndarray:
     """
     Return the standard deviations (size,) of the elements of one of the clumps about those of a fit.
@@ -46,8 +57,7 @@ def errors(fitted: Fitted, k: int, others: Sequence[Fitted]) -> np.ndarray:
     are `CLUMPY` times those of the evidence, so its logarithm counts 1 / CLUMPY^2 times in weights as well.
     """
     fits = [fitted, *others]
-    middle, n = parts(fitted), len(fitted.refined.vector)
-    which = (np.arange(n - middle.size, n)).reshape(middle.shape)[k]
+    middle, which = parts(fitted), _elements(fitted, k)
     variances = [_about_peak(fitted, which), *(np.diag(each.covariance)[which] for each in others)]
     squares = CLUMPY**2 * np.array(variances) + (np.array([parts(each)[k] for each in fits]) - middle[k]) ** 2
     weights = np.exp([(each.log_evidence - fitted.log_evidence) / CLUMPY**2 for each in fits])

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lenssuper.substructure.candidates import DETECTION, Candidate, Rival
-from lenssuper.substructure.errors import errors, parts
+from lenssuper.substructure.errors import errors, of_curvature, parts
 from lenssuper.substructure.fitted import Fitted
 from lenssuper.substructure.maps import Maps, Peak
 from lenssuper.substructure.parameters import Clumps
@@ -270,7 +270,9 @@ def _candidate(fitted, k, known, others=()):
 
 
 def _measured(candidate, fitted, k, others):
-    """Return a candidate with the errors of that clump of a fit."""
+    """Return a candidate with the errors of that clump of a fit; rough ones if it makes the fit worse."""
+    if candidate.gain < 0:
+        return replace(candidate, errors=tuple(of_curvature(fitted, k).tolist()))
     as_credible = [each for each in others if _is_far(each) == _is_far(fitted)]
     return replace(candidate, errors=tuple(errors(fitted, k, as_credible).tolist()))
 

@@ -131,3 +131,20 @@ def test_another_maximum_counts_by_its_evidence():
     flat = 9.0 * np.array([4.0, 0.25])
     squares = CLUMPY**2 * (0.75 * flat + 0.25 * np.array([4.0, 0.25])) + [0.25, 0.0]
     assert errors(one, 0, [other]) == pytest.approx(np.sqrt(squares))
+
+
+def test_a_climb_leaves_what_is_held_and_finds_the_other_parameters(fitted):
+    best, n = fitted.refined, len(fitted.refined.vector)
+    spread = np.sqrt(np.diag(fitted.covariance))
+    far = best.vector + np.eye(n)[0] * 3 * spread[0]
+    ridge = fitted.climbed(far, [0])
+    assert ridge.refined.vector[0] == far[0]
+    assert np.all(ridge.refined.vector[1:] != far[1:])
+    # the least cost of a lens with this element: it has risen by 3^2 / 2 as that of a Gaussian, by far less
+    # than with the other parameters as they were, and a free lens goes back
+    alone = 4.5 * spread[0] ** 2 * best.information[0, 0]
+    assert 2 < ridge.refined.cost - best.cost < min(8, 0.7 * alone)
+    back = fitted.climbed(ridge.refined.vector).refined
+    assert back.cost == pytest.approx(best.cost, abs=0.5)
+    moved = back.vector - best.vector
+    assert moved @ best.information @ moved < n

@@ -136,6 +136,14 @@ def test_a_better_maximum_a_pixel_aside_is_found(registration, jaffe):
     assert (candidate.x, candidate.gain) == pytest.approx((0.7, 40.0))
 
 
+def test_a_clump_that_is_not_there_has_the_errors_of_the_curvature(registration, jaffe):
+    # of two maxima, the clump is needed in neither
+    evidence = {(): 0.0, (0.5,): -5.0, (-0.5,): -5.5}.get
+    (candidate,) = search(registration, jaffe, evidence, [[FIRST, SECOND]]).candidates
+    assert candidate.gain == pytest.approx(-5.0)
+    assert candidate.errors == pytest.approx(3 * [1.2 * ERROR])
+
+
 def test_both_scans_give_starts(registration, jaffe):
     started = []
 

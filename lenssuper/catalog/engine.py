@@ -18,8 +18,7 @@ __all__ = ["Engine", "open_engine"]
 
 # Variables that limit the threads of numerical libraries, as workers share the cores.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-
-
+# What is wrong with a script that starts workers again in each of its workers
 _NO_GUARD = (
     "a script starts worker processes outside of `if __name__ == '__main__':`; as they import the script, "
     "it must start them below such a line"

@@ -20,10 +20,10 @@ def faint_light(
     Return the faint pixels of an aperture, and what the data say of the error of their mean brightness.
 
     Sources that may not be negative are too bright where the data show nothing: each pixel may deviate to
-    one side only, and in a sum over many pixels this is several standard deviations. The mean brightness of
-    all of them, however, is measured well. With the residuals r of the source in units of the noise, the
-    images a and b of a source that is 1 in the faint pixels of the aperture, and of one that is 1 in those
-    outside of it, and A = (a, b), the correction c of both is that of least squares,
+    one side only, and a sum over many pixels may be wrong by several of its standard deviations. The mean
+    brightness of all of them, however, is measured well. With the residuals r of the source in units of the
+    noise, the images a and b of a source that is 1 in the faint pixels of the aperture, and of one that is 1
+    in those outside of it, and A = (a, b), the correction c of both is that of least squares,
 
     .. math:: c = (A^T A)^{-1} A^T r, \qquad \mathrm{Cov}(c) = (A^T A)^{-1}
 
@@ -51,6 +51,7 @@ def faint_light(
     data = WhitenedData(model, scale)
     images = data.forward(parts.astype(float)).reshape(2, -1)
     residuals = data.data - data.forward(source / scale)
+    # there may be no faint pixel outside of the aperture
     covariance = np.linalg.pinv(images @ images.T, hermitian=True)
     correction = covariance @ (images @ residuals.ravel())
     return parts[0], scale * float(correction[0]), scale * float(np.sqrt(covariance[0, 0]))

@@ -23,7 +23,7 @@ from lenssuper.solvers.base import Posterior, Solver
 from lenssuper.solvers.heldout import predicted_chi2
 from lenssuper.solvers.numerics import batches, probes
 from lenssuper.solvers.priors import GradientPrior, QuadraticPrior
-from lenssuper.solvers.whitened import EvidenceCurve, WhitenedProblem
+from lenssuper.solvers.whitened import EvidenceCurve, WhitenedProblem, cholesky
 
 if TYPE_CHECKING:
     from lenssuper.forward.model import ForwardModel
@@ -112,7 +112,7 @@ class Gaussian(Solver):
         report = report or (lambda share, what: None)
         report(0.0, "tuning the prior by its evidence")
         parameters = self._shape(model, tune_rng, report)
-        problem = WhitenedProblem(model, self.prior.precision(model.in_shape, *parameters))
+        problem = self._problem(model, parameters)
         dense = model.shape[1] <= self.dense_limit
         vectors = probes(_FEW_PROBES if dense else _PROBES, model.in_shape, tune_rng)
         curve = problem.evidence_curve(vectors, _TOL)
@@ -145,6 +145,9 @@ class Gaussian(Solver):
             _refit=partial(_refit, problem, found.strength, tol=1e-8),
         )
 
+    def _problem(self, model, parameters):
+        return WhitenedProblem(model, self.prior.precision(model.in_shape, *parameters), self.dense_limit)
+
     def _shape(self, model, rng, report) -> np.ndarray:
         """Fit the parameters of the prior other than its strength, which is optimal for each trial."""
         start, bounds = self.prior.search(model.in_shape)
@@ -155,7 +158,7 @@ class Gaussian(Solver):
 
         def cost(parameters):
             nonlocal tried
-            problem = WhitenedProblem(model, self.prior.precision(model.in_shape, *parameters))
+            problem = self._problem(model, parameters)
             curve = problem.evidence_curve(vectors, _SEARCH_TOL)
             strength = curve.best_strength() if self.strength is None else self.strength
             tried += 1
@@ -205,9 +208,10 @@ class _GaussianDraws:
         def fluctuations(own):
             return self.problem.fluctuations(self.strength, own, _DRAW_TOL)
 
-        return self.problem.source(
-            self.xi + np.concatenate(list(in_threads(fluctuations, batches(rng.spawn(n)))))
-        )
+        children = rng.spawn(n)
+        # the matrix of a small problem is decomposed once for all draws
+        parts = [children] if self.problem.is_small else batches(children)
+        return self.problem.source(self.xi + np.concatenate(list(in_threads(fluctuations, parts))))
 
 
 def _matrix_free(problem: WhitenedProblem, curve: EvidenceCurve, strength: float) -> _Solution:
@@ -260,15 +264,7 @@ def _dense(problem: WhitenedProblem, curve: EvidenceCurve, strength: float, tune
 
 def _inverse_root(normal: np.ndarray, strength: float) -> np.ndarray:
     """Return the inverse of the lower Cholesky factor of ``normal + strength``."""
-    matrix = normal.copy()
-    matrix[np.diag_indices_from(matrix)] += strength
-    # the transpose of a symmetric matrix is the matrix itself, in LAPACK's order: nothing is copied
-    factor, info = lapack.dpotrf(matrix.T, lower=1, clean=1, overwrite_a=1)
-    if info:
-        raise ValueError(
-            "strength must be large enough for the prior to fill in what the data do not measure; "
-            f"got {strength}"
-        )
+    factor = cholesky(normal.copy(), strength)
     return lapack.dtrtri(factor, lower=1, overwrite_c=1)[0]
 
 

@@ -75,9 +75,8 @@ def model():
 
 
 @pytest.fixture
-def matrix_free(monkeypatch):
+def matrix_free():
     """Conjugate gradients and random probes whatever the size."""
-    monkeypatch.setattr(whitened, "_FEW", 0)
     return {"dense_limit": 0}
 
 
@@ -186,6 +185,17 @@ def test_draws_have_the_covariance_of_the_posterior(model, path):
     assert eigenvalues.min() > (1 - edge) ** 2 - 0.08
     assert eigenvalues.max() < (1 + edge) ** 2 + 0.08
     assert np.mean(white**2) == pytest.approx(1, abs=5 * np.sqrt(2 / white.size))
+
+
+@pytest.mark.parametrize("limit", [5000, 0])
+@pytest.mark.parametrize("name", PRIORS)
+def test_refit_is_the_source_of_the_other_model(model, name, limit):
+    strength, rng = 0.3, np.random.default_rng(7)
+    posterior = Gaussian(PRIORS[name], strength=strength, n_draws=1, dense_limit=limit).solve(model, rng=1)
+    data = model.data + rng.standard_normal(model.out_shape)
+    other = model.with_data(data).with_weights(model.weights * rng.choice([0, 1, 2], model.out_shape))
+    expected, _, _ = brute_force(other, PRIORS[name], strength)
+    np.testing.assert_allclose(posterior.refit(other).ravel(), expected, rtol=0, atol=1e-6 * expected.max())
 
 
 @pytest.mark.parametrize(("prior", "order"), [(GradientPrior(), 1), (CurvaturePrior(), 2)])

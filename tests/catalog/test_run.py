@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import shutil
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import current_process, get_context
@@ -58,6 +59,29 @@ def run_here(lenses, output, executor, **options):
     return run(lenses / "catalogue.ecsv", output, **options)
 
 
+@pytest.fixture(scope="module")
+def first(lenses, tmp_path_factory):
+    """What a run over the catalogue leaves. For tests that change nothing in it."""
+    output = tmp_path_factory.mktemp("first")
+    with ThreadPoolExecutor(2) as executor:
+        run_here(lenses, output, executor)
+    return output
+
+
+@pytest.fixture
+def finished(first, tmp_path):
+    """Its copy, to be changed."""
+    return shutil.copytree(first, tmp_path / "finished")
+
+
+@pytest.fixture
+def one_is_left(finished):
+    """The same before the last lens."""
+    for name in ("lens-2.fits", "lens-2.json"):
+        (finished / name).unlink()
+    return finished
+
+
 def contents(directory):
     """When the results and records were written."""
     kinds = (".fits", ".json")
@@ -88,11 +112,10 @@ def test_every_lens_gets_its_result_and_a_bad_one_fails_alone(lenses, tmp_path, 
     assert sorted(summarise(tmp_path)["name"]) == sorted(summary["name"])
 
 
-def test_result_is_that_of_a_single_call(lenses, tmp_path, threads):
+def test_result_is_that_of_a_single_call(lenses, first, tmp_path, threads):
     """Neither the number of workers nor the order nor what else is in the catalogue changes a result."""
-    run_here(lenses, tmp_path / "a", threads)
-    run_here(lenses, tmp_path / "b", threads, shard=(4, 4))
-    one, other = (SuperResolution.read(tmp_path / name / "lens-2.fits") for name in "ab")
+    run_here(lenses, tmp_path, threads, shard=(4, 4))
+    one, other = (SuperResolution.read(path / "lens-2.fits") for path in (first, tmp_path))
     np.testing.assert_array_equal(one.source.uncertainty.array, other.source.uncertainty.array)
     mock = random_mock(2, shape=(16, 16))
     rng = np.random.default_rng([0, read_catalogue(lenses / "catalogue.ecsv")[3].number])
@@ -100,26 +123,25 @@ def test_result_is_that_of_a_single_call(lenses, tmp_path, threads):
     np.testing.assert_allclose(one.source.data, alone.source.data, rtol=1e-6, atol=1e-9)
 
 
-def test_what_is_done_is_not_done_again(lenses, tmp_path, threads):
-    run_here(lenses, tmp_path, threads)
-    before = contents(tmp_path)
-    again = run_here(lenses, tmp_path, threads)
-    assert contents(tmp_path) == before
+def test_what_is_done_is_not_done_again(lenses, finished, threads):
+    before = contents(finished)
+    again = run_here(lenses, finished, threads)
+    assert contents(finished) == before
     assert (again["status"] == "done").sum() == N
-    (tmp_path / "lens-1.fits").write_bytes(b"cut off")
-    (tmp_path / "lens-2.json").write_text('{"name"')
-    run_here(lenses, tmp_path, threads)
-    after = contents(tmp_path)
+    (finished / "lens-1.fits").write_bytes(b"cut off")
+    (finished / "lens-2.json").write_text('{"name"')
+    run_here(lenses, finished, threads)
+    after = contents(finished)
     changed = {name for name in before if after[name] != before[name]}
     assert changed == {"lens-1.fits", "lens-1.json", "lens-2.fits", "lens-2.json"}
-    assert SuperResolution.read(tmp_path / "lens-1.fits").n_pixels == 16**2
+    assert SuperResolution.read(finished / "lens-1.fits").n_pixels == 16**2
 
 
-def test_failures_are_tried_again_when_asked(lenses, tmp_path, threads):
-    run_here(lenses, tmp_path, threads)
-    before = contents(tmp_path)["junk.json"]
-    run_here(lenses, tmp_path, threads, retry_failed=True)
-    assert contents(tmp_path)["junk.json"] != before
+def test_failures_are_tried_again_when_asked(lenses, finished, threads):
+    before = contents(finished)
+    run_here(lenses, finished, threads, retry_failed=True)
+    after = contents(finished)
+    assert {name for name in before if after[name] != before[name]} == {"junk.json"}
 
 
 def test_what_changed_is_done_again(tmp_path, threads):
@@ -166,28 +188,28 @@ def test_failure_is_tried_again_when_its_input_changes_and_leaves_no_old_result(
         assert (tmp_path / "out" / "a.fits").exists() == (state == "done")
 
 
-def test_records_of_earlier_versions_are_taken_as_they_are(lenses, tmp_path, threads):
-    run_here(lenses, tmp_path, threads)
-    record = json.loads((tmp_path / "lens-1.json").read_text())
+def test_records_of_earlier_versions_are_taken_as_they_are(lenses, finished, threads):
+    record = json.loads((finished / "lens-1.json").read_text())
     del record["input"]
-    (tmp_path / "lens-1.json").write_text(json.dumps(record))
-    before = contents(tmp_path)
-    run_here(lenses, tmp_path, threads)
-    assert contents(tmp_path) == before
+    (finished / "lens-1.json").write_text(json.dumps(record))
+    before = contents(finished)
+    run_here(lenses, finished, threads)
+    assert contents(finished) == before
 
 
-def test_records_are_json(lenses, tmp_path, threads):
+def test_records_and_settings_are_json(lenses, finished):
     def refuse(constant):
         raise AssertionError(constant)
 
-    run_here(lenses, tmp_path, threads)
-    for path in tmp_path.glob("*.json"):
+    assert len(list(finished.glob("lens-*.json"))) == N
+    for path in finished.glob("*.json"):
         json.loads(path.read_text(), parse_constant=refuse)
+    assert json.loads((finished / "settings.json").read_text())["factor"] == 1
     job.write_record(
-        Job(read_catalogue(lenses / "catalogue.ecsv")[0], os.fspath(tmp_path), STAGES, 0, False),
+        Job(read_catalogue(lenses / "catalogue.ecsv")[0], os.fspath(finished), STAGES, 0, False),
         {"name": "lens-0", "status": "done", "chi2": math.nan, "lens": {"SIE.q": [0.8, math.inf, ""]}},
     )
-    summary = summarise(tmp_path, ["lens-0", "lens-1"])
+    summary = summarise(finished, ["lens-0", "lens-1"])
     assert np.isnan(summary["chi2"][0])
     assert np.isnan(summary["SIE.q_err"][0].unmasked)
 
@@ -210,13 +232,13 @@ def test_inputs_and_files_of_others_are_not_replaced(lenses, tmp_path, threads):
     assert (tmp_path / "out" / "ring.fits").read_text() == "of somebody"
 
 
-def test_what_killed_processes_had_begun_is_removed(lenses, tmp_path, threads):
-    mine, other = ".0123456789ab.lens-1.fits", ".0123456789ab.thesis.fits"
+def test_what_killed_processes_had_begun_is_removed(lenses, one_is_left, threads):
+    mine, other = ".0123456789ab.lens-2.fits", ".0123456789ab.thesis.fits"
     for name in (mine, other):
-        (tmp_path / name).write_text("half")
-    run_here(lenses, tmp_path, threads)
-    assert not (tmp_path / mine).exists()
-    assert (tmp_path / other).exists()
+        (one_is_left / name).write_text("half")
+    run_here(lenses, one_is_left, threads)
+    assert not (one_is_left / mine).exists()
+    assert (one_is_left / other).exists()
 
 
 @pytest.mark.parametrize(
@@ -227,7 +249,7 @@ def test_what_killed_processes_had_begun_is_removed(lenses, tmp_path, threads):
         OSError("unable to write: [Errno 28] No space left on device"),
     ],
 )
-def test_full_disk_is_known_without_a_number(lenses, tmp_path, threads, monkeypatch, error):
+def test_full_disk_is_known_without_a_number(lenses, one_is_left, threads, monkeypatch, error):
     """Also where it is the cause of another error; the lens is no failure, and the next call does it."""
 
     def full(self, work, path):
@@ -235,9 +257,10 @@ def test_full_disk_is_known_without_a_number(lenses, tmp_path, threads, monkeypa
 
     monkeypatch.setattr(SuperResolve, "write", full)
     with pytest.raises(StorageFullError):
-        run_here(lenses, tmp_path, threads)
+        run_here(lenses, one_is_left, threads)
     monkeypatch.undo()
-    assert list(run_here(lenses, tmp_path, threads)["status"]).count("done") == N
+    assert not (one_is_left / "lens-2.json").exists()
+    assert list(run_here(lenses, one_is_left, threads)["status"]).count("done") == N
 
 
 def test_shards_make_the_whole(lenses, tmp_path, threads):
@@ -247,10 +270,9 @@ def test_shards_make_the_whole(lenses, tmp_path, threads):
     assert len(summarise(tmp_path)) == N + 1
 
 
-def test_other_settings_need_another_directory(lenses, tmp_path, threads):
-    run_here(lenses, tmp_path, threads)
+def test_other_settings_need_another_directory(lenses, first, threads):
     with pytest.raises(ValueError, match="other settings"):
-        run_here(lenses, tmp_path, threads, factor=2)
+        run_here(lenses, first, threads, factor=2)
 
 
 def test_warnings_are_kept(lenses, tmp_path, threads):
@@ -385,8 +407,3 @@ def test_bad_arguments(lenses, tmp_path, threads):
             run_here(lenses, tmp_path, threads, shard=shard)
     with pytest.raises(TypeError, match=r"executor must be a concurrent\.futures\.Executor"):
         run_here(lenses, tmp_path, 3)
-
-
-def test_settings_are_json(lenses, tmp_path, threads):
-    run_here(lenses, tmp_path, threads)
-    assert json.loads((tmp_path / "settings.json").read_text())["factor"] == 1

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["EvidenceCurve", "WhitenedProblem", "cholesky"]
 
-# Up to this many source pixels matrices are faster than iterations: at 576 pixels all eigenvalues take 0.14 to
-# 0.19 s of one core, and estimates of them 0.27 to 0.78 s; a Cholesky decomposition takes 0.08 to 0.10 s, and
-# conjugate gradients 0.09 to 0.9 s to 1e-8 (mocks of 26 to 60 pixels a side, two priors); at 784 pixels they
-# take about the same
+# Up to this many source pixels matrices are faster than iterations. At 576 pixels all eigenvalues take 0.14
+# to 0.19 s of one core, and estimates of them 0.27 to 0.78 s; a Cholesky decomposition takes 0.08 to 0.10 s,
+# and conjugate gradients to 1e-8 take 0.09 to 0.9 s (mocks of 26 to 60 pixels a side, two priors). At 784
+# pixels both take about the same
 _FEW = 600
 # Source pixels whose columns are computed at once
 _CHUNK = 64
@@ -42,8 +42,8 @@ class WhitenedProblem:
     Least squares with a quadratic prior: |z - G xi|^2 + lambda |xi|^2.
 
     z are the data in units of the noise, and the source is s = R^(-1/2) xi, so that G = A R^(-1/2) / sigma.
-    ``precision`` (ny, nx) are the eigenvalues of R on sine waves. Problems of more than ``dense_limit`` source
-    pixels, and large ones, are solved without matrices.
+    ``precision`` (ny, nx) are the eigenvalues of R on sine waves. Problems of more than ``dense_limit``
+    source pixels, and large ones, are solved without matrices.
     """
 
     def __init__(self, model: ForwardModel, precision: np.ndarray, dense_limit: int = _FEW) -> None:

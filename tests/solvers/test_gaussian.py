@@ -198,6 +198,23 @@ def test_refit_is_the_source_of_the_other_model(model, name, limit):
     np.testing.assert_allclose(posterior.refit(other).ravel(), expected, rtol=0, atol=1e-6 * expected.max())
 
 
+@pytest.mark.parametrize("limit", [5000, 0])
+def test_changes_by_noise_have_their_covariance(model, limit):
+    """That of the estimate is C A' N^-1 A C, with the posterior's covariance C: less than C itself."""
+    strength, n = 0.3, 1000
+    posterior = Gaussian(strength=strength, n_draws=1, dense_limit=limit).solve(model, rng=1)
+    changes = posterior.changes_by_noise(model, n, np.random.default_rng(2)).reshape(n, -1)
+    operator, _, variance, _ = matrices(model, GradientPrior(), strength)
+    covariance = brute_force(model, GradientPrior(), strength)[1]
+    gain = covariance @ operator.T / np.sqrt(variance)
+    values, vectors = np.linalg.eigh(gain @ gain.T)
+    known = values > 1e-4 * values[-1]
+    white = (changes @ vectors[:, known]) / np.sqrt(values[known])
+    assert np.abs(white.mean(axis=0)).max() < 5 / np.sqrt(n)
+    np.testing.assert_allclose(np.mean(white**2, axis=0), 1, atol=6 * np.sqrt(2 / n))
+    assert np.mean(white**2) == pytest.approx(1, abs=5 * np.sqrt(2 / white.size))
+
+
 @pytest.mark.parametrize(("prior", "order"), [(GradientPrior(), 1), (CurvaturePrior(), 2)])
 def test_quadratic_form_is_the_sum_of_squared_differences(prior, order):
     source = np.random.default_rng(0).normal(size=(6, 9))

@@ -124,9 +124,9 @@ def test_workers_end_when_their_parent_is_killed(tmp_path, without):
 import sys, time
 for name in sys.argv[2:]:
     sys.modules[name] = None
-from lenssuper.catalog.engine import open_engine
-import tests_of_workers
 if __name__ == "__main__":
+    import tests_of_workers
+    from lenssuper.catalog.engine import open_engine
     with open_engine(workers=2) as engine:
         futures = [engine.submit(tests_of_workers.begin, sys.argv[1]) for _ in range(2)]
         [future.result() for future in futures]

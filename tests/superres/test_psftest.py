@@ -21,10 +21,10 @@ def mock():
     return random_mock(11, shape=(36, 36), peak_snr=(70, 70))
 
 
-def resolved(mock, scale, **given):
+def resolved(mock, scale, side=3 * SIDE, **given):
     observation = Observation.of(mock.observation)
     observation = observation.with_psf(stretched(observation.psf, scale * np.eye(2)))
-    grid = square_source_grid(observation, mock.lens, 2, 3 * SIDE)
+    grid = square_source_grid(observation, mock.lens, 2, side)
     solver = Gaussian(**given)
     return SuperResolver(mock.lens, solver=solver, source_grid=grid, rng=1, progress=False)(observation)
 
@@ -66,7 +66,7 @@ def test_wrong_psf_is_said(mock):
 
 
 def test_nothing_is_measured_without_a_psf_or_draws(mock):
-    result = resolved(mock, 1.0, n_draws=1)
+    result = resolved(mock, 1.0, SIDE, n_draws=1)
     model = ForwardModel(result.observation, mock.lens)
     assert psf_measures(model, result.posterior) == {}
     image = mock.observation.copy()

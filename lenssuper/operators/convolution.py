@@ -15,7 +15,7 @@ from lenssuper.operators.base import LinearOperator
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["StridedConvolution"]
+__all__ = ["StridedConvolution", "interleaved"]
 
 
 class StridedConvolution(LinearOperator):
@@ -65,12 +65,12 @@ class StridedConvolution(LinearOperator):
         return matrix
 
     def _forward(self, x):
-        weighted = self._weights_for(x) * self._transform(_phases(x, self._factor))
+        weighted = self._weights_for(x) * self._transform(interleaved(x, self._factor))
         return self._back(weighted.sum((-4, -3)), self._out_shape)
 
     def _adjoint(self, y):
         weighted = self._weights_for(y).conj() * self._transform(y)[..., None, None, :, :]
-        return _interleave(self._back(weighted, self._phase_shape))
+        return _joined(self._back(weighted, self._phase_shape))
 
     def _transform(self, images):
         return images if self._local else _fft_of(images).rfft2(images, s=self._size)
@@ -86,7 +86,7 @@ class StridedConvolution(LinearOperator):
         key = (x.dtype, x.device) if is_tensor(x) else x.dtype
         if key not in self._weights:
             # the kernel's last pixel meets the image's first
-            phases = _phases(self._kernel, self._factor)[..., ::-1, ::-1, :, :]
+            phases = interleaved(self._kernel, self._factor)[..., ::-1, ::-1, :, :]
             my, mx = phases.shape[-2:]
             padded = np.zeros((*phases.shape[:-2], *((my, mx) if self._local else self._size)))
             padded[..., :my, :mx] = phases
@@ -112,14 +112,14 @@ def _fft_of(x):
     return scipy.fft
 
 
-def _phases(x, factor: int):
+def interleaved(x, factor: int):
     """Split images (..., factor ny, factor nx) into (..., factor, factor, ny, nx), a phase an image."""
     ny, nx = (n // factor for n in x.shape[-2:])
     blocks = x.reshape(*x.shape[:-2], ny, factor, nx, factor)
     return blocks.swapaxes(-3, -2).swapaxes(-4, -2).swapaxes(-3, -1)
 
 
-def _interleave(phases):
+def _joined(phases):
     """Join phases (..., factor, factor, ny, nx) to (..., factor ny, factor nx)."""
     *batch, factor, _, ny, nx = phases.shape
     blocks = phases.swapaxes(-3, -1).swapaxes(-4, -2).swapaxes(-3, -2)

@@ -10,8 +10,10 @@ moved to these fine ones, so that it needs no convolution of its own.
 from __future__ import annotations
 
 import numpy as np
+from scipy import fft
 
 from lenssuper.operators import BlurAndBin, fine_kernel
+from lenssuper.operators.convolution import interleaved
 from lenssuper.operators.psf import averaged_over
 
 __all__ = ["CuspBlur"]
@@ -93,10 +95,9 @@ class _Cusp:
         difference = _difference(
             _binned_kernel(psf, factor, **options), _binned_kernel(psf, 1, **options), factor
         )
-        self._reach = (len(difference) // factor - 1) // 2
         side = round(2 * radius)
-        self.far = side // 2 + self._reach
-        self._rows, self._columns = _separate(difference, factor, side, self._reach)
+        self.far = side // 2 + (len(difference) // factor - 1) // 2
+        self.blur = _FromFine(difference, factor, side)
         self._tapers = [_taper(factor, radius) for factor, radius in self._squares]
         self._moves = [_Move(*outer, *square) for outer, square in zip(self._squares, inner, strict=False)]
 
@@ -106,14 +107,6 @@ class _Cusp:
         stamp, moved = self._gather(profile, center, 0, middle - radius)
         n = stamp.shape[-1] // factor
         return stamp, moved.reshape(-1, n, factor, n, factor).mean((2, 4))
-
-    def blur(self, stamp):
-        """Return what the fine pixels add to the observed ones in the square of half-size ``far``."""
-        k, n, _ = stamp.shape
-        terms, out, _ = self._rows.shape
-        across = stamp.reshape(k * n, n) @ self._columns.reshape(terms * out, n).T
-        across = across.reshape(k, n, terms, out).transpose(0, 2, 1, 3).reshape(k, terms * n, out)
-        return self._rows.transpose(1, 0, 2).reshape(out, terms * n) @ across
 
     def _gather(self, profile, center, level, first):
         """Return the light in a square with outer corner ``first``, and that moved between its pixels."""
@@ -199,20 +192,26 @@ def _difference(kernel, coarse, factor):
     return difference
 
 
-def _separate(kernel, factor, side, reach):
+class _FromFine:
     """
-    Write the convolution of a square of fine pixels with a kernel as a sum of products of two matrices.
+    Convolution of a square of fine pixels with a kernel on fine pixels, evaluated on the observed ones.
 
-    The terms are those of the kernel's singular value decomposition; a nearly round PSF has few. Rows and
-    columns have shape (terms, side + 2 reach, side factor).
+    The square of ``side`` observed pixels is surrounded by zeros, and the result by the kernel's reach. As in
+    `~lenssuper.operators.convolution.StridedConvolution`, the fine pixels are split into interleaved images,
+    which are convolved by FFT and summed; here the FFT is no longer than the result.
     """
-    left, values, right = np.linalg.svd(kernel)
-    size = values * np.abs(left).sum(axis=0) * np.abs(right).sum(axis=1)
-    terms = max(1, np.count_nonzero(np.cumsum(size[::-1])[::-1] > _NEGLIGIBLE))
-    out, fine = np.arange(side + 2 * reach), np.arange(side * factor)
-    # the kernel's last sample meets the first fine pixel that reaches the first observed one
-    index = len(kernel) - 1 - (fine + 2 * reach * factor - factor * out[:, np.newaxis])
-    inside = (index >= 0) & (index < len(kernel))
-    index = np.clip(index, 0, len(kernel) - 1)
-    rows = np.where(inside, (left[:, :terms] * values[:terms]).T[:, index], 0.0)
-    return rows, np.where(inside, right[:terms][:, index], 0.0)
+
+    def __init__(self, kernel, factor, side):
+        self._factor, self._n = factor, side + len(kernel) // factor - 1
+        self._size = fft.next_fast_len(self._n, real=True)
+        # the first fine pixel of an observed one meets the kernel's last
+        self._weights = self._transform(interleaved(kernel, factor)[::-1, ::-1])
+
+    def __call__(self, stamp):
+        """Return the images (k, n, n) on observed pixels of images on fine ones."""
+        spectrum = (self._transform(interleaved(stamp, self._factor)) * self._weights).sum((-4, -3))
+        return fft.irfft2(spectrum, s=(self._size, self._size))[..., : self._n, : self._n]
+
+    def _transform(self, images):
+        # the rows beyond the images are zero, and need no transform
+        return fft.fft(fft.rfft(images, self._size), self._size, axis=-2)

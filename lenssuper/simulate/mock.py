@@ -8,7 +8,6 @@ import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.nddata import CCDData, StdDevUncertainty
-from scipy.signal import fftconvolve
 
 from lenssuper._utils.checks import check_choice, check_count, check_kind, check_number, check_rng
 from lenssuper.lens import LensModel
@@ -205,6 +204,8 @@ def _observe(brightness, grid, instrument, supersampling):
     averaged over the sub-pixels of each pixel. But for aliasing of the PSF this is exact: the box of a
     sub-pixel, convolved with the comb of the last average, is the box of the pixel.
     """
+    from scipy.signal import fftconvolve  # takes long to import
+
     kernel = instrument.optics.optical(instrument.pixel_scale / supersampling)
     half = kernel.shape[0] // 2
     border = -(-half // supersampling)

@@ -8,11 +8,12 @@ that the user gets contain exactly the same light. Profiles are normalised where
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 
 import astropy.units as u
 import numpy as np
 from scipy.interpolate import make_interp_spline
-from scipy.special import j0
+from scipy.special import j0, roots_legendre
 
 from lenssuper._utils.checks import check_length, check_number, check_quantity
 from lenssuper._utils.units import arcsec
@@ -185,11 +186,11 @@ class AiryPSF(OpticalPSF):
         self._obscuration = check_number(obscuration, "obscuration", least=0, below=1)
         self._blur = check_length(blur, "blur", least=0)
         self._radius = 10 * self._resolution if radius is None else check_length(radius, "radius", above=0)
-        self._spline = self._tabulate()
 
-    def _tabulate(self):
+    @cached_property
+    def _spline(self):
         """Spline of the radial profile; spatial frequencies are in units of diameter/wavelength."""
-        nodes, weights = np.polynomial.legendre.leggauss(400)
+        nodes, weights = roots_legendre(400)
         f, w = 0.5 * (nodes + 1), 0.5 * weights
         eps = self._obscuration
         otf = _disc_overlap(1.0, 1.0, 2 * f)

@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy import signal
 
 from lenssuper._utils.compile import compiled
 from lenssuper.lensfit.evidence import Inversion
@@ -90,6 +89,8 @@ class Columns:
 
     def determinant(self, deflection: Deflection, corners: np.ndarray) -> np.ndarray:
         """Return the change (n,) of half the logarithm of the determinant of the evidence, as of `at`."""
+        from scipy import signal  # takes long to import
+
         ny, nx = self.cells.shape
         kernel = self._kernel(deflection, 0.5)
         # the sums over cells of all shifts of the kernel are one correlation

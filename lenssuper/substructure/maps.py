@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.substructure.columns import Columns
@@ -23,7 +23,7 @@ _MASSES, _FEW = tuple(10.0**k for k in (7, 8, 9, 10, 11)), (1e8, 1e10)
 # Distance within which there is one peak, in arcsec, and the significance from which on it is one
 _APART, _LEAST = 0.25, 3.5
 # Draws of the noise, and the chance that a level allows for: that of 5 sigma
-_DRAWS, _CHANCE = 400, norm.sf(5)
+_DRAWS, _CHANCE = 400, ndtr(-5.0)
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,8 @@ def _positions(columns: Columns, light):
 def _levels(found, noise):
     """Return the levels of a map, from draws (n, positions) of the significance without a perturber."""
     # the chance of the maximum of n independent positions is close to n times that of each
-    trials = max(1.0, float(np.log(2) / norm.sf(np.median(noise.max(axis=1)))))
-    return Levels(float(norm.isf(_CHANCE / trials)), trials, float(max(0.0, -found.min())))
+    trials = max(1.0, float(np.log(2) / ndtr(-np.median(noise.max(axis=1)))))
+    return Levels(float(-ndtri(_CHANCE / trials)), trials, float(max(0.0, -found.min())))
 
 
 def _crossing(masses, values, level, *, falling):

@@ -88,10 +88,6 @@ class Curvature:
     def _apply(self, images):
         return images + self.forward(self.adjoint(images))
 
-    def _scaled(self, images, factors):
-        """Return images plus their Ritz vectors, each multiplied by a factor."""
-        return _along(self._vectors, images, factors)
-
     def at(self, forward: Callable, adjoint: Callable) -> Curvature:
         """Return the matrix of another map, with the preconditioner of this one."""
         other = copy.copy(self)
@@ -165,7 +161,7 @@ class Curvature:
         root = 1 / np.sqrt(1 + self._values) - 1
 
         def matrix(images):
-            return self._scaled(self._apply(self._scaled(images, root)), root)
+            return _along(self._vectors, self._apply(_along(self._vectors, images, root)), root)
 
         def quadrature(part):
             diagonals, besides = _lanczos(matrix, part, steps)

@@ -104,7 +104,8 @@ class ClumpSearch:
                 close = []
                 maps = self.rescan(found, finely=not kept)
                 smooth, first = (smooth, first) if kept else (found, maps)
-            new = _candidate(more, -1, (_gain(more, found), starts[0][1].significance, ()), others)
+            peak = starts[0][1].significance
+            new = _candidate(more, -1, others, gain=_gain(more, found), peak=peak)
             if not new.detected:
                 failed = [_measured(new, more, -1, others)]
                 break
@@ -250,17 +251,18 @@ def _is_far(fitted):
 def _candidates(fitted, former, gains, others=()):
     """Return the clumps of another fit, with their gains there, for the candidates that they were."""
     each = enumerate(zip(former, gains, strict=True))
-    return [_candidate(fitted, k, (gain, was.peak, was.rivals), others) for k, (was, gain) in each]
+    return [
+        _candidate(fitted, k, others, gain=gain, peak=was.peak, rivals=was.rivals) for k, (was, gain) in each
+    ]
 
 
-def _candidate(fitted, k, known, others=()):
+def _candidate(fitted, k, others, *, gain, peak, rivals=()):
     """
-    Return one of the clumps of a fit as a candidate; ``known`` are its gain, its peak and its rivals.
+    Return one of the clumps of a fit as a candidate.
 
     ``others`` are fits with the same clumps and of similar evidence, which may have them elsewhere.
     """
     clumps = fitted.registration.clumps
-    gain, peak, rivals = known
     x, y, *logs = parts(fitted)[k].tolist()
     mass, concentration = (*map(math.exp, logs), 1.0)[:2]
     new = [_rival(other, k, fitted) for other in others]

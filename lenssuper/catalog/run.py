@@ -50,6 +50,7 @@ def run(
     stages: Iterable[Stage] = (),
     factor: int = 2,
     solver: Solver | None = None,
+    lens_errors: bool = False,
     executor: Executor | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -80,6 +81,10 @@ def run(
         See `~lenssuper.SuperResolver`.
     solver : Solver, optional
         By default `~lenssuper.solvers.LogNormal`. Its ``n_draws`` are the largest part of a result's file.
+    lens_errors : bool, optional
+        Whether the error bars contain the errors of the lens, as those of `~lenssuper.SuperResolver` with
+        ``systematics=Systematics(lens=fit)``; with `FitLens` among the stages. Without, they are for a lens
+        that is known, as this takes a third to a half of the time.
     executor : `~concurrent.futures.Executor`, optional
         Where the work is done; see `open_engine`, which also takes ``workers`` and ``scheduler``.
     workers : int, optional
@@ -107,7 +112,8 @@ def run(
     StorageFullError
         If the results cannot be written any more. What is written is whole; the same call resumes later.
     ValueError
-        If ``output`` holds results of other settings, or files that are inputs or none of a catalogue.
+        If ``output`` holds results of other settings, or files that are inputs or none of a catalogue; if
+        ``lens_errors`` are asked for and no lens is fitted.
     """
     solver = LogNormal() if solver is None else solver
     check_kind(solver, "solver", Solver)
@@ -118,7 +124,11 @@ def run(
     stages = check_stages(stages)
     if stages != (Read(),):
         settings["stages"] = [repr(stage) for stage in stages]
-    stages = (*stages, SuperResolve(factor, solver))
+    if check_kind(lens_errors, "lens_errors", bool):
+        if not any(isinstance(stage, FitLens) for stage in stages):
+            raise ValueError("lens_errors must be False without FitLens() among stages: no lens is fitted")
+        settings["lens_errors"] = True
+    stages = (*stages, SuperResolve(factor, solver, lens_errors))
     options = json.dumps(settings, sort_keys=True) + _weights_of(solver)
     where = os.fspath(output.absolute())
     jobs = [Job(entry, where, stages, seed, bool(pictures), options) for entry in entries]

@@ -31,6 +31,7 @@ from lenssuper.solvers import Solver
 from lenssuper.substructure.result import SubstructureResult
 from lenssuper.superres.result import SuperResolution
 from lenssuper.superres.superresolver import SuperResolver
+from lenssuper.superres.systematics import Systematics
 
 __all__ = ["FitLens", "FitLight", "Prepare", "Read", "Stage", "SuperResolve", "Work", "check_stages"]
 
@@ -282,6 +283,8 @@ class SuperResolve(Stage):
     ----------
     factor : int
     solver : Solver
+    lens_errors : bool, optional
+        Whether the error bars contain the errors of the lens, which is then a fitted one.
     """
 
     what: ClassVar[str] = "super-resolution"
@@ -289,10 +292,16 @@ class SuperResolve(Stage):
 
     factor: int
     solver: Solver
+    lens_errors: bool = False
 
     def __call__(self, work: Work) -> Work:
         resolver = SuperResolver(
-            work.lens, factor=self.factor, solver=self.solver, rng=work.rng, progress=False
+            work.lens,
+            factor=self.factor,
+            solver=self.solver,
+            systematics=Systematics(lens=found_in(work.fit)) if self.lens_errors else None,
+            rng=work.rng,
+            progress=False,
         )
         result = resolver(work.observation)
         if work.fit is not None:

@@ -87,6 +87,12 @@ def _add_stages(group):
         help="with --fit-lens: parameters that stay as they are (default: none)",
     )
     group.add_argument(
+        "--lens-errors",
+        action="store_true",
+        help="with --fit-lens: error bars that contain the errors of the lens, as those of run; it takes a "
+        "third to a half of the time",
+    )
+    group.add_argument(
         "--substructure",
         action="store_true",
         help="look for dark-matter subhaloes; the catalogue has z_lens and z_source",
@@ -117,6 +123,7 @@ def _run(options: argparse.Namespace) -> int:
         stages=_stages(options),
         factor=options.factor,
         solver=common.solver_of(options),
+        lens_errors=options.lens_errors,
         workers=options.workers,
         scheduler=options.scheduler,
         shard=options.shard,
@@ -151,6 +158,8 @@ def _stages(options):
 
     if options.fix and not options.fit_lens:
         raise ValueError("--fix is for the fit of the lens; add --fit-lens")
+    if options.lens_errors and not options.fit_lens:
+        raise ValueError("--lens-errors are those of the fit of the lens; add --fit-lens")
     if options.no_rescale and not options.prepare:
         raise ValueError("--no-rescale is for the preparation; add --prepare")
     return [

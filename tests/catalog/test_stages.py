@@ -22,6 +22,8 @@ from lenssuper import (
     Observation,
     PixelGrid,
     SuperResolution,
+    SuperResolver,
+    Systematics,
     prepare,
     write_observation,
 )
@@ -157,6 +159,37 @@ def test_a_lens_that_cannot_be_fitted_fails_alone_and_says_so(survey, tmp_path):
     assert summary["reason"][0].startswith(
         "fit of the lens: ObservationError: no pixel of the observation is significantly above"
     )
+
+
+def test_lens_errors_are_in_the_error_bars_when_asked_for(survey):
+    """As those of a single call with the fit among the systematics, and larger than without."""
+    directory, _ = survey
+    fit = LensFit.read(directory / "out" / "ring_lens.json")
+    used = SuperResolution.read(directory / "out" / "ring.fits").observation
+    solver = Gaussian(GradientPrior(), strength=10.0, n_draws=4)
+
+    def found(lens_errors):
+        work = Work(None, fit.lens, np.random.default_rng(1), used, fit=fit)
+        return SuperResolve(1, solver, lens_errors)(work).result
+
+    known, with_errors = found(False), found(True)
+    rng = np.random.default_rng(1)
+    alone = SuperResolver(fit.lens, 1, solver=solver, systematics=Systematics(lens=fit), rng=rng)(used)
+    np.testing.assert_array_equal(with_errors.lensed_std, alone.lensed_std)
+    bright = known.lensed_image > 0.1 * known.lensed_image.max()
+    assert np.median(with_errors.lensed_std[bright] / known.lensed_std[bright]) > 1.05
+    assert known.budget is None
+
+
+def test_lens_errors_need_a_fit_and_are_a_setting(survey):
+    directory, _ = survey
+    catalogue = directory / "catalogue.ecsv"
+    with ThreadPoolExecutor(1) as executor:
+        with pytest.raises(ValueError, match=r"lens_errors must be False without FitLens\(\)"):
+            run(catalogue, directory / "new", lens_errors=True, **options(executor))
+        with pytest.raises(ValueError, match="other settings"):
+            run(catalogue, directory / "out", stages=STAGES, lens_errors=True, **options(executor))
+    assert not (directory / "new").exists()
 
 
 def test_a_missing_fit_is_made_again_and_what_is_whole_is_not(survey, tmp_path, monkeypatch):

@@ -77,7 +77,11 @@ def test_batch_takes_fewer_draws(asked, capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
-    [(["--fix", "SIE.x"], "add --fit-lens"), (["--no-rescale"], "add --prepare")],
+    [
+        (["--fix", "SIE.x"], "add --fit-lens"),
+        (["--lens-errors"], "add --fit-lens"),
+        (["--no-rescale"], "add --prepare"),
+    ],
 )
 def test_options_of_what_is_not_done(asked, arguments, complaint, capsys):
     assert main(["batch", "lenses.ecsv", "--output", "out", *arguments]) == 1

@@ -196,9 +196,9 @@ class _FromFine:
     """
     Convolution of a square of fine pixels with a kernel on fine pixels, evaluated on the observed ones.
 
-    The square of ``side`` observed pixels is surrounded by zeros, and the result by the kernel's reach. As in
-    `~lenssuper.operators.convolution.StridedConvolution`, the fine pixels are split into interleaved images,
-    which are convolved by FFT and summed; here the FFT is no longer than the result.
+    The square is of ``side`` observed pixels, with nothing around it, and the result is wider by the reach of
+    the kernel. As in `~lenssuper.operators.convolution.StridedConvolution`, the fine pixels are split into
+    interleaved images, which are convolved by FFT and summed; here the FFT is no longer than the result.
     """
 
     def __init__(self, kernel, factor, side):

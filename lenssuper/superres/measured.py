@@ -122,9 +122,9 @@ class Measured(ABC):
         magnification :math:`\mu_q` of each source pixel. A part of the image plane belongs to the nearest
         image, of the same parity, of the centroid of `source`.
 
-        Of a result with an error budget (see `SuperResolver`) the lens of each draw is another one. What was
-        subtracted of a galaxy beneath the arcs is taken as known, if its errors are not in the budget: beneath
-        a bright one, errors of flux and shape then are several times too small.
+        Of a result with an error budget (see `SuperResolver`) the lens of each draw is another one. The light
+        of a galaxy that was subtracted beneath the arcs is taken as known, if its errors are not in the
+        budget: beneath a bright one, errors of flux and shape then are several times too small.
 
         The draws are shifted by a constant source, so that their mean is `source`: those of positive sources
         are skewed, and their mean has more light in the dark parts of an aperture than the data show. So has

@@ -23,12 +23,12 @@ from pathlib import Path
 
 import astropy.units as u
 import numpy as np
+from hard_lenses import light_and_lens
 from records import add_record, read_records
 from scipy.spatial import cKDTree
 from scipy.special import ndtri
 
 from lenssuper import (
-    SIS,
     ForwardModel,
     LensFit,
     LensFitter,
@@ -39,7 +39,6 @@ from lenssuper import (
     SuperResolver,
     Systematics,
 )
-from lenssuper.preparation import prepare
 from lenssuper.simulate import MockLens, hard_lenses, random_mock
 
 TUNING, REPORTING = 977000, 983000
@@ -58,13 +57,11 @@ def fitted(mock: MockLens, number: int, hard: bool) -> tuple[Observation, LensFi
     """Return the arcs as observed, and the lens fitted to them from a rough radius."""
     scale = np.random.default_rng([REPORTING, number]).uniform(1 - ROUGH, 1 + ROUGH)
     radius = scale * mock.lens.parameters["EPL.theta_E" if hard else "SIE.theta_E"]
-    fitter = LensFitter(radius, rng=1, progress=False)
-    if not hard:
-        observation = Observation.of(mock.observation)
-        return observation, fitter(observation)
-    ready = prepare(mock.observation, lens=SIS(theta_E=radius), arc_radius=2 * radius)
-    light, fit = fitter.with_light(Observation.from_nddata(ready))
-    return light.subtracted, fit
+    if hard:
+        light, fit = light_and_lens(mock, radius)
+        return light.subtracted, fit
+    observation = Observation.of(mock.observation)
+    return observation, LensFitter(radius, rng=1, progress=False)(observation)
 
 
 def fraction_nearer(draws: np.ndarray, truth: np.ndarray, reference: np.ndarray) -> float:

@@ -19,7 +19,8 @@ import astropy.units as u
 import numpy as np
 from records import add_record, read_records
 
-from lenssuper import SIS, LensFitter, Observation
+from lenssuper import SIS, LensFit, LensFitter, Observation
+from lenssuper.light import ForegroundFit
 from lenssuper.preparation import prepare
 from lenssuper.simulate import MockLens, hard_lenses
 
@@ -28,14 +29,19 @@ ROUGH = 0.15
 PARAMETERS = "theta_E", "gamma", "q", "phi", "x", "y"
 
 
+def light_and_lens(mock: MockLens, radius: u.Quantity) -> tuple[ForegroundFit, LensFit]:
+    """Prepare the image of a lens, and fit light and lens in turn from a rough radius."""
+    ready = prepare(mock.observation, lens=SIS(theta_E=radius), arc_radius=2 * radius)
+    return LensFitter(radius, rng=1, progress=False).with_light(Observation.from_nddata(ready))
+
+
 def measure(mock: MockLens, seed: list[int]) -> dict:
     """Fit light and lens; return errors in units of their standard deviation, the verdict and the time."""
     truth = mock.lens.parameters
     radius = truth["EPL.theta_E"] * np.random.default_rng(seed).uniform(1 - ROUGH, 1 + ROUGH)
     start = time.process_time()
     try:
-        ready = prepare(mock.observation, lens=SIS(theta_E=radius), arc_radius=2 * radius)
-        _, fit = LensFitter(radius, rng=1, progress=False).with_light(Observation.from_nddata(ready))
+        _, fit = light_and_lens(mock, radius)
     except Exception as error:  # what fails is counted too
         return {"failed": repr(error)[:200], "cpu": time.process_time() - start}
     found, pulls = fit.lens.parameters, {}

@@ -83,8 +83,8 @@ def run(
         By default `~lenssuper.solvers.LogNormal`. Its ``n_draws`` are the largest part of a result's file.
     lens_errors : bool, optional
         Whether the error bars contain the errors of the lens, as those of `~lenssuper.SuperResolver` with
-        ``systematics=Systematics(lens=fit)``; with `FitLens` among the stages. Without, they are for a lens
-        that is known, as this takes a third to a half of the time.
+        ``systematics=Systematics(lens=fit)``; with `FitLens` among the stages. A lens then takes 1.2 to 1.5
+        times as long; by default error bars are those for a lens that is known.
     executor : `~concurrent.futures.Executor`, optional
         Where the work is done; see `open_engine`, which also takes ``workers`` and ``scheduler``.
     workers : int, optional

@@ -89,8 +89,8 @@ def _add_stages(group):
     group.add_argument(
         "--lens-errors",
         action="store_true",
-        help="with --fit-lens: error bars that contain the errors of the lens, as those of run; it takes a "
-        "third to a half of the time",
+        help="with --fit-lens: error bars that contain the errors of the lens, as those of run; a lens then "
+        "takes 1.2 to 1.5 times as long",
     )
     group.add_argument(
         "--substructure",

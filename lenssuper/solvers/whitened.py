@@ -49,7 +49,7 @@ class WhitenedProblem:
     source pixels, and large ones, are solved without matrices.
     """
 
-    def __init__(self, model: ForwardModel, precision: np.ndarray, dense_limit: int = 5000) -> None:
+    def __init__(self, model: ForwardModel, precision: np.ndarray, dense_limit: int) -> None:
         self.model = model
         self.dense_limit = dense_limit
         self.data = model.whiten(model.data)
@@ -93,10 +93,10 @@ class WhitenedProblem:
 
     def solve(self, strength: float, right: np.ndarray, tol: float) -> tuple[np.ndarray, bool]:
         """
-        Solve (G'G + lambda) xi = right, of any number of images (..., ny, nx); return xi and whether it
-        converged.
+        Solve (G'G + lambda) xi = right; return xi and whether it converged.
 
-        Small problems are solved to rounding, others to residuals of ``tol`` times the right side.
+        The right sides are any number of images (..., ny, nx). Small problems are solved to rounding, others
+        to residuals of ``tol`` times the right side.
         """
         flat = right.reshape(-1, self._amplitude.size).T
         if self.is_small(flat.shape[1]):

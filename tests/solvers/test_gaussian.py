@@ -152,7 +152,7 @@ def test_matrix_free_finds_the_same_strength(model, matrix_free):
 
 
 def test_few_and_many_eigenvalues_give_one_curve(model):
-    problem = WhitenedProblem(model, GradientPrior().precision(SHAPE))
+    problem = WhitenedProblem(model, GradientPrior().precision(SHAPE), dense_limit=5000)
     values = np.linalg.eigvalsh(problem.dense_normal())
     curve = problem.evidence_curve([], 0.1)
     assert curve.half_log_det(0.7) == pytest.approx(0.5 * np.sum(np.log1p(values.clip(0) / 0.7)))
@@ -162,7 +162,7 @@ def test_few_and_many_eigenvalues_give_one_curve(model):
 
 
 def test_wide_psf_is_applied_column_by_column(model, monkeypatch):
-    problem = WhitenedProblem(model, GradientPrior().precision(SHAPE))
+    problem = WhitenedProblem(model, GradientPrior().precision(SHAPE), dense_limit=5000)
     by_matrix = problem.dense_normal()
     monkeypatch.setattr(whitened, "_MOST_WEIGHTS", 0)
     np.testing.assert_allclose(problem.dense_normal(), by_matrix, rtol=0, atol=1e-11 * by_matrix.max())

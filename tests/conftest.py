@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 import pytest
@@ -24,10 +25,10 @@ except ImportError:
 def pytest_configure(config):
     """Name the versions that matter in pytest's header."""
     from lenssuper import __version__
-    from lenssuper._utils.compile import _say_that_it_compiles
+    from lenssuper._utils.compile import Said
 
-    # It is said once in a process, where kernels are not kept yet: not amid what a test looks at
-    _say_that_it_compiles()
+    # What is said where kernels are not kept yet must not be amid what a test looks at
+    Said.at = math.inf
     config.option.astropy_header = True
     PYTEST_HEADER_MODULES.clear()
     for name in ("numpy", "scipy", "astropy", "numba", "torch", "lenstronomy", "shapely"):

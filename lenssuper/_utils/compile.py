@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
-from functools import cache
+import math
+import time
 from pathlib import Path
 
 import numba
 from numba.core import caching
 
 _log = logging.getLogger("lenssuper")
+
+# Seconds of silence that nobody takes for a hang.
+_PATIENCE = 5.0
 
 
 class _OutsideCache(caching.CompileResultCacheImpl):
@@ -26,16 +30,29 @@ class _UserCache(caching.FunctionCache):
     _impl_class = _OutsideCache
 
     def load_overload(self, sig, target_context):
-        """Return what was kept; the first time that there is nothing, say what takes so long now."""
+        """Return what was kept; where there is nothing, say what takes so long now."""
         kept = super().load_overload(sig, target_context)
         if kept is None:
-            _say_that_it_compiles()
+            _say_that_it_compiles(self._py_func.__qualname__)
         return kept
 
 
-@cache
-def _say_that_it_compiles():
-    _log.info("compiling numerical kernels, kept for later runs: this takes some seconds")
+class Said:
+    """When, in seconds of a monotonic clock, it was last said that kernels are compiled."""
+
+    at = -math.inf
+
+
+def _say_that_it_compiles(name):
+    """Say that kernels are compiled, and every few seconds which, so that nobody thinks that it hangs."""
+    now = time.monotonic()
+    if Said.at == -math.inf:
+        _log.info("compiling numerical kernels, kept for later runs: this takes up to half a minute")
+    elif now > Said.at + _PATIENCE:
+        _log.info("still compiling: %s", name)
+    else:
+        return
+    Said.at = now
 
 
 def compiled(function):

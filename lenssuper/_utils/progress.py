@@ -16,9 +16,16 @@ def is_shown(progress: bool | None) -> bool:
     return sys.stderr.isatty() if progress is None else progress
 
 
-def progress_bar(progress: bool | None, items: Iterable | None = None, **options) -> tqdm:
-    """Return a bar; with None it is shown on a terminal, if the work takes longer than a second."""
-    return tqdm(items, disable=not is_shown(progress), delay=0 if progress else 1, **options)
+def progress_bar(
+    progress: bool | None, items: Iterable | None = None, *, at_once: bool = False, **options
+) -> tqdm:
+    """
+    Return a bar; with None it is shown on a terminal, if the work takes longer than a second.
+
+    It then appears when the first item is done, or, for items of many seconds, ``at_once``.
+    """
+    delay = 0 if progress or at_once else 1
+    return tqdm(items, disable=not is_shown(progress), delay=delay, **options)
 
 
 @contextmanager

@@ -137,7 +137,7 @@ def run(
     _check_settings(output, settings)
     todo = [job for job in jobs if not _is_done(job, retry_failed)]
     _clear(output, todo)
-    bar = progress_bar(progress, total=len(jobs), initial=len(jobs) - len(todo), unit="lens")
+    bar = progress_bar(progress, total=len(jobs), initial=len(jobs) - len(todo), unit="lens", at_once=True)
     try:
         if todo:
             with open_engine(executor, workers=workers, scheduler=scheduler) as engine:

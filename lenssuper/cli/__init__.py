@@ -16,7 +16,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from lenssuper._utils.memory import keep_freed_memory
 from lenssuper._utils.version import __version__
@@ -110,7 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def show_warning(message, category, filename, lineno, file=None, line=None):
         if str(message) not in options.said:  # once, however many observations it is true of
-            print(f"lenssuper: warning: {_in_shell_words(message, options)}", file=sys.stderr)
+            with _beside_bars():
+                print(f"lenssuper: warning: {_in_shell_words(message, options)}", file=sys.stderr)
         options.said.add(str(message))
 
     try:
@@ -142,10 +143,22 @@ def _print_completion(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _beside_bars():
+    """Return a context in which what is printed does not end up in the line of a progress bar."""
+    bars = sys.modules.get("tqdm")  # where it is not loaded there is no bar
+    return nullcontext() if bars is None else bars.tqdm.external_write_mode(sys.stderr)
+
+
+class _BesideBars(logging.StreamHandler):
+    def emit(self, record):
+        with _beside_bars():
+            super().emit(record)
+
+
 @contextmanager
 def _logged(options: argparse.Namespace):
     """Print what the package says while it works."""
-    log, handler = logging.getLogger("lenssuper"), logging.StreamHandler()
+    log, handler = logging.getLogger("lenssuper"), _BesideBars()
     handler.setFormatter(logging.Formatter("lenssuper: %(message)s"))
     former = log.level
     log.addHandler(handler)

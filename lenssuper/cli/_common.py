@@ -273,10 +273,12 @@ def read_inputs(options: argparse.Namespace) -> Observation:
 
 
 def say_history(options: argparse.Namespace, header, mark: str) -> None:
-    """Print the sentences in the HISTORY of a header that begin with a mark."""
+    """Print the sentences in the HISTORY of a header that begin with a mark, but not those of a warning."""
     text = "".join(f"{line:<72}" for line in header.get("HISTORY", []))
-    for sentence in text.split(mark)[1:]:
-        say(options, sentence.partition("lenssuper ")[0].strip())
+    for part in text.split(mark)[1:]:
+        sentence = part.partition("lenssuper ")[0].strip()
+        if not any(warning.startswith(sentence) for warning in getattr(options, "said", ())):
+            say(options, sentence)
 
 
 def read_image(path: Path, extension: str | None = None) -> np.ndarray:

@@ -27,6 +27,8 @@ _INSTRUMENTS = {
 _DARK_MATTER = ("none", "cdm", "cdm-points", "vortex")
 # Side in arcsec that a simulated field has at least: room for the largest Einstein ring that is drawn.
 _FIELD = 5.12
+# Lenses that are worth a process: it takes as long to start as four lenses take to make.
+_LENSES_OF_A_WORKER = 10
 
 
 def add(commands) -> None:
@@ -71,7 +73,10 @@ def _add_set(group) -> None:
         help="three files for each lens, or one for all of a part (default: %(default)s)",
     )
     group.add_argument(
-        "--workers", type=positive, default=1, metavar="N", help="processes (default: %(default)s)"
+        "--workers",
+        type=positive,
+        metavar="N",
+        help="processes; lenses do not depend on it (default: a core for each, of ten lenses or more)",
     )
 
 
@@ -140,12 +145,18 @@ def _simulate(options: argparse.Namespace) -> None:
         **_angles(options.angles, _sources(options.sources)),
         dark_matter=[_dark_matter(name) for name in options.dark_matter],
         layout=options.layout,
-        workers=options.workers,
+        workers=options.workers or _workers(options.n),
         overwrite=options.overwrite,
         progress=False if options.quiet else None,
         **given,
     )
     say(options, f"wrote    {options.output}: {_count(options, dataset)}")
+
+
+def _workers(n: int) -> int:
+    from lenssuper._utils.threads import thread_count
+
+    return max(1, min(thread_count(), n // _LENSES_OF_A_WORKER))
 
 
 def _size(instrument: Instrument | None) -> int:

@@ -150,7 +150,7 @@ def write_dataset(
         for part in parts:
             (directory / part).mkdir(exist_ok=True)
         done = share(recipe.make, jobs, workers)
-        for _ in progress_bar(progress, done, total=n, unit="lens"):
+        for _ in progress_bar(progress, done, total=n, unit="lens", at_once=True):
             pass
         for part in parts:
             recipe.files.finish(part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -37,45 +38,27 @@ class BandPreconditioner(nn.Module):
         """
         Return the octaves for a weight (n, ny, nx), not negative, and the field's amplitude(s), for `apply`.
         """
-        shape = tuple(weight.shape[-2:])
+        shape = (weight.shape[-2], weight.shape[-1])
         transformed = torch.fft.rfft2(weight)
         made = []
-        for number, (window, wave, coarse) in enumerate(self._windows(shape, weight.device)):
-            power = (window**2 * amplitude**2).sum((-2, -1), keepdim=True) / (window**2).sum()
-            smooth = torch.exp(-0.5 * (wave / 2.0**number) ** 2)
-            local = _to_coarse(transformed * smooth, shape, coarse).clamp(min=0)
-            inverse = 1 / (1 + self.log_transmission[number].exp() * power * local)
-            made.append(_Octave(window, coarse, inverse))
+        for number, band in enumerate(_bands(shape, len(self.log_transmission), weight.device)):
+            power = (band.squared * amplitude**2).sum((-2, -1), keepdim=True) / band.squared.sum()
+            share = math.prod(band.coarse) / math.prod(shape)
+            local = _to_image(_cropped(transformed, band.coarse) * (share * band.smooth), band.coarse)
+            inverse = 1 / (1 + self.log_transmission[number].exp() * power * local.clamp(min=0))
+            made.append(_Octave(band.window, band.coarse, inverse))
         return made
 
     def apply(self, octaves: list[_Octave], images: Tensor) -> Tensor:
         """Apply the preconditioner to images (n, ny, nx)."""
-        shape = tuple(images.shape[-2:])
+        shape = (images.shape[-2], images.shape[-1])
         transformed = torch.fft.rfft2(images)
-        total = torch.zeros_like(transformed)
-        for octave in octaves:
-            local = octave.inverse * _to_coarse(transformed * octave.window, shape, octave.coarse)
-            total = total + octave.window * _from_coarse(local, shape)
+        total = None
+        for octave in octaves:  # each adds to the one before on its own grid, which is larger
+            local = _to_image(_cropped(transformed, octave.coarse) * octave.window, octave.coarse)
+            own = torch.fft.rfft2(octave.inverse * local) * octave.window
+            total = own if total is None else own + _embedded(total, octave.coarse)
         return torch.fft.irfft2(total, s=shape)
-
-    def _windows(self, shape, device):
-        """Yield the window of each octave, the wavenumber in cycles along the longer side, and a grid."""
-        ny, nx = shape
-        longer = max(shape)
-        ky = torch.fft.fftfreq(ny, device=device)[:, None] * longer
-        kx = torch.fft.rfftfreq(nx, device=device)[None] * longer
-        wave = torch.hypot(ky, kx)
-        octave = torch.log2(wave.clamp(min=1e-3))
-        last = len(self.log_transmission) - 1
-        for number in range(last + 1):
-            distance = (octave - number).abs()
-            if number == 0:
-                distance = torch.where(octave < 0, 0.0, distance)
-            if number == last:
-                distance = torch.where(octave > last, 0.0, distance)
-            window = torch.cos(0.5 * math.pi * distance.clamp(max=1))
-            need = 2.0 ** (number + 1) / longer if number < last else 1.0
-            yield window, wave, tuple(_coarse_length(n, need) for n in shape)
 
 
 class _Octave(NamedTuple):
@@ -86,35 +69,63 @@ class _Octave(NamedTuple):
     inverse: Tensor
 
 
+class _Band(NamedTuple):
+    """An octave of wavenumbers: the square of its window, and on the modes of its own grid more."""
+
+    squared: Tensor  # of all modes
+    window: Tensor
+    smooth: Tensor  # the transform of what smooths a weight to the scale of the octave
+    coarse: tuple[int, int]
+
+
+@lru_cache(maxsize=8)
+def _bands(shape: tuple[int, int], octaves: int, device: torch.device) -> list[_Band]:
+    """Return the octaves of the modes of `torch.fft.rfft2` of images (ny, nx)."""
+    ny, nx = shape
+    longer = max(shape)
+    ky = torch.fft.fftfreq(ny, device=device)[:, None] * longer
+    kx = torch.fft.rfftfreq(nx, device=device)[None] * longer
+    wave = torch.hypot(ky, kx)  # in cycles along the longer side
+    octave = torch.log2(wave.clamp(min=1e-3))
+    last, made = octaves - 1, []
+    for number in range(octaves):
+        distance = (octave - number).abs()
+        if number == 0:
+            distance = torch.where(octave < 0, 0.0, distance)
+        if number == last:
+            distance = torch.where(octave > last, 0.0, distance)
+        window = torch.cos(0.5 * math.pi * distance.clamp(max=1))
+        smooth = torch.exp(-0.5 * (wave / 2.0**number) ** 2)
+        need = 2.0 ** (number + 1) / longer if number < last else 1.0
+        coarse = (_coarse_length(ny, need), _coarse_length(nx, need))
+        made.append(_Band(window**2, _cropped(window, coarse), _cropped(smooth, coarse), coarse))
+    return made
+
+
 def _coarse_length(n: int, need: float) -> int:
     """Return the length of an axis that holds frequencies up to ``need`` (cycles per pixel of n)."""
     cycles = math.ceil(need * n)
     return min(n, 2 * cycles + 2)
 
 
-def _to_coarse(transformed: Tensor, shape, coarse) -> Tensor:
-    """Return the image, on a coarser grid, of a transform that vanishes beyond that grid's frequencies."""
-    if coarse == shape:
-        return torch.fft.irfft2(transformed, s=shape)
+def _cropped(transformed: Tensor, coarse: tuple[int, int]) -> Tensor:
+    """Return the modes, of a transform, that images on a coarser grid have."""
     half, width = coarse[0] // 2, coarse[1] // 2 + 1
-    if coarse[0] < shape[0]:
-        transformed = torch.cat([transformed[..., :half, :width], transformed[..., -half:, :width]], dim=-2)
-    else:
-        transformed = transformed[..., :width]
-    share = coarse[0] * coarse[1] / (shape[0] * shape[1])
-    return torch.fft.irfft2(transformed * share, s=coarse)
+    if coarse[0] < transformed.shape[-2]:
+        return torch.cat([transformed[..., :half, :width], transformed[..., -half:, :width]], dim=-2)
+    return transformed[..., :width]
 
 
-def _from_coarse(images: Tensor, shape) -> Tensor:
-    """Return the transform, on the finer grid, of images on a coarser one."""
-    coarse = tuple(images.shape[-2:])
-    transformed = torch.fft.rfft2(images)
-    if coarse == shape:
-        return transformed
-    transformed = transformed * (shape[0] * shape[1] / (coarse[0] * coarse[1]))
-    half = coarse[0] // 2
-    gap = transformed.new_zeros(*transformed.shape[:-2], shape[0] - coarse[0], transformed.shape[-1])
-    if coarse[0] < shape[0]:
-        transformed = torch.cat([transformed[..., :half, :], gap, transformed[..., -half:, :]], dim=-2)
-    more = shape[1] // 2 + 1 - transformed.shape[-1]
-    return torch.nn.functional.pad(transformed, (0, more))
+def _embedded(transformed: Tensor, fine: tuple[int, int]) -> Tensor:
+    """Return the transform on a finer grid, zero in modes that the coarser one lacks."""
+    rows, width = fine[0] - transformed.shape[-2], fine[1] // 2 + 1 - transformed.shape[-1]
+    if not rows:
+        return torch.nn.functional.pad(transformed, (0, width))
+    half = transformed.shape[-2] // 2
+    above, below = transformed[..., :half, :], transformed[..., half:, :]
+    gap = transformed.new_zeros(*transformed.shape[:-2], rows, transformed.shape[-1])
+    return torch.nn.functional.pad(torch.cat([above, gap, below], dim=-2), (0, width))
+
+
+def _to_image(transformed: Tensor, shape: tuple[int, int]) -> Tensor:
+    return torch.fft.irfft2(transformed, s=shape)

@@ -298,7 +298,7 @@ class _ShowProgress(Callback):
     def on_train_start(self, trainer, pl_module):
         shown = self._shown if trainer.is_global_zero else False
         steps, done = pl_module.steps, pl_module.global_step
-        self._bar = progress_bar(shown, total=steps, initial=done, unit="step")
+        self._bar = progress_bar(shown, total=steps, initial=done, unit="step", at_once=True)
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         self._bar.update()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import lenssuper
-from lenssuper._utils.compile import _say_that_it_compiles, compiled
+from lenssuper._utils.compile import Said, compiled
 from lenssuper.operators.overlap import clip
 
 
@@ -27,20 +28,21 @@ def test_the_directory_can_be_chosen(tmp_path, monkeypatch):
     assert any(tmp_path.rglob("*.nbi"))
 
 
-def test_the_first_compilation_is_said_once(tmp_path, monkeypatch, caplog):
+def test_compilations_are_said_but_not_each(tmp_path, monkeypatch, caplog):
+    """The first one, and another after some seconds of silence; what is kept is not compiled again."""
     monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
-    _say_that_it_compiles.cache_clear()
+    monkeypatch.setattr(Said, "at", -math.inf)
     with caplog.at_level("INFO", logger="lenssuper"):
-        for value in (3, 3.0):
-            assert compiled(double.py_func)(value) == 6
-    assert [record.message.partition(":")[0] for record in caplog.records] == [
-        "compiling numerical kernels, kept for later runs"
-    ]
-    caplog.clear()
-    _say_that_it_compiles.cache_clear()
-    with caplog.at_level("INFO", logger="lenssuper"):  # what is kept is not compiled again
+        for value in (3, 3.0, 3j):
+            assert compiled(double.py_func)(value) == 2 * value
+            if isinstance(value, float):
+                Said.at -= 60
+        Said.at -= 60
         assert compiled(double.py_func)(3) == 6
-    assert not caplog.records
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "compiling numerical kernels, kept for later runs",
+        "still compiling",
+    ]
 
 
 def test_without_a_directory_kernels_are_compiled_in_every_process(monkeypatch):

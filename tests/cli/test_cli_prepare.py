@@ -51,11 +51,14 @@ def test_prepared_image_goes_on_to_run(image, mock, capsys):
 
 def test_warnings_are_said_as_those_of_the_command(image):
     """In a process of its own: astropy takes the showing of warnings over when it is loaded."""
+    fits.delval(image, "EXPTIME", extname="SCI")
     fits.writeto("wrong.fits", 0.9 * gaussian_psf(0.2 * u.arcsec, 0.1 * u.arcsec))
     command = [sys.executable, "-m", "lenssuper", "prepare", image, "--psf", "wrong.fits"]
-    err = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-    assert "lenssuper: warning: the psf sums to 0.9; it is normalised to one" in err
-    assert "LensSuperWarning" not in err
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "lenssuper: warning: the psf sums to 0.9; it is normalised to one" in done.stderr
+    assert "LensSuperWarning" not in done.stderr
+    # what was a warning is not said again with what was done
+    assert (done.stdout + done.stderr).count("the photon noise of the light is not known") == 1
 
 
 def test_cutout_by_pixel_and_by_sky_agree(image, mock):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lenssuper.networks.bands import BandPreconditioner
+from lenssuper.networks.bands import BandPreconditioner, _bands
 from lenssuper.networks.conjugate import conjugate_gradients
 from lenssuper.networks.features import Features
 from lenssuper.networks.field import CorrelatedField
@@ -103,8 +103,8 @@ def weight():
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_octaves_make_up_all_waves(shape):
-    windows = [window for window, _, _ in BandPreconditioner()._windows(shape, "cpu")]
-    torch.testing.assert_close(sum(w**2 for w in windows), torch.ones_like(windows[0]))
+    squares = [band.squared for band in _bands(shape, 6, torch.device("cpu"))]
+    torch.testing.assert_close(sum(squares), torch.ones_like(squares[0]))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -132,8 +132,8 @@ def test_constant_weight_is_inverted_in_each_octave():
     module, field, shape = BandPreconditioner(), CorrelatedField(), (32, 32)
     amplitude = field.amplitude(shape)
     octaves = module.prepare(torch.full((1, *shape), 3.0), amplitude)
-    window = next(iter(module._windows(shape, "cpu")))[0]
-    power = (window**2 * amplitude**2).sum() / (window**2).sum()
+    squared = _bands(shape, 6, torch.device("cpu"))[0].squared
+    power = (squared * amplitude**2).sum() / squared.sum()
     expected = 1 / (1 + module.log_transmission[0].exp() * power * 3.0)
     flat = module.apply(octaves, torch.ones(1, *shape))
     torch.testing.assert_close(flat, expected * torch.ones(1, *shape), rtol=1e-4, atol=1e-5)

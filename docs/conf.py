@@ -1,7 +1,7 @@
 """
 Configuration of the documentation, on top of what the astropy packages share (sphinx-astropy).
 
-Without network: ``sphinx-build -D disable_intersphinx=1``. The pages need none to be read.
+Without network the names of other projects are no links; the pages need none to be read.
 """
 
 import os
@@ -10,6 +10,7 @@ import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.request import urlopen
 
 # The gallery is drawn into files; no window is ever opened.
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -62,6 +63,19 @@ intersphinx_mapping.pop("astropy.org", None)
 intersphinx_mapping.pop("h5py", None)
 intersphinx_mapping["torch"] = ("https://docs.pytorch.org/docs/stable/", None)
 intersphinx_mapping["lenstronomy"] = ("https://lenstronomy.readthedocs.io/en/stable/", None)
+
+
+def _is_online():
+    """Whether there is a network: without one each inventory would be a warning, and warnings are errors."""
+    try:
+        urlopen(f"{intersphinx_mapping['python'][0]}objects.inv", timeout=10).close()
+    except OSError:
+        return False
+    return True
+
+
+if not _is_online():
+    intersphinx_mapping.clear()
 
 # -- Gallery ---------------------------------------------------------------------------------------
 

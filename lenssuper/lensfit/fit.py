@@ -64,6 +64,7 @@ class FitImages:
     source: np.ndarray
     source_grid: PixelGrid
     foreground: np.ndarray  # (ny, nx)
+    light_errors: np.ndarray | None = None  # (n, ny, nx), of the foreground
 
 
 def _no_offset():
@@ -203,10 +204,26 @@ class LensFit(Judged, Pictured):
         return self._pack(self._need_images().foreground)
 
     @property
+    def light_errors(self) -> np.ndarray | None:
+        """
+        Images (n, ny, nx) by which `foreground` may be wrong, one standard deviation each; None without one.
+
+        They are the leading errors, with the source integrated out. The first, which gives light of the
+        galaxy to a halo of the source or takes it from there, is three times as large as the posterior has
+        it, as simulated lenses of bright galaxies require.
+        """
+        errors = self._need_images().light_errors
+        return None if errors is None else errors.copy()
+
+    @property
     def subtracted(self) -> Observation:
-        """The observation without `foreground`, ready for `~lenssuper.SuperResolver`."""
+        """
+        The observation without `foreground`, ready for `~lenssuper.SuperResolver`.
+
+        What is not known of the foreground is in `~lenssuper.Observation.light_errors`.
+        """
         images = self._need_images()
-        return images.observation.without(images.foreground)
+        return images.observation.without(images.foreground, errors=images.light_errors)
 
     def _pack(self, image):
         observation = self._need_images().observation

@@ -62,7 +62,7 @@ def _once(fitter, light, again):
     for name, before in zip(first.names, first.vector, strict=True):
         k = last.names.index(renamed.get(name, name))
         change[k] = _NEXT_CHANGE * (last.vector[k] - before)
-    light = light.with_galaxy(last.foreground.data)
+    light = light.with_galaxy(last.foreground.data, last.light_errors)
     last = replace(last, vector_covariance=last.vector_covariance + np.outer(change, change))
     return light, _doubted(last, first, fitter.guess)
 

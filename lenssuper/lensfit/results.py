@@ -13,6 +13,7 @@ from lenssuper.lens import LensModel
 from lenssuper.lensfit.evidence import Inversion
 from lenssuper.lensfit.exposure import Exposure
 from lenssuper.lensfit.fit import FitImages, LensFit
+from lenssuper.lensfit.lighterrors import amplitude_spread, light_errors
 from lenssuper.lensfit.refine import Refined
 from lenssuper.lensfit.registration import Registration
 from lenssuper.lensfit.search import POOR, SCATTERED
@@ -54,12 +55,13 @@ def lens_fit(
     for inversion in refined.inversions:
         finer = upright(inversion.grid, _SHOWN)
         source = spline_image(inversion.source, inversion.grid, finer), finer
-        for exposure, k, model, amplitudes in _of_each(inversion):
+        for exposure, k, model, amplitudes, spread in _of_each(inversion):
             numbers = {
                 "log_evidence": -float(inversion.cost),
                 "effective_modes": float(inversion.modes) * len(model) / len(inversion.residuals),
             }
-            parts[k] = _fit_of(exposure, model, amplitudes, source, shifts[k], common | numbers)
+            errors = light_errors(exposure, spread)
+            parts[k] = _fit_of(exposure, model, amplitudes, errors, source, shifts[k], common | numbers)
     for k, exposure in enumerate(exposures):
         if parts[k] is None:  # without light it did not enter the fit
             parts[k] = _fit_without_light(exposure, finer, shifts[k], common)
@@ -101,13 +103,19 @@ def log_evidence(registration, refined):
 
 
 def _of_each(inversion: Inversion):
-    """Yield each exposure, its position, its model over the noise, and amplitudes of its foreground."""
+    """
+    Yield each exposure, its position, and its model over the noise.
+
+    Then, of the parts of its foreground, the amplitudes, and their spread as `amplitude_spread` has it.
+    """
     source = inversion.plane.source
     models = source.of_each(source.data - inversion.residuals)
     models = [camera.unwhitened(model) for camera, model in zip(source.cameras, models, strict=True)]
     counts = [camera.others.shape[1] for camera in source.cameras]
-    amplitudes = np.split(inversion.others, np.cumsum(counts)[:-1])
-    return zip(source.exposures, source.positions, models, amplitudes, strict=True)
+    ends = np.cumsum(counts)[:-1]
+    amplitudes = np.split(inversion.others, ends)
+    spreads = np.split(amplitude_spread(inversion), ends, axis=1)
+    return zip(source.exposures, source.positions, models, amplitudes, spreads, strict=True)
 
 
 def _fit_without_light(exposure, source_grid, shift, common):
@@ -118,12 +126,12 @@ def _fit_without_light(exposure, source_grid, shift, common):
     amplitudes = np.zeros(0 if exposure.others is None else len(exposure.others))
     dark = np.zeros(source_grid.shape), source_grid
     numbers = {"log_evidence": log_evidence, "effective_modes": 0.0}
-    fit = _fit_of(exposure, np.zeros(len(data)), amplitudes, dark, shift, common | numbers)
+    fit = _fit_of(exposure, np.zeros(len(data)), amplitudes, None, dark, shift, common | numbers)
     message = "no pixel is significantly above the noise, and the observation does not enter the fit"
     return replace(fit, messages=(message, *fit.messages))
 
 
-def _fit_of(exposure, modelled, amplitudes, source, shift, fields):
+def _fit_of(exposure, modelled, amplitudes, errors, source, shift, fields):
     """Return the fit to one observation; the model is over the noise, in the pixels that are used."""
     observation, foreground = exposure.observation, exposure.foreground
     model, front, used = np.zeros(observation.shape), np.zeros(observation.shape), exposure.weights > 0
@@ -143,7 +151,7 @@ def _fit_of(exposure, modelled, amplitudes, source, shift, fields):
         chi2=chi2,
         n_pixels=n_pixels,
         messages=tuple(_data_messages(exposure, chi2, n_pixels - fields["effective_modes"])),
-        images=FitImages(observation, model, residuals, *source, front),
+        images=FitImages(observation, model, residuals, *source, front, errors),
     )
 
 

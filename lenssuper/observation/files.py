@@ -15,6 +15,7 @@ from astropy.nddata import CCDData
 from lenssuper._utils.files import atomic_write
 from lenssuper._utils.files import reading as named
 from lenssuper._utils.warn import warn
+from lenssuper.exceptions import FileFormatError
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.observation.image import Observation
 from lenssuper.observation.nddata import OWN_CARDS
@@ -23,12 +24,16 @@ from lenssuper.observation.reader import Reading, open_image
 
 __all__ = ["fits_header", "read_ccddata", "read_observation", "write_observation"]
 
+# Name of the extension with the errors of the light in front
+_LIGHT_ERRORS = "LIGHTERR"
+
 
 def write_observation(observation: Observation, path: str | os.PathLike, *, overwrite: bool = False) -> None:
     """Write an observation as a FITS file in the layout of `~astropy.nddata.CCDData`.
 
-    PRIMARY holds the data, UNCERT the standard deviation, MASK the mask (1 = do not use) and PSFIMAGE the
-    PSF. The file is complete under its name or not there, however the writing ends.
+    PRIMARY holds the data, UNCERT the standard deviation, MASK the mask (1 = do not use), PSFIMAGE the PSF
+    and LIGHTERR, where there are any, the `Observation.light_errors`. The file is complete under its name or
+    not there, however the writing ends.
 
     Parameters
     ----------
@@ -55,6 +60,8 @@ def write_observation(observation: Observation, path: str | os.PathLike, *, over
     cards = {key: nddata.meta[key] for key in OWN_CARDS if key in nddata.meta}
     nddata.meta = without_wcs(fits_header(observation.meta))
     hdus = nddata.to_hdu()
+    if observation.light_errors is not None:
+        hdus.append(fits.ImageHDU(observation.light_errors.astype(np.float32), name=_LIGHT_ERRORS))
     for key, value in {"LSNEXT": len(hdus) - 1, **cards}.items():
         hdus[0].header[key] = (value, OWN_CARDS[key])
     with atomic_write(path, overwrite=overwrite) as beside:
@@ -112,9 +119,23 @@ def read_observation(
     )
     nddata = read_ccddata(path, replace(reading, psf=psf))
     with named(path, "an observation"):
-        return Observation.from_nddata(
+        observation = Observation.from_nddata(
             nddata, grid=grid, reference=reference, noise_correlation=noise_correlation
         )
+    return replace(observation, light_errors=_light_errors_in(path, observation.shape))
+
+
+def _light_errors_in(path, shape):
+    """Return the images (n, ny, nx) of the errors of the light in front in a file; None if it has none."""
+    with fits.open(path, memmap=False) as hdus:  # its headers were checked before
+        if _LIGHT_ERRORS not in hdus:
+            return None
+        images = np.asarray(hdus[_LIGHT_ERRORS].data, dtype=np.float64)
+    if images.ndim != 3 or images.shape[1:] != shape or not np.isfinite(images).all():
+        raise FileFormatError(
+            f"{path}: {_LIGHT_ERRORS} must hold finite images of the shape of the data, {shape}"
+        )
+    return images
 
 
 def read_ccddata(path: str | os.PathLike, reading: Reading | None = None) -> CCDData:

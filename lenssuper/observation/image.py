@@ -68,6 +68,9 @@ class Observation:
         Metadata of the input.
     noise_given : float, ndarray or None
         What was given as ``noise_correlation``; None if the correlation is measured.
+    light_errors : (n, ny, nx) ndarray or None
+        Images by which light in front that was subtracted may be wrong, one standard deviation each, in
+        `unit`; `~lenssuper.Systematics` counts them. They are in files of lenssuper, and not in an NDData.
     """
 
     data: np.ndarray
@@ -80,6 +83,7 @@ class Observation:
     unit: u.UnitBase = u.dimensionless_unscaled
     meta: Mapping = field(default_factory=dict)
     noise_given: float | np.ndarray | None = None
+    light_errors: np.ndarray | None = None
     # The observation whose noise this one has, in pixels of which so many are along the side of one of these
     _noise_of: Observation | None = None
     _bins: int = 1
@@ -255,6 +259,8 @@ class Observation:
         if self.mask[item].all():
             raise ObservationError("no pixel of the cutout can be used: all are masked")
         parts = {name: getattr(self, name)[item].copy() for name in ("data", "weights", "mask")}
+        if self.light_errors is not None:
+            parts["light_errors"] = self.light_errors[:, *item].copy()
         return self._changed(item, grid=self.grid[item], meta=copy.deepcopy(self.meta), **parts)
 
     def masked(self, where: np.ndarray) -> Observation:
@@ -290,7 +296,9 @@ class Observation:
             given = given * np.median(pixels["weights"][used] / self.weights[used])
         return replace(self, **pixels, noise_given=given, _noise_of=None, _bins=1, _light_of=None)
 
-    def without(self, light: np.ndarray, variance: np.ndarray | float = 0.0) -> Observation:
+    def without(
+        self, light: np.ndarray, variance: np.ndarray | float = 0.0, errors: np.ndarray | None = None
+    ) -> Observation:
         """
         Subtract the light of what is in front.
 
@@ -303,6 +311,9 @@ class Observation:
             In `unit`; pixels where it is not finite are masked.
         variance : array, shape (ny, nx), or float, optional
             Of ``light``; it is added to that of the data.
+        errors : array, shape (n, ny, nx), optional
+            Images by which ``light`` may be wrong, one standard deviation each: the `light_errors` of what is
+            left.
         """
         data = self.data - _like(light, self, "light")
         pixels = _pixels(data, self.weights / (1 + self.weights * variance), self.mask)
@@ -310,7 +321,8 @@ class Observation:
         while whole._noise_of is not None:
             whole = whole._noise_of
         source = None if np.array_equal(whole.mask, self.mask) else self
-        return replace(self, **pixels, _noise_of=source, _bins=1, _light_of=None)
+        errors = self.light_errors if errors is None else _like_each(errors, self, "errors")
+        return replace(self, **pixels, light_errors=errors, _noise_of=source, _bins=1, _light_of=None)
 
     def binned(self, factor: int) -> Observation:
         """
@@ -326,13 +338,18 @@ class Observation:
         ny, nx = grid.shape
 
         def summed(image):
-            return image[: ny * factor, : nx * factor].reshape(ny, factor, nx, factor).sum((1, 3))
+            cut = image[..., : ny * factor, : nx * factor]
+            return cut.reshape(*image.shape[:-2], ny, factor, nx, factor).sum((-3, -1))
 
         weights = summed(self.weights)
-        data = summed(self.weights * self.data) / np.where(weights > 0, weights, 1)
+
+        def averaged(image):
+            return summed(self.weights * image) / np.where(weights > 0, weights, 1)
+
         return replace(
             self,
-            **_pixels(data, weights, weights == 0),
+            **_pixels(averaged(self.data), weights, weights == 0),
+            light_errors=None if self.light_errors is None else averaged(self.light_errors),
             psf=psf_of_larger_pixels(self.psf, factor * self.psf_oversampling),
             psf_oversampling=1,
             psf_includes_pixel=True,
@@ -385,6 +402,16 @@ def _like(values, observation, name):
     if values.shape != observation.shape:
         raise ValueError(f"{name} must have the shape of the data, {observation.shape}; got {values.shape}")
     return values
+
+
+def _like_each(images, observation, name):
+    images = np.asarray(images, dtype=np.float64)
+    if images.ndim != 3 or images.shape[1:] != observation.shape or not np.isfinite(images).all():
+        raise ValueError(
+            f"{name} must be finite images (n, ny, nx) of the shape of the data, {observation.shape}; "
+            f"got {images.shape}"
+        )
+    return images
 
 
 def _pixels(data, weights, mask):

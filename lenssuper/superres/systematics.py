@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -71,7 +71,8 @@ class Systematics:
         Relative error of the noise map.
     light : ndarray or sequence of ndarray, optional
         Errors of the light in front that was subtracted: images (ny, nx) in the unit of the data, each with
-        one unknown factor of variance 1.
+        one unknown factor of variance 1. By default the `~lenssuper.Observation.light_errors` of the
+        observation, which a fit of galaxy and lens leaves there.
 
     Raises
     ------
@@ -122,6 +123,9 @@ class Systematics:
                     f"light must have the shape of the data, {observation.shape}; got {image.shape}"
                 )
             yield _added(model, image, "light in front", f"light {k}")
+        if not self.light and observation.light_errors is not None:
+            for k, image in enumerate(observation.light_errors, start=1):
+                yield replace(_added(model, image, "light in front", f"light {k}"), fitted=True)
         if self.noise is not None:
             # of the logarithm, so that both sides are alike
             larger, smaller = (

@@ -50,6 +50,9 @@ class ForegroundFit(Judged, Pictured):
         (radian), amplitude.
     unmodelled : ndarray, shape (ny, nx)
         Standard deviation of what a smooth galaxy cannot describe, such as dust; part of ``variance``.
+    light_errors : ndarray, shape (n, ny, nx), or None
+        Images by which the galaxy may be wrong all at once, one standard deviation each, where it was fitted
+        together with the arcs, see `~lenssuper.LensFit.light_errors`.
     judgement : Verdict or None
         Whether the fit is to be trusted, see `verdict`; None if it was not judged.
     """
@@ -63,6 +66,7 @@ class ForegroundFit(Judged, Pictured):
     isophotes: Isophotes | None = None
     source: np.ndarray | None = None
     source_parameters: np.ndarray | None = None
+    light_errors: np.ndarray | None = None
     judgement: Verdict | None = None
 
     @property
@@ -83,10 +87,11 @@ class ForegroundFit(Judged, Pictured):
         """
         The image without galaxy and sky, ready for `~lenssuper.SuperResolver`.
 
-        The variance of the model is added to that of the data. Mask, PSF and grid are those of the image; the
-        meta data name what was subtracted.
+        The variance of the model is added to that of the data, and `light_errors` are those of the
+        observation. Mask, PSF and grid are those of the image; the meta data name what was subtracted.
         """
-        return replace(self.observation.without(self.light + self.sky, self.variance), meta=self._meta())
+        left = self.observation.without(self.light + self.sky, self.variance, self.light_errors)
+        return replace(left, meta=self._meta())
 
     @property
     def unsubtracted(self) -> Observation:
@@ -109,9 +114,13 @@ class ForegroundFit(Judged, Pictured):
         profiles = self.fit.component_images()
         return profiles if self.isophotes is None else np.concatenate([profiles, self.isophotes.parts])
 
-    def with_galaxy(self, image: np.ndarray) -> ForegroundFit:
-        """Return the fit with another image (ny, nx) of galaxy and sky, as fitted together with the arcs."""
-        return replace(self, light=image - self.sky)
+    def with_galaxy(self, image: np.ndarray, errors: np.ndarray | None = None) -> ForegroundFit:
+        """
+        Return the fit with another image (ny, nx) of galaxy and sky, as fitted together with the arcs.
+
+        ``errors`` (n, ny, nx) are its `light_errors`.
+        """
+        return replace(self, light=image - self.sky, light_errors=errors)
 
     def _meta(self):
         meta = copy.deepcopy(self.observation.meta)

@@ -9,15 +9,17 @@ import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from lenssuper import SIE, ExternalShear, Observation, SuperResolver, Systematics
+from lenssuper import SIE, SIS, ExternalShear, LensFitter, Observation, SuperResolver, Systematics
 from lenssuper.datasets import cosmos_web_ring
 from lenssuper.plotting.images import asinh_norm, label_axes, show_colorbar, show_curves, show_image
+from lenssuper.preparation import prepare
 from lenssuper.simulate import (
     JWST_NIRCAM_F150W,
     JWST_NIRCAM_F444W,
     ClumpySpiral,
     Instrument,
     SersicSource,
+    hard_lenses,
     mock_lens,
     random_mock,
 )
@@ -247,3 +249,36 @@ def draw_budget():
         noise=0.05,
     )
     return SuperResolver(mock.lens, rng=1, systematics=errors, progress=False)(mock.observation).budget.plot()
+
+
+def draw_light_errors():
+    """What is not known of a galaxy that was fitted with the arcs, and how much of the error it is."""
+    mock = list(hard_lenses(3, seed=977000))[2]
+    radius = mock.lens.parameters["EPL.theta_E"]
+    ready = prepare(mock.observation, lens=SIS(theta_E=radius), arc_radius=2 * radius)
+    light, fit = LensFitter(radius, rng=1, progress=False).with_light(Observation.from_nddata(ready))
+    arcs = light.subtracted
+    result = SuperResolver(fit.lens, rng=1, systematics=Systematics(lens=fit), progress=False)(arcs)
+    bright = result.budget.bright[1]
+    share = np.full(bright.shape, np.nan)
+    share[bright] = (result.budget.std("light in front") / result.lensed_std)[bright]
+    figure = Figure(figsize=(14, 3.6), layout="constrained")
+    axes = figure.subplots(1, 4)
+    norm = asinh_norm(mock.observation.data, sigma=float(np.median(mock.observation.uncertainty.array)))
+    error = arcs.light_errors[0] * np.sign(arcs.light_errors[0].sum())
+    widest = np.abs(error[arcs.bright]).max()
+    unit = str(mock.observation.unit)
+    shown = {
+        "Image": (mock.observation.data, {"norm": norm}),
+        "Without the galaxy": (arcs.data, {"norm": norm}),
+        "First error of the galaxy": (error, {"cmap": "RdBu_r", "norm": Normalize(-widest, widest)}),
+    }
+    for ax, (title, (image, options)) in zip(axes, shown.items(), strict=False):
+        show_colorbar(ax, show_image(ax, image, mock.grid, **options), unit)
+        ax.set_title(title)
+    drawn = show_image(axes[3], share, result.fine_grid, cmap="viridis", norm=Normalize(0, 1))
+    show_colorbar(axes[3], drawn, "share")
+    axes[3].set_title("What it is of the error bar")
+    for ax in axes:
+        label_axes(ax)
+    return figure

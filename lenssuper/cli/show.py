@@ -90,6 +90,7 @@ def _observation(path):
         "peak_snr": peak,
         "psf_fwhm_arcsec": None if seen.psf is None else seen.psf_fwhm_arcsec,
         "noise_correlation": seen.noise_correlation,
+        "light_errors": 0 if seen.light_errors is None else len(seen.light_errors),
         "center": None if seen.grid.reference is None else seen.grid.reference.to_string("hmsdms"),
     }
     rows = [
@@ -100,6 +101,8 @@ def _observation(path):
         ("noise", f"{numbers['noise_correlation']:.2f} times the variance for what is larger than pixels"),
         ("where", numbers["center"] or "not known on the sky"),
     ]
+    if seen.light_errors is not None:
+        rows.append(("in front", f"{len(seen.light_errors)} images of errors of light that was subtracted"))
     return "observation", as_text(rows, 10), numbers
 
 

@@ -32,6 +32,7 @@ from lenssuper.observation.noise import (
     check_correlation,
     measure_covariance,
 )
+from lenssuper.observation.pixelarrays import like, like_each, pixel_arrays
 from lenssuper.observation.psf import check_psf, fwhm_in_pixels, psf_of_larger_pixels
 
 __all__ = ["Observation"]
@@ -275,11 +276,11 @@ class Observation:
         where = np.asarray(where)
         if where.dtype != bool:
             raise TypeError(f"where must be an array of bool; got {where.dtype}")
-        return self._changed(**_pixels(self.data, self.weights, self.mask | _like(where, self, "where")))
+        return self._changed(**pixel_arrays(self.data, self.weights, self.mask | like(where, self, "where")))
 
     def with_data(self, data: np.ndarray) -> Observation:
         """Replace the surface brightness, (ny, nx) in `unit`; the noise stays."""
-        pixels = _pixels(_like(data, self, "data"), self.weights, self.mask)
+        pixels = pixel_arrays(like(data, self, "data"), self.weights, self.mask)
         return replace(self, **pixels, _noise_of=self, _bins=1, _light_of=None)
 
     def with_weights(self, weights: np.ndarray) -> Observation:
@@ -289,7 +290,7 @@ class Observation:
         The covariance of the noise of neighbours is measured again, in the new units; one that was given is
         converted to them, with the median change of the variance.
         """
-        pixels = _pixels(self.data, _like(weights, self, "weights"), self.mask)
+        pixels = pixel_arrays(self.data, like(weights, self, "weights"), self.mask)
         given = self.noise_given
         if isinstance(given, np.ndarray):
             used = ~(self.mask | pixels["mask"])
@@ -315,13 +316,13 @@ class Observation:
             Images by which ``light`` may be wrong, one standard deviation each: the `light_errors` of what is
             left.
         """
-        data = self.data - _like(light, self, "light")
-        pixels = _pixels(data, self.weights / (1 + self.weights * variance), self.mask)
+        data = self.data - like(light, self, "light")
+        pixels = pixel_arrays(data, self.weights / (1 + self.weights * variance), self.mask)
         whole = self
         while whole._noise_of is not None:
             whole = whole._noise_of
         source = None if np.array_equal(whole.mask, self.mask) else self
-        errors = self.light_errors if errors is None else _like_each(errors, self, "errors")
+        errors = self.light_errors if errors is None else like_each(errors, self, "errors")
         return replace(self, **pixels, light_errors=errors, _noise_of=source, _bins=1, _light_of=None)
 
     def binned(self, factor: int) -> Observation:
@@ -348,7 +349,7 @@ class Observation:
 
         return replace(
             self,
-            **_pixels(averaged(self.data), weights, weights == 0),
+            **pixel_arrays(averaged(self.data), weights, weights == 0),
             light_errors=None if self.light_errors is None else averaged(self.light_errors),
             psf=psf_of_larger_pixels(self.psf, factor * self.psf_oversampling),
             psf_oversampling=1,
@@ -395,28 +396,3 @@ class Observation:
             wcs=self.grid.wcs,
             meta=meta,
         )
-
-
-def _like(values, observation, name):
-    values = np.asarray(values)
-    if values.shape != observation.shape:
-        raise ValueError(f"{name} must have the shape of the data, {observation.shape}; got {values.shape}")
-    return values
-
-
-def _like_each(images, observation, name):
-    images = np.asarray(images, dtype=np.float64)
-    if images.ndim != 3 or images.shape[1:] != observation.shape or not np.isfinite(images).all():
-        raise ValueError(
-            f"{name} must be finite images (n, ny, nx) of the shape of the data, {observation.shape}; "
-            f"got {images.shape}"
-        )
-    return images
-
-
-def _pixels(data, weights, mask):
-    """Return the arrays of an observation, with 0 in pixels that are masked, not finite or without weight."""
-    mask = mask | ~np.isfinite(data) | ~(weights > 0)
-    if mask.all():
-        raise ObservationError("no pixel is left to use: all are masked")
-    return {"data": np.where(mask, 0.0, data), "weights": np.where(mask, 0.0, weights), "mask": mask}

@@ -33,6 +33,11 @@ from lenssuper.superres.systematics import Systematics
 
 __all__ = ["SuperResolver"]
 
+_NARROW = (
+    "the error bars do not contain what is not known of the light in front that was subtracted: that takes "
+    "one observation, and a solver that can find its source again, such as LogNormal"
+)
+
 
 class SuperResolver:
     """
@@ -61,7 +66,9 @@ class SuperResolver:
         Whether to show a progress bar; by default on a terminal, where it takes longer than a second.
     systematics : Systematics, optional
         Errors of lens, PSF, sky, noise map and light in front. The errors of the result, its draws and those
-        of images are then over all of these together, and its ``budget`` says what comes from what.
+        of images are then over all of these together, and its ``budget`` says what comes from what. By
+        default those of the light in front alone, where the observation brings them, see
+        `~lenssuper.Observation.light_errors`.
 
     Raises
     ------
@@ -297,6 +304,9 @@ class SuperResolver:
         if self.systematics is not None and len(models) > 1:
             raise ValueError("systematics are for one observation at a time; got several of one source")
         posterior, budget, measures = self._solve(models)
+        if budget is None and any(each.light_errors is not None for each in observations):
+            warn(_NARROW)
+            messages = [[*remarks, _NARROW] for remarks in messages]
         n_pixels = [np.count_nonzero(model.weights) for model in models]
         modes = [posterior.effective_modes * (n / sum(n_pixels)) for n in n_pixels]
         results = [
@@ -323,11 +333,18 @@ class SuperResolver:
             fitted = noisy[0] if len(noisy) == 1 else JointForwardModel(noisy)
             posterior = self.solver.solve(fitted, rng=self.rng, report=report)
             measures, budget = psf_measures(fitted, posterior), None
-            if self.systematics is not None:
-                budget = error_budget(fitted, posterior, self.systematics, rng=self.rng, report=report)
+            systematics = self._systematics(models, posterior)
+            if systematics is not None:
+                budget = error_budget(fitted, posterior, systematics, rng=self.rng, report=report)
         # chi-square is reported in units of the noise as given
         mean = np.average(raised, weights=[np.count_nonzero(model.weights) for model in models])
         return replace(posterior, held_out_chi2=posterior.held_out_chi2 * float(mean)), budget, measures
+
+    def _systematics(self, models, posterior):
+        """Return the errors that are counted: those given, else those that come with one observation."""
+        if self.systematics is not None or len(models) > 1 or models[0].observation.light_errors is None:
+            return self.systematics
+        return Systematics() if posterior._refit is not None and len(posterior.draws) > 1 else None
 
     def _remarks(self, observation):
         """Say what to check before trusting the result."""

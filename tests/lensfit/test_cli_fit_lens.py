@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 from matplotlib.figure import Figure
 
-from lenssuper import LensFit, Observation, SuperResolution, write_observation
+from lenssuper import LensFit, Observation, SuperResolution, read_observation, write_observation
 from lenssuper.cli import main
 from lenssuper.solvers import Gaussian
 
@@ -75,6 +75,13 @@ def test_light_and_lens_are_fitted_in_turn(files, mock, truth, monkeypatch, caps
     with fits.open("arcs.fits") as hdus:
         middle = np.s_[12:16, 12:16]
         assert abs(hdus[0].data[middle].sum()) < 0.1 * bright.data[middle].sum()
+        errors = hdus["LIGHTERR"].data
+    # what `run` takes from the file
+    np.testing.assert_array_equal(read_observation("arcs.fits").light_errors, errors)
+    assert errors[:, *middle].any()
+    capsys.readouterr()
+    assert main(["show", "arcs.fits"]) == 0
+    assert "3 images of errors of light" in capsys.readouterr().out
 
 
 def test_light_of_the_galaxy_is_fitted_too(files, mock, capsys):

@@ -135,6 +135,11 @@ def test_foreground_is_fitted_with_the_lens(mock, truth):
     np.testing.assert_allclose(fit.foreground.data, light + sky, atol=0.1 * light.max())
     np.testing.assert_allclose(fit.subtracted.data, bright.data - fit.foreground.data)
     assert fit.subtracted.psf is not None
+    np.testing.assert_array_equal(fit.subtracted.light_errors, fit.light_errors)
+    missed = (fit.foreground.data - light - sky)[fit.observation.bright]
+    along = fit.light_errors[:, fit.observation.bright]
+    amplitudes, *_ = np.linalg.lstsq(along.T, missed, rcond=None)
+    assert np.all(np.abs(amplitudes) < 3)  # the truth, in standard deviations
     corner = bright.copy()
     corner.mask = np.zeros((28, 28), dtype=bool)
     corner.mask[:3, :3] = True

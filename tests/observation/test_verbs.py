@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 from scipy.ndimage import convolve
 
 from lenssuper import Observation, PixelGrid, read_observation, write_observation
-from lenssuper.exceptions import LensSuperWarning, ObservationError
+from lenssuper.exceptions import FileFormatError, LensSuperWarning, ObservationError
 from lenssuper.observation import image as module
 from lenssuper.observation.noise import binned_covariance
 
@@ -117,6 +118,47 @@ def test_the_rest_stays(verb, whole):
         assert part.grid == whole.grid
     assert not part.data[part.mask].any()
     assert not part.weights[part.mask].any()
+
+
+@pytest.fixture(scope="module")
+def bereft():
+    """An observation of which a star was subtracted, known to two images."""
+    errors = np.stack([0.1 * STAR, np.linspace(0, 1, N) * np.ones((N, N))])
+    return drizzled(light=STAR).without(STAR, errors=errors)
+
+
+def test_errors_of_light_in_front_go_along(bereft, tmp_path):
+    errors = bereft.light_errors
+    for verb in ("masked", "other data", "other PSF", "recentred", "moved"):
+        np.testing.assert_array_equal(VERBS[verb](bereft).light_errors, errors)
+    np.testing.assert_array_equal(bereft[20:45, 25:55].light_errors, errors[:, 20:45, 25:55])
+    np.testing.assert_array_equal(bereft.without(0 * STAR).light_errors, errors)
+    # the noise is the same everywhere: a plain mean
+    binned = bereft.binned(2).light_errors
+    np.testing.assert_allclose(binned, errors.reshape(2, N // 2, 2, N // 2, 2).mean((2, 4)))
+    write_observation(bereft, tmp_path / "bereft.fits")
+    read = read_observation(tmp_path / "bereft.fits")
+    np.testing.assert_allclose(read.light_errors, errors, rtol=1e-6, atol=1e-30)
+    np.testing.assert_allclose(read.data, bereft.data)
+
+
+def test_no_errors_of_light_unless_given(whole, tmp_path):
+    write_observation(whole, tmp_path / "whole.fits")
+    assert read_observation(tmp_path / "whole.fits").light_errors is None
+    assert whole.without(STAR).light_errors is None
+    assert whole.binned(2).light_errors is None
+
+
+def test_errors_of_light_of_another_shape_are_refused(whole, bereft, tmp_path):
+    for wrong in (np.ones((N, N)), np.ones((2, 3, 3)), np.full((1, N, N), np.nan)):
+        with pytest.raises(ValueError, match=r"errors must be finite images \(n, ny, nx\)"):
+            whole.without(STAR, errors=wrong)
+    write_observation(bereft, tmp_path / "bereft.fits")
+    with fits.open(tmp_path / "bereft.fits") as hdus:
+        hdus["LIGHTERR"].data = np.zeros((2, 5, 5), dtype=np.float32)
+        hdus.writeto(tmp_path / "wrong.fits", checksum=True)
+    with pytest.raises(FileFormatError, match="LIGHTERR must hold finite images"):
+        read_observation(tmp_path / "wrong.fits")
 
 
 def test_light_is_that_of_the_whole(whole):

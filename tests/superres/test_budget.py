@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lenssuper import ForwardModel, Observation, SuperResolver, Systematics
+from lenssuper.exceptions import LensSuperWarning
 from lenssuper.forward.sourcegrid import square_source_grid
 from lenssuper.simulate import random_mock
 from lenssuper.solvers import Gaussian, GradientPrior, LogNormal
@@ -127,6 +128,38 @@ def test_errors_are_those_of_all_parts(mock, result):
     assert len(result.samples(64)) == len(result.image_samples(64)) == 64
     spread = np.std(result.image_samples(64).value, axis=0)[budget.bright[1]]
     np.testing.assert_allclose(np.median(spread / result.lensed_std[budget.bright[1]]), 1, atol=0.25)
+
+
+def test_errors_of_the_light_in_front_come_with_the_observation(mock, result):
+    """They are of a fit to these data, which say no more of them; others that are given replace them."""
+    grid = square_source_grid(Observation.of(mock.observation), mock.lens, 2, 2 * GRID)
+    bright = Observation.of(mock.observation)
+    light = np.full((1, 26, 26), 0.01)
+    left = bright.without(np.zeros(bright.shape), errors=light)
+    given = {"solver": Gaussian(n_draws=4), "source_grid": grid, "rng": 1, "progress": False}
+    found = SuperResolver(mock.lens, systematics=Systematics(), **given)(left)
+    assert found.budget.parts == ("noise", "prior of the source", "light in front")
+    (own,) = found.budget.responses
+    assert own.change.fitted
+    np.testing.assert_allclose(found.budget.std("light in front"), np.abs(own.image), rtol=1e-10)
+    (same,) = [each for each in result.budget.responses if each.change.part == "light in front"]
+    np.testing.assert_allclose(own.source, same.source, rtol=1e-6, atol=1e-9)
+    model = ForwardModel(left, mock.lens)
+    (other,) = Systematics(light=2 * light).changes(model)
+    assert not other.fitted
+    # without being asked, too
+    plain = SuperResolver(mock.lens, **given)(left)
+    np.testing.assert_array_equal(plain.lensed_std, found.lensed_std)
+
+
+def test_errors_of_the_light_in_front_that_cannot_be_counted_are_named(mock):
+    bright = Observation.of(mock.observation)
+    left = bright.without(np.zeros(bright.shape), errors=np.full((1, 26, 26), 0.01))
+    given = {"solver": Gaussian(n_draws=4), "rng": 1, "progress": False}
+    with pytest.warns(LensSuperWarning, match="error bars do not contain"):
+        results = SuperResolver(mock.lens, **given).joint([left, bright])
+    assert all("light in front" in result.messages[-1] for result in results)
+    assert results[0].budget is None
 
 
 def test_magnification_has_the_error_of_the_lens(mock, result):

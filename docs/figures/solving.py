@@ -261,7 +261,7 @@ def draw_light_errors():
     result = SuperResolver(fit.lens, rng=1, systematics=Systematics(lens=fit), progress=False)(arcs)
     bright = result.budget.bright[1]
     share = np.full(bright.shape, np.nan)
-    share[bright] = (result.budget.std("light in front") / result.lensed_std)[bright]
+    share[bright] = result.budget.std("light in front")[bright] / result.lensed_std[bright]
     figure = Figure(figsize=(14, 3.6), layout="constrained")
     axes = figure.subplots(1, 4)
     norm = asinh_norm(mock.observation.data, sigma=float(np.median(mock.observation.uncertainty.array)))

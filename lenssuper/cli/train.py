@@ -101,7 +101,7 @@ def _add_training(group) -> None:
         help="weight over the source, for the losses chi2 and tv (default: none)",
     )
     group.add_argument(
-        "--steps", type=positive, default=2000, help="steps of the optimiser (default: %(default)s)"
+        "--steps", type=positive, default=500, help="steps of the optimiser (default: %(default)s)"
     )
     group.add_argument(
         "--batch", type=positive, default=4, help="lenses a step, on each device (default: %(default)s)"

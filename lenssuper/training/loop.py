@@ -308,6 +308,12 @@ class _ShowProgress(Callback):
                 values["held_out_chi2"] = f"{pl_module.history[-1]['held_out_chi2']:.4f}"
             self._bar.set_postfix(values)
 
+    def on_validation_start(self, trainer, pl_module):
+        self._bar.set_description("checking")
+
+    def on_validation_end(self, trainer, pl_module):
+        self._bar.set_description("")
+
     def on_train_end(self, trainer, pl_module):
         self._bar.close()
 

@@ -78,7 +78,7 @@ def train(
     validation: Sequence | float = 0.125,
     losses: Sequence[Loss] | None = None,
     output: str | os.PathLike | None = None,
-    steps: int = 2000,
+    steps: int = 500,
     batch_size: int = 4,
     learning_rate: float = 1e-3,
     seed: int = 0,

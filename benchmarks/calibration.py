@@ -9,7 +9,8 @@ wrong, and 64 draws over noise, prior of the source and lens. Nothing is tuned o
 settings were looked at on ``random_mock`` with the seeds from 977000 on (``TUNING``), and the lenses here
 have the seeds from 983000 on (``REPORTING``), which are run once: the first 34 were reported by an earlier
 version. With ``--hard`` they are as hard as those of SLACS, beneath a bright galaxy: prepared, light and lens
-fitted in turn. The same command resumes where an earlier one ended.
+fitted in turn; the first nine were seen by an earlier version. The same command resumes where an earlier
+one ended.
 """
 
 from __future__ import annotations

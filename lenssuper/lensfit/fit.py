@@ -220,7 +220,7 @@ class LensFit(Judged, Pictured):
         """
         The observation without `foreground`, ready for `~lenssuper.SuperResolver`.
 
-        What is not known of the foreground is in `~lenssuper.Observation.light_errors`.
+        What is not known of the foreground is in ``Observation.light_errors``.
         """
         images = self._need_images()
         return images.observation.without(images.foreground, errors=images.light_errors)

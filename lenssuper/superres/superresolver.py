@@ -68,7 +68,7 @@ class SuperResolver:
         Errors of lens, PSF, sky, noise map and light in front. The errors of the result, its draws and those
         of images are then over all of these together, and its ``budget`` says what comes from what. By
         default those of the light in front alone, where the observation brings them, see
-        `~lenssuper.Observation.light_errors`.
+        ``Observation.light_errors``.
 
     Raises
     ------

@@ -71,7 +71,7 @@ class Systematics:
         Relative error of the noise map.
     light : ndarray or sequence of ndarray, optional
         Errors of the light in front that was subtracted: images (ny, nx) in the unit of the data, each with
-        one unknown factor of variance 1. By default the `~lenssuper.Observation.light_errors` of the
+        one unknown factor of variance 1. By default the ``Observation.light_errors`` of the
         observation, which a fit of galaxy and lens leaves there.
 
     Raises

@@ -52,7 +52,7 @@ class ForegroundFit(Judged, Pictured):
         Standard deviation of what a smooth galaxy cannot describe, such as dust; part of ``variance``.
     light_errors : ndarray, shape (n, ny, nx), or None
         Images by which the galaxy may be wrong all at once, one standard deviation each, where it was fitted
-        together with the arcs, see `~lenssuper.LensFit.light_errors`.
+        together with the arcs, see ``LensFit.light_errors``.
     judgement : Verdict or None
         Whether the fit is to be trusted, see `verdict`; None if it was not judged.
     """

@@ -155,10 +155,11 @@ def error_budget(
     """
     Return the budget of a posterior, see `ErrorBudget`.
 
-    ``model`` is the one that was solved, with the noise it was solved with, and ``n`` the number of draws.
+    ``model`` is the one that was solved, with the noise it was solved with, and ``n`` the number of draws: of
+    those that the posterior keeps, if they are enough, or else fresh ones.
     """
     rng, n = check_rng(rng), check_count(n, "n", 2)
-    draws = posterior.samples(n, rng)
+    draws = posterior.samples(n, rng if n > len(posterior.draws) else None)
     changes = list(systematics.changes(model))
     responses = []
     for k, change in enumerate(changes):

@@ -299,7 +299,10 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
         if self.budget is not None:
             draws = self.budget.image_draws
             if n > len(draws):
-                raise ValueError(f"n must be at most {len(draws)}, the draws of the error budget; got {n}")
+                raise ValueError(
+                    f"n must be at most {len(draws)}, the draws of the error budget; got {n}: "
+                    "SuperResolver(..., systematics=Systematics()) makes 64"
+                )
             return draws[:n].copy() << self.observation.unit
         return self._forward_model().lensed_image(self.samples(n, rng).value) << self.observation.unit
 

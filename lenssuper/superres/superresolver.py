@@ -67,8 +67,8 @@ class SuperResolver:
     systematics : Systematics, optional
         Errors of lens, PSF, sky, noise map and light in front. The errors of the result, its draws and those
         of images are then over all of these together, and its ``budget`` says what comes from what. By
-        default those of the light in front alone, where the observation brings them, see
-        ``Observation.light_errors``.
+        default those of the light in front alone, where the observation brings them (see
+        ``Observation.light_errors``), with the draws that the solver keeps.
 
     Raises
     ------
@@ -333,18 +333,15 @@ class SuperResolver:
             fitted = noisy[0] if len(noisy) == 1 else JointForwardModel(noisy)
             posterior = self.solver.solve(fitted, rng=self.rng, report=report)
             measures, budget = psf_measures(fitted, posterior), None
-            systematics = self._systematics(models, posterior)
-            if systematics is not None:
-                budget = error_budget(fitted, posterior, systematics, rng=self.rng, report=report)
+            if self.systematics is not None:
+                budget = error_budget(fitted, posterior, self.systematics, rng=self.rng, report=report)
+            elif _brings_errors(models) and posterior._refit is not None and len(posterior.draws) > 1:
+                # with the draws there are, as fresh ones take longer than all else
+                n = len(posterior.draws)
+                budget = error_budget(fitted, posterior, Systematics(), n=n, rng=self.rng, report=report)
         # chi-square is reported in units of the noise as given
         mean = np.average(raised, weights=[np.count_nonzero(model.weights) for model in models])
         return replace(posterior, held_out_chi2=posterior.held_out_chi2 * float(mean)), budget, measures
-
-    def _systematics(self, models, posterior):
-        """Return the errors that are counted: those given, else those that come with one observation."""
-        if self.systematics is not None or len(models) > 1 or models[0].observation.light_errors is None:
-            return self.systematics
-        return Systematics() if posterior._refit is not None and len(posterior.draws) > 1 else None
 
     def _remarks(self, observation):
         """Say what to check before trusting the result."""
@@ -389,3 +386,8 @@ class SuperResolver:
 
     def __repr__(self) -> str:
         return f"SuperResolver({self.lens!r}, factor={self.factor}, solver={type(self.solver).__name__}())"
+
+
+def _brings_errors(models):
+    """Return whether this is one observation with errors of the light in front."""
+    return len(models) == 1 and models[0].observation.light_errors is not None

@@ -147,9 +147,12 @@ def test_errors_of_the_light_in_front_come_with_the_observation(mock, result):
     model = ForwardModel(left, mock.lens)
     (other,) = Systematics(light=2 * light).changes(model)
     assert not other.fitted
-    # without being asked, too
+    # without being asked, too, with the draws there are
     plain = SuperResolver(mock.lens, **given)(left)
-    np.testing.assert_array_equal(plain.lensed_std, found.lensed_std)
+    np.testing.assert_allclose(plain.budget.std("light in front"), found.budget.std("light in front"))
+    assert (len(plain.image_samples(4)), len(found.image_samples(64))) == (4, 64)
+    with pytest.raises(ValueError, match="n must be at most 4, the draws of the error budget; got 5"):
+        plain.image_samples(5)
 
 
 def test_errors_of_the_light_in_front_that_cannot_be_counted_are_named(mock):

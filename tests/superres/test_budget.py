@@ -158,7 +158,8 @@ def test_errors_of_the_light_in_front_come_with_the_observation(mock, result):
 def test_errors_of_the_light_in_front_that_cannot_be_counted_are_named(mock):
     bright = Observation.of(mock.observation)
     left = bright.without(np.zeros(bright.shape), errors=np.full((1, 26, 26), 0.01))
-    given = {"solver": Gaussian(n_draws=4), "rng": 1, "progress": False}
+    grid = square_source_grid(bright, mock.lens, 2, GRID)
+    given = {"solver": Gaussian(n_draws=4), "source_grid": grid, "rng": 1, "progress": False}
     with pytest.warns(LensSuperWarning, match="error bars do not contain"):
         results = SuperResolver(mock.lens, **given).joint([left, bright])
     assert all("light in front" in result.messages[-1] for result in results)

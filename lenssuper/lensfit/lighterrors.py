@@ -40,9 +40,9 @@ def light_errors(exposure: Exposure, spread: np.ndarray) -> np.ndarray | None:
     arcs = exposure.arcs.bright & exposure.field
     if not arcs.any():
         return None
-    images = np.tensordot(spread, exposure.foreground.parts, axes=1)
-    over_noise = images[:, arcs] * np.sqrt(exposure.arcs.weights[arcs])
+    parts = exposure.foreground.parts
+    over_noise = spread @ (parts[:, arcs] * np.sqrt(exposure.arcs.weights[arcs]))
     axes, _, _ = np.linalg.svd(over_noise, full_matrices=False)
-    leading = np.tensordot(axes[:, :_MOST].T, images, axes=1)
-    leading[0] *= _EXCHANGED
-    return leading
+    amplitudes = axes[:, :_MOST].T @ spread
+    amplitudes[0] *= _EXCHANGED
+    return np.tensordot(amplitudes, parts, axes=1)

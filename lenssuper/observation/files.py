@@ -20,6 +20,7 @@ from lenssuper.observation.grid import PixelGrid
 from lenssuper.observation.image import Observation
 from lenssuper.observation.nddata import OWN_CARDS
 from lenssuper.observation.opening import without_wcs
+from lenssuper.observation.pixelarrays import are_images
 from lenssuper.observation.reader import Reading, open_image
 
 __all__ = ["fits_header", "read_ccddata", "read_observation", "write_observation"]
@@ -131,7 +132,7 @@ def _light_errors_in(path, shape):
         if _LIGHT_ERRORS not in hdus:
             return None
         images = np.asarray(hdus[_LIGHT_ERRORS].data, dtype=np.float64)
-    if images.ndim != 3 or images.shape[1:] != shape or not np.isfinite(images).all():
+    if not are_images(images, shape):
         raise FileFormatError(
             f"{path}: {_LIGHT_ERRORS} must hold finite images of the shape of the data, {shape}"
         )

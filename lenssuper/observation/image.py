@@ -71,7 +71,8 @@ class Observation:
         What was given as ``noise_correlation``; None if the correlation is measured.
     light_errors : (n, ny, nx) ndarray or None
         Images by which light in front that was subtracted may be wrong, one standard deviation each, in
-        `unit`; `~lenssuper.Systematics` counts them. They are in files of lenssuper, and not in an NDData.
+        `unit`; error bars of `~lenssuper.SuperResolver` contain them. Files of lenssuper keep them, an NDData
+        does not.
     """
 
     data: np.ndarray

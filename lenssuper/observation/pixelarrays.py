@@ -6,7 +6,7 @@ import numpy as np
 
 from lenssuper.exceptions import ObservationError
 
-__all__ = ["like", "like_each", "pixel_arrays"]
+__all__ = ["are_images", "like", "like_each", "pixel_arrays"]
 
 
 def like(values, observation, name):
@@ -17,10 +17,15 @@ def like(values, observation, name):
     return values
 
 
+def are_images(images: np.ndarray, shape: tuple[int, int]) -> bool:
+    """Return whether an array holds finite images (n, ny, nx) of a shape (ny, nx)."""
+    return images.ndim == 3 and images.shape[1:] == shape and bool(np.isfinite(images).all())
+
+
 def like_each(images, observation, name):
     """Return finite images (n, ny, nx) with the shape of the data of an observation."""
     images = np.asarray(images, dtype=np.float64)
-    if images.ndim != 3 or images.shape[1:] != observation.shape or not np.isfinite(images).all():
+    if not are_images(images, observation.shape):
         raise ValueError(
             f"{name} must be finite images (n, ny, nx) of the shape of the data, {observation.shape}; "
             f"got {images.shape}"

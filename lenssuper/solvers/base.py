@@ -118,6 +118,11 @@ class Posterior:
             )
         return self._refit(model)
 
+    @property
+    def can_respond(self) -> bool:
+        """Whether it tells what a change of lens, PSF or data does: by `refit`, and by two draws or more."""
+        return self._refit is not None and len(self.draws) > 1
+
     def changes_by_noise(self, model: ForwardModel, n: int, rng: np.random.Generator) -> np.ndarray:
         """
         Return by how much realisations of the noise change the source.

@@ -24,7 +24,7 @@ def psf_measures(model: ForwardModel, posterior: Posterior) -> dict[str, float]:
     fitted again.
     """
     observation = getattr(model, "observation", None)
-    if observation is None or observation.psf is None or posterior._refit is None or len(posterior.draws) < 2:
+    if observation is None or observation.psf is None or not posterior.can_respond:
         return {}
     sample = observation.grid.side_arcsec / observation.psf_oversampling
     if observation.psf_fwhm_arcsec < _SAMPLED * sample:

@@ -335,7 +335,7 @@ class SuperResolver:
             measures, budget = psf_measures(fitted, posterior), None
             if self.systematics is not None:
                 budget = error_budget(fitted, posterior, self.systematics, rng=self.rng, report=report)
-            elif _brings_errors(models) and posterior._refit is not None and len(posterior.draws) > 1:
+            elif _brings_errors(models) and posterior.can_respond:
                 # with the draws there are, as fresh ones take longer than all else
                 n = len(posterior.draws)
                 budget = error_budget(fitted, posterior, Systematics(), n=n, rng=self.rng, report=report)

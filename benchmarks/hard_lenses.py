@@ -19,7 +19,7 @@ import astropy.units as u
 import numpy as np
 from records import add_record, read_records
 
-from lenssuper import SIS, LensFit, LensFitter, Observation
+from lenssuper import LensFit, LensFitter, Observation
 from lenssuper.light import ForegroundFit
 from lenssuper.preparation import prepare
 from lenssuper.simulate import MockLens, hard_lenses
@@ -31,7 +31,7 @@ PARAMETERS = "theta_E", "gamma", "q", "phi", "x", "y"
 
 def light_and_lens(mock: MockLens, radius: u.Quantity) -> tuple[ForegroundFit, LensFit]:
     """Prepare the image of a lens, and fit light and lens in turn from a rough radius."""
-    ready = prepare(mock.observation, lens=SIS(theta_E=radius), arc_radius=2 * radius)
+    ready = prepare(mock.observation, einstein_radius=radius)
     return LensFitter(radius, rng=1, progress=False).with_light(Observation.from_nddata(ready))
 
 

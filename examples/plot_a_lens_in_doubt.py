@@ -15,7 +15,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from lenssuper import LensFitter, SuperResolver, prepare
-from lenssuper.lens import SIS
 from lenssuper.plotting import asinh_norm, label_axes, show_image
 from lenssuper.simulate import hard_lenses
 
@@ -69,7 +68,7 @@ fig = fit.plot(figure=plt.figure(figsize=(10, 8.4)))
 # `~lenssuper.prepare` masks neighbours, here those that lie beyond twice the rough radius. Where it leaves
 # one, ``Observation.masked`` takes any mask, and ``lenssuper prepare --mask`` a region file of DS9.
 
-ready = prepare(image, lens=SIS(theta_E=radius), arc_radius=2 * radius)
+ready = prepare(image, einstein_radius=radius)
 light, fit = fitter.with_light(ready)
 print(fit.summary())
 fig = fit.plot(figure=plt.figure(figsize=(10, 8.4)))

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from lenssuper import SIE, SIS, ExternalShear, LensFitter, Observation, SuperResolver, Systematics
+from lenssuper import SIE, ExternalShear, LensFitter, Observation, SuperResolver, Systematics
 from lenssuper.datasets import cosmos_web_ring
 from lenssuper.plotting.images import asinh_norm, label_axes, show_colorbar, show_curves, show_image
 from lenssuper.preparation import prepare
@@ -255,7 +255,7 @@ def draw_light_errors():
     """What is not known of a galaxy that was fitted with the arcs, and how much of the error it is."""
     mock = list(hard_lenses(3, seed=977000))[2]
     radius = mock.lens.parameters["EPL.theta_E"]
-    ready = prepare(mock.observation, lens=SIS(theta_E=radius), arc_radius=2 * radius)
+    ready = prepare(mock.observation, einstein_radius=radius)
     light, fit = LensFitter(radius, rng=1, progress=False).with_light(Observation.from_nddata(ready))
     arcs = light.subtracted
     result = SuperResolver(fit.lens, rng=1, systematics=Systematics(lens=fit), progress=False)(arcs)

@@ -35,9 +35,6 @@ from lenssuper.superres.systematics import Systematics
 
 __all__ = ["FitLens", "FitLight", "Prepare", "Read", "Stage", "SuperResolve", "Work", "check_stages"]
 
-# Einstein radii within which nothing is masked: the 1.6 of `prepare`, of a radius that is a fifth too small.
-_ROUGHLY = 2.0
-
 
 Found = TypeVar("Found")
 
@@ -97,7 +94,10 @@ class Stage(ABC):
         return {}
 
     def __repr__(self) -> str:
-        settings = (f"{field.name}={getattr(self, field.name)!r}" for field in fields(self))  # type: ignore[arg-type]
+        settings = (
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields(self)  # type: ignore[arg-type]
+        )
         return f"{type(self).__name__}({', '.join(settings)})"
 
 
@@ -157,8 +157,8 @@ class Prepare(Stage):
             **entry.reading,
             rescale=self.rescale,
             subtract_sky=self.subtract_sky,
-            lens=work.lens,
-            arc_radius=_ROUGHLY * work.lens.einstein_radius() if entry.rough else None,
+            lens=None if entry.rough else work.lens,
+            einstein_radius=work.lens.einstein_radius() if entry.rough else None,
         )
         return replace(work, observation=Observation.from_nddata(ready))
 

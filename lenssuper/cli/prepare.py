@@ -136,11 +136,17 @@ def _add_objects(group):
         help="lens model, which says where arcs can be (default: none)",
     )
     group.add_argument(
+        "--einstein-radius",
+        type=float,
+        metavar="ARCSEC",
+        help="rough radius of the ring in arcsec, in place of --lens (default: none)",
+    )
+    group.add_argument(
         "--arc-radius",
         type=float,
         metavar="ARCSEC",
-        help="mask other objects that are further from the centre, in "
-        "arcsec (default: 1.6 Einstein radii of --lens, else none)",
+        help="mask other objects that are further from the centre, in arcsec; it must hold all arcs "
+        "(default: 1.6 Einstein radii of --lens, or 2 of --einstein-radius, else nothing is masked)",
     )
     group.add_argument(
         "--arcs-only", action="store_true", help="mask all but the arcs and their counter-images"
@@ -163,6 +169,7 @@ def _run(options: argparse.Namespace) -> None:
         psf_options=psf_options_of(options),
         foreground=None if options.lens_light is None else read_lens_light(options.lens_light, options.image),
         lens=None if options.lens is None else LensModel.read(options.lens),
+        einstein_radius=_arcsec(options.einstein_radius),
         arc_radius=_arcsec(options.arc_radius),
         arcs_only=options.arcs_only,
     )

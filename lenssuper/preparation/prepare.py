@@ -13,6 +13,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData, NDData, StdDevUncertainty
 from scipy import ndimage
 
+from lenssuper._utils.checks import check_number
 from lenssuper._utils.units import to_arcsec
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ObservationError
@@ -31,8 +32,9 @@ from lenssuper.preparation.noise import measure_sky, noise_map, rescale_noise
 
 __all__ = ["prepare"]
 
-# Einstein radii around the lens within which nothing is taken for a neighbour.
-_ARCS_WITHIN = 1.6
+# Einstein radii around the lens within which nothing is taken for a neighbour; and where the radius is a
+# rough one, which may be a fifth too small.
+_ARCS_WITHIN, _ROUGHLY_WITHIN = 1.6, 2.0
 # Share of an object's pixels that has to lie beyond, or it is taken for a piece of the arcs.
 _OUTSIDE = 0.75
 # Share of the distance of the arcs to which such an object is masked: its rim is not left.
@@ -58,6 +60,7 @@ def prepare(
     subtract_sky: bool = True,
     foreground: np.ndarray | Callable[[CCDData], CCDData] | None = None,
     lens: LensModel | None = None,
+    einstein_radius: u.Quantity | None = None,
     arc_radius: u.Quantity | None = None,
     arcs_only: bool = False,
     psf_options: PsfOptions | None = None,
@@ -98,10 +101,13 @@ def prepare(
         observation and gives it without that light, such as ``subtract_foreground``.
     lens : LensModel, optional
         Tells where arcs can be.
+    einstein_radius : `~astropy.units.Quantity`, optional
+        In place of ``lens``, a rough Einstein radius, which may be 20% off.
     arc_radius : `~astropy.units.Quantity`, optional
         Distance from the middle (or the centre of ``lens``) beyond which other objects are masked, and of
         those that lie beyond for the most part also what is within, down to 3/4 of it; by default 1.6
-        Einstein radii of ``lens``. Without either, no object is masked.
+        Einstein radii of ``lens``, or 2 of ``einstein_radius``. It must hold all arcs, so that it is larger
+        than the Einstein radius. Without any of the three, no object is masked.
     arcs_only : bool, optional
         Whether to mask all but the arcs within that distance, and the counter-images that ``lens`` makes of
         them.
@@ -176,7 +182,10 @@ def prepare(
         observation = Observation.from_nddata(
             ready, grid=observation.grid, noise_correlation=box.given_or_measured
         )
-    observation = _masked(observation, lens, arc_radius, arcs_only, done)
+    if lens is not None and einstein_radius is not None:
+        raise ValueError("give one of lens and einstein_radius")
+    radius = _arcs_within(lens, einstein_radius, arc_radius)
+    observation = _masked(observation, lens, radius, arcs_only, done)
     ready = observation.to_nddata()
     header = ready.meta if isinstance(ready.meta, fits.Header) else fits.Header()
     if not isinstance(ready.meta, fits.Header):
@@ -378,15 +387,21 @@ def _rescaled(observation, done):
     return observation
 
 
-def _masked(observation, lens, arc_radius, arcs_only, done):
-    """Mask the neighbours, or all but the arcs."""
+def _arcs_within(lens, einstein_radius, arc_radius):
+    """Return the distance within which arcs can be, in arcsec; None if nothing tells it."""
+    if arc_radius is not None:
+        return to_arcsec(arc_radius, "arc_radius")
+    if einstein_radius is not None:
+        radius = to_arcsec(einstein_radius, "einstein_radius")
+        return _ROUGHLY_WITHIN * check_number(radius, "einstein_radius", above=0)
+    return None if lens is None else _ARCS_WITHIN * lens.einstein_radius().to_value(u.arcsec)
+
+
+def _masked(observation, lens, radius, arcs_only, done):
+    """Mask the neighbours beyond a radius, or all but the arcs within it; nothing without a radius."""
     if arcs_only and lens is None:
         raise ValueError("arcs_only needs lens=, which tells where the counter-image is")
-    if arc_radius is not None:
-        radius = to_arcsec(arc_radius, "arc_radius")
-    elif lens is not None:
-        radius = _ARCS_WITHIN * lens.einstein_radius().to_value(u.arcsec)
-    else:
+    if radius is None:
         return observation
     x0, y0 = _middle(lens)
     x, y = observation.grid.centers_arcsec()
@@ -396,7 +411,8 @@ def _masked(observation, lens, arc_radius, arcs_only, done):
         done.append("masked all but the arcs and their counter-images")
     else:
         unused = _beyond(observation, (x0, y0), distance, radius)
-        done.append(f"masked {np.count_nonzero(unused)} pixels of other objects")
+        nearest = f", the nearest {distance[unused].min():.2f} arcsec from the middle" if unused.any() else ""
+        done.append(f"masked {np.count_nonzero(unused)} pixels of other objects{nearest}")
     return observation.masked(unused)
 
 

@@ -133,6 +133,21 @@ def test_neighbors_are_masked_and_arcs_are_not(mock):
     assert not prepare(image, psf=mock.observation.psf).mask.any()
 
 
+def test_a_rough_radius_may_be_a_fifth_too_small():
+    """An image 1.7 radii from the lens is masked beyond one radius, and not beyond two rough radii."""
+    source = GaussianSource(0.05 * u.arcsec, x=0.7 * u.arcsec)
+    lens = SIS(theta_E=1 * u.arcsec)
+    mock = mock_lens(lens, source, HST_ACS_F814W, shape=(120, 120), peak_snr=25, rng=1)
+    x, y = mock.grid.centers_arcsec()
+    image = np.hypot(x - 1.7, y) < 0.1
+    cut = prepare(mock.observation, arc_radius=1 * u.arcsec)
+    assert cut.mask[image].all()
+    said = "".join(f"{line:<72}" for line in cut.meta["HISTORY"])
+    distance = np.hypot(x, y)[cut.mask].min()
+    assert f"other objects, the nearest {distance:.2f} arcsec from the middle" in said
+    assert not prepare(mock.observation, einstein_radius=0.85 * u.arcsec).mask[image].any()
+
+
 def test_a_neighbor_that_touches_the_arcs_is_masked():
     """What is masked around pieces of the ring touches what is masked around the neighbour."""
     lens = SIE(theta_E=0.92 * u.arcsec, q=0.78, phi=35 * u.deg)
@@ -200,6 +215,13 @@ def test_arc_region_finds_the_faint_counter_image_and_drops_what_has_none():
         ({"arcs_only": True}, ValueError, "arcs_only needs lens="),
         ({"mask": np.ones((80, 80))}, ObservationError, "blank sky"),
         ({"arc_radius": 1.0}, TypeError, "arc_radius must be a Quantity"),
+        ({"einstein_radius": 1.0}, TypeError, "einstein_radius must be a Quantity"),
+        ({"einstein_radius": -1 * u.arcsec}, ValueError, "einstein_radius must be"),
+        (
+            {"einstein_radius": 1 * u.arcsec, "lens": SIS(theta_E=1 * u.arcsec)},
+            ValueError,
+            "give one of lens and einstein_radius",
+        ),
         ({"rms": -1.0}, ValueError, "rms must be positive"),
     ],
 )

@@ -15,9 +15,14 @@ from lenssuper.lens import LensModel
 
 __all__ = ["detached", "gathering", "multiply_imaged", "of_mapping"]
 
-# Two pixels show the same part of the source if they are traced to within so many pixels of each other, and
-# are so many FWHM apart in the image, or pixels if these are larger.
+# Two pixels are images of the same part of the source if they are traced to within so many pixels of each
+# other, and are so many FWHM apart, or pixels if these are larger.
 _SAME, _APART = 0.7, 2.0
+# They are also so many Einstein radii apart: an image and its counter-image lie on both sides of the lens,
+# some two radii apart. Images that merge are nearer to each other, but have a counter-image too. If it is
+# masked or not there, the one object that is left is explained by too many lenses. In 74 mocks with their
+# true lenses at least 84% of the light has an image 1.3 radii away or more.
+_SIDES = 0.7
 # Share of an object's pixels up to which it may be chance that others are traced to the same part
 _HARDLY = 0.1
 
@@ -30,7 +35,10 @@ def of_mapping(scene: Scene) -> dict[str, float]:
         return {"bright_pixels": 0.0}
     x, y, light = x[bright], y[bright], np.maximum(scene.observation.data[bright], 0.0)
     side = scene.observation.grid.side_arcsec
-    apart = _APART * max(scene.observation.psf_fwhm_arcsec, 1.5 * side)
+    apart = max(
+        _APART * max(scene.observation.psf_fwhm_arcsec, 1.5 * side),
+        _SIDES * scene.radius,
+    )
     several = multiply_imaged(scene.lens, x, y, _SAME * side, apart)
     return {
         "bright_pixels": float(len(x)),

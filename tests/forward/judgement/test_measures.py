@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lenssuper import SIE, SIS, ExternalShear
+from lenssuper import SIE, SIS, ExternalShear, Observation
 from lenssuper.forward.judgement import LENS_RULES, LensGalaxy, judge, measure_lens
 from lenssuper.forward.judgement.galaxy import of_galaxy
 from lenssuper.forward.judgement.lens import of_positive, of_source
 from lenssuper.forward.judgement.mapping import detached, gathering, multiply_imaged, of_mapping
 from lenssuper.forward.judgement.positive import positive_fit
 from lenssuper.forward.judgement.residuals import correlation, of_residuals
+from lenssuper.forward.judgement.scene import Scene
+from lenssuper.simulate import HST_ACS_F814W, GaussianSource, mock_lens
 
 
 def with_data(scene, data):
@@ -139,6 +141,22 @@ def test_positions_imaged_twice():
     assert several.tolist() == [True] * 3 + [False] * 2 + [True] * 3 + [False] * 2
     none = SIS(theta_E=1e-6 * u.arcsec)
     assert not multiply_imaged(none, x, np.zeros(10), 0.05, 0.4).any()
+
+
+def test_images_that_merge_are_not_enough():
+    """A pair of images beside a fold, whose counter-images are masked, may be one object without a lens."""
+    lens = SIE(theta_E=1 * u.arcsec, q=0.6)
+    source = GaussianSource(0.02 * u.arcsec, x=0.09 * u.arcsec, y=0.12 * u.arcsec)
+    mock = mock_lens(lens, source, HST_ACS_F814W, shape=(80, 80), peak_snr=40, rng=1)
+    observation = Observation.of(mock.observation)
+    assert of_mapping(Scene(observation, lens, mock.noiseless))["multiple_share"] > 0.9
+    x, y = np.broadcast_arrays(*observation.grid.centers_arcsec())
+    pair = observation.masked(np.hypot(x - 0.6, y + 0.7) > 0.6)
+    bright = pair.bright & ~pair.mask
+    assert multiply_imaged(lens, x[bright], y[bright], 0.035, 0.2).mean() > 0.6
+    measures = of_mapping(Scene(pair, lens, mock.noiseless))
+    assert measures["multiple_share"] < 0.3
+    assert judge(measures, LENS_RULES).verdict == "look"
 
 
 def test_no_lens_is_wrong(scene):

@@ -14,7 +14,7 @@ from lenssuper._utils.units import arcsec
 from lenssuper.forward.judgement.scene import Scene
 from lenssuper.observation import Observation
 
-__all__ = ["LensGalaxy", "of_galaxy"]
+__all__ = ["LensGalaxy", "of_front", "of_galaxy"]
 
 # Error of the centre of a galaxy in arcsec: dust, neighbours and the PSF move it by about that
 _CENTER_ERROR = 0.01
@@ -78,3 +78,17 @@ def of_galaxy(
         "center_sigma": float(np.hypot(*(offset / sigmas))),
         "flatter_than_light": galaxy.q - found["axis_ratio"],
     }
+
+
+def of_front(scene: Scene) -> dict[str, float]:
+    """
+    Return how little is known of the light in front of the arcs, where ``Observation.light_errors`` say it.
+
+    It is the standard deviation of that light in all pixels with arcs, as a share of the light of the arcs.
+    The flux of the images is known no better.
+    """
+    errors = scene.observation.light_errors
+    arcs = float(scene.model[scene.bright].sum())
+    if errors is None or not arcs > 0:
+        return {}
+    return {"front_share": float(np.linalg.norm(errors[:, scene.bright].sum(axis=1))) / arcs}

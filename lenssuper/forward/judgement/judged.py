@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -32,7 +33,10 @@ class Judged(ABC):
         return MappingProxyType({}) if self.judgement is None else self.judgement.measures
 
     def verdict_rows(self) -> list[tuple[str, str]]:
-        """Return the last lines of a summary: the verdict, and each reason."""
+        """Return the last lines of a summary: how well a galaxy in front is known, verdict and reasons."""
         if self.judgement is None:
             return []
-        return [("verdict", self.judgement.words), *(("", reason) for reason in self.reasons)]
+        share = self.measures.get("front_share", math.nan)
+        text = f"galaxy known to {share:.0%} of the light of the arcs, and their flux no better"
+        front = [] if math.isnan(share) else [("in front", text)]
+        return [*front, ("verdict", self.judgement.words), *(("", reason) for reason in self.reasons)]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from lenssuper.exceptions import ObservationError
-from lenssuper.forward.judgement.galaxy import LensGalaxy, of_galaxy
+from lenssuper.forward.judgement.galaxy import LensGalaxy, of_front, of_galaxy
 from lenssuper.forward.judgement.mapping import of_mapping
 from lenssuper.forward.judgement.positive import positive_fit
 from lenssuper.forward.judgement.residuals import of_residuals
@@ -52,6 +52,7 @@ def measure_lens(
         **of_positive(scene),
         **({} if source is None else of_source(source)),
         **of_galaxy(scene, galaxy, errors),
+        **of_front(scene),
         "no_psf": float(scene.observation.psf is None),
         "psf_width": scene.observation.psf_fwhm_arcsec / scene.radius if scene.radius > 0 else math.nan,
     }

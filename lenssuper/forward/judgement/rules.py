@@ -139,6 +139,14 @@ LENS_RULES = (
         _NEVER,
         "{detached_share:.0%} of the light is in objects of which no counter-image is seen: mask neighbours",
     ),
+    # A choice: fluxes that may be half as large again are hardly measured.
+    Rule(
+        "front_share",
+        0.5,
+        _NEVER,
+        "what is not known of the galaxy in front is {front_share:.0%} of the light of the arcs: do not rely "
+        "on fluxes",
+    ),
     # A choice: mass and light of most galaxies have one centre to within 0.05 arcsec.
     Rule(
         "center_offset",

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from lenssuper import SIE, SIS, ExternalShear, Observation
 from lenssuper.forward.judgement import LENS_RULES, LensGalaxy, judge, measure_lens
-from lenssuper.forward.judgement.galaxy import of_galaxy
+from lenssuper.forward.judgement.galaxy import of_front, of_galaxy
 from lenssuper.forward.judgement.lens import of_positive, of_source
 from lenssuper.forward.judgement.mapping import detached, gathering, multiply_imaged, of_mapping
 from lenssuper.forward.judgement.positive import positive_fit
@@ -157,6 +157,22 @@ def test_images_that_merge_are_not_enough():
     measures = of_mapping(Scene(pair, lens, mock.noiseless))
     assert measures["multiple_share"] < 0.3
     assert judge(measures, LENS_RULES).verdict == "look"
+
+
+def test_what_is_not_known_of_the_galaxy_in_front(scene):
+    """Errors add up in all arcs with their sign, and one error to another in quadrature."""
+    assert of_front(scene) == {}
+    y, x = np.indices(scene.model.shape)
+    ring, sides = 0.12 * scene.model, np.where((x + y) % 2, 1.0, -1.0)
+    sides -= sides[scene.bright].mean()
+    doubtful = scene.observation.without(0 * ring, errors=np.stack([ring, 1e3 * sides, 0.05 * scene.model]))
+    found = of_front(replace(scene, observation=doubtful))
+    assert found["front_share"] == pytest.approx(0.13)
+    assert judge(found, LENS_RULES).verdict == "trusted"
+    hidden = replace(scene, observation=scene.observation.without(0 * ring, errors=5 * ring[None]))
+    verdict = judge(measure_lens(hidden), LENS_RULES)
+    assert verdict.verdict == "look"
+    assert "60% of the light of the arcs" in verdict.reasons[0]
 
 
 def test_no_lens_is_wrong(scene):

@@ -14,6 +14,7 @@ from lenssuper.networks.base import LogPrior, SourceNetwork
 from lenssuper.networks.conjugate import conjugate_gradients
 from lenssuper.networks.features import DARK, Features
 from lenssuper.networks.field import CorrelatedField
+from lenssuper.networks.limits import limited
 from lenssuper.networks.sourceproblem import SourceProblem
 from lenssuper.networks.unet import UNet
 
@@ -125,7 +126,7 @@ class Unrolled(SourceNetwork):
         change = torch.where(
             change > 0, _RISE * torch.tanh(change / _RISE), _FALL * torch.tanh(change / _FALL)
         )
-        return prior, (f + change).clamp(*_RANGE), white
+        return prior, limited(f + change, *_RANGE), white
 
     def _prior(self, number, f, slope, source, features):
         """Return the U-Net's prior of the logarithm of the source."""
@@ -134,10 +135,10 @@ class Unrolled(SourceNetwork):
         seen = torch.stack([f / 3 + 1, torch.tanh(misfit / 5)], dim=1)
         drawn = self.unet(torch.cat([seen, features.channels()], dim=1), self.stage[number])
         mean = DARK + self.keep[number] * (f - DARK) + drawn[:, 0]
-        tilt = drawn[:, 2].mean((-2, -1)).clamp(-2.0, 2.0)
+        tilt = limited(drawn[:, 2].mean((-2, -1)), -2.0, 2.0)
         return LogPrior(
-            mean=mean.clamp(-10.0, 2.0),
-            std=torch.exp(self.log_std + drawn[:, 1].clamp(-3.0, 1.0)),
+            mean=limited(mean, -10.0, 2.0),
+            std=torch.exp(self.log_std + limited(drawn[:, 1], -3.0, 1.0)),
             slope=2 + (self.field.log_slope + tilt).exp(),
             length=self.field.log_length.exp(),
         )

@@ -17,6 +17,7 @@ import torch
 
 from lenssuper._utils.checks import check_choice, check_kind
 from lenssuper._utils.version import __version__
+from lenssuper._utils.warn import warn
 from lenssuper.exceptions import LensSuperError
 from lenssuper.networks.base import SourceNetwork
 from lenssuper.networks.weights import card_path, write_network
@@ -171,6 +172,9 @@ def train(
     -----
     The result has the averages of the weights over about a hundred steps (Polyak & Juditsky 1992, SIAM J.
     Control Optim. 30, 838), up to the check with the least held-out chi-square.
+
+    Where a check is worse than the best one by more than 5%, the training continues from the best weights
+    with half the learning rate; a `~lenssuper.exceptions.LensSuperWarning` at its end says so.
     """
     from lenssuper.training.loop import run  # these load Lightning
     from lenssuper.training.module import Schedule, TrainingModule
@@ -217,6 +221,8 @@ def train(
         num_nodes=num_nodes,
         precision=precision,
     )
+    if module.setbacks:
+        warn(_setbacks_in_words(module.setbacks))
     best = copy.deepcopy(network)
     best.load_state_dict(module.best.state_dict())
     best = best.cpu().eval()
@@ -232,6 +238,15 @@ def train(
     return Training(best, module.finished, known, module.history)
 
 
+def _setbacks_in_words(setbacks):
+    """Return what a user should know of checks that were much worse than the best one."""
+    each = ", ".join(f"{setback['held_out_chi2']:.3g} at step {setback['step']}" for setback in setbacks)
+    return (
+        f"the held-out chi-square rose well above its least value: {each}; the training then continued from "
+        "its best weights, each time with half the learning rate: a lower learning rate may do better"
+    )
+
+
 def _card(problems, chosen, watched, module, more):
     """Return the model card without the scores; entries of ``more`` are added."""
     known = {
@@ -244,7 +259,8 @@ def _card(problems, chosen, watched, module, more):
             "sha256": problems.fingerprint,
         },
         "loss": {loss.name: loss.config for loss in module.losses},
-        "training": {name: module.settings[name] for name in _IN_CARD} | {"best_step": module.best_step},
+        "training": {name: module.settings[name] for name in _IN_CARD}
+        | {"best_step": module.best_step, "setbacks": len(module.setbacks)},
         "versions": _versions(),
     }
     for name, content in more.items():

@@ -110,6 +110,18 @@ def test_gradients_reach_every_weight(name, problem_of):
         assert parameter.grad.abs().max() > 0, weight
 
 
+def test_a_prior_beyond_its_limits_can_learn_its_way_back(problem_of):
+    """A U-Net whose maps are beyond their limits in all pixels, as after bad steps, still has gradients."""
+    network, problem = awake("unrolled-1").train(), problem_of((33, 9))
+    bias = network.unet.last.bias
+    with torch.no_grad():  # mean, standard deviation, tilt: four neighbouring pixels of each
+        bias.copy_(torch.tensor([-20.0, -9.0, -9.0]).repeat_interleave(4))
+    sum(problem.chi2(source).log().mean() for source in network.stages(problem)).backward()
+    mean, std, _ = bias.grad.reshape(3, 4)
+    assert (mean < 0).all()  # descent raises a source that is too faint
+    assert (std < 0).all()
+
+
 def test_all_in_single_precision(name):
     assert {tensor.dtype for tensor in awake(name).state_dict().values()} == {torch.float32}
 

@@ -10,6 +10,7 @@ from lenssuper.networks.bands import BandPreconditioner, _bands
 from lenssuper.networks.conjugate import conjugate_gradients
 from lenssuper.networks.features import Features
 from lenssuper.networks.field import CorrelatedField
+from lenssuper.networks.limits import limited
 from lenssuper.networks.unet import UNet
 from lenssuper.solvers.numerics import StationaryField
 
@@ -232,3 +233,16 @@ def test_unet_sees_far_and_is_told():
     assert seen[32, 32 + 12]
     one, other = (net(images, torch.full((3,), v)) for v in (0.0, 1.0))
     assert (one - other).abs().max() > 1e-3
+
+
+# --- limits
+
+
+def test_limits_lead_back():
+    """Beyond a limit the gradient is that of what leads back, and zero for what leads further away."""
+    values = torch.tensor([-3.0, -3.0, 0.5, 0.5, 4.0, 4.0], requires_grad=True)
+    pull = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
+    found = limited(values, -1.0, 2.0)
+    assert torch.equal(found, values.detach().clamp(-1.0, 2.0))
+    (pull * found).sum().backward()  # descent moves against the pull
+    assert values.grad.tolist() == [0.0, -1.0, 1.0, -1.0, 1.0, 0.0]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lenssuper.exceptions import FileFormatError
+from lenssuper.exceptions import FileFormatError, LensSuperWarning
 from lenssuper.training import PixelSplitting, Recorrupted
 from lenssuper.training.checkpoint import read_state, write_state
 from lenssuper.training.train import train
@@ -78,6 +78,29 @@ def test_killed_after_the_file(whole, lenses, tiny, tmp_path, monkeypatch):
     train(tiny.network(), lenses, output=output, resume=True, **tiny.OPTIONS)
     assert output.read_bytes() == whole.read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["net.md", "net.safetensors"]
+
+
+def test_killed_after_a_setback(lenses, tiny, tmp_path, monkeypatch):
+    """It has gone back to its best weights, at half the rate, and resumes from there."""
+    module = importlib.import_module("lenssuper.training.module")
+    scores = [2.0, 3.0, 1.9, 1.8]
+
+    def trained(name, left, resume=False):
+        left = iter(left)
+        monkeypatch.setattr(module, "held_out_chi2", lambda *a, **k: torch.tensor([next(left)]))
+        options = tiny.OPTIONS | {"validation": lenses[:1], "output": tmp_path / name, "resume": resume}
+        train(tiny.network(), lenses, **options)
+
+    with pytest.warns(LensSuperWarning, match="3 at step 6"):
+        trained("whole.safetensors", scores)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "weighted_sum", at_call(module.weighted_sum, 8))
+        with pytest.raises(Killed):
+            trained("net.safetensors", scores)
+    with pytest.warns(LensSuperWarning, match="3 at step 6"):
+        trained("net.safetensors", scores[2:], resume=True)
+    one, other = ((tmp_path / name).read_bytes() for name in ("whole.safetensors", "net.safetensors"))
+    assert one == other
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from lenssuper.exceptions import LensSuperError
+from lenssuper.exceptions import LensSuperError, LensSuperWarning
 from lenssuper.networks.weights import read_card, read_network
 from lenssuper.training import (
     DataFidelity,
@@ -41,6 +41,7 @@ def patched(monkeypatch, name, function):
     monkeypatch.setattr(module.TrainingModule, name, lambda *args, **more: function(before, *args, **more))
 
 
+@pytest.mark.filterwarnings("ignore:the held-out chi-square rose")  # it learns fast
 def test_it_learns(lenses, tiny):
     """Chi-square of pixels that are not shown falls far, and so does the error of what is not measured."""
     network = tiny.network(channels=6)
@@ -133,11 +134,44 @@ def test_the_best_is_kept_and_nothing_better_is_waited_for(lenses, tiny, monkeyp
 
     monkeypatch.setattr(module, "held_out_chi2", check)
     options = SMALL | {"check_every": 2}
-    result = train(tiny.network(), lenses, steps=30, patience=2, validation=lenses[:1], **options)
+    with pytest.warns(LensSuperWarning, match="rose well above its least value"):
+        result = train(tiny.network(), lenses, steps=30, patience=2, validation=lenses[:1], **options)
     assert [check["held_out_chi2"] for check in result.history] == [3.0, 1.0, 2.0, 1.5]
     assert torch.equal(weights(result.network), seen[1])
     assert result.card["training"]["best_step"] == 4
     assert result.finished
+
+
+def test_a_setback_leads_back_to_the_best_weights(lenses, tiny, monkeypatch):
+    """The next steps start from them, with half the rate, which rises from zero again."""
+    from lenssuper.training import module
+
+    scores, rates, starts, seen = iter([1.5, 1.0, 1.04, 1.3, float("nan"), 0.9]), [], [], []
+
+    def check(network, batch, *, seed, number):
+        seen.append(weights(network))
+        return torch.full((len(batch),), next(scores))
+
+    def step(before, self, *args):
+        starts.append(weights(self.network))
+        rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
+        return before(self, *args)
+
+    monkeypatch.setattr(module, "held_out_chi2", check)
+    patched(monkeypatch, "training_step", step)
+    options = SMALL | {"check_every": 2, "learning_rate": 1e-2, "steps": 12}
+    with pytest.warns(LensSuperWarning, match=r"1\.3 at step 8, nan at step 10; .* half the learning rate"):
+        result = train(tiny.network(), lenses, validation=lenses[:1], **options)
+    assert torch.equal(starts[8], seen[1])
+    assert torch.equal(starts[10], seen[1])
+    assert not torch.equal(starts[6], seen[1])  # 4% more is no setback
+    cosine = [(1 + np.cos(np.pi * k / 12)) / 2 for k in range(12)]
+    rise = [1, 2, 3, 4, 5, 6, 7, 8, 0.5, 1, 0.25, 0.5]
+    np.testing.assert_allclose(
+        rates, [1e-2 * r / 30 * c for r, c in zip(rise, cosine, strict=True)], rtol=1e-6
+    )
+    assert torch.equal(weights(result.network), seen[5])
+    assert result.card["training"]["setbacks"] == 2
 
 
 def test_the_rate_rises_and_falls():

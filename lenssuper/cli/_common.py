@@ -31,9 +31,9 @@ _DPI = 120
 # What follows the name of each command in the example at the end of its help.
 _EXAMPLES = {
     "demo": "",
-    "prepare": "mosaic.fits --sky 150.1 2.2 --size 5 --psf psf.fits --output lens.fits",
+    "prepare": "mosaic.fits --sky 150.1 2.2 --size 5 --psf psf.fits --einstein-radius 0.8 --output lens.fits",
     "fit-light": "lens.fits --output arcs.fits",
-    "fit-lens": "arcs.fits --einstein-radius 0.8 --output lens.json",
+    "fit-lens": "lens.fits --einstein-radius 0.8 --fit-light --output lens.json --subtracted arcs.fits",
     "run": "arcs.fits --lens lens.json --output result.fits",
     "view": "result.fits --output result.html",
     "substructure": "arcs.fits --lens lens.json --z-lens 0.2 --z-source 0.6 --output maps.fits",

@@ -29,6 +29,9 @@ _SKY = 500
 # Mean of 5 x 5 pixels, in units of its own scatter, above which there may be light, and how many pixels from
 # there the sky begins.
 _BRIGHT, _APART = 4.0, 4
+# Variance of a sum over many pixels, in units of the variance that differences of pixels show, above which it
+# is that of light: 5 x 5 pixels that share all their noise raise it 25 times.
+_MOST_SHARED = 25.0
 # S/N of the mean of 3 x 3 pixels from which there is light, and how many such pixels must touch.
 _SIGNIFICANT, _GROUP = 4.0, 6
 # Longest side of a covariance, in pixels.
@@ -51,7 +54,7 @@ def measure_covariance(data: np.ndarray, weights: np.ndarray, mask: np.ndarray) 
     ndarray, shape (5, 5), or None
         Mean product of the noise of two pixels, in units of their standard deviations, by the distance
         between them: in the middle that of a pixel with itself, above it with the one a row below. None where
-        the noise is not significantly correlated, or there is too little sky to tell.
+        the noise is not significantly correlated, or there is no sky to tell, as arcs fill the field.
 
     Notes
     -----
@@ -82,7 +85,7 @@ def measure_covariance(data: np.ndarray, weights: np.ndarray, mask: np.ndarray) 
     covariance = (solve @ np.array(half[:0:-1] + half)).reshape(side, side)
     # the covariance of white noise scatters by variance / sqrt(n), alike at opposite distances
     scatter = np.sqrt(2 / n) * np.linalg.norm(solve.sum(axis=0)) * spread**2
-    return covariance if covariance.sum() > 1 + 3 * scatter else None
+    return covariance if 1 + 3 * scatter < covariance.sum() < _MOST_SHARED * spread**2 else None
 
 
 @cache

@@ -73,6 +73,17 @@ def test_too_little_sky_to_tell():
     assert observe(noise, mask=mask).noise_correlation == 1.0
 
 
+@pytest.mark.parametrize("seed", [3, 4, 5, 9])
+def test_light_that_fills_the_field_is_not_taken_for_noise(seed):
+    """The commonest brightness is then that of the light, and what is darker or brighter looks like noise."""
+    rng = np.random.default_rng(seed)
+    light = 15 + 50 * gaussian_filter(rng.standard_normal((40, 40)), 2)
+    y, x = np.mgrid[:40, :40] - 19.5
+    observation = observe(np.where(np.hypot(x, y) < 19, light, 0.0) + rng.standard_normal((40, 40)))
+    assert observation.noise_correlation == 1
+    assert observation.bright.sum() > 1000
+
+
 def test_masked_pixels_do_not_count():
     rng = np.random.default_rng(6)
     data = rng.normal(size=(80, 80))

@@ -168,13 +168,18 @@ def train(
     ValueError
         If the data cannot be used, or the checkpoint is of another training.
 
+    Warns
+    -----
+    LensSuperWarning
+        If a check was worse than the best one by more than 5%.
+
     Notes
     -----
     The result has the averages of the weights over about a hundred steps (Polyak & Juditsky 1992, SIAM J.
     Control Optim. 30, 838), up to the check with the least held-out chi-square.
 
     Where a check is worse than the best one by more than 5%, the training continues from the best weights
-    with half the learning rate; a `~lenssuper.exceptions.LensSuperWarning` at its end says so.
+    with half the learning rate, and warns at its end.
     """
     from lenssuper.training.loop import run  # these load Lightning
     from lenssuper.training.module import Schedule, TrainingModule

@@ -91,7 +91,7 @@ def report(summary: QTable, mocks: Path, results: Path) -> None:
     files = [path for name in done["name"] for path in results.glob(f"{name}[._]*")]
     print(f"bytes a lens           {sum(path.stat().st_size for path in files) / len(done):.3g}")
     truths = [LensModel.read(mocks / f"{name}_truth.json").parameters["SIE.theta_E"] for name in done["name"]]
-    radii, errors = u.Quantity(done["SIE.theta_E"]), u.Quantity(done["SIE.theta_E_err"])
+    radii, errors = u.Quantity(done["EPL.theta_E"]), u.Quantity(done["EPL.theta_E_err"])
     wrong = (radii / u.Quantity(truths) - 1).to_value(u.one)
     print(
         "theta_E within         "

@@ -54,7 +54,8 @@ def measure_covariance(data: np.ndarray, weights: np.ndarray, mask: np.ndarray) 
     ndarray, shape (5, 5), or None
         Mean product of the noise of two pixels, in units of their standard deviations, by the distance
         between them: in the middle that of a pixel with itself, above it with the one a row below. None where
-        the noise is not significantly correlated, or there is no sky to tell, as arcs fill the field.
+        the noise is not significantly correlated, or there is too little sky to tell, as where arcs fill the
+        field.
 
     Notes
     -----

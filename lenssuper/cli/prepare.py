@@ -145,7 +145,7 @@ def _add_objects(group):
         "--arc-radius",
         type=float,
         metavar="ARCSEC",
-        help="mask other objects that are further from the centre, in arcsec; it must hold all arcs "
+        help="mask other objects that are further from the centre, in arcsec; all arcs must lie within "
         "(default: 1.6 Einstein radii of --lens, or 2 of --einstein-radius, else nothing is masked)",
     )
     group.add_argument(

@@ -40,7 +40,7 @@ def judged(fit: LensFit, parameters: FreeParameters) -> LensFit:
 def _judge(part, fit, of_lens):
     """Return the verdict on the fit to one observation."""
     images = part.images
-    arcs = images.observation.without(images.foreground, errors=images.light_errors)
+    arcs = part.subtracted
     scene = Scene(arcs, fit.lens, images.model - images.foreground, part.effective_modes)
     galaxy = LensGalaxy.of(images.observation)
     if galaxy is None and images.foreground.any():

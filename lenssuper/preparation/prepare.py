@@ -106,7 +106,7 @@ def prepare(
     arc_radius : `~astropy.units.Quantity`, optional
         Distance from the middle (or the centre of ``lens``) beyond which other objects are masked, and of
         those that lie beyond for the most part also what is within, down to 3/4 of it; by default 1.6
-        Einstein radii of ``lens``, or 2 of ``einstein_radius``. It must hold all arcs, so that it is larger
+        Einstein radii of ``lens``, or 2 of ``einstein_radius``. All arcs must lie within, and so it is larger
         than the Einstein radius. Without any of the three, no object is masked.
     arcs_only : bool, optional
         Whether to mask all but the arcs within that distance, and the counter-images that ``lens`` makes of
@@ -149,6 +149,7 @@ def prepare(
     >>> bool(np.median(ready.uncertainty.array) > 0)
     True
     """
+    radius = _arcs_within(lens, einstein_radius, arc_radius)
     done: list[str] = []
     if isinstance(mask, (str, os.PathLike)):
         reading["mask"], mask = mask, None
@@ -182,9 +183,6 @@ def prepare(
         observation = Observation.from_nddata(
             ready, grid=observation.grid, noise_correlation=box.given_or_measured
         )
-    if lens is not None and einstein_radius is not None:
-        raise ValueError("give one of lens and einstein_radius")
-    radius = _arcs_within(lens, einstein_radius, arc_radius)
     observation = _masked(observation, lens, radius, arcs_only, done)
     ready = observation.to_nddata()
     header = ready.meta if isinstance(ready.meta, fits.Header) else fits.Header()
@@ -389,6 +387,8 @@ def _rescaled(observation, done):
 
 def _arcs_within(lens, einstein_radius, arc_radius):
     """Return the distance within which arcs can be, in arcsec; None if nothing tells it."""
+    if lens is not None and einstein_radius is not None:
+        raise ValueError("give one of lens and einstein_radius")
     if arc_radius is not None:
         return to_arcsec(arc_radius, "arc_radius")
     if einstein_radius is not None:

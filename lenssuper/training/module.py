@@ -188,7 +188,7 @@ class TrainingModule(SteppedModule):
 
     def _go_back(self, score):
         """Continue from the best weights at a lower rate, with a new optimiser."""
-        self.setbacks.append({"step": self.global_step, "held_out_chi2": score, "back_to": self.best_step})
+        self.setbacks.append({"step": self.global_step, "held_out_chi2": score})
         for network in (self.network, self.average):
             network.load_state_dict(self.best.state_dict())
         optimizer = self.trainer.optimizers[0]

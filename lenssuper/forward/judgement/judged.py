@@ -33,10 +33,10 @@ class Judged(ABC):
         return MappingProxyType({}) if self.judgement is None else self.judgement.measures
 
     def verdict_rows(self) -> list[tuple[str, str]]:
-        """Return the last lines of a summary: how well a galaxy in front is known, verdict and reasons."""
+        """Return the last lines of a summary: what is not known of a galaxy in front, verdict, reasons."""
         if self.judgement is None:
             return []
         share = self.measures.get("front_share", math.nan)
-        text = f"galaxy known to {share:.0%} of the light of the arcs, and their flux no better"
+        text = f"what is not known of the galaxy is {share:.0%} of the light of the arcs"
         front = [] if math.isnan(share) else [("in front", text)]
         return [*front, ("verdict", self.judgement.words), *(("", reason) for reason in self.reasons)]

@@ -35,10 +35,7 @@ def of_mapping(scene: Scene) -> dict[str, float]:
         return {"bright_pixels": 0.0}
     x, y, light = x[bright], y[bright], np.maximum(scene.observation.data[bright], 0.0)
     side = scene.observation.grid.side_arcsec
-    apart = max(
-        _APART * max(scene.observation.psf_fwhm_arcsec, 1.5 * side),
-        _SIDES * scene.radius,
-    )
+    apart = max(_APART * max(scene.observation.psf_fwhm_arcsec, 1.5 * side), _SIDES * scene.radius)
     several = multiply_imaged(scene.lens, x, y, _SAME * side, apart)
     return {
         "bright_pixels": float(len(x)),

@@ -25,7 +25,7 @@ from records import add_record, read_records
 from lenssuper import ForwardModel, Observation, PixelGrid
 from lenssuper.simulate import MockLens
 from lenssuper.solvers import LogNormal, Solver
-from lenssuper.superres.comparison import interpolated
+from lenssuper.superres.interpolation import interpolated
 
 OVERSAMPLING = 8
 

@@ -34,8 +34,8 @@ from lenssuper import Observation, SuperResolution, SuperResolver, expected_reso
 from lenssuper.lens import LensModel
 from lenssuper.simulate import MockLens, random_mock
 from lenssuper.solvers import Positive
-from lenssuper.superres.comparison import interpolated
 from lenssuper.superres.expected import coherence, half_coherence
+from lenssuper.superres.interpolation import interpolated
 
 SEED, SHAPE, FACTOR, BRIGHT = 986000, (40, 40), 2, 0.1
 # Without noise, each pixel has an error of this share of the peak, as weights must be finite

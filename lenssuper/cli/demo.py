@@ -110,7 +110,7 @@ def _write_picture(result: SuperResolution, truth: Truth | None, picture: Path) 
 
 def _gain(result: SuperResolution, truth: Truth) -> str:
     """Say by how much the super-resolved image is nearer to the truth than the interpolated data."""
-    from lenssuper.superres.comparison import interpolated
+    from lenssuper.superres.interpolation import interpolated
 
     before = _psnr(interpolated(result.observation, result.factor), truth.image)
     after = _psnr(result.image.data, truth.image)

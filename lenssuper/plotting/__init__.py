@@ -8,7 +8,12 @@ opens a window and nothing has to be closed.
 
 from __future__ import annotations
 
-from lenssuper.plotting.images import asinh_norm, label_axes, show_colorbar, show_curves, show_image
+from typing import TYPE_CHECKING
+
+from lenssuper._utils.lazy import lazy
+
+if TYPE_CHECKING:
+    from lenssuper.plotting.images import asinh_norm, label_axes, show_colorbar, show_curves, show_image
 
 __all__ = [
     "asinh_norm",
@@ -17,3 +22,6 @@ __all__ = [
     "show_curves",
     "show_image",
 ]
+
+# All results import modules of this package: matplotlib, half a second, is loaded with the first picture
+__getattr__, __dir__ = lazy(__name__, dict.fromkeys(__all__, "images"))

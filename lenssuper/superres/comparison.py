@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from scipy.ndimage import distance_transform_edt, zoom
 
-from lenssuper.observation import Observation
 from lenssuper.plotting.images import CURVES, SIGNED, label_axes, show_colorbar, show_curves, show_image
 from lenssuper.plotting.marks import beam, compass, crop, note, unit_label
 from lenssuper.superres.figure import shared_norm, show_spread
+from lenssuper.superres.interpolation import interpolated
 
-__all__ = ["Truth", "interpolated", "plot_comparison"]
+__all__ = ["Truth", "plot_comparison"]
 
 # Of two rows of panels, with room for labels and colour bars.
 _MARGINS = {"left": 0.045, "right": 0.94, "bottom": 0.065, "top": 0.955, "wspace": 0.5, "hspace": 0.2}
@@ -28,26 +27,6 @@ class Truth:
 
     image: np.ndarray
     source: np.ndarray
-
-
-def interpolated(observation: Observation, factor: int) -> np.ndarray:
-    """
-    Interpolate an image with cubic splines, without knowing of a lens or a PSF.
-
-    Parameters
-    ----------
-    observation : Observation
-        Masked pixels are taken from the nearest one that is not.
-    factor : int
-        Number of pixels along the side of an observed one.
-
-    Returns
-    -------
-    ndarray, shape (factor ny, factor nx)
-        At the centres of the fine pixels, in the unit of the observation per observed pixel.
-    """
-    nearest = distance_transform_edt(observation.mask, return_distances=False, return_indices=True)
-    return zoom(observation.data[tuple(nearest)], factor, order=3, mode="nearest", grid_mode=True)
 
 
 def plot_comparison(result, truth: Truth | None = None, *, figure: Figure | None = None) -> Figure:

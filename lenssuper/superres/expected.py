@@ -17,7 +17,7 @@ from lenssuper.lens import LensModel
 from lenssuper.observation import Observation
 from lenssuper.solvers.field import MAX_CG, FieldProblem
 from lenssuper.solvers.numerics import brightness_unit
-from lenssuper.superres.comparison import interpolated
+from lenssuper.superres.interpolation import interpolated
 
 __all__ = ["ExpectedResolution", "coherence", "expected_resolution"]
 

@@ -16,8 +16,8 @@ from lenssuper.plotting.images import LIGHT, SIGNED, SPREAD
 from lenssuper.plotting.marks import unit_label
 from lenssuper.plotting.pages import write_view
 from lenssuper.plotting.pages.encoding import as_int16, as_png, colours
-from lenssuper.superres.comparison import interpolated
 from lenssuper.superres.figure import shared_norm, smoothed_std
+from lenssuper.superres.interpolation import interpolated
 
 __all__ = ["view", "viewer_of"]
 

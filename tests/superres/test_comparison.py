@@ -9,8 +9,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from lenssuper import ForwardModel, Observation, SuperResolution
 from lenssuper.simulate import random_mock
 from lenssuper.solvers import Posterior
-from lenssuper.superres.comparison import Truth, interpolated, plot_comparison
+from lenssuper.superres.comparison import Truth, plot_comparison
 from lenssuper.superres.figure import plot_result
+from lenssuper.superres.interpolation import interpolated
 
 
 @pytest.fixture(scope="module")

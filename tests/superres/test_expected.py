@@ -11,8 +11,8 @@ from lenssuper.exceptions import ObservationError
 from lenssuper.forward.sourcegrid import square_source_grid
 from lenssuper.simulate import random_mock
 from lenssuper.solvers.numerics import StationaryField
-from lenssuper.superres.comparison import interpolated
 from lenssuper.superres.expected import coherence, half_coherence, predicted
+from lenssuper.superres.interpolation import interpolated
 
 SIDE, STD, SLOPE = 14, 1.5, 3.0
 

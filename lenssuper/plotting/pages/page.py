@@ -6,11 +6,12 @@ import base64
 import io
 import os
 from collections.abc import Mapping
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from lenssuper.plotting.pages.filling import write_page
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["write_report", "write_view"]
 

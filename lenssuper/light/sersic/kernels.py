@@ -198,7 +198,13 @@ def _near_pixels(cx, cy, left, bottom, form, derivatives):
                 out = corner[j, i]
                 _add_triangle((x, 0.0), (x, y), x * y, form, rays, out, derivatives)
                 _add_triangle((0.0, y), (x, y), x * y, form, rays, out, derivatives)
-    return corner[1:, 1:] - corner[1:, :-1] - corner[:-1, 1:] + corner[:-1, :-1]
+    near = np.empty((3, 3, 7))
+    for j in range(3):
+        for i in range(3):
+            for k in range(7):
+                beside = corner[j + 1, i, k] + corner[j, i + 1, k]
+                near[j, i, k] = corner[j + 1, i + 1, k] + corner[j, i, k] - beside
+    return near
 
 
 # Bits of a float64: the mantissa, the number 1, and the position of the exponent
@@ -339,8 +345,8 @@ def _keys(cx, cy, nx, ny, a11, a12, a22):
     mean, split = 0.5 * (a11 + a22), np.sqrt(0.25 * (a11 - a22) ** 2 + a12 * a12)
     edges[0] = max((a11 * a22 - a12 * a12) / (mean + split) * 0.01, 1e-290)
     edges[0] = min(edges[0], edges[1])
-    key = edges.view(np.int64) >> (_EXPONENT - _SIZES)
-    return key[0], key[1]
+    key = edges.view(np.int64)
+    return key[0] >> (_EXPONENT - _SIZES), key[1] >> (_EXPONENT - _SIZES)
 
 
 @inner
@@ -416,10 +422,10 @@ def averages(cx, cy, form, transform, tol, border, image, slopes):
                     count += 1
                 _run(i - cx, count, dy, rule[i], form, work, sums, derivatives)
             else:
-                out[:] = 0.0
-                if rule[i] < 0:
-                    out[:] = near[int(j - bottom), int(i - left)]
-                else:
+                # by numbers: to check the shapes of arrays that are assigned would take seconds to compile
+                for k in range(7):
+                    out[k] = near[int(j - bottom), int(i - left), k] if rule[i] < 0 else 0.0
+                if rule[i] == 0:
                     _add_divided(i - cx, dy, half, ratio, form, tol, out, derivatives)
                 for k in range(7):
                     sums[k, 0] = out[k]

@@ -104,13 +104,13 @@ def linearise(wcs, shape, reference):
     # rounding of sky coordinates (1e-10 arcsec) out of the result; it stays within the image.
     steps = np.array([-2.0, -1.0, 1.0, 2.0])
     weights = np.array([1.0, -8.0, 8.0, -1.0]) / 12
-    matrix = np.empty((2, 2))
-    for axis, n in enumerate(shape[::-1]):
-        step = min(32.0, max(1.0, n / 4))
-        points = np.repeat(centre[:, np.newaxis], 4, axis=1)
-        points[axis] += step * steps
-        matrix[:, axis] = project(*points) @ weights / step
-    middle = project(centre[:1], centre[1:])[:, 0]
+    sizes = [min(32.0, max(1.0, n / 4)) for n in shape[::-1]]
+    points = np.repeat(centre[:, np.newaxis], 9, axis=1)
+    points[0, :4] += sizes[0] * steps
+    points[1, 4:8] += sizes[1] * steps
+    offsets = project(*points)  # all at once, as astropy takes a millisecond for any number of them
+    matrix = np.stack([offsets[:, :4] @ weights / sizes[0], offsets[:, 4:8] @ weights / sizes[1]], axis=1)
+    middle = offsets[:, 8]
     if reference is None:
         middle = np.zeros(2)  # by definition, without the rounding of sky coordinates
     if not (np.isfinite([*matrix.flat, *middle]).all() and np.linalg.det(matrix) != 0):

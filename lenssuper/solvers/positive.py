@@ -147,8 +147,14 @@ class RelativeGradient(Roughness):
 
 def differences(source: np.ndarray) -> list[np.ndarray]:
     """Return differences along y (ny + 1, nx) and x (ny, nx + 1), with dark pixels beyond the grid."""
-    padded = np.pad(source, 1)
-    return [np.diff(padded[:, 1:-1], axis=0), np.diff(padded[1:-1], axis=1)]
+    ny, nx = source.shape
+    # Every step of conjugate gradients calls this; np.pad and np.diff would take six times as long.
+    along_y, along_x = np.empty((ny + 1, nx)), np.empty((ny, nx + 1))
+    along_y[0], along_y[-1] = source[0], -source[-1]
+    np.subtract(source[1:], source[:-1], out=along_y[1:-1])
+    along_x[:, 0], along_x[:, -1] = source[:, 0], -source[:, -1]
+    np.subtract(source[:, 1:], source[:, :-1], out=along_x[:, 1:-1])
+    return [along_y, along_x]
 
 
 def spread(values: list[np.ndarray]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 
@@ -34,6 +35,11 @@ def pytest_configure(config):
     for name in ("numpy", "scipy", "astropy", "numba", "torch", "lenstronomy", "shapely"):
         PYTEST_HEADER_MODULES[name] = name
     TESTED_VERSIONS["lenssuper"] = __version__
+
+
+def pytest_collection_finish(session):
+    """Keep the garbage collector from looking at all modules and tests each time, for half a second."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

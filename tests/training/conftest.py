@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from lenssuper import Observation
+
 
 @pytest.fixture(scope="session")
 def tiny():
@@ -24,8 +26,8 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def lenses(tiny):
-    """Six lenses (observation, lens, truth)."""
-    return tiny.lenses(6)
+    """Six lenses (observation, lens, truth); opened, as every training would open them again."""
+    return [(Observation.of(image), lens, truth) for image, lens, truth in tiny.lenses(6)]
 
 
 @pytest.fixture(scope="session")

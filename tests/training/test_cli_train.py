@@ -30,6 +30,12 @@ def mocks(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def lenses(tiny):
+    """Six lenses (image, lens, truth), not opened."""
+    return tiny.lenses(6, shape=(24, 24))
+
+
+@pytest.fixture(scope="module")
 def cutouts(tmp_path_factory, lenses):
     """Observed lenses: FITS files, each with its lens, and no truth."""
     path = tmp_path_factory.mktemp("observed")

@@ -20,6 +20,12 @@ SMALL = {"source_pixels": 32}
 
 
 @pytest.fixture(scope="module")
+def lenses(tiny):
+    """Six lenses (image, lens, truth), not opened."""
+    return tiny.lenses(6, shape=(24, 24))
+
+
+@pytest.fixture(scope="module")
 def problems(lenses):
     return LensProblems(lenses, **SMALL)
 

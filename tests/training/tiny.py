@@ -1,4 +1,4 @@
-"""Small things to train: a network of three layers and lenses of 24 x 24 pixels."""
+"""Small things to train: a network of three layers and lenses of 16 x 16 pixels."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TinyNetwork(SourceNetwork):
         return sources
 
 
-def lenses(n, first=0, shape=(24, 24)):
+def lenses(n, first=0, shape=(16, 16)):
     """Simulated ones: (observation, lens, truth)."""
     mocks = [random_mock(first + i, shape=shape) for i in range(n)]
     return [(mock.observation, mock.lens, mock.image(2)) for mock in mocks]

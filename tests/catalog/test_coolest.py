@@ -111,7 +111,7 @@ def test_a_directory_and_a_table_are_catalogues(survey):
 def results(survey, tmp_path_factory):
     directory, *_ = survey
     output = tmp_path_factory.mktemp("out") / "results"
-    options = {"solver": Gaussian(GradientPrior()), "factor": 1, "pictures": False}
+    options = {"solver": Gaussian(GradientPrior(), dense_limit=2000), "factor": 1, "pictures": False}
     fit = FitLens(["ExternalShear"], factor=1)
     with ThreadPoolExecutor(1) as executor:
         summary = run(directory, output, stages=[fit], executor=executor, shard=(1, 2), **options)
@@ -188,7 +188,7 @@ def test_noise_that_is_not_known_is_measured(survey, tmp_path):
         content["observation"]["noise"] = {"type": "InstrumentalNoise"}
 
     path, output = changed(survey, tmp_path, change), tmp_path / "out"
-    options = {"solver": Gaussian(GradientPrior()), "factor": 1, "pictures": False}
+    options = {"solver": Gaussian(GradientPrior(), dense_limit=2000), "factor": 1, "pictures": False}
     with ThreadPoolExecutor(1) as executor:
         bare = run(tmp_path, output, executor=executor, **options)
         assert "x.json has no map of the noise" in bare["reason"][0]

@@ -88,7 +88,8 @@ def contents(directory):
     return {path.name: path.stat().st_mtime_ns for path in directory.iterdir() if path.suffix in kinds}
 
 
-def test_every_lens_gets_its_result_and_a_bad_one_fails_alone(lenses, tmp_path, threads):
+def test_every_lens_gets_its_result_and_a_bad_one_fails_alone(lenses, tmp_path, threads, monkeypatch):
+    monkeypatch.setattr("lenssuper.plotting.pages.page._DPI", 20)  # small pictures, for speed
     summary = run_here(lenses, tmp_path, threads, pictures=True)
     assert list(summary["name"]) == ["lens-0", "junk", "lens-1", "lens-2"]
     assert list(summary["status"]) == ["done", "failed", "done", "done"]

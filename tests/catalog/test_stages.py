@@ -43,7 +43,12 @@ STAGES = [Prepare(rescale=False), FitLight(1, modes=0), FitLens(["ExternalShear"
 
 
 def options(executor):
-    return {"solver": Gaussian(GradientPrior()), "factor": 1, "executor": executor, "pictures": False}
+    return {
+        "solver": Gaussian(GradientPrior(), dense_limit=2000),
+        "factor": 1,
+        "executor": executor,
+        "pictures": False,
+    }
 
 
 @pytest.fixture(scope="module")

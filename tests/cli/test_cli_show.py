@@ -11,6 +11,7 @@ from astropy.table import Table
 
 from lenssuper import SIE, ExternalShear, SersicFitter, SuperResolver
 from lenssuper.cli import main
+from lenssuper.forward.sourcegrid import square_source_grid
 from lenssuper.networks.pretrained import path_of
 from lenssuper.observation import Observation, write_observation
 from lenssuper.simulate import random_mock
@@ -27,7 +28,8 @@ def files(tmp_path_factory):
     seen = Observation.from_nddata(mock.observation, grid=mock.grid)
     write_observation(seen, here / "seen.fits")
     LENS.write(here / "lens.json")
-    result = SuperResolver(mock.lens, solver=Gaussian(n_draws=2), rng=1, progress=False)(seen)
+    grid, solver = square_source_grid(seen, mock.lens, 2, 20), Gaussian(n_draws=2)
+    result = SuperResolver(mock.lens, solver=solver, source_grid=grid, rng=1, progress=False)(seen)
     result.write(here / "result.fits")
     SersicFitter(n_components=1)(mock.observation).write(here / "sersic.fits")
     Table({"name": ["a", "b"], "status": ["done", "failed"]}).write(here / "table.ecsv")

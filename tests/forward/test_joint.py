@@ -30,7 +30,7 @@ SOURCE = sum(
 FWHM, SIGMA = 0.16 * u.arcsec, 0.02
 PLACE = SkyCoord(150 * u.deg, 2 * u.deg)
 SOLVER = Gaussian(GradientPrior())
-COARSE = PixelGrid((32, 32), 0.03 * u.arcsec, reference=PLACE)
+COARSE = PixelGrid((24, 24), 0.04 * u.arcsec, reference=PLACE)
 # of the optics alone, in quarters of a pixel
 PSF = {"psf_oversampling": 4, "psf_includes_pixel": False}
 
@@ -124,7 +124,7 @@ def test_coarser_model_of_several(joint):
 
 
 def test_one_part_is_that_part():
-    mock = random_mock(1, shape=(24, 24))
+    mock = random_mock(1, shape=(16, 16))
     one = SuperResolver(mock.lens, 1, solver=SOLVER, rng=1)(mock.observation)
     (same,) = SuperResolver(mock.lens, 1, solver=SOLVER, rng=1).joint([mock.observation])
     np.testing.assert_allclose(same.source.data, one.source.data, rtol=1e-6, atol=1e-9)
@@ -134,7 +134,7 @@ def test_one_part_is_that_part():
 
 def test_dithers_show_more_than_one_exposure():
     """Four exposures with pixels larger than the PSF, half a pixel apart, against one of them."""
-    grid = PixelGrid((48, 48), 0.02 * u.arcsec, reference=PLACE)
+    grid = PixelGrid((36, 36), 0.027 * u.arcsec, reference=PLACE)
     solver = LogNormal(max_evaluations=8, n_draws=8)
     resolver = SuperResolver(LENS, 2, solver=solver, rng=1, source_grid=grid)
     truth = SOURCE.surface_brightness(*grid.centers_arcsec())

@@ -123,7 +123,7 @@ def test_images_agree_with_the_numbers(fit):
 
 @pytest.fixture(scope="module")
 def resolver(fit):
-    source_grid = PixelGrid((30, 30), 0.04 * u.arcsec, center=[0.02, 0.1] * u.arcsec)
+    source_grid = PixelGrid((24, 24), 0.05 * u.arcsec, center=[0.02, 0.1] * u.arcsec)
     return SuperResolver(fit.lens, solver=Gaussian(n_draws=8), source_grid=source_grid, rng=1)
 
 

@@ -15,7 +15,8 @@ from astropy.table import QTable
 from matplotlib.image import imread
 from PIL import Image
 
-from lenssuper import LensFitter, SuperResolver
+from lenssuper import LensFitter, Observation, SuperResolver
+from lenssuper.forward.sourcegrid import square_source_grid
 from lenssuper.light import ForegroundFitter
 from lenssuper.plotting.pages import write_index, write_report
 from lenssuper.simulate import HST_ACS_F814W, SersicSource, mock_lens, random_mock
@@ -29,7 +30,9 @@ def result():
     observation.psf = mock.observation.psf
     observation.mask = np.zeros((24, 24), dtype=bool)
     observation.mask[:4] = True
-    return SuperResolver(mock.lens, 2, solver=Gaussian(GradientPrior()), rng=1)(observation)
+    grid = square_source_grid(Observation.of(observation), mock.lens, 2, 24)
+    solver = Gaussian(GradientPrior())
+    return SuperResolver(mock.lens, 2, solver=solver, source_grid=grid, rng=1)(observation)
 
 
 class Page(HTMLParser):

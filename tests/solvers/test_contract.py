@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -36,9 +37,9 @@ SOLVERS = {
     "Matern": Gaussian(MaternPrior(length=5.0, smoothness=1.0)),
     "matrix-free": Gaussian(dense_limit=0),
     "log-normal": LogNormal(max_evaluations=8),
-    "positive, relative gradient": Positive(RelativeGradient(), max_evaluations=6, n_draws=8),
-    "positive, squared gradient": Positive(SquaredGradient(), max_evaluations=6, n_draws=8),
-    "positive, total variation": Positive(TotalVariation(), max_evaluations=6, n_draws=8),
+    "positive, relative gradient": Positive(RelativeGradient(), max_evaluations=4, n_draws=8),
+    "positive, squared gradient": Positive(SquaredGradient(), max_evaluations=4, n_draws=8),
+    "positive, total variation": Positive(TotalVariation(), max_evaluations=4, n_draws=8),
     "Sersics": Sersics(),
     "network": NetworkSolver.pretrained("space", n_draws=16),
     "network, refined": NetworkSolver.pretrained("space", n_draws=8, refine=True),
@@ -50,12 +51,18 @@ SHAPE = (23, 24)
 
 @pytest.fixture(scope="module")
 def mock(name):
-    mock = random_mock(6, shape=(26, 28), peak_snr=(40, 40))
-    return smooth(mock) if name == "Sersics" else mock
+    return smooth() if name == "Sersics" else lumpy()
 
 
-def smooth(mock):
+@cache
+def lumpy():
+    return random_mock(6, shape=(26, 28), peak_snr=(40, 40))
+
+
+@cache
+def smooth():
     """The same with a source without arms and lumps, which an analytic one can describe."""
+    mock = lumpy()
     disk = SersicSource(0.25 * u.arcsec, 1.2, q=0.6, phi=20 * u.deg, x=0.15 * u.arcsec, y=0.15 * u.arcsec)
     return mock_lens(mock.lens, disk, mock.instrument, shape=(26, 28), peak_snr=40, rng=1)
 
@@ -69,7 +76,7 @@ def model_of(mock, *, unit=1.0):
     observation.mask[3:5, 20:22] = True
     observation.psf = psf
     grid = PixelGrid(SHAPE, 0.055 * u.arcsec, center=(0, 0) * u.arcsec, reference=mock.grid.reference)
-    return ForwardModel(observation, mock.lens, source_grid=grid)
+    return ForwardModel(observation, mock.lens, factor=1, source_grid=grid)
 
 
 @pytest.fixture(scope="module")

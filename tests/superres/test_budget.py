@@ -14,7 +14,8 @@ from lenssuper.solvers import Gaussian, GradientPrior, LogNormal
 from lenssuper.superres.response import respond
 from lenssuper.superres.systematics import Change, stretched
 
-GRID = 16  # pixels along a side of the source, so that all matrices are small
+# pixels along a side of the source, so that all matrices are small; the second is still solved with matrices
+GRID, FINE = 16, 24
 ALL = {"psf": 0.03, "noise": 0.01, "sky": 0.02}
 
 
@@ -32,8 +33,8 @@ def solved(mock):
     return model, posterior
 
 
-def resolved(mock, solver, systematics=None, lens=None):
-    grid = square_source_grid(Observation.of(mock.observation), mock.lens, 2, 2 * GRID)
+def resolved(mock, solver, systematics=None, lens=None, pixels=FINE):
+    grid = square_source_grid(Observation.of(mock.observation), mock.lens, 2, pixels)
     given = {"solver": solver, "source_grid": grid, "systematics": systematics}
     return SuperResolver(lens or mock.lens, rng=1, progress=False, **given)(mock.observation)
 
@@ -132,7 +133,7 @@ def test_errors_are_those_of_all_parts(mock, result):
 
 def test_errors_of_the_light_in_front_come_with_the_observation(mock, result):
     """They are of a fit to these data, which say no more of them; others that are given replace them."""
-    grid = square_source_grid(Observation.of(mock.observation), mock.lens, 2, 2 * GRID)
+    grid = square_source_grid(Observation.of(mock.observation), mock.lens, 2, FINE)
     bright = Observation.of(mock.observation)
     light = np.full((1, 26, 26), 0.01)
     left = bright.without(np.zeros(bright.shape), errors=light)
@@ -201,7 +202,7 @@ def test_table_and_figure(result):
 def test_what_the_data_know_is_not_uncertain(mock):
     """A noise map that is given to 50% is measured by the pixels: 1 / sqrt(2 n) of its size."""
     errors = Systematics(noise=0.5)
-    changes = resolved(mock, Gaussian(n_draws=4), errors).budget.changes
+    changes = resolved(mock, Gaussian(n_draws=4), errors, pixels=32).budget.changes
     expected = 1 / np.sqrt(2 * 26**2) / 0.5
     assert 0.9 * expected < changes["error"][0] < 3 * expected  # where it is, besides its width
 
@@ -256,11 +257,11 @@ def test_wrong_arguments(mock, result):
 
 def test_a_wrong_radius_is_said(mock):
     errors = Systematics(lens={"SIE.theta_E": 0.02 * u.arcsec}, psf=0.03)
-    right = resolved(mock, Gaussian(n_draws=4), errors)
+    right = resolved(mock, Gaussian(n_draws=4), errors, pixels=32)
     assert right.measures["budget.asked_sigma"] < 4
     radius = 1.03 * mock.lens.parameters["SIE.theta_E"]
     lens = mock.lens.replace(**{"SIE.theta_E": radius})
-    wrong = resolved(mock, Gaussian(n_draws=4), errors, lens)
+    wrong = resolved(mock, Gaussian(n_draws=4), errors, lens, pixels=32)
     assert wrong.measures["budget.asked_sigma"] > 10
     assert wrong.verdict != "trusted"
     assert any("another SIE.theta_E" in reason for reason in wrong.reasons)

@@ -6,7 +6,8 @@ import astropy.units as u
 import numpy as np
 import pytest
 
-from lenssuper import LensModel, PixelGrid, SuperResolver
+from lenssuper import LensModel, Observation, PixelGrid, SuperResolver
+from lenssuper.forward.sourcegrid import square_source_grid
 from lenssuper.simulate import random_mock
 from lenssuper.solvers import Gaussian
 
@@ -18,7 +19,9 @@ def mock():
 
 @pytest.fixture(scope="module")
 def result(mock):
-    return SuperResolver(mock.lens, solver=Gaussian(n_draws=2), rng=1, progress=False)(mock.observation)
+    grid = square_source_grid(Observation.of(mock.observation), mock.lens, 2, 20)
+    solver = Gaussian(n_draws=2)
+    return SuperResolver(mock.lens, solver=solver, source_grid=grid, rng=1, progress=False)(mock.observation)
 
 
 @pytest.mark.parametrize("rotation", [0, 25] * u.deg)

@@ -43,8 +43,8 @@ def test_score_has_the_distribution_that_it_should():
     solver, scores = Gaussian(strength=strength, n_draws=2), []
     deviations = rng.multivariate_normal(np.zeros(SIDE**2), posterior_covariance, 60)
     deviations = np.concatenate([deviations, -deviations]).reshape(-1, SIDE, SIDE)
-    for _ in range(40):
-        source = rng.multivariate_normal(np.zeros(SIDE**2), np.linalg.inv(prior)).reshape(SIDE, SIDE)
+    sources = rng.multivariate_normal(np.zeros(SIDE**2), np.linalg.inv(prior), 40)
+    for source in sources.reshape(-1, SIDE, SIDE):
         noise = rng.standard_normal(model.out_shape) * model.observation.sigma
         seen = model.with_data(model.forward(source) + noise)
         (change, *_) = Systematics(psf=0.03).changes(seen)

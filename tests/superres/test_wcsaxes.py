@@ -9,7 +9,8 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from lenssuper import SuperResolver
+from lenssuper import Observation, SuperResolver
+from lenssuper.forward.sourcegrid import square_source_grid
 from lenssuper.simulate import random_mock
 from lenssuper.solvers import Gaussian
 
@@ -17,7 +18,9 @@ from lenssuper.solvers import Gaussian
 @pytest.fixture(scope="module")
 def result():
     mock = random_mock(3, shape=(20, 26))
-    return SuperResolver(mock.lens, solver=Gaussian(n_draws=2), rng=1, progress=False)(mock.observation)
+    grid = square_source_grid(Observation.of(mock.observation), mock.lens, 2, 20)
+    solver = Gaussian(n_draws=2)
+    return SuperResolver(mock.lens, solver=solver, source_grid=grid, rng=1, progress=False)(mock.observation)
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,13 @@ def determinant(lens, x, y):
     return (1 - psi_xx) * (1 - psi_yy) - psi_xy**2
 
 
+def _determinant_and_terms(lens, x, y):
+    """Return det A and the size of its terms, which diverge and cancel at a singular centre."""
+    psi_xx, psi_yy, psi_xy = lens.hessian(x, y)
+    squares = (1 - psi_xx) * (1 - psi_yy)
+    return squares - psi_xy**2, 1 + np.abs(squares) + psi_xy**2
+
+
 def enclosed_area(curve: np.ndarray) -> float:
     """Return the signed area of the polygon through the points, closed or not (the shoelace formula)."""
     x, y = (curve - curve[0]).T
@@ -174,11 +181,14 @@ def _refine(lens, curve, centers, scale):
 def _polish(lens, curve, centers, scale):
     """Move every point along the gradient of det A onto det A = 0, by Newton's method."""
     points = np.array(curve)
+    left = np.arange(len(points))  # those that are not there yet
     for _ in range(_STEPS):
-        x, y = points.T
-        det = determinant(lens, x, y)
-        if np.all(np.abs(det) < 1e-3 * _TOLERANCE):
+        det, terms = _determinant_and_terms(lens, *points[left].T)
+        off = ~(np.abs(det) < 1e-3 * _TOLERANCE * terms)
+        left, det = left[off], det[off]
+        if not left.size:
             break
+        x, y = points[left].T
         reach = np.minimum(distance_to_center(x, y, centers), scale)
         h = 1e-4 * reach
         slope_x = (determinant(lens, x + h, y) - determinant(lens, x - h, y)) / (2 * h)
@@ -187,11 +197,9 @@ def _polish(lens, curve, centers, scale):
         factor = -det / np.where(slope2 == 0, np.inf, slope2)
         length = np.abs(factor) * np.sqrt(slope2)
         factor = factor * np.minimum(1, 0.3 * reach / np.maximum(length, 1e-300))
-        points = points + np.stack([factor * slope_x, factor * slope_y], axis=-1)
-    # a curve may run through a singular centre, where the terms of det A diverge and cancel
-    psi_xx, psi_yy, psi_xy = lens.hessian(*points.T)
-    terms = 1 + np.abs((1 - psi_xx) * (1 - psi_yy)) + psi_xy**2
-    worst = np.max(np.abs(determinant(lens, *points.T)) / terms)
+        points[left] += np.stack([factor * slope_x, factor * slope_y], axis=-1)
+    det, terms = _determinant_and_terms(lens, *points.T)
+    worst = np.max(np.abs(det) / terms)
     if not worst < _TOLERANCE:
         message = f"a critical curve is exact to {worst:.1e} of the terms of det A only"
         warn(message, ConvergenceWarning)

@@ -61,4 +61,4 @@ def fitted(plain, smooth):
 
 @pytest.fixture(scope="session")
 def found(clumpy, smooth, jaffe):
-    return SubstructureMap(smooth, jaffe, candidates=1, rng=1)(clumpy)
+    return SubstructureMap(smooth, jaffe, candidates=1, factor=1, rng=1)(clumpy)

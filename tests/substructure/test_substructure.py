@@ -37,7 +37,7 @@ def test_an_injected_clump_is_found(found, injected):
 
 
 def test_nothing_is_found_in_a_smooth_lens(plain, smooth, jaffe):
-    result = SubstructureMap(smooth, jaffe, candidates=1, rng=1)(plain)
+    result = SubstructureMap(smooth, jaffe, candidates=1, factor=1, rng=1)(plain)
     assert result.detections == ()
     assert result.lens.components[-1].parameters.keys() >= {"a", "b"}  # a multipole: no clump is in it
 

@@ -49,7 +49,7 @@ def sersic_table(hyperparameters: Mapping[str, float]) -> QTable:
     >>> from lenssuper.light import sersic_table
     >>> from lenssuper.simulate import random_mock
     >>> from lenssuper.solvers import Sersics
-    >>> mock = random_mock(1, shape=(32, 32))
+    >>> mock = random_mock(1, shape=(20, 20))
     >>> sr = SuperResolver(mock.lens, solver=Sersics())(mock.observation)
     >>> sersic_table(sr.hyperparameters).colnames[:4]
     ['x', 'x_err', 'y', 'y_err']

@@ -84,7 +84,7 @@ class Gaussian(Solver):
     >>> from lenssuper import ForwardModel
     >>> from lenssuper.simulate import random_mock
     >>> from lenssuper.solvers import Gaussian, GradientPrior
-    >>> mock = random_mock(1, shape=(24, 24))
+    >>> mock = random_mock(1, shape=(16, 16))
     >>> model = ForwardModel(mock.observation, mock.lens)
     >>> posterior = Gaussian(GradientPrior()).solve(model, rng=1)
     >>> posterior.mean.shape == model.source_grid.shape

@@ -81,7 +81,7 @@ class Sersics(Solver):
     >>> from lenssuper import SuperResolver
     >>> from lenssuper.simulate import random_mock
     >>> from lenssuper.solvers import Sersics
-    >>> mock = random_mock(1, shape=(32, 32))
+    >>> mock = random_mock(1, shape=(20, 20))
     >>> sr = SuperResolver(mock.lens, solver=Sersics())(mock.observation)
     >>> sorted(sr.hyperparameters)[:2]
     ['R_e_1', 'R_e_1_error']

@@ -22,6 +22,7 @@ from lenssuper import (
     SIE,
     ForwardModel,
     LensModel,
+    Observation,
     SuperResolution,
     __version__,
     datasets,
@@ -32,6 +33,7 @@ from lenssuper import simulate as simulation
 from lenssuper.cli import _parser, main
 from lenssuper.cli._common import _EXAMPLES
 from lenssuper.exceptions import LensSuperWarning
+from lenssuper.forward.sourcegrid import square_source_grid
 from lenssuper.solvers import Posterior
 
 random_mock = simulation.random_mock  # before a test makes smaller ones of it
@@ -47,7 +49,8 @@ class StandIn:
 
     def __call__(self, observation):
         StandIn.calls = (*StandIn.calls, (self, observation))
-        model = ForwardModel(observation, self.lens, factor=self.factor)
+        grid = square_source_grid(Observation.of(observation), self.lens, self.factor, 16)
+        model = ForwardModel(observation, self.lens, factor=self.factor, source_grid=grid)
         mean = np.full(model.in_shape, 0.1)
         draws = np.stack([mean, 1.1 * mean])
         return SuperResolution.from_posterior(
@@ -78,8 +81,6 @@ def inputs(tmp_path_factory):
     """An observation and its lens, as files."""
     directory = tmp_path_factory.mktemp("inputs")
     mock = random_mock(2, shape=(20, 24))
-    from lenssuper import Observation
-
     write_observation(Observation.from_nddata(mock.observation), directory / "ring.fits")
     mock.lens.write(directory / "lens.json")
     return directory

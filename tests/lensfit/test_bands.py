@@ -119,7 +119,7 @@ def test_information_of_bands_adds_up(bands, fitter, red, blue):
 
 
 def test_offsets_go_on_to_the_super_resolver(bands, red, blue):
-    source_grid = PixelGrid((30, 30), 0.04 * u.arcsec, center=[0.05, 0.1] * u.arcsec, reference=PLACE)
+    source_grid = PixelGrid((24, 24), 0.05 * u.arcsec, center=[0.05, 0.1] * u.arcsec, reference=PLACE)
     options = {"solver": Gaussian(n_draws=2), "source_grid": source_grid, "rng": 1}
     resolver = SuperResolver(bands.lens, **options)
     right = resolver([red, blue], offsets=bands.offsets)

@@ -63,18 +63,19 @@ def by_quadrature(x, y, order):
     c, r = (k.ravel() for k in np.meshgrid(np.arange(COLUMNS + order), np.arange(ROWS + order)))
     squares = shapely.box(c, r, c + 1, r + 1)
     for share, corners in zip(dense, np.stack([x, y], axis=-1), strict=True):
-        triangle = shapely.polygons(corners)
-        for part in shapely.intersection(triangle, squares):
-            if not part.area:
-                continue
+        triangle, fans = shapely.polygons(corners), []
+        parts = shapely.intersection(triangle, squares)
+        for part in parts[shapely.area(parts) > 0]:
             ring = shapely.get_coordinates(part)[:-1]
-            for k in range(1, len(ring) - 1):
-                fan = ring[[0, k, k + 1]]
-                size = 0.5 * abs(np.linalg.det(fan[1:] - fan[0]))
-                px, py = (nodes @ fan).T
-                up = spline(order, py - np.arange(ROWS)[:, None] - 0.5 * (order + 1))
-                across = spline(order, px - np.arange(COLUMNS)[:, None] - 0.5 * (order + 1))
-                share += size / triangle.area * np.einsum("jn,in,n->ji", up, across, weights)
+            fans += [ring[[0, k, k + 1]] for k in range(1, len(ring) - 1)]
+        if not fans:
+            continue
+        fans = np.array(fans)
+        sizes = 0.5 * abs(np.linalg.det(fans[:, 1:] - fans[:, :1])) / triangle.area
+        px, py = (nodes @ fans).reshape(-1, 2).T
+        up = spline(order, py - np.arange(ROWS)[:, None] - 0.5 * (order + 1))
+        across = spline(order, px - np.arange(COLUMNS)[:, None] - 0.5 * (order + 1))
+        share += (up * (sizes[:, None] * weights).ravel()) @ across.T
     return dense
 
 

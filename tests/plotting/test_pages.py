@@ -35,6 +35,12 @@ def result():
     return SuperResolver(mock.lens, 2, solver=solver, source_grid=grid, rng=1)(observation)
 
 
+@pytest.fixture
+def small_pictures(monkeypatch):
+    """Pictures that are drawn fast."""
+    monkeypatch.setattr("lenssuper.plotting.pages.page._DPI", 30)
+
+
 class Page(HTMLParser):
     """The tags of a page, with every opened one closed."""
 
@@ -102,7 +108,7 @@ def last(cells, name):
     return len(cells) - 1 - cells[::-1].index(name)
 
 
-def test_page_shows_the_fit_of_the_lens(result, tmp_path):
+def test_page_shows_the_fit_of_the_lens(result, tmp_path, small_pictures):
     fit = LensFitter(result.lens, fixed=["ExternalShear"], factor=1, rng=1)(result.observation)
     write_report(result, tmp_path / "lens.html", fit=fit)
     page = Page((tmp_path / "lens.html").read_text(encoding="utf-8"))
@@ -122,7 +128,7 @@ def test_page_shows_the_fit_of_the_lens(result, tmp_path):
     assert cells[last(cells, "ExternalShear.gamma1") + 2] == "fixed"
 
 
-def test_page_shows_the_light_that_was_taken_off(result, tmp_path):
+def test_page_shows_the_light_that_was_taken_off(result, tmp_path, small_pictures):
     galaxy = SersicSource(0.2 * u.arcsec, 1.0, q=0.8)
     mock = mock_lens(
         result.lens, galaxy, HST_ACS_F814W, shape=(24, 24), peak_snr=40, lens_light=5.0 * galaxy, rng=1
@@ -189,7 +195,7 @@ def test_index_has_a_column_for_what_the_summary_has(tmp_path):
     assert lenses[0][6:] == ["1.200", "1.050", "0.980", "311", "-123.4", "45.0", "30.0"]
 
 
-def test_page_tells_elapsed_time_from_that_of_a_processor(result, tmp_path):
+def test_page_tells_elapsed_time_from_that_of_a_processor(result, tmp_path, small_pictures):
     write_report(result, tmp_path / "lens.html", times={"fit of the lens": (7.25, 3.5)})
     cells = Page((tmp_path / "lens.html").read_text(encoding="utf-8")).text.split()
     place = last(cells, "elapsed")

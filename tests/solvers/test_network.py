@@ -134,7 +134,7 @@ class TestErrorBars:
     """Against the same Gaussian with matrices, for a network whose answer and prior are known."""
 
     def test_deviations_are_those_of_the_gaussian(self, small, answer, matrices, monkeypatch):
-        monkeypatch.setattr(draws, "_STEPS", 400)
+        monkeypatch.setattr(draws, "_STEPS", 200)
         field, jacobian = matrices
         problem = _problem(small, 3, "cpu")
         source = torch.as_tensor(answer[None], dtype=torch.float32)
@@ -149,7 +149,7 @@ class TestErrorBars:
             np.testing.assert_allclose(one, expected, rtol=0, atol=0.003 * np.abs(field @ w).max())
 
     def test_of_the_posterior(self, small, answer, matrices, monkeypatch):
-        monkeypatch.setattr(draws, "_STEPS", 400)
+        monkeypatch.setattr(draws, "_STEPS", 200)
         field, jacobian = matrices
         covariance = np.linalg.inv(np.eye(answer.size) + jacobian.T @ jacobian)
         posterior = NetworkSolver(Fixed(answer), n_draws=128).solve(small, rng=1)

@@ -8,12 +8,16 @@ import astropy.units as u
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from scipy.ndimage import gaussian_filter
 
 from lenssuper import SIE, ExternalShear, LensFitter, Observation, SuperResolver, Systematics
 from lenssuper.datasets import cosmos_web_ring
+from lenssuper.light import ForegroundFitter
+from lenssuper.light.foreground.galaxy import Galaxy
 from lenssuper.plotting.images import asinh_norm, label_axes, show_colorbar, show_curves, show_image
 from lenssuper.preparation import prepare
 from lenssuper.simulate import (
+    HST_ACS_F814W,
     JWST_NIRCAM_F150W,
     JWST_NIRCAM_F444W,
     ClumpySpiral,
@@ -249,6 +253,36 @@ def draw_budget():
         noise=0.05,
     )
     return SuperResolver(mock.lens, rng=1, systematics=errors, progress=False)(mock.observation).budget.plot()
+
+
+def draw_light_doubt():
+    """A galaxy with a bright bulge whose PSF is wrong, fitted with and without an error of its light."""
+    disk = SersicSource(0.6 * u.arcsec, 1.0, q=0.7, phi=70 * u.deg, amplitude=0.6)
+    bulge = SersicSource(0.06 * u.arcsec, 2.0, q=0.8, phi=40 * u.deg, amplitude=60)
+    lens = SIE(theta_E=0.9 * u.arcsec, q=0.8, phi=30 * u.deg)
+    source = SersicSource(0.12 * u.arcsec, 1.0, q=0.7, x=0.08 * u.arcsec, y=-0.05 * u.arcsec)
+    options = {"shape": (72, 72), "peak_snr": 25, "rng": 1}
+    mock = mock_lens(lens, source, HST_ACS_F814W, lens_light=bulge + disk, **options)
+    arcs = mock_lens(lens, source, HST_ACS_F814W, **options).noiseless
+    image = mock.observation
+    wide = gaussian_filter(np.asarray(image.psf), 0.8)
+    image.psf = wide / wide.sum()
+    observation = Observation.from_nddata(image)
+    fitter = ForegroundFitter(einstein_radius=0.9 * u.arcsec, progress=False)
+    certain = fitter._beside_arcs(Galaxy(observation, 0.9), lambda share, what: None)
+    shown = {
+        "Image": observation.data,
+        "Left of it, noise as it is": certain.subtracted.data,
+        "Left, 7% of the light added": fitter(observation).subtracted.data,
+        "Arcs, true": arcs,
+    }
+    figure = Figure(figsize=(14, 3.6), layout="constrained")
+    norm = asinh_norm(arcs, certain.subtracted.data, sigma=float(np.median(observation.sigma)), highest=99)
+    for ax, (title, values) in zip(figure.subplots(1, 4), shown.items(), strict=True):
+        show_colorbar(ax, show_image(ax, values, mock.grid, norm=norm), str(mock.observation.unit))
+        ax.set_title(title)
+        label_axes(ax)
+    return figure
 
 
 def draw_light_errors():

@@ -13,6 +13,7 @@ from lenssuper._utils.units import to_arcsec
 from lenssuper.forward.model import ForwardModel
 from lenssuper.light.fit import SersicFit
 from lenssuper.light.foreground.arcs import find_arcs, first_arcs
+from lenssuper.light.foreground.doubt import doubted, limited
 from lenssuper.light.foreground.fit import ForegroundFit
 from lenssuper.light.foreground.isophotes import fit_isophotes, unmodelled_share
 from lenssuper.light.sersic.components import Components
@@ -37,8 +38,6 @@ _NEAR = 4
 # Outer edge of the arcs, in radii that contain half of their light. Beyond it, structures thicker than this
 # share of their distance are the outskirts of the galaxy.
 _OUTSIDE, _THICK = 2.0, 0.2
-# Excess over the galaxy, in sigma, beyond which a pixel counts no more for the misfit
-_OUTLIER = 1.0
 # Steps of a fit from each of several starts, and of the best one
 _FEW, _SOME = 6, 20
 # Accuracy of means over pixels, and the relative change of chi-square at which a fit ends.
@@ -77,7 +76,8 @@ class Galaxy:
     """
     An image with a galaxy in the middle, whose pixels are ``factor`` times those of the original image.
 
-    Around it there may be arcs, at about a rough Einstein radius in arcsec if one is known.
+    Around it there may be arcs, at about a rough Einstein radius in arcsec if one is known. ``doubt`` is a
+    share of the light that is added to the noise.
     """
 
     def __init__(
@@ -87,11 +87,13 @@ class Galaxy:
         *,
         rough: bool = False,
         factor: int = 1,
+        doubt: float = 0.0,
     ) -> None:
         self.observation, self._rough, self._einstein_radius = observation, rough, einstein_radius
-        self._reach = _REACH / factor
+        self._reach, self._doubt = _REACH / factor, doubt
+        self._doubted = doubted(observation, doubt)
         self.correlation = observation.noise_correlation
-        self.weights = observation.weights / self.correlation
+        self.weights = self._doubted.weights / self.correlation
         self.unit = float(1 / np.sqrt(np.median(self.weights[self.weights > 0])))
         objects = find_objects(observation)
         self.mask, self.moments = main_object(observation, peak=True, objects=objects)
@@ -126,7 +128,8 @@ class Galaxy:
         """Return the galaxy for a rough search, on larger pixels if there are many."""
         sigma = self.moments["b"] / self.observation.grid.side_arcsec
         factor = max(1, min(min(self.observation.shape) // _SIDE, int(sigma / _PIXELS_IN_SIGMA)))
-        return Galaxy(self.observation.binned(factor), self._einstein_radius, rough=True, factor=factor)
+        options = {"rough": True, "factor": factor, "doubt": self._doubt}
+        return Galaxy(self.observation.binned(factor), self._einstein_radius, **options)
 
     def from_coarse(self, mask: np.ndarray) -> np.ndarray:
         """Convert a mask of the pixels of `coarse` to those of this one."""
@@ -209,14 +212,13 @@ class Galaxy:
     def misfit(self, fitted: GalaxyFit) -> float:
         """Return chi-square of all pixels, limited where there is more light than that of the galaxy."""
         left = self.observation.data - self.unit * fitted.result.model
-        squares = left**2 * self.weights
-        return float(np.sum(np.where(left > 0, np.minimum(squares, _OUTLIER**2), squares)))
+        return float(np.sum(limited(left, left**2 * self.weights)))
 
     # Arcs
 
     def first_arcs(self) -> np.ndarray:
         """Return a first guess of the arcs."""
-        found = first_arcs(self.observation, self.center, self.sky, self.core, self._reach)
+        found = first_arcs(self._doubted, self.center, self.sky, self.core, self._reach)
         return found & (self.distance < self._outer)
 
     def arcs(self, fitted: GalaxyFit, near: np.ndarray | None = None, *, faint: bool = True) -> np.ndarray:
@@ -227,9 +229,7 @@ class Galaxy:
         """
         share = _SHARE_OF_ONE if fitted.components.n == 1 else _SHARE_OF_MORE
         model, sky = self.unit * fitted.result.model, self.unit * fitted.sky
-        arcs = find_arcs(
-            self.observation, model, sky, self.core, share, self._reach, _FAINT if faint else share
-        )
+        arcs = find_arcs(self._doubted, model, sky, self.core, share, self._reach, _FAINT if faint else share)
         arcs &= self.distance < self._outer
         excess = np.clip(self.observation.data - model, 0, None)
         if near is None:
@@ -301,6 +301,7 @@ class Galaxy:
             isophotes=isophotes,
             source=source,
             source_parameters=source_parameters,
+            doubt=self._doubt,
         )
 
     def _unmodelled(self, fitted, model, light, source, arcs, variance):

@@ -55,7 +55,8 @@ def _once(fitter, light, again):
     has the larger evidence.
     """
     first = fitter.roughly().beside(light)(light.unsubtracted)
-    light = again(light.observation, source=first.model.data - first.foreground.data)
+    source = first.model.data - first.foreground.data
+    light = again(light.observation, source=source, doubt=light.doubt)
     following, renamed = fitter.following(first.lens)
     last = following.beside(light)(light.unsubtracted)
     change = np.zeros(len(last.names))

@@ -9,7 +9,7 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, NDData
 
-from lenssuper._utils.checks import check_count, check_kind, check_length
+from lenssuper._utils.checks import check_count, check_kind, check_length, check_number
 from lenssuper._utils.progress import share_bar
 from lenssuper._utils.threads import one_blas_thread
 from lenssuper._utils.units import to_arcsec
@@ -32,9 +32,11 @@ _MOST = 3
 _ROUNDS, _SETTLED = 5, 0.03
 # Steps of a fit between searches for arcs, and of the last fit
 _SOME, _MANY = 15, 60
-# Chi-square per pixel without arcs above which the galaxy is also fitted with a share of its light added to
-# the noise, and this share (tuned on one lens, COSJ100028 in the band F160W: 0.05 to 0.1 do)
-_POOR, _DOUBT = 1.3, 0.07
+# Chi-square per pixel without arcs, and share of the pixels taken for arcs where there may be some, above
+# which the galaxy is also fitted with a share of its light added to the noise, and this share (tuned on
+# COSJ100028 in the band F160W, where 0.05 to 0.1 do, and on galaxies with a bulge and a wrong PSF, which have
+# 0.81 or more of their pixels taken, and with a right one 0.72 or less)
+_POOR, _TAKEN, _DOUBT = 1.3, 0.75, 0.07
 
 
 class ForegroundFitter:
@@ -78,10 +80,11 @@ class ForegroundFitter:
     them small, see `~lenssuper.light.foreground.isophotes.fit_isophotes`. Both parts add their variance to
     that of the image. Beneath the arcs, the light of the galaxy follows from the profiles alone.
 
-    Where chi-square outside of the arcs is poor, the galaxy is fitted once more with a share of its light
-    added to the noise, and the fit with the smaller `~lenssuper.light.foreground.doubt.doubtful_misfit` is
-    kept: no PSF is right to a per cent, and what it gets wrong in a bright core must not decide about the
-    disk around it. The result then has a ``doubt``, and its verdict says so.
+    Where chi-square outside of the arcs is poor although most of the galaxy was taken for arcs, it is fitted
+    once more with a share of its light added to the noise, and the more likely of both fits is kept, see
+    `~lenssuper.light.foreground.doubt.doubtful_misfit`: no PSF is right to a per cent, and what it gets wrong
+    in a bright core must not decide about the disk around it. The result then has a ``doubt``, and its
+    verdict says so.
 
     Examples
     --------
@@ -112,7 +115,11 @@ class ForegroundFitter:
         self.progress = check_kind(progress, "progress", bool | None)
 
     def __call__(
-        self, observation: NDData | Observation, *, source: np.ndarray | None = None
+        self,
+        observation: NDData | Observation,
+        *,
+        source: np.ndarray | None = None,
+        doubt: float | None = None,
     ) -> ForegroundFit:
         """
         Fit the galaxy of one image.
@@ -124,6 +131,9 @@ class ForegroundFitter:
         source : ndarray, shape (ny, nx), optional
             The lensed source as observed, if it is known, e.g. ``LensFit.model.data``: the galaxy is then
             fitted to the rest of the light, also beneath the arcs, and ``arcs`` and ``lens`` are not used.
+        doubt : float, optional
+            Share of the light that is added to the noise, see `ForegroundFit.doubt`; by default none, or what
+            a first fit asks for.
 
         Returns
         -------
@@ -134,9 +144,11 @@ class ForegroundFitter:
         ObservationError
             If the image cannot be used, or no galaxy stands out in it; the message says what to do.
         ValueError
-            If ``source`` has another shape than the image.
+            If ``source`` has another shape than the image, or ``doubt`` is not a number of 0 or more.
         """
         observation = Observation.of(observation)
+        if doubt is not None:
+            doubt = check_number(doubt, "doubt", least=0)
         if source is not None:
             if np.shape(source) != observation.shape:
                 raise ValueError(
@@ -144,10 +156,12 @@ class ForegroundFitter:
                 )
             alone = self.with_arcs(None)
             alone.lens = None
-            fit = alone(observation.with_data(observation.data - source))
+            fit = alone(observation.with_data(observation.data - source), doubt=doubt)
             return replace(fit, observation=observation, source=source)
         with one_blas_thread(), share_bar(self.progress) as report:
-            return self._fit(observation, report)
+            found = self._fit(observation, report, doubt)
+            report(1.0, "done")
+        return replace(found, judgement=judge_foreground(found))
 
     @property
     def finds_arcs(self) -> bool:
@@ -160,15 +174,15 @@ class ForegroundFitter:
         new.arcs = _check_arcs(arcs)
         return new
 
-    def _fit(self, observation, report):
-        galaxy = Galaxy(observation, self._radius)
+    def _fit(self, observation, report, doubt):
+        galaxy = Galaxy(observation, self._radius, doubt=doubt or 0.0)
         found = self._beside_arcs(galaxy, report)
-        if self.lens is None and found.reduced_chi2 > _POOR:
-            report(0.95, "fitting it again, its core with more noise")
-            doubted = Galaxy(observation, self._radius, doubt=_DOUBT)
-            found = min(found, self._beside_arcs(doubted, _quietly), key=doubtful_misfit)
-        report(1.0, "done")
-        return replace(found, judgement=judge_foreground(found))
+        sure = doubt is not None or not self.finds_arcs or self.lens is not None
+        if sure or found.reduced_chi2 < _POOR or galaxy.share_taken(found.arcs) < _TAKEN:
+            return found
+        report(0.95, "fitting it again, its core with more noise")
+        other = self._beside_arcs(Galaxy(observation, self._radius, doubt=_DOUBT), _quietly)
+        return min(found, other, key=doubtful_misfit)
 
     def _beside_arcs(self, galaxy, report):
         """Fit the galaxy beside arcs, or beside a source."""

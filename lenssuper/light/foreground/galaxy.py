@@ -237,6 +237,11 @@ class Galaxy:
         elsewhere = self.distance > _OUTSIDE * self._radius(near, excess)
         return arcs & (elsewhere | ndimage.binary_dilation(near, iterations=_NEAR))
 
+    def share_taken(self, arcs: np.ndarray) -> float:
+        """Return the share of the galaxy's pixels, where there may be arcs, that were taken for arcs."""
+        possible = self.mask & ~self.core & (self.distance < self._outer)
+        return float(np.mean(arcs[possible])) if possible.any() else 0.0
+
     def _radius(self, arcs, excess):
         """Return the distance from the galaxy that contains half of the light of arcs; else infinity."""
         distance, light = self.distance[arcs], excess[arcs]

@@ -87,3 +87,12 @@ def test_light_that_is_left_counts_little(scene):
     assert doubtful_misfit(SimpleNamespace(observation=image, light=model, sky=0.0)) == 1.0
     model[40, 50] += 200 * image.sigma[40, 50]
     assert doubtful_misfit(SimpleNamespace(observation=image, light=model, sky=0.0)) > 10
+
+
+def test_doubt_as_it_is_given(scene):
+    image, arcs, _ = scene
+    one_profile = ForegroundFitter(n_components=1, progress=False)
+    assert one_profile(image, source=arcs, doubt=0.1).doubt == 0.1
+    assert one_profile(image, source=arcs).doubt == 0
+    with pytest.raises(ValueError, match="doubt"):
+        one_profile(image, doubt=-1)

@@ -128,8 +128,8 @@ class Galaxy:
         """Return the galaxy for a rough search, on larger pixels if there are many."""
         sigma = self.moments["b"] / self.observation.grid.side_arcsec
         factor = max(1, min(min(self.observation.shape) // _SIDE, int(sigma / _PIXELS_IN_SIGMA)))
-        options = {"rough": True, "factor": factor, "doubt": self._doubt}
-        return Galaxy(self.observation.binned(factor), self._einstein_radius, **options)
+        larger = self.observation.binned(factor)
+        return Galaxy(larger, self._einstein_radius, rough=True, factor=factor, doubt=self._doubt)
 
     def from_coarse(self, mask: np.ndarray) -> np.ndarray:
         """Convert a mask of the pixels of `coarse` to those of this one."""

@@ -25,6 +25,8 @@ _SAME, _APART = 0.7, 2.0
 _SIDES = 0.7
 # Share of an object's pixels up to which it may be chance that others are traced to the same part
 _HARDLY = 0.1
+# Levels of brightness at which objects are told apart: all light, and twofold steps from so many sigma on
+_LOWEST, _LEVELS = 3.0, 5
 
 
 def of_mapping(scene: Scene) -> dict[str, float]:
@@ -43,7 +45,7 @@ def of_mapping(scene: Scene) -> dict[str, float]:
         "multiple_pixels": float(np.count_nonzero(several)),
         "multiple_share": _share(light, several),
         "lone_share": _share(light, ~_explained(scene)[bright]),
-        "detached_share": _share(light, detached(bright, several)[bright]),
+        "detached_share": _share(light, _detached(scene, bright, several)[bright]),
     }
 
 
@@ -95,6 +97,18 @@ def detached(bright: np.ndarray, several: np.ndarray) -> np.ndarray:
     alone = seen < _HARDLY * counts
     alone[0] = False
     return alone[labels]
+
+
+def _detached(scene, bright, several):
+    """Find detached objects among what is brighter than several levels, as a neighbour may touch an arc."""
+    image = np.zeros(bright.shape, dtype=bool)
+    image[bright] = several
+    lowest, alone = _LOWEST * np.median(scene.observation.sigma[bright]), np.zeros(bright.shape, dtype=bool)
+    for level in (-np.inf, *(lowest * 2.0**k for k in range(1, _LEVELS + 1))):
+        brighter = bright & (scene.observation.data > level)
+        if brighter.any():
+            alone |= detached(brighter, image[brighter])
+    return alone
 
 
 def _explained(scene):

@@ -175,6 +175,16 @@ def test_what_is_not_known_of_the_galaxy_in_front(scene):
     assert "60% of the light of the arcs" in verdict.reasons[0]
 
 
+def test_neighbour_that_touches_an_arc_is_detached(scene):
+    x, y = scene.observation.grid.centers_arcsec()
+    sigma = np.median(scene.observation.sigma)
+    blob = 60 * sigma * np.exp(-((x + 1.7) ** 2 + (y - 1.7) ** 2) / 0.02)
+    # a bridge from the neighbour to the other side of the field, as bright as the faint end of an arc
+    bridge = 4 * sigma * np.exp(-((x + y) ** 2) / 0.02)
+    found = of_mapping(with_data(scene, scene.observation.data + blob + bridge))
+    assert found["detached_share"] > 0.02
+
+
 def test_no_lens_is_wrong(scene):
     right = of_mapping(scene)
     assert right["multiple_share"] > 0.6

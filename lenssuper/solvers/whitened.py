@@ -212,7 +212,8 @@ def _normal_matrix_of_one(model: ForwardModel) -> np.ndarray:
         matrix = sparse.diags_array(np.sqrt(model.weights).ravel()) @ matrix
         if model._whitener is not None:
             matrix = model._whitener.matrix @ matrix
-        if matrix.nnz > _DENSE * size * matrix.shape[0]:
+        entries = size * matrix.shape[0]
+        if _DENSE * entries < matrix.nnz and entries <= _MOST_WEIGHTS:
             matrix = matrix.toarray()
             return matrix.T @ matrix
         return (matrix.T @ matrix).toarray()

@@ -118,8 +118,7 @@ def mean_radius(lens) -> tuple[np.ndarray, float]:
 
 def determinant(lens, x, y):
     """Return det A = (1 - psi_xx) (1 - psi_yy) - psi_xy^2."""
-    psi_xx, psi_yy, psi_xy = lens.hessian(x, y)
-    return (1 - psi_xx) * (1 - psi_yy) - psi_xy**2
+    return _determinant_and_terms(lens, x, y)[0]
 
 
 def _determinant_and_terms(lens, x, y):

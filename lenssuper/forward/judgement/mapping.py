@@ -25,8 +25,8 @@ _SAME, _APART = 0.7, 2.0
 _SIDES = 0.7
 # Share of an object's pixels up to which it may be chance that others are traced to the same part
 _HARDLY = 0.1
-# Levels of brightness at which objects are told apart: all light, and twofold steps from so many sigma on
-_LOWEST, _LEVELS = 3.0, 5
+# Objects are separated in all of the light, and in what is brighter than each of these levels, in sigma
+_LEVELS = 6.0, 12.0, 24.0, 48.0, 96.0
 
 
 def of_mapping(scene: Scene) -> dict[str, float]:
@@ -45,7 +45,7 @@ def of_mapping(scene: Scene) -> dict[str, float]:
         "multiple_pixels": float(np.count_nonzero(several)),
         "multiple_share": _share(light, several),
         "lone_share": _share(light, ~_explained(scene)[bright]),
-        "detached_share": _share(light, _detached(scene, bright, several)[bright]),
+        "detached_share": _share(light, _detached_at_any_level(scene, bright, several)[bright]),
     }
 
 
@@ -99,13 +99,13 @@ def detached(bright: np.ndarray, several: np.ndarray) -> np.ndarray:
     return alone[labels]
 
 
-def _detached(scene, bright, several):
-    """Find detached objects among what is brighter than several levels, as a neighbour may touch an arc."""
+def _detached_at_any_level(scene, bright, several):
+    """Find detached objects, also those that touch an arc: they are separated at a higher brightness."""
     image = np.zeros(bright.shape, dtype=bool)
     image[bright] = several
-    lowest, alone = _LOWEST * np.median(scene.observation.sigma[bright]), np.zeros(bright.shape, dtype=bool)
-    for level in (-np.inf, *(lowest * 2.0**k for k in range(1, _LEVELS + 1))):
-        brighter = bright & (scene.observation.data > level)
+    alone, sigma = detached(bright, several), np.median(scene.observation.sigma[bright])
+    for level in _LEVELS:
+        brighter = bright & (scene.observation.data > level * sigma)
         if brighter.any():
             alone |= detached(brighter, image[brighter])
     return alone

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
 from lenssuper import SIE, ExternalShear, LensFitter, Observation, SuperResolver, Systematics
+from lenssuper._utils.progress import quietly
 from lenssuper.datasets import cosmos_web_ring
 from lenssuper.light import ForegroundFitter
 from lenssuper.light.foreground.galaxy import Galaxy
@@ -269,7 +270,7 @@ def draw_light_doubt():
     image.psf = wide / wide.sum()
     observation = Observation.from_nddata(image)
     fitter = ForegroundFitter(einstein_radius=0.9 * u.arcsec, progress=False)
-    certain = fitter._beside_arcs(Galaxy(observation, 0.9), lambda share, what: None)
+    certain = fitter._beside_arcs(Galaxy(observation, 0.9), quietly)
     shown = {
         "Image": observation.data,
         "Left of it, noise as it is": certain.subtracted.data,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from tqdm.auto import tqdm
 
-__all__ = ["is_shown", "progress_bar", "share_bar"]
+__all__ = ["is_shown", "progress_bar", "quietly", "share_bar"]
 
 
 def is_shown(progress: bool | None) -> bool:
@@ -44,3 +44,7 @@ def share_bar(progress: bool | None) -> Iterator[Callable[[float, str], None]]:
             said = what
 
         yield report
+
+
+def quietly(share: float, what: str) -> None:
+    """Take a report of `share_bar`, and show nothing."""

@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 from astropy import units as u
 
+from lenssuper._utils.progress import quietly
 from lenssuper._utils.units import to_arcsec
 from lenssuper.lens import SIE, ExternalShear, LensModel
 from lenssuper.lensfit.firstguess import Arcs, distinct, first_guesses
@@ -97,9 +98,9 @@ def search(
         if not lost and (best.reduced_chi2 < POOR or guess.cost > _HOPELESS * guesses[0].cost):
             break
         report(0.8, "trying another lens")
-        other = refine(sources, begin, rng, _quietly, rounds=_TRY)
+        other = refine(sources, begin, rng, quietly, rounds=_TRY)
         if (other.gathering > SCATTERED, other.cost) < (lost, best.cost):
-            best, other = refine(sources, other.vector, rng, _quietly), best
+            best, other = refine(sources, other.vector, rng, quietly), best
         others.append(other)
     report(1.0, "done")
     return [best, *others]
@@ -128,16 +129,16 @@ def candidates(
     found = []
     for k, begin in enumerate(begins):
         report(0.55 + 0.15 * k / len(begins), "trying a lens")
-        found.append(refine(rough, begin, rng, _quietly, rounds=1))
+        found.append(refine(rough, begin, rng, quietly, rounds=1))
     found = _likely(found)
     report(0.7, "trying the best of them")
     if rough != sources:
-        found = [refine(rough, one.vector, rng, _quietly, rounds=_ROUGH - 1, after=one) for one in found]
+        found = [refine(rough, one.vector, rng, quietly, rounds=_ROUGH - 1, after=one) for one in found]
         found = _likely(found)
     improved = _worth_improving(found, sources[0].registration.parameters.is_radius)
     for k, one in enumerate(found):
         if k in improved:
-            found[k] = refine(sources, one.vector, rng, _quietly, rounds=_TRY - 1, after=one)
+            found[k] = refine(sources, one.vector, rng, quietly, rounds=_TRY - 1, after=one)
         elif rough != sources:
             found[k] = seen_by(sources, one, rng)
     report(1.0, "done")
@@ -164,10 +165,6 @@ def _cooled(sources, begins, rng, report):
             found.append(settled(stage, begin, rng))
         begins = [one.vector for one in distinct(filter(None, found), spread, _UNLIKE)] or begins
     return begins[:_FOLLOWED]
-
-
-def _quietly(share, what):
-    """Report nothing."""
 
 
 def _likely(found):

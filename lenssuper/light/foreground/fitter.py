@@ -10,7 +10,7 @@ from astropy import units as u
 from astropy.nddata import CCDData, NDData
 
 from lenssuper._utils.checks import check_count, check_kind, check_length, check_number
-from lenssuper._utils.progress import share_bar
+from lenssuper._utils.progress import quietly, share_bar
 from lenssuper._utils.threads import one_blas_thread
 from lenssuper._utils.units import to_arcsec
 from lenssuper.exceptions import ObservationError
@@ -181,7 +181,7 @@ class ForegroundFitter:
         if sure or found.reduced_chi2 < _POOR or galaxy.share_taken(found.arcs) < _TAKEN:
             return found
         report(0.95, "fitting it again, its core with more noise")
-        other = self._beside_arcs(Galaxy(observation, self._radius, doubt=_DOUBT), _quietly)
+        other = self._beside_arcs(Galaxy(observation, self._radius, doubt=_DOUBT), quietly)
         return min(found, other, key=doubtful_misfit)
 
     def _beside_arcs(self, galaxy, report):
@@ -266,10 +266,6 @@ class ForegroundFitter:
         arcs = self.arcs if isinstance(self.arcs, str) or self.arcs is None else type(self.arcs).__name__
         lens = "" if self.lens is None else f", lens={self.lens!r}"
         return f"ForegroundFitter(n_components={self.n_components}, arcs={arcs!r}, modes={self.modes}{lens})"
-
-
-def _quietly(share, what):
-    """Report nothing."""
 
 
 def subtract_foreground(

@@ -5,13 +5,15 @@ An observed image of a lensed galaxy and a lens model go in; the lensed image on
 PSF, and the source behind it come out, each with its uncertainty.
 
 The public names below are loaded when they are first used, so that ``import lenssuper`` itself stays fast and
-pulls in neither torch, numba nor matplotlib.
+pulls in neither torch nor matplotlib.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lenssuper._utils.built import check_built
 from lenssuper._utils.lazy import lazy
 
 if TYPE_CHECKING:
@@ -133,5 +135,7 @@ _ROOMS = (
     "superres",
     "training",
 )
+
+check_built(Path(__file__).parent)
 
 __getattr__, __dir__ = lazy(__name__, {**_MODULE_OF, **dict.fromkeys(_ROOMS, "")})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 import os
 
 import pytest
@@ -26,13 +25,10 @@ except ImportError:
 def pytest_configure(config):
     """Name the versions that matter in pytest's header."""
     from lenssuper import __version__
-    from lenssuper._utils.compile import Said
 
-    # What is said where kernels are not kept yet must not be amid what a test looks at
-    Said.at = math.inf
     config.option.astropy_header = True
     PYTEST_HEADER_MODULES.clear()
-    for name in ("numpy", "scipy", "astropy", "numba", "torch", "lenstronomy", "shapely"):
+    for name in ("numpy", "scipy", "astropy", "torch", "lenstronomy", "shapely"):
         PYTEST_HEADER_MODULES[name] = name
     TESTED_VERSIONS["lenssuper"] = __version__
 

@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -18,6 +19,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 import lenssuper
+from lenssuper._utils.built import check_built
 
 PACKAGE = Path(lenssuper.__file__).parent
 
@@ -69,9 +71,7 @@ FORBIDDEN = {
 }
 
 # Files that hold nothing but numbers: no units, no tables, no FITS.
-NUMBERS_ONLY = re.compile(
-    r"(lens/(profiles|halos)|operators/overlap/clip|light/sersic/\w+|(solvers|networks)/\w+)\.py"
-)
+NUMBERS_ONLY = re.compile(r"(lens/(profiles|halos)|light/sersic/\w+|(solvers|networks)/\w+)\.py")
 
 
 def run_python(code: str) -> str:
@@ -306,7 +306,6 @@ def test_layer_check_lets_a_right_import_pass(module, source):
 def test_import_is_light():
     heavy = {
         "torch",
-        "numba",
         "matplotlib",
         "scipy",
         "lenstronomy",
@@ -318,10 +317,24 @@ def test_import_is_light():
     assert loaded_after("import lenssuper; lenssuper.__version__; dir(lenssuper)") & heavy == set()
 
 
-def test_describing_a_lens_needs_neither_torch_numba_nor_matplotlib():
+def test_source_that_was_not_built_says_what_to_do(tmp_path):
+    copy = tmp_path / "lenssuper"
+    shutil.copytree(PACKAGE / "_utils", copy / "_utils")
+    shutil.copy(PACKAGE / "__init__.py", copy)
+    with pytest.raises(ImportError, match=r'run "pip install -e \."'):
+        check_built(copy)
+    run = subprocess.run(
+        [sys.executable, "-c", "import lenssuper"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert run.stderr.splitlines()[-1].startswith(
+        f"ImportError: the compiled kernels of lenssuper are missing in {copy}"
+    )
+
+
+def test_describing_a_lens_needs_neither_torch_nor_matplotlib():
     loaded = loaded_after("from lenssuper import SIE, ExternalShear, PixelGrid")
     assert "astropy" in loaded
-    assert loaded & {"torch", "numba", "matplotlib", "lenstronomy"} == set()
+    assert loaded & {"torch", "matplotlib", "lenstronomy"} == set()
 
 
 def test_public_names_and_their_modules_agree():

@@ -17,7 +17,7 @@ from lenssuper._utils.threads import end_with_parent, granted_cores
 __all__ = ["Engine", "open_engine"]
 
 # Variables that limit the threads of numerical libraries, as workers share the cores.
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # What is wrong with a script that starts workers again in each of its workers
 _NO_GUARD = (
     "a script starts worker processes outside of `if __name__ == '__main__':`; as they import the script, "
@@ -49,7 +49,7 @@ class _Processes(Engine):
         super().__init__(self._executor, workers)
 
     def _open(self, workers):
-        # spawned, not forked: threads of numba and torch do not survive a fork
+        # spawned, not forked: threads of torch do not survive a fork
         self._executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
 
     def renew(self):

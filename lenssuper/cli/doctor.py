@@ -1,4 +1,4 @@
-"""``lenssuper doctor``: versions, threads, GPU and cache, and a short test of what is installed."""
+"""``lenssuper doctor``: versions, threads and GPU, and a short test of what is installed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lenssuper.cli import _report as report
 
 __all__ = ["add"]
 
-_NEEDED = ("lenssuper", "numpy", "scipy", "astropy", "numba", "torch", "matplotlib", "photutils")
+_NEEDED = ("lenssuper", "numpy", "scipy", "astropy", "torch", "matplotlib", "photutils")
 _OPTIONAL = (
     "lenstronomy",
     "coolest",
@@ -29,7 +29,7 @@ _OPTIONAL = (
 def add(commands) -> None:
     """Add this command to the command line."""
     parser = common.new_command(
-        commands, "doctor", _doctor, "print versions, threads, GPU and cache, and test the installation"
+        commands, "doctor", _doctor, "print versions, threads and GPU, and test the installation"
     )
     report.add_json(parser)
 
@@ -42,7 +42,7 @@ def _doctor(options: argparse.Namespace) -> int:
     report.say(options, as_text(list(found.items()), 20))
     machine = _machine()
     report.say(options, as_text(list(machine.items()), 20))
-    report.say(options, "now a short test (the first one on a machine compiles kernels, for some seconds)")
+    report.say(options, "now a short test")
     start = time.perf_counter()
     wrong = _what_is_wrong()
     seconds = time.perf_counter() - start
@@ -64,7 +64,6 @@ def _version(name):
 def _machine() -> dict[str, Any]:
     import torch
 
-    from lenssuper._utils.compile import cache_directory
     from lenssuper._utils.threads import granted_cores, thread_count
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -72,7 +71,6 @@ def _machine() -> dict[str, Any]:
         "cores granted": str(granted_cores()),
         "threads used": f"{thread_count()} (OMP_NUM_THREADS lowers it)",
         "GPU": ", ".join(gpus) or "none",
-        "compiled kernels": cache_directory() or "not kept: no cache directory can be written",
     }
 
 

@@ -32,7 +32,7 @@ def share(function: Callable, jobs: Sequence, workers: int) -> Iterator:
             "with several workers, the functions that draw lenses and sources must be importable, no lambdas "
             f"and not defined inside others: {error}"
         ) from error
-    # spawned, not forked: threads of numba and torch do not survive a fork
+    # spawned, not forked: threads of torch do not survive a fork
     context = get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(function,)) as pool:
         futures = [pool.submit(_work, job) for job in jobs]

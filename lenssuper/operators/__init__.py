@@ -1,6 +1,6 @@
 """Linear operators: light moved between the planes, blurred, and binned to pixels.
 
-Everything is loaded when it is first used, so that binning an image does not bring in the compiler that the
+Everything is loaded when it is first used, so that binning an image does not bring in the code that the
 overlap operator needs.
 """
 

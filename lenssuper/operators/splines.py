@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from lenssuper._utils.checks import check_count
-from lenssuper._utils.compile import compiled, inlined
+from lenssuper.operators import cubicsplines
 from lenssuper.operators.base import LensingOperator
 
 if TYPE_CHECKING:
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from lenssuper.observation.grid import PixelGrid
 
 __all__ = ["SplineSampling", "spline_image"]
-
-# Side of the window, in source pixels, in which the weights of an image pixel's rays are added up; rays that
-# land further apart, as around the centre of a singular lens, are stored one by one
-_WINDOW = 16
 
 
 class SplineSampling(LensingOperator):
@@ -163,7 +159,7 @@ def _weights(columns, rows, shape):
     room = 16 * pixels * rays
     pointer = np.zeros(pixels + 1, dtype=np.int64)
     indices, data = np.empty(room, dtype=np.int32), np.empty(room)
-    _fill(columns, rows, tuple(shape), pointer, indices, data)
+    cubicsplines.weights(*map(np.ascontiguousarray, (columns, rows)), *shape, pointer, indices, data)
     return data[: pointer[-1]].copy(), indices[: pointer[-1]].copy(), pointer
 
 
@@ -171,87 +167,5 @@ def _gradients(columns, rows, shape, coefficients):
     """Return the slopes of sources (splines, n), along columns and along rows, as (pixels, rays, n) each."""
     coefficients = np.ascontiguousarray(coefficients, dtype=np.float32)
     found = np.zeros((2, columns.size, coefficients.shape[1]), dtype=np.float32)
-    _add_slopes(columns.ravel(), rows.ravel(), tuple(shape), coefficients, found[0], found[1])
+    cubicsplines.add_slopes(columns.ravel(), rows.ravel(), *shape, coefficients, found[0], found[1])
     return found.reshape(2, *columns.shape, -1)
-
-
-@inlined
-def _cubic(t):
-    """Return the values of the four splines that overlap between two nodes (de Boor 1978, ch. X)."""
-    s = 1.0 - t
-    return (
-        s * s * s / 6.0,
-        (3.0 * t * t * t - 6.0 * t * t + 4.0) / 6.0,
-        (3.0 * s * s * s - 6.0 * s * s + 4.0) / 6.0,
-        t * t * t / 6.0,
-    )
-
-
-@inlined
-def _slope(t):
-    """Return the derivatives of the four splines."""
-    s = 1.0 - t
-    return -0.5 * s * s, 0.5 * t * (3.0 * t - 4.0), -0.5 * s * (3.0 * s - 4.0), 0.5 * t * t
-
-
-@compiled
-def _fill(columns, rows, shape, pointer, indices, data):
-    ny, nx = shape
-    pixels, rays = columns.shape
-    window = np.zeros((_WINDOW, _WINDOW))
-    n = 0
-    for p in range(pixels):
-        left, right, bottom, top = nx + 2, -2, ny + 2, -2
-        for k in range(rays):
-            u, v = columns[p, k], rows[p, k]
-            if -2.0 < u < nx + 1.0 and -2.0 < v < ny + 1.0:
-                i, j = math.floor(u), math.floor(v)
-                left, right = min(left, i), max(right, i)
-                bottom, top = min(bottom, j), max(top, j)
-        together = right - left + 4 <= _WINDOW and top - bottom + 4 <= _WINDOW
-        for k in range(rays):
-            u, v = columns[p, k], rows[p, k]
-            if not (-2.0 < u < nx + 1.0 and -2.0 < v < ny + 1.0):
-                continue
-            i, j = math.floor(u), math.floor(v)
-            across, along = _cubic(u - i), _cubic(v - j)
-            for a in range(4):
-                for b in range(4):
-                    weight = along[a] * across[b] / rays
-                    if together:
-                        window[j - bottom + a, i - left + b] += weight
-                    elif 0 <= j + a - 1 < ny and 0 <= i + b - 1 < nx:
-                        indices[n] = (j + a - 1) * nx + i + b - 1
-                        data[n] = weight
-                        n += 1
-        if together:
-            for a in range(top - bottom + 4):
-                for b in range(right - left + 4):
-                    j, i = bottom + a - 1, left + b - 1
-                    if window[a, b] != 0.0 and 0 <= j < ny and 0 <= i < nx:
-                        indices[n] = j * nx + i
-                        data[n] = window[a, b]
-                        n += 1
-                    window[a, b] = 0.0
-        pointer[p + 1] = n
-
-
-@compiled
-def _add_slopes(columns, rows, shape, sources, along_x, along_y):
-    ny, nx = shape
-    for p in range(columns.size):
-        u, v = columns[p], rows[p]
-        if not (-2.0 < u < nx + 1.0 and -2.0 < v < ny + 1.0):
-            continue
-        i, j = math.floor(u), math.floor(v)
-        across, along = _cubic(u - i), _cubic(v - j)
-        across_slope, along_slope = _slope(u - i), _slope(v - j)
-        for a in range(4):
-            for b in range(4):
-                y, x = j + a - 1, i + b - 1
-                if 0 <= y < ny and 0 <= x < nx:
-                    w_x = np.float32(along[a] * across_slope[b])
-                    w_y = np.float32(along_slope[a] * across[b])
-                    for s in range(sources.shape[1]):
-                        along_x[p, s] += w_x * sources[y * nx + x, s]
-                        along_y[p, s] += w_y * sources[y * nx + x, s]

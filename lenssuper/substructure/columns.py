@@ -20,9 +20,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lenssuper._utils.compile import compiled
 from lenssuper.lensfit.evidence import Inversion
 from lenssuper.lensfit.lensedsource import Lenses
+from lenssuper.substructure.shifts import shifted
 
 __all__ = ["Columns", "Deflection"]
 
@@ -83,7 +83,8 @@ class Columns:
         found = np.empty((len(self._camera.data), len(corners)), dtype=np.float32)
         for first in range(0, len(corners), _CHUNK):
             part = corners[first : first + _CHUNK]
-            images = _shifted(self._slopes, kernel, part, self.rays)
+            images = np.zeros((len(part), *self._camera.image_grid.shape), dtype=np.float32)
+            shifted(self._slopes, kernel, part, self.rays, images)
             found[:, first : first + _CHUNK] = self._camera.observe(images)
         return found + self._follow @ self._grid_changes(deflection, corners)
 
@@ -154,21 +155,3 @@ class Columns:
     def _affine(self, moves):
         """Return the changes (6, n) of the source grid, which follows moves (2, light, n) of the light."""
         return self._inversion.plane.affine(moves.astype(np.float64)).reshape(6, -1).astype(np.float32)
-
-
-@compiled
-def _shifted(slopes, kernel, corners, rays):
-    """Return images (n, ny, nx) of the change of brightness by a kernel at each of the corners."""
-    ny, nx = slopes.shape[1] // rays, slopes.shape[2] // rays
-    images = np.zeros((len(corners), ny, nx), dtype=np.float32)
-    share = np.float32(1.0 / rays**2)
-    for n in range(len(corners)):
-        left, bottom = rays * nx - corners[n, 0], rays * ny - corners[n, 1]
-        for j in range(rays * ny):
-            row = images[n, j // rays]
-            for i in range(rays * nx):
-                row[i // rays] -= share * (
-                    slopes[0, j, i] * kernel[0, bottom + j, left + i]
-                    + slopes[1, j, i] * kernel[1, bottom + j, left + i]
-                )
-    return images

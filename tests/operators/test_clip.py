@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import shapely
 
-from lenssuper.operators.overlap import clip as _clip
+import lenssuper.operators.overlap.clip as _clip
+import lenssuper.operators.overlap.quads as _quads
 from lenssuper.operators.overlap import coverage as _coverage
-from lenssuper.operators.overlap import quads as _quads
 
 ROWS, COLUMNS = 5, 7
 
@@ -19,6 +19,7 @@ def entries(x, y, weights=None, *, per_pixel=1, rows=ROWS, columns=COLUMNS, room
     if x.shape[1] == 3:
         x, y = (np.concatenate([c, 0.5 * (c + np.roll(c, -1, axis=1))], axis=1) for c in (x, y))
     weights = np.full(len(x), 1 / per_pixel) if weights is None else np.asarray(weights, float)
+    x, y = np.ascontiguousarray(x), np.ascontiguousarray(y)
     starts = np.arange(0, len(x), per_pixel)
     pixels = len(starts)
     room = pixels * (rows * columns + 9) if room is None else room

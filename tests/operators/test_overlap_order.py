@@ -27,7 +27,7 @@ def spline(order, x):
 
 def entries(x, y, order, weights=None, *, per_pixel=1):
     """Dense shares (pixels, rows, columns) of elements given by their corners, or corners and middles."""
-    x, y = np.asarray(x, float), np.asarray(y, float)
+    x, y = np.ascontiguousarray(x, float), np.ascontiguousarray(y, float)
     if x.shape[1] == 3:
         x, y = (np.concatenate([c, 0.5 * (c + np.roll(c, -1, axis=1))], axis=1) for c in (x, y))
     weights = np.full(len(x), 1 / per_pixel) if weights is None else np.asarray(weights, float)
@@ -37,7 +37,7 @@ def entries(x, y, order, weights=None, *, per_pixel=1):
     light = np.zeros((ROWS + order + 2) * (COLUMNS + order + 2))
     cells, values, ends = np.empty(room, np.int32), np.empty(room), np.zeros(pixels + 1, np.int64)
     elements = starts, starts + per_pixel, x, y, weights
-    assert pixels == _bsplines.fill(order, elements, (ROWS, COLUMNS), light, 0, cells, values, ends)
+    assert pixels == _bsplines.fill(order, *elements, ROWS, COLUMNS, light, 0, cells, values, ends)
     assert not light.any()  # left as it was found, for the next block
     dense = np.zeros((pixels, ROWS * COLUMNS))
     for p in range(pixels):

@@ -108,7 +108,8 @@ def averages_of_form(matrix, origin, shape, center, form, n, slopes=(), *, tol=1
         row[2:] = d_a[0, 0], d_a[0, 1], d_a[1, 1], d_n
     b, db = _b_and_slope(float(n))
     image, out = np.empty(shape), np.empty((len(transform), *shape))
-    averages(cx, cy, (a[0, 0], a[0, 1], a[1, 1], float(n), b, db), transform, tol, border, image, out)
+    form_and_n = a[0, 0], a[0, 1], a[1, 1], float(n), b, db
+    averages(cx, cy, *form_and_n, transform, tol, border, image, out)
     return image, out
 
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import sparse
 
+import lenssuper.operators.overlap.bsplines as _bsplines
+import lenssuper.operators.overlap.clip as _clip
+import lenssuper.operators.overlap.elements as _elements
+import lenssuper.operators.overlap.quads as _quads
 from lenssuper._utils import threads
-from lenssuper.operators.overlap import bsplines as _bsplines
-from lenssuper.operators.overlap import clip as _clip
-from lenssuper.operators.overlap import elements as _elements
-from lenssuper.operators.overlap import quads as _quads
 from lenssuper.operators.overlap.refine import ON_BORDER, Elements, FineElements, open_at_centers, refine
 
 if TYPE_CHECKING:
@@ -124,7 +124,8 @@ def straight_matrix(
     """Return the overlap matrix of pixels of k x k squares with mapped corners u, v (k ny + 1, k nx + 1)."""
 
     def trace(column, row):
-        return (w[np.rint(k * (row[:, 0] + 0.5)).astype(int)] for w in (u, v))
+        rows = np.rint(k * (row[:, 0] + 0.5)).astype(int)
+        return (np.ascontiguousarray(w[rows]) for w in (u, v))
 
     image_shape = ((u.shape[0] - 1) // k, (u.shape[1] - 1) // k)
     return overlap_matrix(OverlapTask(trace, image_shape, source_shape, [], None, k, None, order))
@@ -249,8 +250,7 @@ def _fill(task, block, windows, entries):
         if order == 0:
             pixel = _clip.fill(*block, rows, columns, window, pixel, *arrays)
         else:
-            elements = block.starts.ravel(), block.stops.ravel(), block.x, block.y, block.weights
-            pixel = _bsplines.fill(order, elements, task.source_shape, window, pixel, *arrays)
+            pixel = _bsplines.fill(order, *block[2:], rows, columns, window, pixel, *arrays)
         if pixel == pixels:
             break
         # as many again as there were so far, and enough for a pixel that covers the whole grid

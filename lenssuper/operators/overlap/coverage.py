@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+import lenssuper.operators.overlap.clip as _clip
 from lenssuper._utils.threads import in_threads
-from lenssuper.operators.overlap import clip as _clip
 from lenssuper.operators.overlap.assemble import OverlapTask, row_ranges, touched
 
 __all__ = ["area_map", "border_of_sheets"]

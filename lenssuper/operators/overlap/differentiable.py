@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+import lenssuper.operators.overlap.bsplines as _bsplines
+import lenssuper.operators.overlap.gradient as _gradient
 from lenssuper._utils.checks import check_count
 from lenssuper.operators.averages import check_order
 from lenssuper.operators.matrix import StoredMatrix
 from lenssuper.operators.overlap import assemble as _assemble
-from lenssuper.operators.overlap import bsplines as _bsplines
-from lenssuper.operators.overlap import gradient as _gradient
 from lenssuper.operators.overlap.operator import check_lensing
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class _Overlap(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             of_source = ctx.matrix.transpose().multiply(gradient.contiguous(), shape)
         if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
-            lattice = u.numpy(), v.numpy()
+            lattice = tuple(np.ascontiguousarray(w.numpy()) for w in (u, v))
             of_u, of_v = _of_corners(lattice, ctx.subdivide, ctx.order, source.numpy(), gradient.numpy())
         return of_u, of_v, of_source, None, None, None
 
@@ -129,12 +129,12 @@ class _Overlap(torch.autograd.Function):
             image += ctx.matrix.multiply(along_source.contiguous(), shape)
         if along_u is not None or along_v is not None:
             moves = [torch.zeros_like(u) if w is None else w for w in (along_u, along_v)]
-            moves = tuple(w.contiguous().numpy() for w in moves)
-            lattice = u.detach().numpy(), v.detach().numpy()
+            moves = [w.contiguous().numpy() for w in moves]
+            lattice = tuple(np.ascontiguousarray(w.detach().numpy()) for w in (u, v))
             flat = image.reshape(-1, *shape).numpy()
             sources = source.detach().numpy()
             for out, edges in zip(flat, _edge_integrals(lattice, ctx.order, sources), strict=True):
-                _gradient.image_change(lattice, ctx.subdivide, edges, moves, out)
+                _gradient.image_change(*lattice, ctx.subdivide, *edges, *moves, out)
         return image
 
 
@@ -149,7 +149,7 @@ def _edge_integrals(lattice, order, sources):
         if order == 0:
             _gradient.edge_integrals(source, before, u, v, *edges)
         else:
-            _bsplines.edge_integrals(source, before, order, lattice, edges)
+            _bsplines.edge_integrals(source, before, order, u, v, *edges)
         yield edges
 
 
@@ -158,5 +158,5 @@ def _of_corners(lattice, subdivide, order, sources, gradients):
     out = np.zeros((2, *lattice[0].shape))
     gradients = gradients.reshape(-1, *gradients.shape[-2:])
     for gradient, edges in zip(gradients, _edge_integrals(lattice, order, sources), strict=True):
-        _gradient.corner_gradient(*lattice, subdivide, edges, np.ascontiguousarray(gradient), *out)
+        _gradient.corner_gradient(*lattice, subdivide, *edges, np.ascontiguousarray(gradient), *out)
     return torch.from_numpy(out[0]), torch.from_numpy(out[1])

@@ -220,7 +220,7 @@ def _task(lens, image_grid, source_grid, tol, subdivide, order=0):
     def trace(column, row):
         # on upright pixels x is the same in all rows, and is left as one row
         x, y = (a * column + x0, d * row + y0) if upright else image_grid.to_offset(column, row)
-        u, v = source_grid.to_pixel(*lens.rays_arcsec(x, y))
+        u, v = (np.asarray(w, order="C") for w in source_grid.to_pixel(*lens.rays_arcsec(x, y)))
         # cells count from the corner of the first source pixel, not from its centre; knots from the first one
         u += 0.5 * (order + 1)
         v += 0.5 * (order + 1)

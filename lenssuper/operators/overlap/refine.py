@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lenssuper.operators.overlap import elements as _elements
+import lenssuper.operators.overlap.halving as _halving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,16 +84,16 @@ def refine(
     left = new[:0]
     for _ in range(_MOST_LEVELS):
         pixel, plane, x, y, weights, cubic_x, cubic_y, _ = elements
-        _elements.judge(
+        _halving.judge(
             new, pixel, plane, x, y, weights, cubic_x, cubic_y, *shape, order, errors, edges, table
         )
         looked_at = np.concatenate([left, new])
         split, left = np.empty_like(looked_at), np.empty_like(looked_at)
-        found = _elements.choose(looked_at, pixel, x, y, errors, *shape, table, tol, split, left)
+        found = _halving.choose(looked_at, pixel, x, y, errors, *shape, table, tol, split, left)
         split, left = split[: found[0]], left[: found[1]]
         if len(split) == 0:
             break
-        _elements.forget(split, pixel, x, y, errors, *shape, table)
+        _halving.forget(split, pixel, x, y, errors, *shape, table)
         if n + len(split) > len(pixel):
             elements = elements.grown(2 * (n + len(split)))
             errors = np.resize(errors, len(elements.pixel))
@@ -108,12 +108,12 @@ def _halve(trace, elements, split, n, edges, new):
     pixel, plane, x, y, weights, cubic_x, cubic_y, torn = elements
     middles, most = 3 * len(split), 3 * len(new)
     points = np.empty((middles + most, 2))  # new middles, then places near torn corners
-    _elements.halve_plane(split, n, edges, pixel, plane, weights, torn, points)
+    _halving.halve_plane(split, n, edges, pixel, plane, weights, torn, points)
     e, corner = np.empty(most, np.int64), np.empty(most, np.int64)
-    near = _elements.torn_corners(new, plane, torn, _NEAR, points[middles:], e, corner)
+    near = _halving.torn_corners(new, plane, torn, _NEAR, points[middles:], e, corner)
     u, v = trace(*points[: middles + near].T)
-    _elements.halve_map(split, n, edges, u, plane, x, cubic_x)
-    _elements.halve_map(split, n, edges, v, plane, y, cubic_y)
+    _halving.halve_map(split, n, edges, u, plane, x, cubic_x)
+    _halving.halve_map(split, n, edges, v, plane, y, cubic_y)
     e, corner = e[:near], corner[:near]
     x[e, corner], y[e, corner] = u[middles:], v[middles:]
 

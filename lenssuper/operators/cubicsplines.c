@@ -1,0 +1,166 @@
+/* Weights and slopes of cubic B-splines where rays land (de Boor 1978, A Practical Guide to Splines, ch. X). */
+
+#include "../_utils/arguments.h"
+
+
+/* Side of the window, in source pixels, in which the weights of an image pixel's rays are added up; rays that
+ * land further apart, as around the centre of a singular lens, are stored one by one. */
+#define WINDOW 16
+
+/* Values of the four splines that overlap between two nodes (de Boor 1978, ch. X). */
+static inline void cubic_values(double t, double *values)
+{
+    double s = 1.0 - t;
+    values[0] = s * s * s / 6.0;
+    values[1] = (3.0 * t * t * t - 6.0 * t * t + 4.0) / 6.0;
+    values[2] = (3.0 * s * s * s - 6.0 * s * s + 4.0) / 6.0;
+    values[3] = t * t * t / 6.0;
+}
+
+/* Their derivatives. */
+static inline void cubic_slopes(double t, double *slopes)
+{
+    double s = 1.0 - t;
+    slopes[0] = -0.5 * s * s;
+    slopes[1] = 0.5 * t * (3.0 * t - 4.0);
+    slopes[2] = -0.5 * s * (3.0 * s - 4.0);
+    slopes[3] = 0.5 * t * t;
+}
+
+static inline int reaches(double u, double v, ptrdiff_t ny, ptrdiff_t nx)
+{
+    return -2.0 < u && u < nx + 1.0 && -2.0 < v && v < ny + 1.0;
+}
+
+static void write_weights(const double *columns, const double *rows, ptrdiff_t pixels, ptrdiff_t rays,
+                                 ptrdiff_t ny, ptrdiff_t nx, int64_t *ends, int32_t *indices, double *data)
+{
+    double window[WINDOW * WINDOW] = {0.0};
+    double across[4], along[4];
+    ptrdiff_t n = 0;
+    for (ptrdiff_t p = 0; p < pixels; p++) {
+        const double *u = columns + p * rays, *v = rows + p * rays;
+        ptrdiff_t left = nx + 2, right = -2, bottom = ny + 2, top = -2;
+        for (ptrdiff_t k = 0; k < rays; k++) {
+            if (reaches(u[k], v[k], ny, nx)) {
+                ptrdiff_t i = (ptrdiff_t)floor(u[k]), j = (ptrdiff_t)floor(v[k]);
+                left = fewer(left, i), right = more(right, i);
+                bottom = fewer(bottom, j), top = more(top, j);
+            }
+        }
+        int together = right - left + 4 <= WINDOW && top - bottom + 4 <= WINDOW;
+        for (ptrdiff_t k = 0; k < rays; k++) {
+            if (!reaches(u[k], v[k], ny, nx))
+                continue;
+            ptrdiff_t i = (ptrdiff_t)floor(u[k]), j = (ptrdiff_t)floor(v[k]);
+            cubic_values(u[k] - i, across);
+            cubic_values(v[k] - j, along);
+            for (int a = 0; a < 4; a++) {
+                for (int b = 0; b < 4; b++) {
+                    double weight = along[a] * across[b] / rays;
+                    ptrdiff_t y = j + a - 1, x = i + b - 1;
+                    if (together) {
+                        window[(j - bottom + a) * WINDOW + i - left + b] += weight;
+                    } else if (0 <= y && y < ny && 0 <= x && x < nx) {
+                        indices[n] = (int32_t)(y * nx + x);
+                        data[n++] = weight;
+                    }
+                }
+            }
+        }
+        for (ptrdiff_t a = 0; together && a < top - bottom + 4; a++) {
+            for (ptrdiff_t b = 0; b < right - left + 4; b++) {
+                ptrdiff_t y = bottom + a - 1, x = left + b - 1;
+                double *weight = window + a * WINDOW + b;
+                if (*weight != 0.0 && 0 <= y && y < ny && 0 <= x && x < nx) {
+                    indices[n] = (int32_t)(y * nx + x);
+                    data[n++] = *weight;
+                }
+                *weight = 0.0;
+            }
+        }
+        ends[p + 1] = n;
+    }
+}
+
+static void write_slopes(const double *columns, const double *rows, ptrdiff_t points, ptrdiff_t ny,
+                                ptrdiff_t nx, const float *ALONE sources, ptrdiff_t count,
+                                float *ALONE along_x, float *ALONE along_y)
+{
+    double across[4], along[4], across_slope[4], along_slope[4];
+    for (ptrdiff_t p = 0; p < points; p++) {
+        if (!reaches(columns[p], rows[p], ny, nx))
+            continue;
+        ptrdiff_t i = (ptrdiff_t)floor(columns[p]), j = (ptrdiff_t)floor(rows[p]);
+        cubic_values(columns[p] - i, across), cubic_slopes(columns[p] - i, across_slope);
+        cubic_values(rows[p] - j, along), cubic_slopes(rows[p] - j, along_slope);
+        for (int a = 0; a < 4; a++) {
+            for (int b = 0; b < 4; b++) {
+                ptrdiff_t y = j + a - 1, x = i + b - 1;
+                if (!(0 <= y && y < ny && 0 <= x && x < nx))
+                    continue;
+                float w_x = (float)(along[a] * across_slope[b]), w_y = (float)(along_slope[a] * across[b]);
+                const float *source = sources + (y * nx + x) * count;
+                for (ptrdiff_t s = 0; s < count; s++) {
+                    along_x[p * count + s] += w_x * source[s];
+                    along_y[p * count + s] += w_y * source[s];
+                }
+            }
+        }
+    }
+}
+
+PyDoc_STRVAR(weights_doc, "weights(columns, rows, ny, nx, ends, indices, data)\n--\n\n"
+"Write the matrix from coefficients to the means over the rays of each image pixel.\n\n"
+"Rays land at columns and rows (pixels, rays) of a lattice of ny x nx splines. ends[p + 1] is the number of\n"
+"entries up to pixel p; indices and data, with room for 16 of each ray, are their splines and weights.");
+
+static PyObject *weights(PyObject *module, PyObject *const *objects, Py_ssize_t count)
+{
+    static const char *const rules[] = {
+        "d columns (pixels, rays)", "d rows (pixels, rays)", "n ny", "n nx",
+        "L ends (pixels+1)", "I indices (room)", "D data (room)",
+    };
+    Argument a[7];
+    if (!take(objects, count, rules, a, 7))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    write_weights(a[0].data, a[1].data, a[0].shape[0], a[0].shape[1], a[2].integer, a[3].integer, a[4].data,
+                  a[5].data, a[6].data);
+    Py_END_ALLOW_THREADS
+    give_back(rules, a, 7);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(add_slopes_doc, "add_slopes(columns, rows, ny, nx, sources, along_x, along_y)\n--\n\n"
+"Add the slopes of sources (splines, n) at points to along_x and along_y, (points, n) each.");
+
+static PyObject *add_slopes(PyObject *module, PyObject *const *objects, Py_ssize_t count)
+{
+    static const char *const rules[] = {
+        "d columns (points)", "d rows (points)", "n ny", "n nx", "f sources (*, n)",
+        "F along_x (points, n)", "F along_y (points, n)",
+    };
+    Argument a[7];
+    if (!take(objects, count, rules, a, 7))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    write_slopes(a[0].data, a[1].data, a[0].shape[0], a[2].integer, a[3].integer, a[4].data, a[4].shape[1],
+                 a[5].data, a[6].data);
+    Py_END_ALLOW_THREADS
+    give_back(rules, a, 7);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"weights", (PyCFunction)(void *)weights, METH_FASTCALL, weights_doc},
+    {"add_slopes", (PyCFunction)(void *)add_slopes, METH_FASTCALL, add_slopes_doc},
+    {NULL},
+};
+
+static PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, .m_name = "cubicsplines", .m_doc = "Cubic B-splines where rays land.",
+    .m_methods = methods,
+};
+
+PyMODINIT_FUNC PyInit_cubicsplines(void) { return PyModuleDef_Init(&definition); }

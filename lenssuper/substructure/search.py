@@ -22,7 +22,7 @@ from lenssuper.substructure.templates import Perturber
 
 __all__ = ["FAR", "SAME", "ClumpSearch", "Found"]
 
-# Positions from which a clump is fitted; two that are closer, in arcsec, are one
+# Positions from which a clump is fitted, or to which it has moved; two that are closer, in arcsec, are one
 _STARTS, SAME = 6, 0.15
 # Peaks of a scan among which those are
 _LOOKED_AT = 12
@@ -128,8 +128,8 @@ class ClumpSearch:
             begin = [peak.x, peak.y, log_mass, 0.0][: clumps.size]
             tried.append(self.refit(registration, np.concatenate([smooth, old, begin]), rounds=1))
         for n, close, rounds in ((_BETTER, math.inf, {"rounds": 1}), (_LAST, _CLOSE, {})):
-            tried.sort(key=lambda each: -each.log_evidence)
-            more = [each.refined for each in tried[:n] if _gain(tried[0], each) < close]
+            apart = _apart(tried)
+            more = [each.refined for each in apart[:n] if _gain(apart[0], each) < close]
             tried = [self.refit(registration, each.vector, after=each, **rounds) for each in more]
         best = _credible(tried)[0]
         if _gain(best, found) > 0:
@@ -215,6 +215,17 @@ def _starts(scans):
         if apart and peak.significance > _WEAK * found[0][1].significance:
             starts.append((fitted, peak))
     return starts[:_STARTS]
+
+
+def _apart(fits):
+    """Return the best of those fits whose last clumps are at one place, for each place, the best first."""
+    kept: list[Fitted] = []
+    for fitted in sorted(fits, key=lambda each: -each.log_evidence):
+        x, y, *_ = parts(fitted)[-1]
+        others = [parts(other)[-1] for other in kept]
+        if all(math.hypot(x - other[0], y - other[1]) > SAME for other in others):
+            kept.append(fitted)
+    return kept
 
 
 def _distinct(fits):

@@ -100,6 +100,29 @@ def test_a_lens_within_its_priors_is_more_credible_than_a_slightly_better_one(re
     assert candidate.rivals == ()
 
 
+def test_fits_that_meet_in_one_place_count_as_one(registration, jaffe):
+    """Those of two peaks that lead to one place leave room for the third, here the most credible one."""
+
+    def refit(registration, vector, **options):
+        vector, clumps = vector.copy(), registration.of_clumps(vector)
+        if not len(clumps):
+            return fit_of(registration, vector, 0.0)
+        if clumps[0] < 0:
+            return fit_of(registration, vector, 95.0, 2.0)
+        vector[-3] = 0.6 + 0.1 * (clumps[0] - 0.6)  # not quite there
+        return fit_of(registration, vector, 100.0, 5.0)
+
+    def rescan(fitted, finely=False):
+        return SimpleNamespace(grid=GRID, peaks=lambda n: [FIRST, Peak(0.8, 0.0, 1e9, 18.0), SECOND])
+
+    smooth = fit_of(registration, registration.start, 0.0)
+    found = ClumpSearch(jaffe, False, 1, refit, rescan, lambda share, what: None).run(smooth, None)
+    (candidate,) = found.candidates
+    assert (candidate.x, candidate.gain) == pytest.approx((-0.5, 95.0))
+    (rival,) = candidate.rivals
+    assert rival.x == pytest.approx(0.6, abs=0.02)
+
+
 def test_errors_contain_other_maxima_by_their_evidence(registration, jaffe):
     # errors that are 1.2 times larger are those of an evidence whose logarithm counts 1.44 times less
     evidence = {(): 0.0, (0.5,): 100.0, (-0.5,): 100.0 - 1.44 * np.log(3)}.get

@@ -12,6 +12,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from lenssuper._utils.checks import check_choice, check_count, check_kind, check_number, check_rng
 from lenssuper.lens import LensModel
 from lenssuper.observation.grid import PixelGrid
+from lenssuper.operators import BlurAndBin
 from lenssuper.simulate.instruments import Instrument
 from lenssuper.simulate.render import pixel_averages
 from lenssuper.simulate.sources import Source
@@ -204,17 +205,9 @@ def _observe(brightness, grid, instrument, supersampling):
     averaged over the sub-pixels of each pixel. But for aliasing of the PSF this is exact: the box of a
     sub-pixel, convolved with the comb of the last average, is the box of the pixel.
     """
-    from scipy.signal import fftconvolve  # takes long to import
-
     kernel = instrument.optics.optical(instrument.pixel_scale / supersampling)
-    half = kernel.shape[0] // 2
-    border = -(-half // supersampling)
-    fine = pixel_averages(brightness, grid.pad(border).refine(supersampling), rays=1)
-    cut = border * supersampling - half
-    fine = fine[cut : fine.shape[0] - cut, cut : fine.shape[1] - cut]
-    blurred = fftconvolve(fine, kernel, mode="valid")
-    ny, nx = grid.shape
-    return blurred.reshape(ny, supersampling, nx, supersampling).mean(axis=(1, 3))
+    blur = BlurAndBin(kernel, supersampling, grid.shape, oversampling=supersampling, includes_pixel=False)
+    return blur.forward(pixel_averages(brightness, grid.pad(blur.pad).refine(supersampling), rays=1))
 
 
 def _gain(arcs, light, instrument, peak_snr, noise):

@@ -256,7 +256,7 @@ def draw_budget():
     return SuperResolver(mock.lens, rng=1, systematics=errors, progress=False)(mock.observation).budget.plot()
 
 
-def draw_light_doubt():
+def draw_light_model_error():
     """A galaxy with a bright bulge whose PSF is wrong, fitted with and without an error of its light."""
     disk = SersicSource(0.6 * u.arcsec, 1.0, q=0.7, phi=70 * u.deg, amplitude=0.6)
     bulge = SersicSource(0.06 * u.arcsec, 2.0, q=0.8, phi=40 * u.deg, amplitude=60)

@@ -56,7 +56,7 @@ def _once(fitter, light, again):
     """
     first = fitter.roughly().beside(light)(light.unsubtracted)
     source = first.model.data - first.foreground.data
-    light = again(light.observation, source=source, doubt=light.doubt)
+    light = again(light.observation, source=source, model_error=light.model_error)
     following, renamed = fitter.following(first.lens)
     last = following.beside(light)(light.unsubtracted)
     change = np.zeros(len(last.names))

@@ -16,6 +16,7 @@ from scipy.linalg import lapack
 from scipy.optimize import minimize
 
 from lenssuper._utils.checks import check_count, check_kind, check_number, check_rng
+from lenssuper._utils.progress import quietly
 from lenssuper._utils.threads import in_threads
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ConvergenceWarning
@@ -110,7 +111,7 @@ class Gaussian(Solver):
     def solve(self, model: ForwardModel, *, rng=None, report: Callable | None = None) -> Posterior:
         """Find the source; see `Solver.solve`."""
         tune_rng, draw_rng, split_rng = check_rng(rng).spawn(3)
-        report = report or (lambda share, what: None)
+        report = report or quietly
         report(0.0, "tuning the prior by its evidence")
         parameters = self._shape(model, tune_rng, report)
         problem = self._problem(model, parameters)

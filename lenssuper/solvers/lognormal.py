@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenssuper._utils.checks import check_count, check_number, check_rng
+from lenssuper._utils.progress import quietly
 from lenssuper._utils.threads import in_threads
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ConvergenceWarning
@@ -146,7 +147,7 @@ class LogNormal(Solver):
         The logarithm of the brightness ``scale`` is 0; all else is as for `solve`.
         """
         rng = check_rng(rng)
-        report = report or (lambda share, what: None)
+        report = report or quietly
         problem = FieldProblem(model, scale, self.turnover, prior)
         vectors = problem.used * probes(self.n_probes, problem.data.shape, rng).astype(np.float32)
         coarse = problem.coarser() if np.count_nonzero(problem.used) > _MANY else None

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lenssuper._utils.checks import check_count, check_kind, check_rng
+from lenssuper._utils.progress import quietly
 from lenssuper.exceptions import LensSuperError
 from lenssuper.forward.batch import ForwardModelBatch
 from lenssuper.networks.base import LogPrior, SourceNetwork
@@ -147,7 +148,7 @@ class NetworkSolver(Solver):
     def solve(self, model: ForwardModel, *, rng=None, report: Callable | None = None) -> Posterior:
         """Find the source; see `Solver.solve`."""
         rng = check_rng(rng)
-        report = report or (lambda share, what: None)
+        report = report or quietly
         report(0.0, "super-resolving")
         training, held_out = split_pixels(model, _HELD_OUT, rng)
         problem = _problem(model, 2, self.device)

@@ -17,6 +17,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from lenssuper._utils.checks import check_count, check_kind, check_number, check_rng
+from lenssuper._utils.progress import quietly
 from lenssuper._utils.threads import in_threads
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ConvergenceWarning
@@ -222,7 +223,7 @@ class Positive(Solver):
     def solve(self, model: ForwardModel, *, rng=None, report: Callable | None = None) -> Posterior:
         """Find the source; see `Solver.solve`."""
         split_rng, draw_rng, mode_rng = check_rng(rng).spawn(3)
-        report = report or (lambda share, what: None)
+        report = report or quietly
         problem = _PenalisedProblem.of(model, self.roughness)
         splits = [split_pixels(model, _HELD_OUT, child) for child in split_rng.spawn(_SPLITS)]
         strength, chi2 = self._tune(problem, model, splits, report)

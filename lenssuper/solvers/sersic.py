@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenssuper._utils.checks import check_count, check_rng
+from lenssuper._utils.progress import quietly
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.light.sersic.components import Components
@@ -95,7 +96,7 @@ class Sersics(Solver):
     def solve(self, model: ForwardModel, *, rng=None, report: Callable | None = None) -> Posterior:
         """Find the source; see `Solver.solve`."""
         draw_rng, split_rng = check_rng(rng).spawn(2)
-        report = report or (lambda share, what: None)
+        report = report or quietly
         report(0.0, "looking for the source")
         # profiles are steeper than pixels that are fine enough for other sources
         finer = int(np.clip(_PIXELS // max(model.in_shape), 1, _FINER))

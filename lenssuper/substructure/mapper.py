@@ -12,7 +12,7 @@ from astropy.cosmology import FLRW, Planck18
 from astropy.nddata import NDData
 
 from lenssuper._utils.checks import check_count, check_kind, check_quantity
-from lenssuper._utils.progress import share_bar
+from lenssuper._utils.progress import quietly, share_bar
 from lenssuper._utils.threads import one_blas_thread
 from lenssuper._utils.warn import warn
 from lenssuper.exceptions import ObservationError
@@ -171,7 +171,7 @@ class SubstructureMap:
                 self.factor,
                 self.prior,
                 rng,
-                lambda share, what: None,
+                quietly,
                 **options,
             )
 

@@ -246,10 +246,10 @@ LENS_RULES = (
 LIGHT_RULES = (
     Rule("light_chi2", 1.5, 5.0, "chi-square outside of the arcs is {light_chi2:.2f} per pixel"),
     Rule(
-        "light_doubt",
+        "light_model_error",
         0.0,
         _NEVER,
-        "the light of the galaxy could only be fitted with {light_doubt:.0%} of it added to the noise",
+        "the light of the galaxy could only be fitted with {light_model_error:.0%} of it added to the noise",
     ),
     # The light of many galaxies is well described by profiles of which some ended at a bound
     Rule(

@@ -13,9 +13,9 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from lenssuper._utils.text import as_text
 from lenssuper.forward.judgement import Judged, Verdict
 from lenssuper.light.fit import SersicFit
-from lenssuper.light.foreground.doubt import doubted
 from lenssuper.light.foreground.isophotes import Isophotes
 from lenssuper.light.foreground.judgement import galaxy_of
+from lenssuper.light.foreground.modelerror import with_model_error
 from lenssuper.observation import Observation, write_observation
 from lenssuper.plotting.notebook import Pictured
 
@@ -54,7 +54,7 @@ class ForegroundFit(Judged, Pictured):
     light_errors : ndarray, shape (n, ny, nx), or None
         Images by which the galaxy may be wrong all at once, one standard deviation each, where it was fitted
         together with the arcs, see ``LensFit.light_errors``.
-    doubt : float
+    model_error : float
         Share of the light of the image that was added to its noise for the fit, 0 if none was: where the core
         of a galaxy, for which no PSF is good enough, would decide how its outskirts are fitted.
     judgement : Verdict or None
@@ -71,7 +71,7 @@ class ForegroundFit(Judged, Pictured):
     source: np.ndarray | None = None
     source_parameters: np.ndarray | None = None
     light_errors: np.ndarray | None = None
-    doubt: float = 0.0
+    model_error: float = 0.0
     judgement: Verdict | None = None
 
     @property
@@ -132,7 +132,7 @@ class ForegroundFit(Judged, Pictured):
         meta["FGSERSIC"] = len(self.fit.components)
         meta["FGMODES"] = 0 if self.isophotes is None else self.isophotes.order
         meta["FGSKY"] = self.sky
-        meta["FGDOUBT"] = self.doubt
+        meta["FGMODERR"] = self.model_error
         meta["FGARCPIX"] = int(np.count_nonzero(self.arcs))
         meta.update(galaxy_of(self).cards(self.observation))
         meta.update({} if self.judgement is None else self.judgement.cards())
@@ -140,14 +140,16 @@ class ForegroundFit(Judged, Pictured):
 
     @property
     def reduced_chi2(self) -> float:
-        """Chi-square per fitted pixel: 1 if model and noise, the `doubt` included, are right."""
+        """Chi-square per fitted pixel: 1 if model and noise, the `model_error` included, are right."""
         residual = self.observation.data - self.light - self.sky
         used = ~self.observation.mask
         if self.source is None:
             used &= ~self.arcs
         else:
             residual = residual - self.source
-        return float(np.mean((residual**2 * doubted(self.observation, self.doubt).weights)[used]))
+        return float(
+            np.mean((residual**2 * with_model_error(self.observation, self.model_error).weights)[used])
+        )
 
     def summary(self) -> str:
         """Return a few lines of text on what was subtracted."""
@@ -169,8 +171,8 @@ class ForegroundFit(Judged, Pictured):
             lines.insert(2, ("source", f"{len(self.source_parameters)} Sersic through the lens"))
         elif self.source is not None:
             lines.insert(2, ("source", "the arcs of a fit of the lens, fitted in turn"))
-        if self.doubt:
-            lines.append(("doubt", f"{self.doubt:.0%} of the light was added to the noise"))
+        if self.model_error:
+            lines.append(("noise", f"{self.model_error:.0%} of the light was added"))
         return lines
 
     def __repr__(self) -> str:

@@ -16,10 +16,10 @@ from lenssuper._utils.units import to_arcsec
 from lenssuper.exceptions import ObservationError
 from lenssuper.forward.model import ForwardModel
 from lenssuper.lens import LensModel
-from lenssuper.light.foreground.doubt import doubtful_misfit
 from lenssuper.light.foreground.fit import ForegroundFit
 from lenssuper.light.foreground.galaxy import Galaxy
 from lenssuper.light.foreground.judgement import judge_foreground
+from lenssuper.light.foreground.modelerror import misfit_with_error
 from lenssuper.light.sersic.grow import bic_falls, grow
 from lenssuper.light.sersic.lensed import lensed_guesses
 from lenssuper.observation import Observation
@@ -36,7 +36,7 @@ _SOME, _MANY = 15, 60
 # which the galaxy is also fitted with a share of its light added to the noise, and this share (tuned on
 # COSJ100028 in the band F160W, where 0.05 to 0.1 do, and on galaxies with a bulge and a wrong PSF, which have
 # 0.81 or more of their pixels taken, and with a right one 0.72 or less)
-_POOR, _TAKEN, _DOUBT = 1.3, 0.75, 0.07
+_POOR, _TAKEN, _MODEL_ERROR = 1.3, 0.75, 0.07
 
 
 class ForegroundFitter:
@@ -82,9 +82,9 @@ class ForegroundFitter:
 
     Where chi-square outside of the arcs is poor although most of the galaxy was taken for arcs, it is fitted
     once more with a share of its light added to the noise, and the more likely of both fits is kept, see
-    `~lenssuper.light.foreground.doubt.doubtful_misfit`: no PSF is right to a per cent, and what it gets wrong
-    in a bright core must not decide about the disk around it. The result then has a ``doubt``, and its
-    verdict says so.
+    `~lenssuper.light.foreground.modelerror.misfit_with_error`: no PSF is right to a per cent, and what it
+    gets wrong in a bright core must not decide about the disk around it. The result then has a
+    ``model_error``, and its verdict says so.
 
     Examples
     --------
@@ -119,7 +119,7 @@ class ForegroundFitter:
         observation: NDData | Observation,
         *,
         source: np.ndarray | None = None,
-        doubt: float | None = None,
+        model_error: float | None = None,
     ) -> ForegroundFit:
         """
         Fit the galaxy of one image.
@@ -131,9 +131,9 @@ class ForegroundFitter:
         source : ndarray, shape (ny, nx), optional
             The lensed source as observed, if it is known, e.g. ``LensFit.model.data``: the galaxy is then
             fitted to the rest of the light, also beneath the arcs, and ``arcs`` and ``lens`` are not used.
-        doubt : float, optional
-            Share of the light that is added to the noise, see `ForegroundFit.doubt`; by default none, or what
-            a first fit asks for.
+        model_error : float, optional
+            Share of the light that is added to the noise, see `ForegroundFit.model_error`; by default none,
+            or what a first fit asks for.
 
         Returns
         -------
@@ -144,11 +144,11 @@ class ForegroundFitter:
         ObservationError
             If the image cannot be used, or no galaxy stands out in it; the message says what to do.
         ValueError
-            If ``source`` has another shape than the image, or ``doubt`` is not a number of 0 or more.
+            If ``source`` has another shape than the image, or ``model_error`` is not a number of 0 or more.
         """
         observation = Observation.of(observation)
-        if doubt is not None:
-            doubt = check_number(doubt, "doubt", least=0)
+        if model_error is not None:
+            model_error = check_number(model_error, "model_error", least=0)
         if source is not None:
             if np.shape(source) != observation.shape:
                 raise ValueError(
@@ -156,10 +156,10 @@ class ForegroundFitter:
                 )
             alone = self.with_arcs(None)
             alone.lens = None
-            fit = alone(observation.with_data(observation.data - source), doubt=doubt)
+            fit = alone(observation.with_data(observation.data - source), model_error=model_error)
             return replace(fit, observation=observation, source=source)
         with one_blas_thread(), share_bar(self.progress) as report:
-            found = self._fit(observation, report, doubt)
+            found = self._fit(observation, report, model_error)
             report(1.0, "done")
         return replace(found, judgement=judge_foreground(found))
 
@@ -174,15 +174,15 @@ class ForegroundFitter:
         new.arcs = _check_arcs(arcs)
         return new
 
-    def _fit(self, observation, report, doubt):
-        galaxy = Galaxy(observation, self._radius, doubt=doubt or 0.0)
+    def _fit(self, observation, report, model_error):
+        galaxy = Galaxy(observation, self._radius, model_error=model_error or 0.0)
         found = self._beside_arcs(galaxy, report)
-        sure = doubt is not None or not self.finds_arcs or self.lens is not None
+        sure = model_error is not None or not self.finds_arcs or self.lens is not None
         if sure or found.reduced_chi2 < _POOR or galaxy.share_taken(found.arcs) < _TAKEN:
             return found
         report(0.95, "fitting it again, its core with more noise")
-        other = self._beside_arcs(Galaxy(observation, self._radius, doubt=_DOUBT), quietly)
-        return min(found, other, key=doubtful_misfit)
+        other = self._beside_arcs(Galaxy(observation, self._radius, model_error=_MODEL_ERROR), quietly)
+        return min(found, other, key=misfit_with_error)
 
     def _beside_arcs(self, galaxy, report):
         """Fit the galaxy beside arcs, or beside a source."""

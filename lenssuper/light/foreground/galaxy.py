@@ -13,9 +13,9 @@ from lenssuper._utils.units import to_arcsec
 from lenssuper.forward.model import ForwardModel
 from lenssuper.light.fit import SersicFit
 from lenssuper.light.foreground.arcs import find_arcs, first_arcs
-from lenssuper.light.foreground.doubt import doubted, limited
 from lenssuper.light.foreground.fit import ForegroundFit
 from lenssuper.light.foreground.isophotes import fit_isophotes, unmodelled_share
+from lenssuper.light.foreground.modelerror import limited, with_model_error
 from lenssuper.light.sersic.components import Components
 from lenssuper.light.sersic.grow import ProfileFit, best_of
 from lenssuper.light.sersic.lensed import LensedRenderer, lensed_components
@@ -76,8 +76,8 @@ class Galaxy:
     """
     An image with a galaxy in the middle, whose pixels are ``factor`` times those of the original image.
 
-    Around it there may be arcs, at about a rough Einstein radius in arcsec if one is known. ``doubt`` is a
-    share of the light that is added to the noise.
+    Around it there may be arcs, at about a rough Einstein radius in arcsec if one is known. ``model_error``
+    is a share of the light that is added to the noise.
     """
 
     def __init__(
@@ -87,13 +87,13 @@ class Galaxy:
         *,
         rough: bool = False,
         factor: int = 1,
-        doubt: float = 0.0,
+        model_error: float = 0.0,
     ) -> None:
         self.observation, self._rough, self._einstein_radius = observation, rough, einstein_radius
-        self._reach, self._doubt = _REACH / factor, doubt
-        self._doubted = doubted(observation, doubt)
+        self._reach, self._model_error = _REACH / factor, model_error
+        self._uncertain = with_model_error(observation, model_error)
         self.correlation = observation.noise_correlation
-        self.weights = self._doubted.weights / self.correlation
+        self.weights = self._uncertain.weights / self.correlation
         self.unit = float(1 / np.sqrt(np.median(self.weights[self.weights > 0])))
         objects = find_objects(observation)
         self.mask, self.moments = main_object(observation, peak=True, objects=objects)
@@ -129,7 +129,7 @@ class Galaxy:
         sigma = self.moments["b"] / self.observation.grid.side_arcsec
         factor = max(1, min(min(self.observation.shape) // _SIDE, int(sigma / _PIXELS_IN_SIGMA)))
         larger = self.observation.binned(factor)
-        return Galaxy(larger, self._einstein_radius, rough=True, factor=factor, doubt=self._doubt)
+        return Galaxy(larger, self._einstein_radius, rough=True, factor=factor, model_error=self._model_error)
 
     def from_coarse(self, mask: np.ndarray) -> np.ndarray:
         """Convert a mask of the pixels of `coarse` to those of this one."""
@@ -218,7 +218,7 @@ class Galaxy:
 
     def first_arcs(self) -> np.ndarray:
         """Return a first guess of the arcs."""
-        found = first_arcs(self._doubted, self.center, self.sky, self.core, self._reach)
+        found = first_arcs(self._uncertain, self.center, self.sky, self.core, self._reach)
         return found & (self.distance < self._outer)
 
     def arcs(self, fitted: GalaxyFit, near: np.ndarray | None = None, *, faint: bool = True) -> np.ndarray:
@@ -229,7 +229,9 @@ class Galaxy:
         """
         share = _SHARE_OF_ONE if fitted.components.n == 1 else _SHARE_OF_MORE
         model, sky = self.unit * fitted.result.model, self.unit * fitted.sky
-        arcs = find_arcs(self._doubted, model, sky, self.core, share, self._reach, _FAINT if faint else share)
+        arcs = find_arcs(
+            self._uncertain, model, sky, self.core, share, self._reach, _FAINT if faint else share
+        )
         arcs &= self.distance < self._outer
         excess = np.clip(self.observation.data - model, 0, None)
         if near is None:
@@ -306,7 +308,7 @@ class Galaxy:
             isophotes=isophotes,
             source=source,
             source_parameters=source_parameters,
-            doubt=self._doubt,
+            model_error=self._model_error,
         )
 
     def _unmodelled(self, fitted, model, light, source, arcs, variance):

@@ -28,7 +28,7 @@ def judge_foreground(fit) -> Verdict:
     flat[:, 1] = sersics[:, 3] < 1
     measures = {
         "light_chi2": fit.reduced_chi2,
-        "light_doubt": fit.doubt,
+        "light_model_error": fit.model_error,
         # a parameter that ended at a bound has no error; a flat core, of low n, is common among components
         "at_bounds": float(np.count_nonzero((errors[:, _BOUNDED] == 0) & ~flat)),
         "largest_index": float(np.max(sersics[:, 3], initial=0.0)),

@@ -13,7 +13,7 @@ from scipy.stats import norm
 from lenssuper import SIE, Observation
 from lenssuper.light import ForegroundFitter
 from lenssuper.light.foreground import fitter
-from lenssuper.light.foreground.doubt import doubted, doubtful_misfit
+from lenssuper.light.foreground.modelerror import misfit_with_error, with_model_error
 from lenssuper.observation.objects import smoothed
 from lenssuper.simulate import HST_ACS_F814W, SersicSource, mock_lens
 
@@ -47,25 +47,25 @@ def test_a_wrong_psf_costs_no_disk(scene, monkeypatch):
     fit = fit_galaxy(image)
     monkeypatch.setattr(fitter, "_POOR", np.inf)
     certain = fit_galaxy(image)
-    # without doubt, nearly all of the disk beneath the arcs is left for arcs
+    # without a model error, nearly all of the disk beneath the arcs is left for arcs
     assert left_of_galaxy(certain, arcs, galaxy) > 0.8
     assert abs(left_of_galaxy(fit, arcs, galaxy)) < 0.4
-    assert certain.doubt == 0 < fit.doubt
+    assert certain.model_error == 0 < fit.model_error
     assert fit.reduced_chi2 < 1.2
     assert fit.verdict == "look"
     assert any("added to the noise" in reason for reason in fit.reasons)
-    assert fit.subtracted.meta["FGDOUBT"] == fit.doubt
-    assert "doubt     7%" in fit.summary()
+    assert fit.subtracted.meta["FGMODERR"] == fit.model_error
+    assert "noise     7% of the light was added" in fit.summary()
     # what the core misses is measured, and beyond the noise that was observed
     core = np.hypot(*image.grid.centers_arcsec()) < 0.1
     assert (fit.unmodelled > image.sigma)[core].all()
 
 
-def test_noise_with_a_doubt(scene):
+def test_noise_with_a_model_error(scene):
     image = scene[0]
     light, _ = smoothed(image)
-    np.testing.assert_allclose(1 / doubted(image, 0.1).weights, image.sigma**2 + (0.1 * light) ** 2)
-    assert doubted(image, 0.0) is image
+    np.testing.assert_allclose(1 / with_model_error(image, 0.1).weights, image.sigma**2 + (0.1 * light) ** 2)
+    assert with_model_error(image, 0.0) is image
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1])
@@ -77,22 +77,22 @@ def test_misfit_is_that_of_the_most_likely_error(scene, share):
     model = image.data + width * np.abs(rng.standard_normal(image.shape))
     fit = SimpleNamespace(observation=image, light=model, sky=0.0)
     expected = -2 * np.sum(norm.logpdf(image.data - model, scale=width) - norm.logpdf(0, scale=image.sigma))
-    assert doubtful_misfit(fit) == pytest.approx(expected, abs=10)
+    assert misfit_with_error(fit) == pytest.approx(expected, abs=10)
 
 
 def test_light_that_is_left_counts_little(scene):
     image = scene[0]
     model = image.data.copy()
     model[40, 50] -= 100 * image.sigma[40, 50]
-    assert doubtful_misfit(SimpleNamespace(observation=image, light=model, sky=0.0)) == 1.0
+    assert misfit_with_error(SimpleNamespace(observation=image, light=model, sky=0.0)) == 1.0
     model[40, 50] += 200 * image.sigma[40, 50]
-    assert doubtful_misfit(SimpleNamespace(observation=image, light=model, sky=0.0)) > 10
+    assert misfit_with_error(SimpleNamespace(observation=image, light=model, sky=0.0)) > 10
 
 
-def test_doubt_as_it_is_given(scene):
+def test_model_error_as_it_is_given(scene):
     image, arcs, _ = scene
     one_profile = ForegroundFitter(n_components=1, progress=False)
-    assert one_profile(image, source=arcs, doubt=0.1).doubt == 0.1
-    assert one_profile(image, source=arcs).doubt == 0
-    with pytest.raises(ValueError, match="doubt"):
-        one_profile(image, doubt=-1)
+    assert one_profile(image, source=arcs, model_error=0.1).model_error == 0.1
+    assert one_profile(image, source=arcs).model_error == 0
+    with pytest.raises(ValueError, match="model_error"):
+        one_profile(image, model_error=-1)

@@ -7,7 +7,7 @@ import numpy as np
 from lenssuper.observation import Observation
 from lenssuper.observation.objects import smoothed
 
-__all__ = ["doubted", "doubtful_misfit", "limited"]
+__all__ = ["limited", "misfit_with_error", "with_model_error"]
 
 # Excess over the galaxy, in sigma, beyond which a pixel counts no more for the misfit: it may be an arc
 _OUTLIER = 1.0
@@ -15,7 +15,7 @@ _OUTLIER = 1.0
 _SHARES = (0.0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.3, 0.5)
 
 
-def doubted(observation: Observation, share: float) -> Observation:
+def with_model_error(observation: Observation, share: float) -> Observation:
     """
     Return an image with a share of its light added to its noise, in quadrature.
 
@@ -27,7 +27,7 @@ def doubted(observation: Observation, share: float) -> Observation:
     return observation.without(np.zeros(observation.shape), (share * light) ** 2)
 
 
-def doubtful_misfit(fit) -> float:
+def misfit_with_error(fit) -> float:
     r"""
     Return how badly a `ForegroundFit` explains its image, beyond an error that is a share of the light.
 

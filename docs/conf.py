@@ -91,6 +91,7 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "show_memory": False,
     "image_scrapers": ("matplotlib",),
+    "ignore_repr_types": r"matplotlib",  # what a last line that draws returns
     "matplotlib_animations": False,
     "doc_module": ("lenssuper",),
     "reference_url": {"lenssuper": None},
@@ -107,6 +108,8 @@ html_theme_options = {
     "use_edit_page_button": False,
 }
 html_context = {"default_mode": "auto"}
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 html_show_sourcelink = False
 html_math_renderer = "mathml"
 # The whole table of contents: pages at the top have no section of their own to show.

@@ -96,14 +96,9 @@ for ax in axes[1:3]:
     ax.set_ylabel("")
 show_colorbar(axes[2], drawn, "")
 excess = [fits[k].bic - best.bic for k in fits]
+axes[3].set(yscale="log", xlabel="K", xticks=list(fits), box_aspect=1)
 axes[3].plot(list(fits), np.maximum(excess, 0.5), "o-", color="C1")
-axes[3].set(
-    title="BIC above its least",
-    xlabel="K",
-    yscale="log",
-    xticks=list(fits),
-    box_aspect=1,
-)
+axes[3].set_title("BIC above its least")
 
 # %%
 # It stops at three, and the three are bar, disc and bulge, whatever their order. ``table`` has their

@@ -33,7 +33,7 @@ class Overlap:
         self.lens = SIS(theta_E=1.2 * u.arcsec)
         self.options = {"subdivide": 1} if edges == "straight" else {}
         self.grids = grids(n)
-        OverlapOperator(self.lens, *grids(16), **self.options)  # compile
+        OverlapOperator(self.lens, *grids(16), **self.options)  # so that memory is taken before
 
     def teardown(self, n, edges, cores):
         if CHOOSABLE:

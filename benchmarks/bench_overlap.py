@@ -38,7 +38,7 @@ class Build:
     def setup(self, size, subdivide, threads):
         self.grids = square(size, 5.0), square(size, 5.0)
         self.count, _threads.thread_count = _threads.thread_count, lambda: threads
-        self.time_build(size, subdivide, threads)  # compiled, or read from the cache
+        self.time_build(size, subdivide, threads)  # so that memory is taken before
 
     def teardown(self, size, subdivide, threads):
         _threads.thread_count = self.count

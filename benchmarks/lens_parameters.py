@@ -138,7 +138,7 @@ def rows(options: argparse.Namespace) -> Iterator[dict]:
     """Give a record for each lens, and print it."""
     columns = COLUMNS + (FLOOR_COLUMNS if options.floor else ())
     mocks = benchmark_set(options.n, options.seed, peak_snr=(options.snr, options.snr))
-    # compile, allocate and import outside of what is timed
+    # allocate and import outside of what is timed
     warm = benchmark_set(1, options.seed, shape=(40, 40), peak_snr=(options.snr, options.snr))[0]
     measure(warm, warm.lens, options.seed)
     print(table_row(["lens", *columns]))

@@ -202,7 +202,7 @@ def main() -> None:
         galaxies = read_galaxies(options.galaxies, options.n, options.pixel * u.arcsec)
     else:
         galaxies = mock_galaxies(options.n, options.seed)
-    # compile, import and read weights outside of what is timed
+    # import and read weights outside of what is timed
     warm = mock_galaxies(1, 0, shape=(32, 32))[0]
     for name in options.methods:
         measure(warm, Scaled(Observation.from_nddata(warm)), METHODS[name][0], 1)

@@ -184,7 +184,7 @@ def rows(options: argparse.Namespace) -> Iterator[dict]:
         sources = galaxies(options.sources, options.source_pixel * u.arcsec)
     available = methods()
     mocks = benchmark_set(options.n, options.seed, sources=sources)
-    # compile, allocate and import outside of what is timed
+    # allocate and import outside of what is timed
     warm = benchmark_set(1, options.seed, shape=(24, 24))[0]
     SuperResolver(warm.lens, solver=solvers.LogNormal(n_draws=2, max_evaluations=3), rng=1)(warm.observation)
     print(table_row(["lens", "method", *COLUMNS]))

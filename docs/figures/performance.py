@@ -36,7 +36,7 @@ def run(n):
     start = time.process_time()
     SuperResolver(lens, solver=SOLVER, rng=1, progress=False)(mock.observation)
     return time.process_time() - start
-run(16)  # compiles
+run(16)  # imports what is needed
 seconds = run(SIZE)
 print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
 """

@@ -118,7 +118,7 @@ class LensFitter:
     >>> import astropy.units as u
     >>> from lenssuper import LensFitter
     >>> from lenssuper.simulate import random_mock
-    >>> mock = random_mock(1, shape=(32, 32))
+    >>> mock = random_mock(3, shape=(32, 32))
     >>> fit = LensFitter(1.05 * mock.lens.parameters["SIE.theta_E"], rng=1)(mock.observation)
     >>> bool(abs(fit.lens.parameters["SIE.theta_E"] / mock.lens.parameters["SIE.theta_E"] - 1) < 0.02)
     True

@@ -16,7 +16,7 @@ from lenssuper.observation.grid import PixelGrid
 
 __all__ = ["pixel_averages"]
 
-_BLOCK = 1 << 17  # rays at a time: keeps memory bounded and the work in cache
+_BLOCK = 1 << 14  # rays at a time: their arrays of 128 kB stay in the cache of a core
 _MAX_RAYS = 64  # per pixel and direction; a jump in brightness would need ever more
 
 

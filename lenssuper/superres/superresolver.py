@@ -88,7 +88,7 @@ class SuperResolver:
     --------
     >>> from lenssuper import SuperResolver
     >>> from lenssuper.simulate import random_mock
-    >>> mock = random_mock(1, shape=(32, 32))
+    >>> mock = random_mock(3, shape=(32, 32))
     >>> sr = SuperResolver(mock.lens, factor=2, rng=1)(mock.observation)
     >>> sr.image.shape
     (64, 64)

@@ -134,8 +134,8 @@ def test_one_part_is_that_part():
 
 def test_dithers_show_more_than_one_exposure():
     """Four exposures with pixels larger than the PSF, half a pixel apart, against one of them."""
-    grid = PixelGrid((36, 36), 0.027 * u.arcsec, reference=PLACE)
-    solver = LogNormal(max_evaluations=8, n_draws=8)
+    grid = PixelGrid((28, 28), 0.035 * u.arcsec, reference=PLACE)
+    solver = LogNormal(max_evaluations=6, n_draws=4)
     resolver = SuperResolver(LENS, 2, solver=solver, rng=1, source_grid=grid)
     truth = SOURCE.surface_brightness(*grid.centers_arcsec())
     errors, deviations = [], []

@@ -18,10 +18,10 @@ SIDE = 14
 
 @pytest.fixture(scope="module")
 def mock():
-    return random_mock(11, shape=(36, 36), peak_snr=(70, 70))
+    return random_mock(11, shape=(32, 32), peak_snr=(70, 70))
 
 
-def resolved(mock, scale, side=3 * SIDE, **given):
+def resolved(mock, scale, side=36, **given):
     observation = Observation.of(mock.observation)
     observation = observation.with_psf(stretched(observation.psf, scale * np.eye(2)))
     grid = square_source_grid(observation, mock.lens, 2, side)

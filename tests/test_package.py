@@ -337,6 +337,12 @@ def test_describing_a_lens_needs_neither_torch_nor_matplotlib():
     assert loaded & {"torch", "matplotlib", "lenstronomy"} == set()
 
 
+def test_learned_answers_losses_and_data_need_no_trainer():
+    loaded = loaded_after("import lenssuper.light.learned.additions, lenssuper.training")
+    assert "torch" in loaded
+    assert loaded & {"gymnasium", "stable_baselines3", "lightning"} == set()
+
+
 def test_public_names_and_their_modules_agree():
     assert sorted(lenssuper._MODULE_OF) == sorted(lenssuper.__all__)
     assert set(lenssuper.__all__) <= set(dir(lenssuper))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import dataclass
 from typing import ClassVar
@@ -303,11 +302,6 @@ def test_without_a_compiler(lenses, tiny, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(LensSuperError, match=r"needs a C\+\+ compiler"):
         train(tiny.network(), lenses, compiled=True, **SMALL)
-
-
-def test_losses_and_data_need_no_lightning():
-    code = "import lenssuper.training, sys; assert 'lightning' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, stdin=subprocess.DEVNULL)
 
 
 def test_checkpoint_lies_beside(tmp_path):

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lenssuper.plotting.images import asinh_norm
-
 __all__ = ["thumbnail"]
 
 _GAP = 4
@@ -34,6 +32,8 @@ def thumbnail(panels: Sequence[np.ndarray], sigma: float, size: int = 120) -> by
     """
     from matplotlib import colormaps
     from matplotlib.image import imsave
+
+    from lenssuper.plotting.images import asinh_norm  # matplotlib takes long to import
 
     norm = asinh_norm(*(panel[np.isfinite(panel)] for panel in panels), sigma=sigma)
     colours = colormaps["inferno"].with_extremes(bad="0.5")

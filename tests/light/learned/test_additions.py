@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import astropy.units as u
 import numpy as np
 import pytest
@@ -221,10 +218,3 @@ def test_weights_of_the_other_method_are_refused(tmp_path):
         load_network("ppo", path)
     with pytest.raises(FileNotFoundError):
         load_network("cnn", tmp_path / "missing")
-
-
-def test_inference_loads_neither_gymnasium_nor_stable_baselines():
-    unwanted = "{'gymnasium', 'stable_baselines3'}"
-    code = f"import sys, lenssuper.light.learned.additions; print(sorted({unwanted} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

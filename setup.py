@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 # Products and sums are not joined, so that results do not depend on the processor. Nobody asks whether an
 # operation was inexact or invalid, so that both sides of a choice, and roots, may be computed for many
@@ -23,11 +24,16 @@ def extension(source: Path) -> Extension:
     )
 
 
+class BuildBesideSources(build_ext):
+    """Leave the modules beside their sources as well: Python may be started in the root of a clone."""
+
+    def run(self):
+        super().run()
+        self.copy_extensions_to_source()
+
+
 setup(
     ext_modules=[extension(source) for source in sorted(Path("lenssuper").rglob("*.c"))],
-    options={
-        "bdist_wheel": {"py_limited_api": "cp311"},
-        # also beside the sources, so that Python can be started in the root of a clone
-        "build_ext": {"inplace": True},
-    },
+    cmdclass={"build_ext": BuildBesideSources},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -1,7 +1,7 @@
 /* Reads the arguments of compiled kernels: arrays and numbers, each by a rule in words.
  *
  * "d x (n, 2)" is a float64 array of shape (n, 2) that is read; a capital letter, "D x (n, 2)", one that is
- * written. A name in a shape stands for what it was the first time, so that all sizes are checked against each
+ * written. A name in a shape stands for what it was the first time, so that sizes are checked against each
  * other; "m+1" is one more than it, "*" is any size. Numbers have no shape: "n rows" is an integer, "r tol" a
  * real number; an integer can be used as a size after it. Arrays are in C order and aligned.
  */
@@ -187,5 +187,16 @@ static int take(PyObject *const *objects, Py_ssize_t given, const char *const *r
     }
     return 1;
 }
+
+/* A row in the table of a module: a function of this file that takes its arguments as above. */
+#define KERNEL(name) {#name, (PyCFunction)(void *)name, METH_FASTCALL, name##_doc}
+
+/* The module of a file, which is called as the file, from its kernels. */
+#define KERNEL_MODULE(name, doc, ...)                                                                   \
+    static PyMethodDef methods[] = {__VA_ARGS__, {NULL}};                                               \
+    static PyModuleDef definition = {                                                                   \
+        PyModuleDef_HEAD_INIT, .m_name = #name, .m_doc = doc, .m_methods = methods,                     \
+    };                                                                                                  \
+    PyMODINIT_FUNC PyInit_##name(void) { return PyModuleDef_Init(&definition); }
 
 #endif

@@ -1,4 +1,4 @@
-/* Weights and slopes of cubic B-splines where rays land (de Boor 1978, A Practical Guide to Splines, ch. X). */
+/* Cubic B-splines where rays land: weights and slopes (de Boor 1978, A Practical Guide to Splines, ch. X). */
 
 #include "../_utils/arguments.h"
 
@@ -152,15 +152,4 @@ static PyObject *add_slopes(PyObject *module, PyObject *const *objects, Py_ssize
     Py_RETURN_NONE;
 }
 
-static PyMethodDef methods[] = {
-    {"weights", (PyCFunction)(void *)weights, METH_FASTCALL, weights_doc},
-    {"add_slopes", (PyCFunction)(void *)add_slopes, METH_FASTCALL, add_slopes_doc},
-    {NULL},
-};
-
-static PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "cubicsplines", .m_doc = "Cubic B-splines where rays land.",
-    .m_methods = methods,
-};
-
-PyMODINIT_FUNC PyInit_cubicsplines(void) { return PyModuleDef_Init(&definition); }
+KERNEL_MODULE(cubicsplines, "Cubic B-splines where rays land.", KERNEL(weights), KERNEL(add_slopes))

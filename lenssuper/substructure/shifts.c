@@ -89,14 +89,4 @@ static PyObject *shifted(PyObject *module, PyObject *const *objects, Py_ssize_t 
     Py_RETURN_NONE;
 }
 
-static PyMethodDef methods[] = {
-    {"shifted", (PyCFunction)(void *)shifted, METH_FASTCALL, shifted_doc},
-    {NULL},
-};
-
-static PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "shifts", .m_doc = "Changes of an image by one field at many positions.",
-    .m_methods = methods,
-};
-
-PyMODINIT_FUNC PyInit_shifts(void) { return PyModuleDef_Init(&definition); }
+KERNEL_MODULE(shifts, "Changes of an image by one field at many positions.", KERNEL(shifted))

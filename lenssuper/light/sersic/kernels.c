@@ -152,6 +152,12 @@ typedef struct {
 
 static int bin_of(double u) { return (int)(bits_of(u) >> (EXPONENT - SIZES)); }
 
+static double largest_eigenvalue(const Form *form)
+{
+    double mean = 0.5 * (form->a11 + form->a22), difference = form->a11 - form->a22;
+    return mean + sqrt(0.25 * (difference * difference) + form->a12 * form->a12);
+}
+
 /* Find the bins of the smallest and the largest u. */
 static void find_bins(Image *im)
 {
@@ -162,8 +168,7 @@ static void find_bins(Image *im)
         double dx = (corner % 2 ? im->nx - 1 : 0) - im->cx, dy = (corner / 2 ? im->ny - 1 : 0) - im->cy;
         largest = higher(largest, quadratic(form, dx, dy));
     }
-    double mean = 0.5 * (a11 + a22), split = sqrt(0.25 * ((a11 - a22) * (a11 - a22)) + a12 * a12);
-    smallest = lower(higher(SMALLEST, (a11 * a22 - a12 * a12) / (mean + split) * 0.01), largest);
+    smallest = lower(higher(SMALLEST, (a11 * a22 - a12 * a12) / largest_eigenvalue(form) * 0.01), largest);
     im->low = bin_of(smallest), im->high = bin_of(largest);
 }
 
@@ -190,8 +195,7 @@ static void prepare(Image *im)
     const Form *form = &im->form;
     double a11 = form->a11, a12 = form->a12, a22 = form->a22;
     im->half = 0.5 * sqrt(a11 + a22 + 2.0 * fabs(a12));
-    double mean = 0.5 * (a11 + a22), split = sqrt(0.25 * ((a11 - a22) * (a11 - a22)) + a12 * a12);
-    im->ratio = sqrt(higher(a11 * a22 - a12 * a12, 0.0)) / (mean + split);
+    im->ratio = sqrt(higher(a11 * a22 - a12 * a12, 0.0)) / largest_eigenvalue(form);
     im->left = rint(im->cx) - 1.0, im->bottom = rint(im->cy) - 1.0;
     im->reaches = -3.0 < im->left && im->left < im->nx && -3.0 < im->bottom && im->bottom < im->ny;
     if (im->reaches)
@@ -305,14 +309,4 @@ static PyObject *averages(PyObject *module, PyObject *const *objects, Py_ssize_t
     Py_RETURN_NONE;
 }
 
-static PyMethodDef methods[] = {
-    {"averages", (PyCFunction)(void *)averages, METH_FASTCALL, averages_doc},
-    {NULL},
-};
-
-static PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "kernels", .m_doc = "Means of a Sersic profile over pixels.",
-    .m_methods = methods,
-};
-
-PyMODINIT_FUNC PyInit_kernels(void) { return PyModuleDef_Init(&definition); }
+KERNEL_MODULE(kernels, "Means of a Sersic profile over pixels.", KERNEL(averages))

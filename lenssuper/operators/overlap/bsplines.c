@@ -305,15 +305,5 @@ static PyObject *edge_integrals(PyObject *module, PyObject *const *objects, Py_s
     Py_RETURN_NONE;
 }
 
-static PyMethodDef methods[] = {
-    {"fill", (PyCFunction)(void *)fill, METH_FASTCALL, fill_doc},
-    {"edge_integrals", (PyCFunction)(void *)edge_integrals, METH_FASTCALL, edge_integrals_doc},
-    {NULL},
-};
-
-static PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "bsplines",
-    .m_doc = "Integrals of B-splines over mapped image elements.", .m_methods = methods,
-};
-
-PyMODINIT_FUNC PyInit_bsplines(void) { return PyModuleDef_Init(&definition); }
+KERNEL_MODULE(bsplines, "Integrals of B-splines over mapped image elements.",
+              KERNEL(fill), KERNEL(edge_integrals))

@@ -203,15 +203,5 @@ static PyObject *add_edges(PyObject *module, PyObject *const *objects, Py_ssize_
     Py_RETURN_NONE;
 }
 
-static PyMethodDef methods[] = {
-    {"fill", (PyCFunction)(void *)fill, METH_FASTCALL, fill_doc},
-    {"add_edges", (PyCFunction)(void *)add_edges, METH_FASTCALL, add_edges_doc},
-    {NULL},
-};
-
-static PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "clip", .m_doc = "Exact areas of overlap of mapped elements with cells.",
-    .m_methods = methods,
-};
-
-PyMODINIT_FUNC PyInit_clip(void) { return PyModuleDef_Init(&definition); }
+KERNEL_MODULE(clip, "Exact areas of overlap of mapped elements with cells.",
+              KERNEL(fill), KERNEL(add_edges))

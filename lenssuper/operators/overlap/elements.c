@@ -15,7 +15,6 @@
 #include "../../_utils/arguments.h"
 #include "accuracy.h"
 
-
 /* Pixels of an image, and which of them are wanted. */
 typedef struct {
     ptrdiff_t rows, columns;
@@ -185,16 +184,5 @@ static PyObject *screen(PyObject *module, PyObject *const *objects, Py_ssize_t c
     Py_RETURN_NONE;
 }
 
-static PyMethodDef methods[] = {
-    {"from_corners", (PyCFunction)(void *)from_corners, METH_FASTCALL, from_corners_doc},
-    {"from_half_steps", (PyCFunction)(void *)from_half_steps, METH_FASTCALL, from_half_steps_doc},
-    {"screen", (PyCFunction)(void *)screen, METH_FASTCALL, screen_doc},
-    {NULL},
-};
-
-static PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "elements",
-    .m_doc = "Image pixels cut into triangles that the lens maps.", .m_methods = methods,
-};
-
-PyMODINIT_FUNC PyInit_elements(void) { return PyModuleDef_Init(&definition); }
+KERNEL_MODULE(elements, "Image pixels cut into triangles that the lens maps.",
+              KERNEL(from_corners), KERNEL(from_half_steps), KERNEL(screen))

@@ -143,9 +143,10 @@ static inline double change_by(const Lattice *lattice, const double *along_u, co
     return near * (dy * along_u[a] - dx * along_v[a]) + far * (dy * along_u[b] - dx * along_v[b]);
 }
 
-static void write_gradient(const Lattice *lattice, ptrdiff_t k, const double *image, double *out_u,
-                           double *out_v)
+static void write_gradient(const Lattice *lattice, ptrdiff_t k, void *image_gradient, void *out_u,
+                           void *out_v)
 {
+    const double *image = image_gradient;
     double weight = 0.5 / (double)(k * k);
     ptrdiff_t nx = lattice->n / k;
     for (ptrdiff_t i = 0; i < lattice->m; i++) {
@@ -166,9 +167,9 @@ static void write_gradient(const Lattice *lattice, ptrdiff_t k, const double *im
     }
 }
 
-static void write_change(const Lattice *lattice, ptrdiff_t k, const double *along_u, const double *along_v,
-                         double *image)
+static void write_change(const Lattice *lattice, ptrdiff_t k, void *along_u, void *along_v, void *changed)
 {
+    double *image = changed;
     double weight = 0.5 / (double)(k * k);
     ptrdiff_t nx = lattice->n / k;
     for (ptrdiff_t i = 0; i < lattice->m; i++) {
@@ -186,22 +187,33 @@ static void write_change(const Lattice *lattice, ptrdiff_t k, const double *alon
     }
 }
 
-/* Whether the squares of the lattice are k x k in each pixel of an image; sets an exception if not. */
-static int fits_image(const Lattice *lattice, ptrdiff_t k, const Argument *image)
-{
-    if (k > 0 && lattice->m == k * image->shape[0] && lattice->n == k * image->shape[1])
-        return 1;
-    PyErr_SetString(PyExc_ValueError, "the lattice must have k x k squares in each pixel of the image");
-    return 0;
-}
+/* What is done with a lattice of k x k squares in each pixel of an image, and three arrays. */
+typedef void (*OverLattice)(const Lattice *lattice, ptrdiff_t k, void *first, void *second, void *third);
 
-static Lattice lattice_of(const Argument *u, const Argument *edges)
+/* Take the arguments u, v, k, across, up, diagonal and three arrays, of which number `image` is the image. */
+static PyObject *over_lattice(PyObject *const *objects, Py_ssize_t count, const char *const *rules, int image,
+                              OverLattice work)
 {
+    Argument a[9];
+    if (!take(objects, count, rules, a, 9))
+        return NULL;
     Lattice lattice = {
-        .u = u[0].data, .v = u[1].data, .across = edges[0].data, .up = edges[1].data,
-        .diagonal = edges[2].data, .m = edges[2].shape[0], .n = edges[2].shape[1],
+        .u = a[0].data, .v = a[1].data, .across = a[3].data, .up = a[4].data, .diagonal = a[5].data,
+        .m = a[5].shape[0], .n = a[5].shape[1],
     };
-    return lattice;
+    ptrdiff_t k = a[2].integer;
+    int fits = k > 0 && lattice.m == k * a[image].shape[0] && lattice.n == k * a[image].shape[1];
+    if (fits) {
+        Py_BEGIN_ALLOW_THREADS
+        work(&lattice, k, a[6].data, a[7].data, a[8].data);
+        Py_END_ALLOW_THREADS
+    } else {
+        PyErr_SetString(PyExc_ValueError, "the lattice must have k x k squares in each pixel of the image");
+    }
+    give_back(rules, a, 9);
+    if (!fits)
+        return NULL;
+    Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(corner_gradient_doc,
@@ -216,20 +228,7 @@ static PyObject *corner_gradient(PyObject *module, PyObject *const *objects, Py_
         "d u (m+1, n+1)", "d v (m+1, n+1)", "n k", "d across (m+1, n, 3)", "d up (m, n+1, 3)",
         "d diagonal (m, n, 3)", "d image_gradient (ny, nx)", "D out_u (m+1, n+1)", "D out_v (m+1, n+1)",
     };
-    Argument a[9];
-    if (!take(objects, count, rules, a, 9))
-        return NULL;
-    Lattice lattice = lattice_of(a, a + 3);
-    int fits = fits_image(&lattice, a[2].integer, a + 6);
-    if (fits) {
-        Py_BEGIN_ALLOW_THREADS
-        write_gradient(&lattice, a[2].integer, a[6].data, a[7].data, a[8].data);
-        Py_END_ALLOW_THREADS
-    }
-    give_back(rules, a, 9);
-    if (!fits)
-        return NULL;
-    Py_RETURN_NONE;
+    return over_lattice(objects, count, rules, 6, write_gradient);
 }
 
 PyDoc_STRVAR(image_change_doc,
@@ -243,32 +242,8 @@ static PyObject *image_change(PyObject *module, PyObject *const *objects, Py_ssi
         "d u (m+1, n+1)", "d v (m+1, n+1)", "n k", "d across (m+1, n, 3)", "d up (m, n+1, 3)",
         "d diagonal (m, n, 3)", "d along_u (m+1, n+1)", "d along_v (m+1, n+1)", "D image (ny, nx)",
     };
-    Argument a[9];
-    if (!take(objects, count, rules, a, 9))
-        return NULL;
-    Lattice lattice = lattice_of(a, a + 3);
-    int fits = fits_image(&lattice, a[2].integer, a + 8);
-    if (fits) {
-        Py_BEGIN_ALLOW_THREADS
-        write_change(&lattice, a[2].integer, a[6].data, a[7].data, a[8].data);
-        Py_END_ALLOW_THREADS
-    }
-    give_back(rules, a, 9);
-    if (!fits)
-        return NULL;
-    Py_RETURN_NONE;
+    return over_lattice(objects, count, rules, 8, write_change);
 }
 
-static PyMethodDef methods[] = {
-    {"edge_integrals", (PyCFunction)(void *)edge_integrals, METH_FASTCALL, edge_integrals_doc},
-    {"corner_gradient", (PyCFunction)(void *)corner_gradient, METH_FASTCALL, corner_gradient_doc},
-    {"image_change", (PyCFunction)(void *)image_change, METH_FASTCALL, image_change_doc},
-    {NULL},
-};
-
-static PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "gradient", .m_doc = "Derivatives of the light of lensed pixels.",
-    .m_methods = methods,
-};
-
-PyMODINIT_FUNC PyInit_gradient(void) { return PyModuleDef_Init(&definition); }
+KERNEL_MODULE(gradient, "Derivatives of the light of lensed pixels.",
+              KERNEL(edge_integrals), KERNEL(corner_gradient), KERNEL(image_change))

@@ -8,7 +8,6 @@
 #include "../../_utils/arguments.h"
 #include "accuracy.h"
 
-
 /* The table of cells: the sum of errors and their number, for each slot. The number of slots is a power of
  * two. */
 typedef struct {
@@ -300,19 +299,6 @@ static PyObject *halve_map(PyObject *module, PyObject *const *objects, Py_ssize_
     Py_RETURN_NONE;
 }
 
-static PyMethodDef methods[] = {
-    {"judge", (PyCFunction)(void *)judge, METH_FASTCALL, judge_doc},
-    {"choose", (PyCFunction)(void *)choose, METH_FASTCALL, choose_doc},
-    {"forget", (PyCFunction)(void *)forget, METH_FASTCALL, forget_doc},
-    {"halve_plane", (PyCFunction)(void *)halve_plane, METH_FASTCALL, halve_plane_doc},
-    {"torn_corners", (PyCFunction)(void *)torn_corners, METH_FASTCALL, torn_corners_doc},
-    {"halve_map", (PyCFunction)(void *)halve_map, METH_FASTCALL, halve_map_doc},
-    {NULL},
-};
-
-static PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "halving", .m_doc = "Elements halved until every cell is accurate.",
-    .m_methods = methods,
-};
-
-PyMODINIT_FUNC PyInit_halving(void) { return PyModuleDef_Init(&definition); }
+KERNEL_MODULE(halving, "Elements halved until every cell is accurate.",
+              KERNEL(judge), KERNEL(choose), KERNEL(forget), KERNEL(halve_plane), KERNEL(torn_corners),
+              KERNEL(halve_map))

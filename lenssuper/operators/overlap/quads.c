@@ -125,14 +125,4 @@ static PyObject *quad_shares(PyObject *module, PyObject *const *objects, Py_ssiz
     Py_RETURN_NONE;
 }
 
-static PyMethodDef methods[] = {
-    {"quad_shares", (PyCFunction)(void *)quad_shares, METH_FASTCALL, quad_shares_doc},
-    {NULL},
-};
-
-static PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "quads", .m_doc = "Overlap of small mapped pixels, in closed form.",
-    .m_methods = methods,
-};
-
-PyMODINIT_FUNC PyInit_quads(void) { return PyModuleDef_Init(&definition); }
+KERNEL_MODULE(quads, "Overlap of small mapped pixels, in closed form.", KERNEL(quad_shares))

@@ -16,8 +16,8 @@
  */
 
 #include "../../_utils/arguments.h"
+#include "edges.h"
 #include "splinepieces.h"
-
 
 /* Elements narrower than this (in source pixels, relative to their length) are treated as segments. */
 #define THIN 1e-9
@@ -226,23 +226,14 @@ static inline ptrdiff_t fill_pixels(int order, Elements elements, ptrdiff_t pixe
     return pixels;
 }
 
-/* Write the integrals along all edges of a lattice of corners u, v, (m + 1, n + 1). */
-static inline void integrate_edges(Coefficients source, int order, const double *u, const double *v,
-                                   ptrdiff_t m, ptrdiff_t n, double *across, double *up, double *diagonal)
+static void along_order_1(const void *source, double xa, double ya, double xb, double yb, double *out)
 {
-    for (ptrdiff_t i = 0; i < m + 1; i++) {
-        for (ptrdiff_t j = 0; j < n + 1; j++) {
-            ptrdiff_t here = i * (n + 1) + j, above = here + n + 1;
-            if (j < n)
-                integrate_edge(source, order, u[here], v[here], u[here + 1], v[here + 1],
-                               across + 3 * (i * n + j));
-            if (i < m)
-                integrate_edge(source, order, u[here], v[here], u[above], v[above], up + 3 * here);
-            if (i < m && j < n)
-                integrate_edge(source, order, u[here], v[here], u[above + 1], v[above + 1],
-                               diagonal + 3 * (i * n + j));
-        }
-    }
+    integrate_edge(*(const Coefficients *)source, 1, xa, ya, xb, yb, out);
+}
+
+static void along_order_2(const void *source, double xa, double ya, double xb, double yb, double *out)
+{
+    integrate_edge(*(const Coefficients *)source, 2, xa, ya, xb, yb, out);
 }
 
 PyDoc_STRVAR(fill_doc,
@@ -294,12 +285,11 @@ static PyObject *edge_integrals(PyObject *module, PyObject *const *objects, Py_s
     if (!take(objects, count, rules, a, 8))
         return NULL;
     Coefficients source = {a[0].data, a[1].data, a[0].shape[0], a[0].shape[1]};
-    ptrdiff_t m = a[7].shape[0], n = a[7].shape[1];
     Py_BEGIN_ALLOW_THREADS
     if (a[2].integer == 1)
-        integrate_edges(source, 1, a[3].data, a[4].data, m, n, a[5].data, a[6].data, a[7].data);
+        write_along_edges(along_order_1, &source, a + 3);
     else
-        integrate_edges(source, 2, a[3].data, a[4].data, m, n, a[5].data, a[6].data, a[7].data);
+        write_along_edges(along_order_2, &source, a + 3);
     Py_END_ALLOW_THREADS
     give_back(rules, a, 8);
     Py_RETURN_NONE;

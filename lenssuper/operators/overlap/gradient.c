@@ -12,6 +12,7 @@
  */
 
 #include "../../_utils/arguments.h"
+#include "edges.h"
 
 /* Triangles of less area (in cells) than this have no useful derivative, and hardly any light. */
 #define THIN 1e-9
@@ -30,8 +31,9 @@ typedef struct {
 } Lattice;
 
 /* Write the integrals along one edge: of source * (1 - t), of source * t over t, and of `before` over y. */
-static void integrate_along(const Source *source, double xa, double ya, double xb, double yb, double *out)
+static void integrate_along(const void *of, double xa, double ya, double xb, double yb, double *out)
 {
+    const Source *source = of;
     ptrdiff_t rows = source->rows, columns = source->columns;
     double dx = xb - xa, dy = yb - ya, near = 0.0, far = 0.0, below = 0.0, s = 0.0;
     ptrdiff_t c = (ptrdiff_t)floor(within(xa, -1.0, columns + 0.5));
@@ -78,23 +80,8 @@ static PyObject *edge_integrals(PyObject *module, PyObject *const *objects, Py_s
         return NULL;
     Source source = {.values = a[0].data, .before = a[1].data, .rows = a[0].shape[0],
                      .columns = a[0].shape[1]};
-    const double *u = a[2].data, *v = a[3].data;
-    double *across = a[4].data, *up = a[5].data, *diagonal = a[6].data;
-    ptrdiff_t m = a[6].shape[0], n = a[6].shape[1];
     Py_BEGIN_ALLOW_THREADS
-    for (ptrdiff_t i = 0; i <= m; i++) {
-        for (ptrdiff_t j = 0; j <= n; j++) {
-            ptrdiff_t here = i * (n + 1) + j, above = here + n + 1;
-            if (j < n)
-                integrate_along(&source, u[here], v[here], u[here + 1], v[here + 1],
-                                across + 3 * (i * n + j));
-            if (i < m)
-                integrate_along(&source, u[here], v[here], u[above], v[above], up + 3 * here);
-            if (i < m && j < n)
-                integrate_along(&source, u[here], v[here], u[above + 1], v[above + 1],
-                                diagonal + 3 * (i * n + j));
-        }
-    }
+    write_along_edges(integrate_along, &source, a + 2);
     Py_END_ALLOW_THREADS
     give_back(rules, a, 7);
     Py_RETURN_NONE;

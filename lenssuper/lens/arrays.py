@@ -11,6 +11,8 @@ import array_api_compat as compat
 import array_api_compat.numpy as numpy_namespace
 import numpy as np
 
+# Far too small to change a sum with one in either precision, and with a root that can be divided by
+_NEXT_TO_NOTHING = 1e-30
 # Radius of the power series in atanhc and asinhc; ten terms leave 0.03**10 / 21 < 3e-17.
 _SERIES_RADIUS = 0.03
 _ATANHC = [1 / (2 * k + 1) for k in range(10)]
@@ -81,6 +83,10 @@ def branch(xp, condition, x, inside, outside, harmless):
 
 def atanhc(xp, m):
     """Return arctanh(sqrt(m)) / sqrt(m) for m < 1, which is arctan(sqrt(-m)) / sqrt(-m) for m < 0."""
+    if xp is numpy_namespace and not np.any(m > 0):
+        # the series is for derivatives of the root at zero: NumPy, which takes none, needs no branches
+        root = np.sqrt(np.maximum(-m, _NEXT_TO_NOTHING))
+        return np.arctan(root) / root
 
     def positive(m):
         root = xp.sqrt(m)
@@ -98,6 +104,9 @@ def atanhc(xp, m):
 
 def asinhc(xp, m):
     """Return arcsinh(sqrt(m)) / sqrt(m) for m >= 0."""
+    if xp is numpy_namespace:  # as above
+        root = np.sqrt(np.maximum(m, _NEXT_TO_NOTHING))
+        return np.arcsinh(root) / root
 
     def far(m):
         root = xp.sqrt(m)

@@ -7,7 +7,7 @@ Warren & Dye 2003, ApJ 590, 673, for the inversion; Suyu et al. 2006, MNRAS 371,
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,10 @@ _LOSS = 0.05
 # Residuals, relative to the right-hand side, of the mean, of draws, and of changes by the noise: at 1e-2 the
 # variance of these is 5% too small in the mean of all modes, as those that the data hardly know come last
 _MEAN_TOL, _DRAW_TOL, _CHANGE_TOL = 1e-8, 1e-2, 1e-4
+# The same of sources without the pixels held out, and of refitted ones, of which small differences count
+_HELD_OUT_TOL, _REFIT_TOL = 1e-5, 1e-8
+# Source pixels up to which a posterior keeps the root of its covariance for them: 9 MB
+_MOST_KEPT = 1500
 
 
 class Gaussian(Solver):
@@ -131,7 +135,8 @@ class Gaussian(Solver):
         if std is None:
             std = np.sqrt(np.mean((draws - found.mean) ** 2, axis=0))
         report(0.9, "holding out pixels")
-        held_out = predicted_chi2(model, partial(_refit, problem, found.strength), split_rng)
+        refit = _Refit.of(problem, found)
+        held_out = predicted_chi2(model, partial(refit, tol=_HELD_OUT_TOL), split_rng)
         report(1.0, "done")
         return Posterior(
             mean=found.mean,
@@ -143,8 +148,7 @@ class Gaussian(Solver):
             held_out_chi2=held_out,
             converged=found.converged and settled,
             _draw=_GaussianDraws(problem, found.xi, found.strength),
-            # small differences of refitted sources count
-            _refit=partial(_refit, problem, found.strength, tol=1e-8),
+            _refit=refit if found.xi.size <= _MOST_KEPT else replace(refit, root=None),
             _by_noise=partial(_by_noise, problem, found.strength),
         )
 
@@ -197,6 +201,7 @@ class _Solution:
     modes: float
     converged: bool
     draw: Callable[[int, np.random.Generator], np.ndarray]
+    root: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -256,6 +261,7 @@ def _dense(problem: WhitenedProblem, curve: EvidenceCurve, strength: float, tune
         modes=modes,
         converged=True,
         draw=draw,
+        root=root,
     )
 
 
@@ -275,13 +281,42 @@ def _standard_deviation(problem: WhitenedProblem, root: np.ndarray) -> np.ndarra
     return np.sqrt(sum(in_threads(squares, chunks)))
 
 
-def _refit(
-    problem: WhitenedProblem, strength: float, training: ForwardModel, tol: float = 1e-5
-) -> np.ndarray:
-    """Return the source for another model with the same prior."""
-    trained = problem.for_model(training)
-    xi, _ = trained.solve(strength, trained.adjoint(trained.data), tol)
-    return trained.source(xi)
+@dataclass(frozen=True)
+class _Refit:
+    """
+    Find the source for another model with the same prior.
+
+    ``root``, in single precision and without its scale, is the root of the covariance for the first model,
+    where there is a matrix: that of another PSF, lens or weights is close, and solved for in some iterations.
+    """
+
+    problem: WhitenedProblem
+    strength: float
+    root: np.ndarray | None
+
+    @classmethod
+    def of(cls, problem: WhitenedProblem, found: _Solution) -> _Refit:
+        root = found.root
+        return cls(
+            problem, found.strength, None if root is None else (root / np.max(root)).astype(np.float32)
+        )
+
+    def __call__(self, model: ForwardModel, tol: float = _REFIT_TOL) -> np.ndarray:
+        other = self.problem.for_model(model)
+        inverse = None if self.root is None else partial(_multiplied, self.root)
+        xi, _ = other.solve(self.strength, other.adjoint(other.data), tol, inverse)
+        return other.source(xi)
+
+    def __getstate__(self) -> dict:
+        # as large as all draws and more, and iterations without it give the same
+        return self.__dict__ | {"root": None}
+
+
+def _multiplied(root: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Multiply an image by a covariance, given its root in single precision."""
+    size = np.max(np.abs(image)) or 1.0
+    flat = (image / size).astype(np.float32).ravel()
+    return size * (root.T @ (root @ flat)).astype(np.float64).reshape(image.shape)
 
 
 def _by_noise(problem: WhitenedProblem, strength: float, n: int, rng: np.random.Generator) -> np.ndarray:

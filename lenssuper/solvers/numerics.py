@@ -88,32 +88,43 @@ def dot(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def conjugate_gradients(
-    matrix: Callable, right: np.ndarray, *, tol: float, max_iterations: int
+    matrix: Callable,
+    right: np.ndarray,
+    *,
+    tol: float,
+    max_iterations: int,
+    inverse: Callable | None = None,
 ) -> tuple[np.ndarray, int]:
     """
     Solve ``matrix(x) = right`` for a symmetric positive definite matrix, from x = 0.
 
     Hestenes & Stiefel (1952). scipy's works on flat vectors; this one keeps images as they are, which saves a
     third of the time at these sizes, and solves for several right sides (n, ny, nx) at once, each of which
-    stops at the tolerance. `lenssuper.networks.conjugate` has one for torch, with gradients. Returns x and
-    the number of iterations.
+    stops at the tolerance. `lenssuper.networks.conjugate` has one for torch, with gradients. ``inverse``, for
+    one right side, is the inverse of a matrix that is close, as a preconditioner: fewer iterations are needed
+    (Shewchuk 1994, An Introduction to the Conjugate Gradient Method, B3). Returns x and the number of
+    iterations.
     """
     x = np.zeros_like(right)
     residual = right.copy()
-    direction = right.copy()
     norm = dot(residual, residual)
     goal = tol**2 * norm
+    toward = residual if inverse is None else inverse(residual)
+    gain = norm if inverse is None else dot(residual, toward)
+    direction = toward.copy()
     for iteration in range(max_iterations):
         going = norm > goal
         if not going.any():
             return x, iteration
         image = matrix(direction)
-        step = ratio(norm, dot(direction, image), going)
+        step = ratio(gain, dot(direction, image), going)
         x += step * direction
         residual -= step * image
-        previous, norm = norm, dot(residual, residual)
-        direction *= ratio(norm, previous, going)
-        direction += residual
+        previous, norm = gain, dot(residual, residual)
+        toward = residual if inverse is None else inverse(residual)
+        gain = norm if inverse is None else dot(residual, toward)
+        direction *= ratio(gain, previous, going)
+        direction += toward
     return x, max_iterations
 
 

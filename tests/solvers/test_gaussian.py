@@ -14,6 +14,7 @@ from lenssuper import SIE, ForwardModel, PixelGrid
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.observation import Observation
 from lenssuper.solvers import CurvaturePrior, Gaussian, GradientPrior, MaternPrior, whitened
+from lenssuper.solvers.numerics import conjugate_gradients
 from lenssuper.solvers.priors import sine_transform
 from lenssuper.solvers.whitened import WhitenedProblem
 
@@ -196,6 +197,28 @@ def test_refit_is_the_source_of_the_other_model(model, name, limit):
     other = model.with_data(data).with_weights(model.weights * rng.choice([0, 1, 2], model.out_shape))
     expected, _, _ = brute_force(other, PRIORS[name], strength)
     np.testing.assert_allclose(posterior.refit(other).ravel(), expected, rtol=0, atol=1e-6 * expected.max())
+
+
+def test_refit_of_what_is_close_takes_few_steps(model, monkeypatch):
+    """The inverse for the first model leads to that of another; of the same one it is known to rounding."""
+    steps = []
+
+    def counted(*args, **options):
+        found = conjugate_gradients(*args, **options)
+        steps.append(found[1])
+        return found
+
+    monkeypatch.setattr("lenssuper.solvers.whitened.conjugate_gradients", counted)
+    posterior = Gaussian(strength=0.3, n_draws=1).solve(model, rng=1)
+    steps.clear()
+    np.testing.assert_allclose(posterior.refit(model), posterior.mean, atol=1e-7 * posterior.mean.max())
+    heavier = model.with_weights(model.weights * np.random.default_rng(1).choice([0.9, 1.1], model.out_shape))
+    posterior.refit(heavier)
+    assert steps[0] <= 3
+    assert steps[1] <= 12
+    there = pickle.loads(pickle.dumps(posterior))  # the inverse is left behind
+    assert len(pickle.dumps(posterior._refit)) < len(pickle.dumps(posterior._draw)) + 1000
+    np.testing.assert_allclose(there.refit(heavier), posterior.refit(heavier), atol=1e-6)
 
 
 @pytest.mark.parametrize("limit", [5000, 0])

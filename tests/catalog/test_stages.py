@@ -55,6 +55,8 @@ def options(executor):
 def survey(tmp_path_factory):
     """A raw cutout with a galaxy in front, one with nothing in it, and what comes out of both."""
     directory = tmp_path_factory.mktemp("survey")
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr("lenssuper.plotting.pages.page._DPI", 20)  # small pictures, for speed
     mock = mock_lens(LENS, SOURCE, CAMERA, shape=(32, 32), peak_snr=40, lens_light=GALAXY, rng=1)
     raw = mock.observation
     raw.data += 0.3  # a sky
@@ -72,6 +74,7 @@ def survey(tmp_path_factory):
             stages=STAGES,
             **{**options(executor), "pictures": True},
         )
+    monkeypatch.undo()
     return directory, summary
 
 

@@ -141,7 +141,7 @@ def test_dithers_show_more_than_one_exposure():
     errors, deviations = [], []
     # hyper-parameters of one exposure vary with its noise: of four seeds, errors are 0.57 to 0.85 times those
     # of one, and standard deviations 0.62 to 0.87
-    for seed in (2, 3, 4):
+    for seed in (2, 3):
         rng = np.random.default_rng(seed)
         exposures = [
             opened(expose(dither, scale=0.2, n=22, rng=rng, sigma=3 * SIGMA))

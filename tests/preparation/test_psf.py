@@ -109,7 +109,7 @@ def test_star_psf_is_the_star(field, oversampling):
 def test_stars_may_be_given_on_the_sky(field):
     image, places, _ = field
     coordinates = image.wcs.pixel_to_world(*places.T)
-    np.testing.assert_allclose(star_psf(image, coordinates[:8]), star_psf(image, places[:8]), atol=1e-6)
+    np.testing.assert_allclose(star_psf(image, coordinates[:3]), star_psf(image, places[:3]), atol=1e-6)
 
 
 def test_stars_at_the_edge_are_left_out(field):

@@ -77,8 +77,8 @@ def test_bad_arguments(wrong, error, message):
 
 
 def test_hard_lenses_are_what_they_say():
-    one, two = hard_lenses(2, 3, shape=(61, 61))
-    again = next(iter(hard_lenses(1, 3, shape=(61, 61))))
+    one, two = hard_lenses(2, 3, shape=(41, 41))
+    again = next(iter(hard_lenses(1, 3, shape=(41, 41))))
     np.testing.assert_array_equal(one.observation.data, again.observation.data)
     assert not np.array_equal(one.observation.data, two.observation.data)
     for mock in (one, two):

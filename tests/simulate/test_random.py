@@ -98,13 +98,13 @@ def test_mock_with_parts_given():
 
 
 def test_benchmark_set():
-    three, two = benchmark_set(3, seed=4), benchmark_set(2, seed=4)
-    for a, b in zip(three, two, strict=False):
+    two, one = benchmark_set(2, seed=4), benchmark_set(1, seed=4)
+    for a, b in zip(two, one, strict=False):
         np.testing.assert_array_equal(a.observation.data, b.observation.data)
         assert a.lens.parameters == b.lens.parameters
-    assert three[0].lens.parameters != three[1].lens.parameters
-    assert benchmark_set(1, seed=5)[0].lens.parameters != three[0].lens.parameters
-    for mock in three:
+    assert two[0].lens.parameters != two[1].lens.parameters
+    assert benchmark_set(1, seed=5)[0].lens.parameters != two[0].lens.parameters
+    for mock in two:
         assert mock.observation.data.shape == (64, 64)
         assert mock.image().shape == (128, 128)
         assert mock.grid.pixel_scale.to_value(arcsec) == pytest.approx(0.08)

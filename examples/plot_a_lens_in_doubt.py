@@ -16,7 +16,7 @@ import numpy as np
 
 from lenssuper import LensFitter, SuperResolver, prepare
 from lenssuper.plotting import asinh_norm, label_axes, show_image
-from lenssuper.simulate import hard_lenses
+from lenssuper.simulate import Instrument, hard_lenses
 
 plt.rcParams["figure.dpi"] = 110
 
@@ -24,9 +24,10 @@ plt.rcParams["figure.dpi"] = 110
 # What the telescope sees
 # -----------------------
 #
-# Lenses as hard as those of SLACS, at HST's resolution. Of this one we take its radius to be known to 10%.
+# A lens as hard as those of SLACS, almost as sharp as HST sees it. We take its radius to be known to 10%.
 
-mock = list(hard_lenses(4, seed=5))[-1]
+camera = Instrument.gaussian(0.08 * u.arcsec, 0.12 * u.arcsec)
+mock = list(hard_lenses(4, seed=5, shape=(71, 71), instrument=camera))[-1]
 true = mock.lens.parameters
 radius = 0.9 * true["EPL.theta_E"]
 
@@ -50,14 +51,14 @@ light, fit = fitter.with_light(image)
 print(fit.summary())
 
 # %%
-# The residuals are small, and so are the errors. But the verdict is "look at it", with reasons. The most
-# telling one: part of the light has no counter-image. Look at it:
+# The residuals are small, and so are the errors. But the verdict is "wrong", with reasons. The most telling
+# one: much of the light has no counter-image. Look at it:
 
 fig = light.plot(figure=plt.figure(figsize=(13, 7.5)))
 
 # %%
-# The model of the galaxy has taken a companion for its own, with dark holes beside it, and what is left of it
-# counts as an arc:
+# The model of the galaxy has taken light of its companions for its own, with dark holes beside them, and what
+# is left of them counts as arcs:
 
 fig = fit.plot(figure=plt.figure(figsize=(10, 8.4)))
 

@@ -144,9 +144,9 @@ show_deviation(right, result, result.budget.std(), "bright pixels")
 # A PSF that is wrong
 # -------------------
 #
-# The same with a PSF that is 10% too wide, when it is given to 3%.
+# The same with a PSF that is an eighth too wide, when it is given to 3%.
 
-wide = Instrument.gaussian(0.08 * u.arcsec, 0.176 * u.arcsec)
+wide = Instrument.gaussian(0.08 * u.arcsec, 0.18 * u.arcsec)
 result = SuperResolver(fit.lens, systematics=errors, rng=1)(
     image.with_psf(wide.psf)
 )
@@ -156,8 +156,8 @@ changes = result.budget.changes
 print_table(changes[changes["part"] != "lens"])
 
 # %%
-# Chi-square does not say so. The verdict does, as the data ask for a narrower PSF, by twice the 3%, at more
-# than four sigma. The error bars are widened by as much. At the left, those that one would have had without
+# Chi-square does not say so. The verdict does, as the data ask for a narrower PSF, by twice the 3%, at
+# nearly five sigma. The error bars are widened by as much. At the left, those that one would have had without
 # a budget; at the right, those with it. Those of this lens were wide enough before.
 
 fig, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")

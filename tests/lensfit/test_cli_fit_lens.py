@@ -30,6 +30,7 @@ def files(observation, truth, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("lenssuper.superres.superresolver.LogNormal", lambda: Gaussian(n_draws=2))
     monkeypatch.setattr(SuperResolution, "plot", lambda self: Figure(figsize=(1, 1)))
+    monkeypatch.setattr("lenssuper.cli._common._DPI", 50)
     write_observation(observation, "obs.fits")
     truth.write("guess.json")
     return tmp_path

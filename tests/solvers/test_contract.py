@@ -35,7 +35,7 @@ SOLVERS = {
     "gradient": Gaussian(GradientPrior()),
     "curvature": Gaussian(CurvaturePrior()),
     "Matern": Gaussian(MaternPrior(length=5.0, smoothness=1.0)),
-    "matrix-free": Gaussian(dense_limit=0),
+    "matrix-free": Gaussian(dense_limit=0, n_draws=8),
     "log-normal": LogNormal(max_evaluations=8),
     "positive, relative gradient": Positive(RelativeGradient(), max_evaluations=4, n_draws=6),
     "positive, squared gradient": Positive(SquaredGradient(), max_evaluations=4, n_draws=6),

@@ -123,7 +123,7 @@ def test_size_in_kpc(sersic):
 def test_errors_of_a_solver_hold_the_truth():
     """A simulated galaxy behind noise, with a solver whose posterior is exact."""
     mock = mock_lens(LENS, galaxy(0.1, q=0.7), BENCHMARK, shape=(40, 40), peak_snr=40, rng=3)
-    grid = PixelGrid((40, 40), 0.035 * u.arcsec, center=[0.3, 0.1] * u.arcsec, reference=mock.grid.reference)
+    grid = PixelGrid((32, 32), 0.044 * u.arcsec, center=[0.3, 0.1] * u.arcsec, reference=mock.grid.reference)
     result = SuperResolver(LENS, solver=Gaussian(), source_grid=grid, rng=1, progress=False)(mock.observation)
     table = result.measure(64, rng=2)
     truth = result.measure_sources(mock.source_image(result.source_grid))

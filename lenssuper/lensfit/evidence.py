@@ -200,12 +200,11 @@ class Inversion:
         The latter, (directions,), are estimated from `draws`.
         """
         n = len(self.basis.shapes)
-        sources = self.basis.combine(np.column_stack([self.coefficients, draws])[:n]).T
-        images = self.operator @ draws
-        slopes = list(self.plane.derivatives(self.lensing, directions, sources))
-        jacobian = np.stack([s[:, 0] for s in slopes], axis=1).astype(np.float64)
-        determinant = [np.einsum("ij,ij->", images, s[:, 1:]) / draws.shape[1] for s in slopes]
-        return jacobian, np.array(determinant)
+        source, *others = self.basis.combine(np.column_stack([self.coefficients, draws])[:n]).T
+        jacobian, determinant = self.plane.derivatives(
+            self.lensing, directions, source, np.array(others), self.operator @ draws
+        )
+        return jacobian.astype(np.float64), determinant / draws.shape[1]
 
 
 def invert(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -159,22 +159,27 @@ class SourcePlane:
         self,
         lensing: tuple[SplineSampling, ...],
         directions: Iterable[tuple[Lenses, float]],
-        sources: np.ndarray,
-    ) -> Iterator[np.ndarray]:
+        source: np.ndarray,
+        others: np.ndarray,
+        weights: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """
-        Yield for each direction the derivatives (data, n) of the data of sources (n, coefficients).
+        Return the derivatives (data, directions) of the data of a source (coefficients,).
 
-        ``lensing`` is that of the lens; each of the ``directions`` is a lens a small step away, and the
-        length of the step.
+        And those (directions,) of the sum over the data of ``others`` (n, coefficients), times ``weights``
+        (data, n). ``lensing`` is that of the lens; each of the ``directions`` is a lens a small step away,
+        and the length of the step.
         """
         ends = [(lenses, self.grid(lenses), step) for lenses, step in directions]
-        images = sources.reshape(-1, *self._grid.shape)
-        each = [
-            map(camera.observe, operator.derivatives(images, [(end[k], *rest) for end, *rest in ends]))
-            for k, (camera, operator) in enumerate(self._with(lensing))
-        ]
-        for parts in zip(*each, strict=True):
-            yield np.concatenate(parts)
+        source, others = (each.reshape(-1, *self._grid.shape) for each in (source, others))
+        data, sums = [], np.zeros(len(ends))
+        for k, (camera, operator) in enumerate(self._with(lensing)):
+            in_images = camera.adjoint(self.source.of_each(weights)[k])
+            own = [(lenses[k], grid, step) for lenses, grid, step in ends]
+            images, changes = zip(*operator.derivatives(source[0], own, others, in_images), strict=True)
+            data.append(camera.observe(np.array(images)))
+            sums += changes
+        return np.concatenate(data), sums
 
     def _with(self, lensing):
         return zip(self.source.cameras, lensing, strict=True)

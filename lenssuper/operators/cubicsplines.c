@@ -83,28 +83,42 @@ static void write_weights(const double *columns, const double *rows, ptrdiff_t p
     }
 }
 
-static void write_slopes(const double *columns, const double *rows, ptrdiff_t points, ptrdiff_t ny,
-                                ptrdiff_t nx, const float *ALONE sources, ptrdiff_t count,
-                                float *ALONE along_x, float *ALONE along_y)
+/* In eight sums, as vectors add up. */
+static inline float weighted_sum(const float *weights, const float *values, ptrdiff_t count)
+{
+    float sums[8] = {0.0f}, sum = 0.0f;
+    ptrdiff_t s = 0;
+    for (; s + 8 <= count; s += 8)
+        for (int t = 0; t < 8; t++)
+            sums[t] += weights[s + t] * values[s + t];
+    for (; s < count; s++)
+        sum += weights[s] * values[s];
+    for (int t = 0; t < 8; t++)
+        sum += sums[t];
+    return sum;
+}
+
+static void write_slopes(const double *columns, const double *rows, ptrdiff_t pixels, ptrdiff_t rays,
+                         ptrdiff_t ny, ptrdiff_t nx, const float *ALONE sources, const float *ALONE weights,
+                         ptrdiff_t count, float *ALONE along_x, float *ALONE along_y)
 {
     double across[4], along[4], across_slope[4], along_slope[4];
-    for (ptrdiff_t p = 0; p < points; p++) {
-        if (!reaches(columns[p], rows[p], ny, nx))
+    for (ptrdiff_t ray = 0; ray < pixels * rays; ray++) {
+        if (!reaches(columns[ray], rows[ray], ny, nx))
             continue;
-        ptrdiff_t i = (ptrdiff_t)floor(columns[p]), j = (ptrdiff_t)floor(rows[p]);
-        cubic_values(columns[p] - i, across), cubic_slopes(columns[p] - i, across_slope);
-        cubic_values(rows[p] - j, along), cubic_slopes(rows[p] - j, along_slope);
+        const float *weight = weights + ray / rays * count;
+        ptrdiff_t i = (ptrdiff_t)floor(columns[ray]), j = (ptrdiff_t)floor(rows[ray]);
+        cubic_values(columns[ray] - i, across), cubic_slopes(columns[ray] - i, across_slope);
+        cubic_values(rows[ray] - j, along), cubic_slopes(rows[ray] - j, along_slope);
         for (int a = 0; a < 4; a++) {
             for (int b = 0; b < 4; b++) {
                 ptrdiff_t y = j + a - 1, x = i + b - 1;
                 if (!(0 <= y && y < ny && 0 <= x && x < nx))
                     continue;
-                float w_x = (float)(along[a] * across_slope[b]), w_y = (float)(along_slope[a] * across[b]);
                 const float *source = sources + (y * nx + x) * count;
-                for (ptrdiff_t s = 0; s < count; s++) {
-                    along_x[p * count + s] += w_x * source[s];
-                    along_y[p * count + s] += w_y * source[s];
-                }
+                float sum = weighted_sum(weight, source, count);
+                along_x[ray] += (float)(along[a] * across_slope[b]) * sum;
+                along_y[ray] += (float)(along_slope[a] * across[b]) * sum;
             }
         }
     }
@@ -132,23 +146,24 @@ static PyObject *weights(PyObject *module, PyObject *const *objects, Py_ssize_t 
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(add_slopes_doc, "add_slopes(columns, rows, ny, nx, sources, along_x, along_y)\n--\n\n"
-"Add the slopes of sources (splines, n) at points to along_x and along_y, (points, n) each.");
+PyDoc_STRVAR(add_slopes_doc, "add_slopes(columns, rows, ny, nx, sources, weights, along_x, along_y)\n--\n\n"
+"Add the slopes at rays (pixels, rays) of sources (splines, n), each times its weight in the pixel\n"
+"(pixels, n), to along_x and along_y.");
 
 static PyObject *add_slopes(PyObject *module, PyObject *const *objects, Py_ssize_t count)
 {
     static const char *const rules[] = {
-        "d columns (points)", "d rows (points)", "n ny", "n nx", "f sources (*, n)",
-        "F along_x (points, n)", "F along_y (points, n)",
+        "d columns (pixels, rays)", "d rows (pixels, rays)", "n ny", "n nx", "f sources (*, n)",
+        "f weights (pixels, n)", "F along_x (pixels, rays)", "F along_y (pixels, rays)",
     };
-    Argument a[7];
-    if (!take(objects, count, rules, a, 7))
+    Argument a[8];
+    if (!take(objects, count, rules, a, 8))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    write_slopes(a[0].data, a[1].data, a[0].shape[0], a[2].integer, a[3].integer, a[4].data, a[4].shape[1],
-                 a[5].data, a[6].data);
+    write_slopes(a[0].data, a[1].data, a[0].shape[0], a[0].shape[1], a[2].integer, a[3].integer, a[4].data,
+                 a[5].data, a[4].shape[1], a[6].data, a[7].data);
     Py_END_ALLOW_THREADS
-    give_back(rules, a, 7);
+    give_back(rules, a, 8);
     Py_RETURN_NONE;
 }
 

@@ -75,42 +75,56 @@ class SplineSampling(LensingOperator):
         super().__init__(lens_model, image_grid, source_grid, matrix)
 
     def derivatives(
-        self, sources: np.ndarray, directions: Iterable[tuple[LensModel, PixelGrid, float]]
-    ) -> Iterator[np.ndarray]:
+        self,
+        source: np.ndarray,
+        directions: Iterable[tuple[LensModel, PixelGrid, float]],
+        others: np.ndarray,
+        weights: np.ndarray,
+    ) -> Iterator[tuple[np.ndarray, float]]:
         """Differentiate lensed images with respect to the lens, and to the source grid.
 
         Parameters
         ----------
-        sources : ndarray, shape (n, ny, nx) of the source grid
+        source : ndarray, shape (ny, nx) of the source grid
+            The source whose lensed image is wanted.
         directions : iterable of (LensModel, PixelGrid, float)
             For each direction a lens and a source grid a small step away from these, and the length of the
             step.
+        others : ndarray, shape (n, ny, nx) of the source grid
+            Sources of which only sums over their lensed images are wanted.
+        weights : ndarray, shape (n, ny, nx) of the image grid
+            Of the pixels in these sums.
 
         Yields
         ------
-        ndarray, shape (n, ny, nx) of the image grid
-            Change of the lensed images per unit of the step, for one direction after another; float32.
+        image : ndarray, shape (ny, nx) of the image grid
+            Change of the lensed image per unit of the step, for one direction after another; float32.
+        sum : float
+            Change of the weighted sum over the images of all others. No image of theirs is made: it costs the
+            same for any number of directions.
         """
-        coefficients = np.asarray(sources).reshape(len(sources), -1).T
-        slope_x, slope_y = _gradients(self._landings[0], self._landings[1], self.in_shape, coefficients)
+        slopes = self._slopes(source[None], np.ones((1, *self.out_shape)))
+        of_others = self._slopes(others, weights)
         for lens_model, source_grid, step in directions:
             ends = source_grid.to_pixel(*lens_model.rays_arcsec(*self._rays))
-            u, v = (
+            moves = [
                 ((end - start) / (step * self._n_rays**2)).astype(np.float32)
                 for start, end in zip(self._landings, ends, strict=True)
-            )
-            images = np.zeros((math.prod(self.out_shape), len(sources)), dtype=np.float32)
-            images[self._pixels] = np.einsum("pr,prn->pn", u, slope_x)
-            images[self._pixels] += np.einsum("pr,prn->pn", v, slope_y)
-            yield images.T.reshape(-1, *self.out_shape)
+            ]
+            image = np.zeros(math.prod(self.out_shape), dtype=np.float32)
+            image[self._pixels] = sum((u * slope).sum(axis=1) for u, slope in zip(moves, slopes, strict=True))
+            total = sum(float(np.vdot(u, slope)) for u, slope in zip(moves, of_others, strict=True))
+            yield image.reshape(self.out_shape), total
 
-    def slopes(self, source: np.ndarray) -> np.ndarray:
-        """Return the gradient of a source where the rays land.
+    def slopes(self, sources: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+        """Return the gradient of a source, or of a weighted sum of several, where the rays land.
 
         Parameters
         ----------
-        source : ndarray, shape (ny, nx) of the source grid
-            Coefficients of its splines.
+        sources : ndarray, shape (ny, nx) or (n, ny, nx) of the source grid
+            Coefficients of their splines.
+        weights : ndarray, shape (n, ny, nx) of the image grid, optional
+            Of each source in each pixel; by default one.
 
         Returns
         -------
@@ -118,14 +132,25 @@ class SplineSampling(LensingOperator):
             Derivatives with respect to x and y in the source plane, per arcsec; 0 where a ray misses the
             source; float32.
         """
-        along = _gradients(self._landings[0], self._landings[1], self.in_shape, np.ravel(source)[:, None])[
-            ..., 0
-        ]
+        sources = sources.reshape(-1, *self.in_shape)
+        if weights is None:
+            weights = np.ones((len(sources), *self.out_shape))
         found = np.zeros((2, math.prod(self.out_shape), self._n_rays**2), dtype=np.float32)
         # the chain rule from pixels of the source grid to arcsec
-        found[:, self._pixels] = np.tensordot(np.linalg.inv(self._source_grid.matrix).T, along, axes=1)
+        slopes = self._slopes(sources, weights)
+        found[:, self._pixels] = np.tensordot(np.linalg.inv(self._source_grid.matrix).T, slopes, axes=1)
         (ny, nx), rays = self.out_shape, self._n_rays
         return found.reshape(2, ny, nx, rays, rays).swapaxes(2, 3).reshape(2, ny * rays, nx * rays)
+
+    def _slopes(self, sources, weights):
+        """Return slopes (2, pixels, rays) along columns and rows, in pixels of the source grid."""
+        sources, weights = (
+            np.ascontiguousarray(images.reshape(len(images), -1).T, dtype=np.float32)
+            for images in (sources, weights.reshape(len(weights), -1)[:, self._pixels])
+        )
+        found = np.zeros((2, *self._landings[0].shape), dtype=np.float32)
+        cubicsplines.add_slopes(*self._landings, *self.in_shape, sources, weights, *found)
+        return found
 
     @cached_property
     def _rays(self):
@@ -161,11 +186,3 @@ def _weights(columns, rows, shape):
     indices, data = np.empty(room, dtype=np.int32), np.empty(room)
     cubicsplines.weights(*map(np.ascontiguousarray, (columns, rows)), *shape, pointer, indices, data)
     return data[: pointer[-1]].copy(), indices[: pointer[-1]].copy(), pointer
-
-
-def _gradients(columns, rows, shape, coefficients):
-    """Return the slopes of sources (splines, n), along columns and along rows, as (pixels, rays, n) each."""
-    coefficients = np.ascontiguousarray(coefficients, dtype=np.float32)
-    found = np.zeros((2, columns.size, coefficients.shape[1]), dtype=np.float32)
-    cubicsplines.add_slopes(columns.ravel(), rows.ravel(), *shape, coefficients, found[0], found[1])
-    return found.reshape(2, *columns.shape, -1)

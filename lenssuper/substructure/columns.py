@@ -59,18 +59,12 @@ class Columns:
         grids = inversion.plane.moved_grids(lenses, _STEP * side)
         ends = [(lens, grid, _STEP * side) for grid in grids]
         drawn = inversion.basis.combine(draws[: len(inversion.basis.shapes)]).T.reshape(-1, *source.shape)
-        images = inversion.operator @ draws
-        moved = [
-            self._camera.observe(changed)
-            for changed in operator.derivatives(np.concatenate([source[None], drawn]), ends)
-        ]
-        self._follow = np.stack([each[:, 0] for each in moved], axis=1)
-        self._follow_determinant = np.array([np.vdot(images, each[:, 1:]) for each in moved]) / len(drawn)
-        # slopes of the draws, each times what the data of the draw weigh a lensed pixel with
-        self._pull = np.zeros_like(self._slopes)
-        for draw, weights in zip(drawn, self._camera.adjoint(images), strict=True):
-            in_rays = weights.repeat(self.rays, axis=0).repeat(self.rays, axis=1)
-            self._pull += operator.slopes(draw) * in_rays / len(drawn)
+        # what the data of each draw weigh a lensed pixel with
+        weights = self._camera.adjoint(inversion.operator @ draws) / len(drawn)
+        images, changes = zip(*operator.derivatives(source, ends, drawn, weights), strict=True)
+        self._follow = self._camera.observe(np.array(images))
+        self._follow_determinant = np.array(changes)
+        self._pull = operator.slopes(drawn, weights)
 
     def at(self, deflection: Deflection, corners: np.ndarray) -> np.ndarray:
         """

@@ -113,15 +113,19 @@ def test_camera_and_its_adjoint(plane, lensing):
 def test_slopes_are_those_of_the_light(plane, lensing, truth):
     parameters = FreeParameters(truth)
     rng = np.random.default_rng(4)
-    sources = ndimage.gaussian_filter(rng.uniform(0, 1, lensing[0].in_shape), 1.0).reshape(1, -1)
+    sources = ndimage.gaussian_filter(rng.uniform(0, 1, (2, *lensing[0].in_shape)), (0, 1, 1)).reshape(2, -1)
+    weights = rng.standard_normal((len(plane.source.data), 2))
     h = 1e-3 * parameters.spread
     lenses = [plane.source.lenses(parameters.start + 1e-2 * e) for e in np.diag(h)]
-    slopes = plane.derivatives(lensing, zip(lenses, 1e-2 * h, strict=True), sources)
-    for slope, e in zip(slopes, np.diag(h), strict=True):
+    slopes, sums = plane.derivatives(
+        lensing, zip(lenses, 1e-2 * h, strict=True), sources[0], sources, weights
+    )
+    for slope, total, e in zip(slopes.T, sums, np.diag(h), strict=True):
         low, high = (plane.source.lenses(parameters.start + sign * e) for sign in (-1, 1))
         ends = [plane.observe(plane.lensing(each), sources).astype(float) for each in (low, high)]
         expected = (ends[1] - ends[0]) / (2 * e.sum())
-        np.testing.assert_allclose(slope, expected, atol=0.02 * np.abs(expected).max())
+        np.testing.assert_allclose(slope, expected[:, 0], atol=0.02 * np.abs(expected).max())
+        assert total == pytest.approx(np.vdot(weights, expected), abs=0.02 * np.linalg.norm(expected))
 
 
 def test_cost_is_the_marginal_likelihood(plane, lensing, prior, truth):

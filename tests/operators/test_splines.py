@@ -70,11 +70,33 @@ def test_derivatives_are_those_of_the_image():
     h = 1e-4
     directions = {"lens": lambda step: (lens(step), SOURCE_GRID), "grid": lambda step: (LENS, grid(step))}
     ends = [(*way(1e-6), 1e-6) for way in directions.values()]
-    for way, found in zip(directions.values(), op.derivatives(sources, ends), strict=True):
+    weights = rng.standard_normal((2, *IMAGE_GRID.shape))
+    found = op.derivatives(sources[0], ends, sources, weights)
+    for way, (image, total) in zip(directions.values(), found, strict=True):
         low, high = (SplineSampling(a, IMAGE_GRID, b).lens(sources) for a, b in (way(-h), way(h)))
         expected = (high - low) / (2 * h)
-        assert found.shape == (2, *IMAGE_GRID.shape)
-        np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
+        assert image.shape == IMAGE_GRID.shape
+        np.testing.assert_allclose(image, expected[0], atol=1e-3 * np.abs(expected).max())
+        assert total == pytest.approx(np.vdot(weights, expected), abs=1e-3 * np.linalg.norm(expected))
+
+
+def test_slopes_are_those_of_a_weighted_sum():
+    rng = np.random.default_rng(5)
+    sources = rng.uniform(size=(9, *SOURCE_GRID.shape))
+    weights = rng.standard_normal((9, *IMAGE_GRID.shape))
+    op = SplineSampling(LENS, IMAGE_GRID, SOURCE_GRID)
+    in_rays = weights.repeat(2, axis=1).repeat(2, axis=2)
+    expected = sum(op.slopes(each) * weight for each, weight in zip(sources, in_rays, strict=True))
+    np.testing.assert_allclose(op.slopes(sources, weights), expected, atol=1e-5 * np.abs(expected).max())
+    # where a source is known to have a slope of one
+    x, y = np.broadcast_arrays(*SOURCE_GRID.centers_arcsec())
+    slopes = op.slopes(2 * x - 3 * y)
+    column, row = SOURCE_GRID.to_pixel(*LENS.rays_arcsec(*IMAGE_GRID.refine(2).centers_arcsec()))
+    ny, nx = SOURCE_GRID.shape
+    inner = (2 < column) & (column < nx - 3) & (2 < row) & (row < ny - 3)
+    assert inner.sum() > 20
+    np.testing.assert_allclose(slopes[0][inner], 2, rtol=1e-4)
+    np.testing.assert_allclose(slopes[1][inner], -3, rtol=1e-4)
 
 
 def test_rays_must_be_a_number():

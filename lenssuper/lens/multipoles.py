@@ -22,6 +22,7 @@ import math
 
 from lenssuper.lens.arrays import as_arrays, branch, off_centre, plug
 from lenssuper.lens.profiles import epl_terms
+from lenssuper.lens.series import circular_series
 
 
 def multipole_potential(x, y, a, b, q, r_E=1.0, *, order):
@@ -38,14 +39,16 @@ def multipole_deflection(x, y, a, b, q, r_E=1.0, *, order):
     xp, x, y, a, b, q, r_E = as_arrays(x, y, a, b, q, r_E)
     x, y, centre = off_centre(xp, x, y)
     f, radius = (1 - q) / (1 + q), xp.sqrt((q * x) ** 2 + y**2)
-    e = (q * x + 1j * y) / radius
-    turn = 1 if order % 2 else e
-    alpha = _angular(e**2, xp.conj(e) ** 2, turn, f, a, b, order, terms)
+    cos, sin = q * x / radius, y / radius
+    of_a, of_b = _coefficients(f, order, terms)
+    alpha = _angular(xp, cos, sin, a, b, of_a, of_b, order)
     if order % 2:
         # e^(i n e) averaged over a circle is (-f)^|n / 2|, and ln(P) is ln(r (1 + q) / 2)
-        mean = _angular(-f, -f, 1, f, a, b, order, terms)
+        means = [(-f) ** abs((1 - order) // 2 + k) for k in range(len(of_a))]
+        mean = [sum(c * each for c, each in zip(of, means, strict=True)) for of in (of_a, of_b)]
+        alpha = alpha - (a * mean[0] + 1j * b * mean[1])
         log = xp.log(2 * radius / ((1 + q) * r_E)) + 0.5
-        alpha = alpha - mean + (a + 1j * b) * (-f) ** (order // 2) * log
+        alpha = alpha + (a + 1j * b) * (-f) ** (order // 2) * log
         alpha = alpha + (1 + q) * (
             a * _offset(xp, q, order) + 1j * b * (2 - order) * _offset(xp, 1 / q, order) / q
         )
@@ -91,20 +94,27 @@ def _offset(xp, q, order):
     return d * ((1 - math.log(2)) / 2 + d**2 / 4 + 2 * q * (3 + q**2) * rest) / (2 * (1 + q) ** 2)
 
 
-def _angular(u, back, turn, f, a, b, order, terms):
-    """Return the series for a - i b at e^(i m e) and a + i b at e^(-i m e), without the term n = 0.
+def _coefficients(f, order, terms):
+    """Return the series for a and for i b: coefficients of e^(i n e) with n = 1 - order + 2 k, none of n = 0.
 
-    ``u`` and ``back`` stand for e^(2 i e) and its inverse; ``turn`` is e^(i e) for even orders, else 1.
+    That of e^(-i m e), times a + i b, begins at once, and that of e^(i m e), times a - i b, after m terms.
     """
     sign = -1 if order % 2 else 1
-    total = 1 / (order + 1 + 2 * terms)
-    for n in range(order - 1 + 2 * terms, order, -2):
-        total = 1 / n - f * u * total
-    tail = total * u ** ((order + 1) // 2) * turn
-    head = sign * (-f) ** order * tail
-    for k in range(order):
+    of_a, of_b = [], []
+    for k in range(order + 1 + terms):
         n = 1 - order + 2 * k
-        if n:
-            wave = u ** (n // 2) if n > 0 else back ** -(n // 2)
-            head = head + (sign if n > 0 else 1) * (-f) ** k / n * wave * turn
-    return (a - 1j * b) * tail + (a + 1j * b) * head
+        back = (sign if n > 0 else 1) * (-f) ** k / n if n else 0.0
+        ahead = (-f) ** (k - order) / n if k >= order else 0.0
+        of_a.append(back + ahead)
+        of_b.append(back - ahead)
+    return of_a, of_b
+
+
+def _angular(xp, cos, sin, a, b, of_a, of_b, order):
+    """Return the sum of both series at the elliptical angle of a cosine and sine."""
+    cos_2, sin_2 = cos**2 - sin**2, 2 * sin * cos
+    (a_x, a_y), (b_x, b_y) = (circular_series(xp, cos_2, sin_2, of) for of in (of_a, of_b))
+    total = (a * a_x - b * b_y) + 1j * (a * a_y + b * b_x)
+    for _ in range(order - 1):
+        total = total * (cos - 1j * sin)
+    return total

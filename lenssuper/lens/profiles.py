@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 
 from lenssuper.lens.arrays import as_arrays, asinhc, atanhc, off_centre, plug
+from lenssuper.lens.series import circular_series
 
 # Axis ratios below this would need thousands of terms of the EPL's angular series.
 EPL_LOWEST_Q = 0.01
@@ -239,19 +240,14 @@ def _epl_angular(xp, cos, sin, q, t, terms):
     """Return Omega(phi) = e^(i phi) 2F1(1, t/2; 2 - t/2; -f e^(2 i phi)), f = (1 - q) / (1 + q).
 
     Tessore & Metcalf 2015, eq. 23, by its power series (their sect. 3): Omega_0 = e^(i phi) and
-    Omega_n = -f (2n - (2 - t)) / (2n + (2 - t)) e^(2 i phi) Omega_(n-1). Its real and imaginary parts are
-    summed together, from the last term to the first (Clenshaw 1955, Math. Comp. 9, 118).
+    Omega_n = -f (2n - (2 - t)) / (2n + (2 - t)) e^(2 i phi) Omega_(n-1).
     """
     f = (1 - q) / (1 + q)
     cos_2, sin_2 = cos**2 - sin**2, 2 * sin * cos
     coefficients = [1.0]
     for n in range(1, terms + 1):
         coefficients.append(-f * (2 * n - 2 + t) / (2 * n + 2 - t) * coefficients[-1])
-    # the sums of c_n cos(2 n phi) and c_n sin(2 n phi)
-    twice, later, last = 2 * cos_2, 0.0, xp.zeros_like(cos_2)
-    for c in coefficients[:0:-1]:
-        later, last = last, c + twice * last - later
-    sum_x, sum_y = 1 + cos_2 * last - later, sin_2 * last
+    sum_x, sum_y = circular_series(xp, cos_2, sin_2, coefficients)
     return cos * sum_x - sin * sum_y, cos * sum_y + sin * sum_x
 
 

@@ -7,12 +7,13 @@ import warnings
 import numpy as np
 from scipy import sparse
 
+from lenssuper.operators import products
 from lenssuper.operators.arrays import is_tensor
 
 __all__ = ["StoredMatrix", "float64_csr"]
 
-# Images that are multiplied at once
-_TOGETHER = 16
+# Images that are multiplied at once, and the fewest for which bringing them side by side pays
+_TOGETHER, _SEVERAL = 16, 4
 
 
 def float64_csr(matrix) -> sparse.csr_array:
@@ -69,11 +70,16 @@ class StoredMatrix:
         return self._tensor_product(x).reshape(batch + shape)
 
     def _product(self, images: np.ndarray) -> np.ndarray:
-        # A few images at a time: with more, bringing them into the order that the product needs, and back,
-        # costs more than it saves.
         matrix = self._in_precision(images.dtype)
         flat = images.reshape(-1, matrix.shape[1])
         out = np.empty((len(flat), matrix.shape[0]), dtype=images.dtype)
+        if images.dtype == np.float32 and len(flat) >= _SEVERAL and matrix.indices.dtype == np.int32:
+            side = np.zeros((matrix.shape[1], _TOGETHER), dtype=np.float32)
+            flat = np.ascontiguousarray(flat)
+            products.products(matrix.indptr, matrix.indices, matrix.data, flat, side, out)
+            return out
+        # a few images at a time: with more, bringing them into the order that the product needs, and back,
+        # costs more than it saves
         for first in range(0, len(flat), _TOGETHER):
             part = slice(first, first + _TOGETHER)
             out[part] = (matrix @ flat[part].T).T

@@ -66,35 +66,26 @@ class Columns:
         self._follow_determinant = np.array(changes)
         self._pull = operator.slopes(drawn, weights)
 
-    def at(self, deflection: Deflection, corners: np.ndarray) -> np.ndarray:
+    def at(self, deflection: Deflection, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """
-        Return the derivatives (data, n) by perturbers of a kind at n corners of the lattice.
+        Return the derivatives by perturbers of a kind at n corners of the lattice.
 
+        Those (data, n) of the data, and (n,) of half the logarithm of the determinant of the evidence.
         ``corners`` (n, 2) are whole numbers, column and row: the corner (0, 0) is the lower left one of the
         first cell.
         """
-        kernel = self._kernel(deflection, 0.5)
+        kernel, shape = self._kernel(deflection, 0.5), self._camera.image_grid.shape
         found = np.empty((len(self._camera.data), len(corners)), dtype=np.float32)
+        determinant = np.empty(len(corners))
         for first in range(0, len(corners), _CHUNK):
             part = corners[first : first + _CHUNK]
-            images = np.zeros((len(part), *self._camera.image_grid.shape), dtype=np.float32)
+            images, pulls = np.zeros((2, len(part), *shape), dtype=np.float32)
             shifted(self._slopes, kernel, part, self.rays, images)
+            shifted(self._pull, kernel, part, self.rays, pulls)
             found[:, first : first + _CHUNK] = self._camera.observe(images)
-        return found + self._follow @ self._grid_changes(deflection, corners)
-
-    def determinant(self, deflection: Deflection, corners: np.ndarray) -> np.ndarray:
-        """Return the change (n,) of half the logarithm of the determinant of the evidence, as of `at`."""
-        from scipy import signal  # takes long to import
-
-        ny, nx = self.cells.shape
-        kernel = self._kernel(deflection, 0.5)
-        # the sums over cells of all shifts of the kernel are one correlation
-        all_ = sum(
-            signal.correlate(k, pull, "valid", method="fft")
-            for k, pull in zip(kernel, self._pull, strict=True)
-        )
-        of_lens = -all_[ny - corners[:, 1], nx - corners[:, 0]] / self.rays**2
-        return of_lens + self._follow_determinant @ self._grid_changes(deflection, corners)
+            determinant[first : first + _CHUNK] = pulls.sum(axis=(1, 2), dtype=np.float64)
+        changes = self._grid_changes(deflection, corners)
+        return found + self._follow @ changes, determinant + self._follow_determinant @ changes
 
     def _grid_changes(self, deflection, corners):
         """Return the affine changes (6, n) of the source grid by perturbers at corners of the lattice."""
@@ -103,8 +94,8 @@ class Columns:
         moves = -kernel[:, rows[:, None] - corners[:, 1] + ny, columns[:, None] - corners[:, 0] + nx]
         return self._affine(moves)
 
-    def of(self, deflections: np.ndarray) -> np.ndarray:
-        """Return the derivatives (data, n) by fields of deflection (n, 2, ny, nx) in the cells."""
+    def of(self, deflections: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the derivatives, as `at`, by fields of deflection (n, 2, ny, nx) in the cells."""
         ny, nx = self._slopes.shape[1:]
         k = self.rays
         found = np.empty((len(self._camera.data), len(deflections)), dtype=np.float32)
@@ -113,12 +104,9 @@ class Columns:
             images = -np.einsum("cyx,ncyx->nyx", self._slopes, part)
             images = images.reshape(-1, ny // k, k, nx // k, k).mean(axis=(2, 4))
             found[:, first : first + _CHUNK] = self._camera.observe(images)
-        return found + self._follow @ self._grid_changes_of(deflections)
-
-    def determinant_of(self, deflections: np.ndarray) -> np.ndarray:
-        """Return the change (n,) of half the logarithm of the determinant of the evidence, as of `of`."""
-        of_lens = -np.einsum("cyx,ncyx->n", self._pull, deflections, dtype=np.float64) / self.rays**2
-        return of_lens + self._follow_determinant @ self._grid_changes_of(deflections)
+        determinant = -np.einsum("cyx,ncyx->n", self._pull, deflections, dtype=np.float64) / k**2
+        changes = self._grid_changes_of(deflections)
+        return found + self._follow @ changes, determinant + self._follow_determinant @ changes
 
     def _grid_changes_of(self, deflections):
         columns, rows = self._corners_of_light

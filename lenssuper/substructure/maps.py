@@ -124,9 +124,9 @@ def scan(
     numerators, informations = [], []
     for each in masses:
         deflection = perturber.lens(each).deflection_arcsec
-        derivatives = columns.at(deflection, corners)
+        derivatives, determinant = columns.at(deflection, corners)
         informations.append(marginal.information(derivatives)[0])
-        numerators.append(marginal.numerator(derivatives, columns.determinant(deflection, corners)))
+        numerators.append(marginal.numerator(derivatives, determinant))
         if each == mass or not perturber.has_mass:
             significances = marginal.noise(derivatives, _DRAWS, rng) / np.sqrt(informations[-1])
             levels = _levels(numerators[-1] / np.sqrt(informations[-1]), significances)

@@ -55,6 +55,15 @@ class TestSparseOperator:
         given = random_operator().matrix
         assert np.shares_memory(SparseOperator(given, IN_SHAPE, OUT_SHAPE).matrix.data, given.data)
 
+    @pytest.mark.parametrize("n", [1, 4, 15, 16, 17, 40])
+    def test_several_images_at_once(self, n):
+        op = random_operator()
+        images = np.random.default_rng(4).normal(size=(n, *IN_SHAPE)).astype(np.float32)
+        expected = images.reshape(n, -1) @ op.matrix.toarray().T
+        for found in (op @ images, op @ images.astype(float)):
+            np.testing.assert_allclose(found.reshape(n, -1), expected, rtol=1e-5, atol=1e-6)
+            assert found.shape == (n, *OUT_SHAPE)
+
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
     def test_product_on_a_device(self, dtype):
         # what runs on a GPU, tried on the CPU, where scipy is used otherwise

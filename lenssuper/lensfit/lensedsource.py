@@ -124,7 +124,7 @@ class SourcePlane:
         Shape (3, 2, n): the derivatives of both coordinates by x and y of the first lens, and shifts.
         """
         rows = self._weights[:, None] * np.column_stack([self._at_first.T, np.ones(self._at_first.shape[1])])
-        return np.tensordot(np.linalg.pinv(rows), self._weights[:, None] * moves, axes=(1, 1))
+        return np.tensordot((np.linalg.pinv(rows) * self._weights).astype(moves.dtype), moves, axes=(1, 1))
 
     def moved_grids(self, lenses: Lenses, step: float) -> list[PixelGrid]:
         """Return the grid behind a lens, moved by a step of each of the six elements of `affine`."""

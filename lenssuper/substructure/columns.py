@@ -136,4 +136,4 @@ class Columns:
 
     def _affine(self, moves):
         """Return the changes (6, n) of the source grid, which follows moves (2, light, n) of the light."""
-        return self._inversion.plane.affine(moves.astype(np.float64)).reshape(6, -1).astype(np.float32)
+        return self._inversion.plane.affine(moves).reshape(6, -1).astype(np.float32)

@@ -104,12 +104,15 @@ class Deflections:
     def __init__(self) -> None:
         self._found: OrderedDict[Any, Any] = OrderedDict()
 
-    def by(self, profile: LensModel, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the deflection in arcsec at positions in arcsec."""
+    def by(self, profiles: Sequence[LensModel], x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+        """Return the deflection (2, ...) in arcsec by each profile at positions in arcsec."""
         # equal sums and ends: the same positions
-        key = (profile, *(f(v) for v in (x, y) for f in (np.shape, np.sum, np.min, np.max)))
+        places = tuple(f(v) for v in (x, y) for f in (np.shape, np.sum, np.min, np.max))
+        return [self._by((profile, *places), x, y) for profile in profiles]
+
+    def _by(self, key, x, y):
         if key not in self._found:
-            self._found[key] = profile.deflection_arcsec(x, y)
+            self._found[key] = np.array(key[0].deflection_arcsec(x, y))
             while len(self._found) > _KEPT:
                 self._found.popitem(last=False)
         self._found.move_to_end(key)
@@ -125,8 +128,8 @@ class SumOfParts:
 
     def rays_arcsec(self, x, y):
         """Return the source-plane positions of positions, all in arcsec."""
-        parts = [self.known.by(part, x, y) for part in self.lens.components]
-        return x - sum(part[0] for part in parts), y - sum(part[1] for part in parts)
+        bend_x, bend_y = sum(self.known.by(self.lens.components, x, y))
+        return x - bend_x, y - bend_y
 
 
 class ClumpyLens:

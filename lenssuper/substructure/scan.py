@@ -20,6 +20,7 @@ smooth lens would be a false peak of a'r.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -97,7 +98,16 @@ class Marginal:
         return np.where(np.arange(self.inversion.operator.shape[1]) < shapes, self.inversion.strength, 1.0)
 
     def _half(self, data):
-        return solve_triangular(self.inversion.factor, self.inversion.operator.T @ data, lower=True)
+        if data.dtype == np.float32:
+            operator, factor = self._single
+        else:
+            operator, factor = self.inversion.operator, self.inversion.factor
+        return solve_triangular(factor, operator.T @ data, lower=True)
+
+    @cached_property
+    def _single(self):
+        """Operator and factor in the precision of derivatives."""
+        return self.inversion.operator.astype(np.float32), self.inversion.factor.astype(np.float32)
 
     def _q(self, data):
         """Apply Q."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         PixelScatter,
         PSFConvolution,
     )
-    from lenssuper.preparation import prepare
+    from lenssuper.preparation.prepare import prepare
     from lenssuper.substructure import SubstructureMap
     from lenssuper.superres.expected import expected_resolution
     from lenssuper.superres.result import SuperResolution

@@ -8,7 +8,7 @@ from typing import Any
 import array_api_compat.numpy as numpy_namespace
 import numpy as np
 
-from lenssuper.lens.circularsums import sums as write_sums
+import lenssuper.lens.circularsums as _circularsums
 
 __all__ = ["circular_series"]
 
@@ -21,7 +21,7 @@ def circular_series(xp, cos, sin, coefficients: Sequence[Any]):
     if xp is numpy_namespace and cos.dtype == np.float64 and all(np.ndim(c) == 0 for c in coefficients):
         sums = np.empty((2, cos.size))
         flat = (np.ascontiguousarray(v).ravel() for v in (cos, sin))
-        write_sums(np.array(coefficients, dtype=np.float64), *flat, *sums)
+        _circularsums.sums(np.array(coefficients, dtype=np.float64), *flat, *sums)
         return sums.reshape(2, *cos.shape)
     twice, later, last = 2 * cos, 0.0, xp.zeros_like(cos)
     for c in coefficients[:0:-1]:

@@ -108,7 +108,7 @@ _MODULE_OF = {
     "ForwardModel": "forward.model",
     "ForwardModelBatch": "forward.batch",
     "JointForwardModel": "forward.joint",
-    "prepare": "preparation",
+    "prepare": "preparation.prepare",
     "SubstructureMap": "substructure",
     "SuperResolution": "superres.result",
     "expected_resolution": "superres.expected",

@@ -208,9 +208,10 @@ class LensFit(Judged, Pictured):
         """
         Images (n, ny, nx) by which `foreground` may be wrong, one standard deviation each; None without one.
 
-        They are the leading errors, with the source integrated out. The first, which gives light of the
-        galaxy to a halo of the source or takes it from there, is three times as large as the posterior has
-        it, as simulated lenses of bright galaxies require.
+        They are the leading errors, with the source integrated out. The first gives light of the galaxy to a
+        halo of the source or takes it from there. It is three times as large as the posterior has it, as
+        simulated lenses of bright galaxies require; where light and lens were fitted in turn, half of the
+        difference between the galaxy with the arcs and that beside them is added in quadrature.
         """
         errors = self._need_images().light_errors
         return None if errors is None else errors.copy()

@@ -226,11 +226,13 @@ class LensFitter:
 
         The light is fitted beside what may be arcs, then the lens; the light again, beside the arcs that this
         lens explains, and the lens again. In both fits of the lens the light is the ``foreground``: what is
-        not known of it is integrated out. Half of the last change of the lens is added to its errors. The
-        first lens is chosen from several by its evidence, and by how close its Einstein radius is to that of
-        the guess. If no more than a radius is known, it is an `SIE` with `ExternalShear`, and
-        the second an `EPL` with a free slope. If the verdict is wrong, all is done again from a light that is
-        fitted outside of an annulus around the Einstein radius, if ``light_fitter`` looks for arcs.
+        not known of it is integrated out. Half of the last change of the lens is added to its errors. Half of
+        the difference between the galaxy beside masked arcs and that together with the source is added to the
+        errors of its light. The first lens is chosen from several by its evidence, and by how close its
+        Einstein radius is to that of the guess. If no more than a radius is known, it is an `SIE` with
+        `ExternalShear`, and the second an `EPL` with a free slope. If the verdict is wrong, all is done again
+        from a light that is fitted outside of an annulus around the Einstein radius, if ``light_fitter``
+        looks for arcs.
 
         Parameters
         ----------

@@ -9,6 +9,7 @@ from astropy import units as u
 
 from lenssuper.forward.judgement import GRADES, Verdict
 from lenssuper.lensfit.credibility import differ, of_rivals, radii
+from lenssuper.lensfit.disagreement import with_disagreement
 from lenssuper.lensfit.fit import LensFit
 from lenssuper.light import ForegroundFit, ForegroundFitter
 from lenssuper.observation import Observation
@@ -52,8 +53,10 @@ def _once(fitter, light, again):
     The first model of the light knows only which pixels may be arcs; the second has the arcs themselves. What
     either does not know of the galaxy is integrated out with the source. Where the light was subtracted as if
     it were known, a lens with too small a radius, whose source is seen once, explains what is left of it, and
-    has the larger evidence.
+    has the larger evidence. Half of the difference between the first model and the light of the last fit is
+    added to the errors of the latter, see `with_disagreement`.
     """
+    beside = light.light + light.sky
     first = fitter.roughly().beside(light)(light.unsubtracted)
     source = first.model.data - first.foreground.data
     light = again(light.observation, source=source, model_error=light.model_error)
@@ -63,8 +66,9 @@ def _once(fitter, light, again):
     for name, before in zip(first.names, first.vector, strict=True):
         k = last.names.index(renamed.get(name, name))
         change[k] = _NEXT_CHANGE * (last.vector[k] - before)
-    light = light.with_galaxy(last.foreground.data, last.light_errors)
     last = replace(last, vector_covariance=last.vector_covariance + np.outer(change, change))
+    last = with_disagreement(last, beside)
+    light = light.with_galaxy(last.foreground.data, last.light_errors)
     return light, _doubted(last, first, fitter.guess)
 
 

@@ -10,6 +10,7 @@ from astropy import units as u
 
 from lenssuper import EPL, Observation
 from lenssuper.lensfit import LensFitter
+from lenssuper.lensfit.disagreement import with_disagreement
 from lenssuper.lensfit.inturn import fit_in_turn
 from lenssuper.light import ForegroundFitter
 from lenssuper.simulate import Instrument, SersicSource, mock_lens
@@ -82,6 +83,10 @@ def test_half_of_the_last_change_is_added_to_the_errors(found):
     change = np.log(fit.lens.values()["EPL.theta_E"] / 0.9)
     assert added[k, k] == pytest.approx((0.5 * change) ** 2)
     assert np.count_nonzero(np.abs(added) > 1e-12) == 1
+    # and of the difference between both models of the light, to its errors
+    expected = with_disagreement(fit, light.light + light.sky).light_errors
+    np.testing.assert_array_equal(last.light_errors, expected)
+    np.testing.assert_array_equal(again.light_errors, expected)
 
 
 def test_arguments_are_checked(scene):

@@ -124,8 +124,8 @@ class Measured(ABC):
 
         Of a result with an error budget (see `SuperResolver`) the lens of each draw is another one. The light
         of a galaxy that was subtracted beneath the arcs is taken as known, if its errors are not in the
-        budget: beneath a bright one, errors of flux and shape then are several times too small. With them
-        they are up to two times too small (ten mocks).
+        budget: beneath a bright one, errors of flux and shape then are several times too small. With them 13
+        of 14 fluxes of simulated sources were within two errors, and 12 of 14 axis ratios.
 
         The draws are shifted by a constant source, so that their mean is `source`: those of positive sources
         are skewed, and their mean has more light in the dark parts of an aperture than the data show. So has

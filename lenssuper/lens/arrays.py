@@ -11,7 +11,7 @@ import array_api_compat as compat
 import array_api_compat.numpy as numpy_namespace
 import numpy as np
 
-# Far too small to change a sum with one in either precision, and with a root that can be divided by
+# The square of a number that can be divided by, and whose arctan and arcsinh are itself to rounding
 _NEXT_TO_NOTHING = 1e-30
 # Radius of the power series in atanhc and asinhc; ten terms leave 0.03**10 / 21 < 3e-17.
 _SERIES_RADIUS = 0.03

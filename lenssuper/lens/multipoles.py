@@ -44,9 +44,9 @@ def multipole_deflection(x, y, a, b, q, r_E=1.0, *, order):
     alpha = _angular(xp, cos, sin, a, b, of_a, of_b, order)
     if order % 2:
         # e^(i n e) averaged over a circle is (-f)^|n / 2|, and ln(P) is ln(r (1 + q) / 2)
-        means = [(-f) ** abs((1 - order) // 2 + k) for k in range(len(of_a))]
-        mean = [sum(c * each for c, each in zip(of, means, strict=True)) for of in (of_a, of_b)]
-        alpha = alpha - (a * mean[0] + 1j * b * mean[1])
+        waves = [(-f) ** abs((1 - order) // 2 + k) for k in range(len(of_a))]
+        mean_a, mean_b = (sum(c * w for c, w in zip(of, waves, strict=True)) for of in (of_a, of_b))
+        alpha = alpha - (a * mean_a + 1j * b * mean_b)
         log = xp.log(2 * radius / ((1 + q) * r_E)) + 0.5
         alpha = alpha + (a + 1j * b) * (-f) ** (order // 2) * log
         alpha = alpha + (1 + q) * (
@@ -97,7 +97,7 @@ def _offset(xp, q, order):
 def _coefficients(f, order, terms):
     """Return the series for a and for i b: coefficients of e^(i n e) with n = 1 - order + 2 k, none of n = 0.
 
-    That of e^(-i m e), times a + i b, begins at once, and that of e^(i m e), times a - i b, after m terms.
+    The series of e^(-i m e), times a + i b, begins with k = 0, that of e^(i m e), times a - i b, with k = m.
     """
     sign = -1 if order % 2 else 1
     of_a, of_b = [], []

@@ -200,9 +200,9 @@ class Inversion:
         The latter, (directions,), are estimated from `draws`.
         """
         n = len(self.basis.shapes)
-        source, *others = self.basis.combine(np.column_stack([self.coefficients, draws])[:n]).T
+        sources = self.basis.combine(np.column_stack([self.coefficients, draws])[:n]).T
         jacobian, determinant = self.plane.derivatives(
-            self.lensing, directions, source, np.array(others), self.operator @ draws
+            self.lensing, directions, sources[0], sources[1:], self.operator @ draws
         )
         return jacobian.astype(np.float64), determinant / draws.shape[1]
 

@@ -166,17 +166,17 @@ class SourcePlane:
         """
         Return the derivatives (data, directions) of the data of a source (coefficients,).
 
-        And those (directions,) of the sum over the data of ``others`` (n, coefficients), times ``weights``
-        (data, n). ``lensing`` is that of the lens; each of the ``directions`` is a lens a small step away,
-        and the length of the step.
+        And those (directions,) of a sum over the data of other sources: ``others`` (n, coefficients), each
+        datum times its weight in ``weights`` (data, n). ``lensing`` is that of the lens; each of the
+        ``directions`` is a lens a small step away, and the length of the step.
         """
         ends = [(lenses, self.grid(lenses), step) for lenses, step in directions]
-        source, others = (each.reshape(-1, *self._grid.shape) for each in (source, others))
+        source, others = (each.reshape(*each.shape[:-1], *self._grid.shape) for each in (source, others))
         data, sums = [], np.zeros(len(ends))
         for k, (camera, operator) in enumerate(self._with(lensing)):
             in_images = camera.adjoint(self.source.of_each(weights)[k])
             own = [(lenses[k], grid, step) for lenses, grid, step in ends]
-            images, changes = zip(*operator.derivatives(source[0], own, others, in_images), strict=True)
+            images, changes = zip(*operator.derivatives(source, own, others, in_images), strict=True)
             data.append(camera.observe(np.array(images)))
             sums += changes
         return np.concatenate(data), sums

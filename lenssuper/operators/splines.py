@@ -100,10 +100,10 @@ class SplineSampling(LensingOperator):
         image : ndarray, shape (ny, nx) of the image grid
             Change of the lensed image per unit of the step, for one direction after another; float32.
         sum : float
-            Change of the weighted sum over the images of all others. No image of theirs is made: it costs the
-            same for any number of directions.
+            Change of the weighted sum over the images of all others. These images are not made, so that a
+            direction costs the same however many others there are.
         """
-        slopes = self._slopes(source[None], np.ones((1, *self.out_shape)))
+        slopes = self._slopes(source)
         of_others = self._slopes(others, weights)
         for lens_model, source_grid, step in directions:
             ends = source_grid.to_pixel(*lens_model.rays_arcsec(*self._rays))
@@ -132,9 +132,6 @@ class SplineSampling(LensingOperator):
             Derivatives with respect to x and y in the source plane, per arcsec; 0 where a ray misses the
             source; float32.
         """
-        sources = sources.reshape(-1, *self.in_shape)
-        if weights is None:
-            weights = np.ones((len(sources), *self.out_shape))
         found = np.zeros((2, math.prod(self.out_shape), self._n_rays**2), dtype=np.float32)
         # the chain rule from pixels of the source grid to arcsec
         slopes = self._slopes(sources, weights)
@@ -142,12 +139,14 @@ class SplineSampling(LensingOperator):
         (ny, nx), rays = self.out_shape, self._n_rays
         return found.reshape(2, ny, nx, rays, rays).swapaxes(2, 3).reshape(2, ny * rays, nx * rays)
 
-    def _slopes(self, sources, weights):
+    def _slopes(self, sources, weights=None):
         """Return slopes (2, pixels, rays) along columns and rows, in pixels of the source grid."""
-        sources, weights = (
-            np.ascontiguousarray(images.reshape(len(images), -1).T, dtype=np.float32)
-            for images in (sources, weights.reshape(len(weights), -1)[:, self._pixels])
-        )
+        sources = sources.reshape(-1, self.shape[1])
+        if weights is None:
+            weights = np.ones((len(sources), len(self._pixels)))
+        else:
+            weights = weights.reshape(len(sources), -1)[:, self._pixels]
+        sources, weights = (np.ascontiguousarray(each.T, dtype=np.float32) for each in (sources, weights))
         found = np.zeros((2, *self._landings[0].shape), dtype=np.float32)
         cubicsplines.add_slopes(*self._landings, *self.in_shape, sources, weights, *found)
         return found

@@ -45,7 +45,7 @@ _LOSS = 0.05
 _MEAN_TOL, _DRAW_TOL, _CHANGE_TOL = 1e-8, 1e-2, 1e-4
 # The same of sources without the pixels held out, and of refitted ones, of which small differences count
 _HELD_OUT_TOL, _REFIT_TOL = 1e-5, 1e-8
-# Source pixels up to which a posterior keeps the root of its covariance for them: 9 MB
+# Source pixels up to which a posterior keeps the root of its covariance, to refit sources with: 9 MB
 _MOST_KEPT = 1500
 
 

@@ -108,11 +108,12 @@ class Deflections:
         """Return the deflection (2, ...) in arcsec by each profile at positions in arcsec."""
         # equal sums and ends: the same positions
         places = tuple(f(v) for v in (x, y) for f in (np.shape, np.sum, np.min, np.max))
-        return [self._by((profile, *places), x, y) for profile in profiles]
+        return [self._by(profile, places, x, y) for profile in profiles]
 
-    def _by(self, key, x, y):
+    def _by(self, profile, places, x, y):
+        key = (profile, places)
         if key not in self._found:
-            self._found[key] = np.array(key[0].deflection_arcsec(x, y))
+            self._found[key] = np.array(profile.deflection_arcsec(x, y))
             while len(self._found) > _KEPT:
                 self._found.popitem(last=False)
         self._found.move_to_end(key)

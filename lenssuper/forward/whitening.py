@@ -56,9 +56,34 @@ class Whitener(SparseOperator):
 
     def __init__(self, used: np.ndarray, covariance: np.ndarray) -> None:
         used = np.asarray(used, dtype=bool)
-        matrix = _triangular(used, _positive(check_covariance(covariance)))
+        self._used, self._covariance = used, check_covariance(covariance)
+        matrix = _triangular(used, _positive(self._covariance))
         super().__init__(matrix, used.shape, used.shape)
         self.log_det = float(np.sum(np.log(matrix.diagonal()[used.ravel()])))
+
+    def remaining(self, region: np.ndarray) -> sparse.csr_array:
+        """
+        Return W C W' in a region (ny, nx) of used pixels, a row for each: what the noise still shares.
+
+        C is the covariance as it was given, without a least power, and W the matrix of this operator.
+        """
+        rows = self.matrix[np.flatnonzero(region)]
+        return rows @ _by_pixels(self._used, self._covariance) @ rows.T
+
+
+def _by_pixels(used, covariance):
+    """Return a covariance by distance as a sparse matrix between pixels, 0 where one is not used."""
+    ny, nx = used.shape
+    reach_y, reach_x = (n // 2 for n in covariance.shape)
+    around = np.pad(used, ((reach_y, reach_y), (reach_x, reach_x)))
+    rows, columns, values = [], [], []
+    for (j, i), value in np.ndenumerate(covariance):
+        one = np.flatnonzero(used & around[j:, i:][:ny, :nx])
+        rows.append(one)
+        columns.append(one + (j - reach_y) * nx + i - reach_x)
+        values.append(np.full(len(one), value))
+    entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
+    return sparse.csr_array(entries, shape=(used.size, used.size))
 
 
 def _positive(covariance):

@@ -230,9 +230,9 @@ class LensFitter:
         the difference between the galaxy beside masked arcs and that together with the source is added to the
         errors of its light. The first lens is chosen from several by its evidence, and by how close its
         Einstein radius is to that of the guess. If no more than a radius is known, it is an `SIE` with
-        `ExternalShear`, and the second an `EPL` with a free slope. If the verdict is wrong, all is done again
-        from a light that is fitted outside of an annulus around the Einstein radius, if ``light_fitter``
-        looks for arcs.
+        `ExternalShear`, and the second an `EPL` with a free slope. If the verdict is wrong, or no arcs are
+        left, all is done again from a light that is fitted outside of an annulus around the Einstein radius,
+        if ``light_fitter`` looks for arcs.
 
         Parameters
         ----------
@@ -417,6 +417,7 @@ class LensFitter:
         if not sources:
             raise ObservationError(
                 "no pixel of the observation is significantly above the noise: there is no light to fit"
+                + ("" if self.foreground is None else "; the model of the foreground may have taken it")
             )
         with one_blas_thread(), share_bar(self.progress) as report:
             rng = check_rng(self.rng)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from astropy import units as u
 
+from lenssuper.exceptions import ObservationError
 from lenssuper.forward.judgement import GRADES, Verdict
 from lenssuper.lensfit.credibility import differ, of_rivals, radii
 from lenssuper.lensfit.disagreement import with_disagreement
@@ -21,6 +22,12 @@ __all__ = ["fit_in_turn"]
 _NEXT_CHANGE = 0.5
 # Einstein radii between which all is left out of another fit of the light
 _ANNULUS = 0.6, 1.5
+# Where only such a fit leaves light of arcs
+_TAKEN = Verdict(
+    "look",
+    ("a first model of the light of the galaxy left no arcs: it was fitted outside of an annulus instead",),
+    {},
+)
 
 
 def fit_in_turn(
@@ -29,18 +36,25 @@ def fit_in_turn(
     """
     Fit the light of the galaxy and the lens in turn, see `LensFitter.with_light`; ``fitter`` is such a one.
 
-    If the verdict on the lens is wrong, both are fitted again from a light that is fitted outside of a whole
-    annulus: the arcs that were found may have been part of the galaxy.
+    If the verdict on the lens is wrong, or no arcs are left, both are fitted again from a light that is
+    fitted outside of a whole annulus: the arcs that were found may have been part of the galaxy, or the
+    galaxy may have taken them.
     """
     radius = fitter.guess.einstein_radius()
     if light_fitter is None:
         light_fitter = ForegroundFitter(einstein_radius=radius, progress=fitter.progress)
-    first = light_fitter(observation) if light is None else light
-    light, fit = _once(fitter, first, light_fitter)
-    if fit.verdict != "wrong" or not light_fitter.finds_arcs:
+    first, fit = light_fitter(observation) if light is None else light, None
+    try:
+        light, fit = _once(fitter, first, light_fitter)
+    except ObservationError:
+        if not light_fitter.finds_arcs:
+            raise
+    if fit is not None and (fit.verdict != "wrong" or not light_fitter.finds_arcs):
         return light, fit
     outside = light_fitter.with_arcs(u.Quantity(_ANNULUS) * radius)
     other_light, other = _once(fitter, outside(observation), light_fitter)
+    if fit is None:
+        return other_light, replace(other, judgement=other.judgement.joined(_TAKEN, "search"))
     if GRADES.index(other.verdict) >= GRADES.index(fit.verdict):
         return light, fit
     return other_light, replace(other, judgement=other.judgement.joined(_two_lenses(fit, other), "search"))

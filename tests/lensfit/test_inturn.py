@@ -9,6 +9,7 @@ import pytest
 from astropy import units as u
 
 from lenssuper import EPL, Observation
+from lenssuper.exceptions import ObservationError
 from lenssuper.lensfit import LensFitter
 from lenssuper.lensfit.disagreement import with_disagreement
 from lenssuper.lensfit.inturn import fit_in_turn
@@ -87,6 +88,41 @@ def test_half_of_the_last_change_is_added_to_the_errors(found):
     expected = with_disagreement(fit, light.light + light.sky).light_errors
     np.testing.assert_array_equal(last.light_errors, expected)
     np.testing.assert_array_equal(again.light_errors, expected)
+
+
+def test_a_galaxy_that_took_the_arcs_is_fitted_outside_of_them(found, scene):
+    """Without light of arcs there is no lens: the galaxy is fitted again, outside of an annulus."""
+    _, fit = found
+    annuli = []
+
+    class LightFitter(ForegroundFitter):
+        def with_arcs(self, arcs):
+            annuli.append(arcs)
+            return super().with_arcs(arcs)
+
+    class Fitter:
+        guess, progress = fit.lens, False
+
+        def roughly(self):
+            return self
+
+        def following(self, lens):
+            return self, {}
+
+        def beside(self, light):
+            return lambda observation: fit if annuli else self.fail()
+
+        def fail(self):
+            raise ObservationError("there is no light to fit")
+
+    _, last = fit_in_turn(Fitter(), scene, None, LightFitter(1, modes=0))
+    np.testing.assert_allclose(annuli[0].to_value("arcsec"), [0.6 * 0.8, 1.5 * 0.8], rtol=0.03)
+    assert last.verdict == "look"
+    assert any("left no arcs" in reason for reason in last.reasons)
+    annuli.clear()
+    given = ForegroundFitter(1, modes=0, arcs=[0.4, 1.3] * u.arcsec)
+    with pytest.raises(ObservationError, match="no light"):
+        fit_in_turn(Fitter(), scene, None, given)
 
 
 def test_arguments_are_checked(scene):

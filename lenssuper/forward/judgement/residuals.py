@@ -7,9 +7,10 @@ import math
 import numpy as np
 
 from lenssuper.forward.judgement.scene import Scene
+from lenssuper.forward.whitening import Whitener
 from lenssuper.observation.objects import smoothed
 
-__all__ = ["clumps", "correlation", "of_residuals"]
+__all__ = ["clumps", "correlation", "correlation_of_noise", "of_residuals"]
 
 # The median of the absolute values of Gaussian noise, times this, is its standard deviation.
 _GAUSSIAN = 1.4826
@@ -19,6 +20,8 @@ _ENOUGH = 60
 _NEGATIVE = 4.0
 # Distance from the lens, in Einstein radii, within which missing and unexplained light is looked for.
 _NEAR = 2.0
+# Slices of neighbours, above each other and beside each other
+_NEIGHBOURS = (np.s_[1:, :], np.s_[:-1, :]), (np.s_[:, 1:], np.s_[:, :-1])
 
 
 def of_residuals(scene: Scene) -> dict[str, float]:
@@ -29,7 +32,8 @@ def of_residuals(scene: Scene) -> dict[str, float]:
     bright = np.count_nonzero(scene.bright)
     # the modes are those of the light: they are shared out among the pixels that have some
     per_pixel = 0.0 if math.isnan(scene.modes) or not bright else min(scene.modes / bright, 0.9)
-    correlated, significance = correlation(scene.white_residuals, scene.arcs)
+    noise = 0.0 if scene.whitener is None else correlation_of_noise(scene.whitener, scene.arcs)
+    correlated, significance = correlation(scene.white_residuals, scene.arcs, noise)
     unexplained, missing = clumps(scene)
     return {
         "chi2_core": _mean(residuals[scene.core] ** 2),
@@ -48,23 +52,39 @@ def of_residuals(scene: Scene) -> dict[str, float]:
     }
 
 
-def correlation(residuals: np.ndarray, region: np.ndarray) -> tuple[float, float]:
+def correlation(residuals: np.ndarray, region: np.ndarray, noise: float = 0.0) -> tuple[float, float]:
     """
-    Return the correlation of neighbouring residuals in a region, and how many sigma it is above none.
+    Return by how much neighbouring residuals in a region correlate more than ``noise`` does, and in sigma.
 
     It is Moran's I with the pixels above, below, left and right as neighbours, about zero (Moran 1950,
     Biometrika 37, 17). Of white noise it scatters by 1 / sqrt(number of pairs).
     """
     products, pairs = 0.0, 0
-    for ahead, behind in (np.s_[1:, :], np.s_[:-1, :]), (np.s_[:, 1:], np.s_[:, :-1]):
+    for ahead, behind in _NEIGHBOURS:
         both = region[ahead] & region[behind]
         products += float(np.sum((residuals[ahead] * residuals[behind])[both]))
         pairs += int(np.count_nonzero(both))
     variance = _mean(residuals[region] ** 2)
     if pairs < _ENOUGH or not variance > 0:
         return math.nan, math.nan
-    value = products / pairs / variance
+    value = products / pairs / variance - noise
     return value, value * math.sqrt(pairs)
+
+
+def correlation_of_noise(whitener: Whitener, region: np.ndarray) -> float:
+    """
+    Return what `correlation` is for noise that an operator made white, as far as it does.
+
+    Drizzled noise with less power at the shortest waves than the operator allows for is left too smooth.
+    """
+    covariance, number = whitener.remaining(region), np.full(region.shape, -1)
+    number[region] = np.arange(np.count_nonzero(region))
+    shared = [
+        covariance[number[ahead][both], number[behind][both]]
+        for ahead, behind in _NEIGHBOURS
+        if (both := region[ahead] & region[behind]).any()
+    ]
+    return _mean(np.concatenate(shared)) / _mean(covariance.diagonal()) if shared else 0.0
 
 
 def clumps(scene: Scene) -> tuple[float, float]:

@@ -53,12 +53,15 @@ class Scene:
         return np.where(self.used, (self.observation.data - self.model) * root, 0.0)
 
     @cached_property
+    def whitener(self) -> Whitener | None:
+        """What makes the noise of the residuals white; None if it is."""
+        covariance = self.observation.noise_covariance
+        return None if covariance is None else Whitener(self.used, covariance)
+
+    @cached_property
     def white_residuals(self) -> np.ndarray:
         """Residuals in which the noise that neighbouring pixels share is made white."""
-        covariance = self.observation.noise_covariance
-        if covariance is None:
-            return self.residuals
-        return Whitener(self.used, covariance).forward(self.residuals)
+        return self.residuals if self.whitener is None else self.whitener.forward(self.residuals)
 
     @property
     def main(self) -> dict[str, float]:

@@ -13,8 +13,9 @@ from lenssuper.forward.judgement.galaxy import of_front, of_galaxy
 from lenssuper.forward.judgement.lens import of_positive, of_source
 from lenssuper.forward.judgement.mapping import detached, gathering, multiply_imaged, of_mapping
 from lenssuper.forward.judgement.positive import positive_fit
-from lenssuper.forward.judgement.residuals import correlation, of_residuals
+from lenssuper.forward.judgement.residuals import correlation, correlation_of_noise, of_residuals
 from lenssuper.forward.judgement.scene import Scene
+from lenssuper.forward.whitening import Whitener
 from lenssuper.simulate import HST_ACS_F814W, GaussianSource, mock_lens
 
 
@@ -95,10 +96,24 @@ def test_correlation_of_white_and_smooth_noise():
     assert significance > 20
 
 
-def test_shared_noise_is_no_structure(scene, mock):
+def test_noise_without_short_waves_is_made_as_white_as_is_said():
+    drop = np.outer([1.0, 2.0, 1.0], [1.0, 2.0, 1.0]) / 6.0
+    used = np.ones((90, 90), dtype=bool)
+    used[20:30, 15:40] = False
+    region = used & (ndimage.distance_transform_edt(np.pad(np.ones((88, 88)), 1)) > 9)
+    whitener = Whitener(used, ndimage.correlate(np.pad(drop, 1), drop, mode="constant"))
+    images = np.random.default_rng(3).standard_normal((50, 90, 90))
+    noise = [np.where(used, ndimage.convolve(image, drop, mode="wrap"), 0.0) for image in images]
+    found = np.mean([correlation(whitener.forward(image), region)[0] for image in noise])
+    assert found > 0.3
+    assert correlation_of_noise(whitener, region) == pytest.approx(found, abs=0.01)
+
+
+@pytest.mark.parametrize("width", [0.6, 0.85])
+def test_shared_noise_is_no_structure(scene, mock, width):
     """Noise that neighbours share, as in drizzled images, is not taken for structure where it is known."""
-    noise = ndimage.gaussian_filter(np.random.default_rng(2).standard_normal((44, 44)), 0.6, mode="wrap")
-    kernel = ndimage.gaussian_filter(np.pad([[1.0]], 4), 0.6)
+    noise = ndimage.gaussian_filter(np.random.default_rng(2).standard_normal((44, 44)), width, mode="wrap")
+    kernel = ndimage.gaussian_filter(np.pad([[1.0]], 4), width)
     shared = ndimage.correlate(kernel, kernel, mode="constant")
     noise *= scene.observation.sigma / np.sqrt(shared.max())
     observation = scene.observation.with_data(mock.noiseless + noise)

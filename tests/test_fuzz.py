@@ -26,7 +26,14 @@ def fuzz():
     return module
 
 
-def test_damaged_files(fuzz):
+@pytest.fixture(scope="module")
+def kinds(fuzz, tmp_path_factory):
+    """A good file of each kind."""
+    return fuzz.kinds(tmp_path_factory.mktemp("kinds"))
+
+
+def test_damaged_files(fuzz, kinds, monkeypatch):
+    monkeypatch.setattr(fuzz, "kinds", lambda directory: kinds)
     counts, faults = fuzz.run([], 30, 5000)
     assert not faults
     assert sum(sum(found.values()) for found in counts.values()) >= 200
@@ -34,9 +41,9 @@ def test_damaged_files(fuzz):
         assert found["refused"] > 0, name
 
 
-def test_weights_that_were_changed(fuzz, tmp_path):
+def test_weights_that_were_changed(fuzz, kinds):
     """One bit of one weight: the network would work, and answer otherwise."""
-    kind = fuzz.kinds(tmp_path)["weights"]
+    kind = kinds["weights"]
     content = bytearray(kind.original)
     content[-3] ^= 1
     found, words = fuzz.outcome(kind, bytes(content))
@@ -44,11 +51,10 @@ def test_weights_that_were_changed(fuzz, tmp_path):
     assert "does not agree with its digest" in words
 
 
-def test_header_that_asks_for_more_than_there_is(fuzz, tmp_path):
+def test_header_that_asks_for_more_than_there_is(kinds):
     """Hundreds of GiB are refused before memory is asked for, in whichever file."""
     from lenssuper.exceptions import FileFormatError
 
-    kinds = fuzz.kinds(tmp_path)
     for name in ("pixels", "result"):
         kind = kinds[name]
         for old, new in ((b"NAXIS1  =                   18", b"NAXIS1  =         100000000000"),):

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -130,13 +131,13 @@ def _module_of(base: str, name: str) -> str:
     return f"{base}.{name}" if f"{base}.{name}" in MODULES or base == "lenssuper" else base
 
 
-def layer_errors(source: str, module: str, *, is_package: bool = False) -> list[str]:
-    """Return a sentence for each import in ``source`` that the order of the rooms forbids."""
+def layer_errors(tree: ast.Module, module: str, *, is_package: bool = False) -> list[str]:
+    """Return a sentence for each import in ``tree`` that the order of the rooms forbids."""
     room = room_of(module)
     if room not in LEVEL:
         return [f"{module}: the room {room!r} is not in the table of this test; give it its place there"]
     errors = []
-    for line, name in imports_of(ast.parse(source), module, is_package=is_package):
+    for line, name in imports_of(tree, module, is_package=is_package):
         where = f"{module}, line {line}: imports {name}"
         if name == "lenssuper":
             errors.append(f"{where}, which hides what it uses; import from the room itself")
@@ -177,11 +178,15 @@ SOURCES = sorted(
 MODULES = {module_name(path) for path in SOURCES}
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """Return the syntax tree of a file of the package."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_imports_only_from_above(path):
-    errors = layer_errors(
-        path.read_text(encoding="utf-8"), module_name(path), is_package=path.name == "__init__.py"
-    )
+    errors = layer_errors(tree_of(path), module_name(path), is_package=path.name == "__init__.py")
     assert not errors, "\n".join(errors)
 
 
@@ -189,8 +194,7 @@ def test_no_circle_of_imports():
     arrows = {}
     for path in SOURCES:
         module = module_name(path)
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        found = {name for _, name in imports_of(tree, module, is_package=path.name == "__init__.py")}
+        found = {name for _, name in imports_of(tree_of(path), module, is_package=path.name == "__init__.py")}
         # a package's own file only gathers what its files offer
         arrows[module] = set() if path.name == "__init__.py" else (found & MODULES) - {module}
     assert circles(arrows) == []
@@ -214,16 +218,20 @@ def test_no_file_is_long():
     assert not long
 
 
-def functions():
-    """Yield ``(name, number of arguments, lines of the body)`` of every function of the package."""
+@cache
+def functions() -> list[tuple[str, int, int]]:
+    """Return ``(name, number of arguments, lines of the body)`` of every function of the package."""
+    found = []
     for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if not isinstance(node, ast.FunctionDef):
                 continue
             body = node.body[1:] if ast.get_docstring(node) else node.body
             lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
             given = [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
-            yield f"{path.stem}.{node.name}", len([arg for arg in given if arg not in ("self", "cls")]), lines
+            arguments = len([arg for arg in given if arg not in ("self", "cls")])
+            found.append((f"{path.stem}.{node.name}", arguments, lines))
+    return found
 
 
 def test_functions_fit_a_screen():
@@ -238,10 +246,7 @@ def test_few_functions_with_many_arguments():
 
 def test_a_class_name_occurs_once():
     names = Counter(
-        node.name
-        for path in SOURCES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ClassDef)
+        node.name for path in SOURCES for node in ast.walk(tree_of(path)) if isinstance(node, ast.ClassDef)
     )
     assert [name for name, count in names.items() if count > 1] == []
 
@@ -250,7 +255,7 @@ def test_a_class_name_occurs_once():
 def test_numerics_know_nothing_of_astropy(path):
     if not NUMBERS_ONLY.fullmatch(path.relative_to(PACKAGE).as_posix()):
         return
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         assert not any(name.split(".")[0] == "astropy" for name in names), (
@@ -284,7 +289,7 @@ def test_numerics_know_nothing_of_astropy(path):
     ],
 )
 def test_layer_check_sees_a_wrong_import(module, source, complaint):
-    (error,) = layer_errors(source, module)
+    (error,) = layer_errors(ast.parse(source), module)
     assert complaint in error
     assert module in error
 
@@ -300,7 +305,7 @@ def test_layer_check_sees_a_wrong_import(module, source, complaint):
     ],
 )
 def test_layer_check_lets_a_right_import_pass(module, source):
-    assert layer_errors(source, module) == []
+    assert layer_errors(ast.parse(source), module) == []
 
 
 def test_import_is_light():

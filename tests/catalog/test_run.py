@@ -7,9 +7,10 @@ import json
 import math
 import os
 import shutil
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import current_process, get_context
+from multiprocessing import current_process
 from types import SimpleNamespace
 
 import numpy as np
@@ -46,6 +47,12 @@ def lenses(tmp_path_factory):
     rows.insert(1, ("junk", "junk.fits", "0.json"))
     Table(rows=rows, names=["name", "file", "lens"]).write(directory / "catalogue.ecsv")
     return directory
+
+
+@pytest.fixture(autouse=True)
+def unjudged(monkeypatch):
+    """Spare all but the lenses of `first` a verdict, which takes a third of the time of such small ones."""
+    monkeypatch.setattr("lenssuper.superres.result.judge_result", lambda *_: None)
 
 
 @pytest.fixture
@@ -331,11 +338,11 @@ class DeadlyEntry:
 
 def test_worker_that_dies_takes_no_other_lens_with_it(lenses, tmp_path):
     entries = [entry for entry in read_catalogue(lenses / "catalogue.ecsv") if entry.name != "junk"]
-    entries.insert(1, DeadlyEntry("deadly"))
+    entries.insert(1, DeadlyEntry("deadly"))  # the next one waits in the pool that breaks
     jobs = [Job(entry, os.fspath(tmp_path), STAGES, 0, False) for entry in entries]
     from lenssuper.catalog.engine import _Processes
 
-    engine = _Processes(2)
+    engine = _Processes(1)
     try:
         names = [finished.entry.name for finished in Queue(engine, jobs)]
     finally:
@@ -347,11 +354,19 @@ def test_worker_that_dies_takes_no_other_lens_with_it(lenses, tmp_path):
     assert "died" in read_record(tmp_path / "deadly.json")["reason"]
 
 
+class BrokenPool(ThreadPoolExecutor):
+    """What a pool of processes does from the death of one of them on."""
+
+    def submit(self, function, *arguments):
+        future = Future()
+        future.set_exception(BrokenProcessPool("a process died"))
+        return future
+
+
 def test_broken_executor_of_the_user_is_named(tmp_path):
     jobs = [Job(DeadlyEntry("deadly"), os.fspath(tmp_path), STAGES, 0, False)]
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        with pytest.raises(RuntimeError, match="a worker was killed"):
-            list(Queue(Engine(pool, 1), jobs))
+    with BrokenPool(1) as pool, pytest.raises(RuntimeError, match="a worker was killed"):
+        list(Queue(Engine(pool, 1), jobs))
 
 
 def test_no_more_lenses_are_on_their_way_than_workers_need():

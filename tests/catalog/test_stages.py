@@ -14,6 +14,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.table import QTable
+from matplotlib.figure import Figure
 
 from lenssuper import (
     SIE,
@@ -30,6 +31,7 @@ from lenssuper.catalog import FitLens, FitLight, Prepare, read_catalogue, run, s
 from lenssuper.catalog.stages import Read, SuperResolve, Work, check_stages
 from lenssuper.catalog.table import Entry
 from lenssuper.exceptions import LensSuperWarning
+from lenssuper.light import ForegroundFit
 from lenssuper.preparation import noise_map
 from lenssuper.simulate import Instrument, SersicSource, mock_lens
 from lenssuper.solvers import Gaussian, GradientPrior
@@ -56,7 +58,10 @@ def survey(tmp_path_factory):
     """A raw cutout with a galaxy in front, one with nothing in it, and what comes out of both."""
     directory = tmp_path_factory.mktemp("survey")
     monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr("lenssuper.plotting.pages.page._DPI", 20)  # small pictures, for speed
+    # pictures are tested with what they show
+    monkeypatch.setattr("lenssuper.superres.section.plot_result", lambda result: Figure(figsize=(1, 1)))
+    for kind in (ForegroundFit, LensFit):
+        monkeypatch.setattr(kind, "plot", lambda self: Figure(figsize=(1, 1)))
     mock = mock_lens(LENS, SOURCE, CAMERA, shape=(32, 32), peak_snr=40, lens_light=GALAXY, rng=1)
     raw = mock.observation
     raw.data += 0.3  # a sky

@@ -62,9 +62,10 @@ class StandIn:
 def stand_in(monkeypatch):
     monkeypatch.setattr("lenssuper.superres.superresolver.SuperResolver", StandIn)
     monkeypatch.setattr(StandIn, "calls", ())
-    # what the picture shows is tested elsewhere, and takes its time
+    # what the picture shows is tested elsewhere, and takes its time; so does the verdict
     monkeypatch.setattr(SuperResolution, "plot", lambda self: Figure(figsize=(1, 1)))
     monkeypatch.setattr("lenssuper.superres.comparison.plot_comparison", lambda *_: Figure(figsize=(1, 1)))
+    monkeypatch.setattr("lenssuper.superres.result.judge_result", lambda *_: None)
     return StandIn
 
 
@@ -520,7 +521,7 @@ def test_simulate_writes_what_run_reads(tmp_path, capsys):
 
 
 def test_simulated_lenses_do_not_depend_on_how_many(tmp_path):
-    options = ["--size", "16", "--seed", "3", "--quiet"]
+    options = ["--size", "16", "--seed", "3", "--sources", "sersic", "--quiet"]
     main(["simulate", "--output", str(tmp_path / "one"), "--n", "1", *options])
     main(["simulate", "--output", str(tmp_path / "two"), "--n", "2", *options])
     one, two, other = (
@@ -691,30 +692,44 @@ def test_demo_of_the_real_lens(stand_in, tmp_path, capsys):
 # Mistakes
 
 
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["run", "no.fits", "--lens", "lens.json"], "no.fits: No such file or directory"),
-        (["run", "text.fits", "--lens", "lens.json"], "text.fits cannot be read as a FITS image"),
-        (["run", "ring.fits", "--lens", "text.fits"], "text.fits cannot be read as a JSON file"),
-        (["run", "ring.fits", "--lens", "lens.json", "--mask", "no.fits"], "no.fits: No such file"),
-        (["run", "ring.fits", "--lens", "lens.json", "--network", "gemini"], "euclid, hst, jwst"),
-        (["fit-light", "ring.fits", "--arcs", "text.fits"], "text.fits cannot be read as a FITS image"),
-        (["train", "nowhere", "--output", "net.safetensors"], "nowhere: No such file or directory"),
-        (["batch", "no.ecsv", "--output", "out"], "no.ecsv: No such file or directory"),
-        (["prepare", "ring.fits", "--output", "no/where.fits"], "the directory no does not exist"),
-    ],
-)
-def test_mistakes_answer_before_anything_slow_is_loaded(arguments, complaint, inputs, tmp_path):
+MISTAKES = [
+    (["run", "no.fits", "--lens", "lens.json"], "no.fits: No such file or directory"),
+    (["run", "text.fits", "--lens", "lens.json"], "text.fits cannot be read as a FITS image"),
+    (["run", "ring.fits", "--lens", "text.fits"], "text.fits cannot be read as a JSON file"),
+    (["run", "ring.fits", "--lens", "lens.json", "--mask", "no.fits"], "no.fits: No such file"),
+    (["run", "ring.fits", "--lens", "lens.json", "--network", "gemini"], "euclid, hst, jwst"),
+    (["fit-light", "ring.fits", "--arcs", "text.fits"], "text.fits cannot be read as a FITS image"),
+    (["train", "nowhere", "--output", "net.safetensors"], "nowhere: No such file or directory"),
+    (["batch", "no.ecsv", "--output", "out"], "no.ecsv: No such file or directory"),
+    (["prepare", "ring.fits", "--output", "no/where.fits"], "the directory no does not exist"),
+]
+
+
+@pytest.fixture(scope="module")
+def answers(inputs, tmp_path_factory):
+    """What one process answers to all mistakes in turn: status, output, errors, what is loaded by then."""
+    directory = tmp_path_factory.mktemp("mistakes")
     for name in ("ring.fits", "lens.json"):
-        (tmp_path / name).write_bytes((inputs / name).read_bytes())
-    (tmp_path / "text.fits").write_text("text")
+        (directory / name).write_bytes((inputs / name).read_bytes())
+    (directory / "text.fits").write_text("text")
     code = (
-        f"import sys\nfrom lenssuper.cli import main\nstatus = main({arguments!r})\n"
-        "print(status, sorted({'torch', 'matplotlib', 'scipy'} & set(sys.modules)))"
+        "import contextlib, io, json, sys\nfrom lenssuper.cli import main\nanswers = []\n"
+        f"for arguments in {[arguments for arguments, _ in MISTAKES]!r}:\n"
+        "    out, err = io.StringIO(), io.StringIO()\n"
+        "    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):\n"
+        "        status = main(arguments)\n"
+        "    loaded = sorted({'torch', 'matplotlib', 'scipy'} & set(sys.modules))\n"
+        "    answers.append([status, out.getvalue(), err.getvalue(), loaded])\n"
+        "print(json.dumps(answers))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=directory
     )
-    assert complaint in done.stderr
-    assert done.stdout == "1 []\n"
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("number", range(len(MISTAKES)), ids=lambda number: " ".join(MISTAKES[number][0]))
+def test_mistakes_answer_before_anything_slow_is_loaded(number, answers):
+    status, out, err, loaded = answers[number]
+    assert MISTAKES[number][1] in err
+    assert (status, out, loaded) == (1, "", [])

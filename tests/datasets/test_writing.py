@@ -151,7 +151,7 @@ def test_disk_without_room_is_refused_before_the_work(tmp_path, layout, monkeypa
 
 @pytest.mark.parametrize(("layout", "files"), [("fits", FitsFiles), ("hdf5", Hdf5Files)])
 def test_least_size_of_a_set_is_no_more_than_its_size(tmp_path, layout, files):
-    write_dataset(tmp_path, 2, layout=layout, split=None, shape=(48, 48), progress=False)
+    write_dataset(tmp_path, 2, layout=layout, split=None, **{**SMALL, "shape": (48, 48)})
     held = (
         sum(file.stat().st_size for file in tmp_path.rglob("mock_*"))
         if layout == "fits"

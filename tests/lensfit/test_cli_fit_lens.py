@@ -36,6 +36,12 @@ def files(observation, truth, tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Spare a fit its picture."""
+    monkeypatch.setattr(LensFit, "plot", lambda self: Figure(figsize=(1, 1)))
+
+
 def test_fit_goes_on_to_run(files, truth, capsys):
     assert main(["fit-lens", "obs.fits", "--lens", "guess.json", *FIXED]) == 0
     out = capsys.readouterr().out
@@ -63,7 +69,7 @@ def test_fit_goes_on_to_run(files, truth, capsys):
     assert "lens fit: it is odd" in capsys.readouterr().out
 
 
-def test_light_and_lens_are_fitted_in_turn(files, mock, truth, monkeypatch, capsys):
+def test_light_and_lens_are_fitted_in_turn(files, mock, truth, undrawn, capsys):
     x, y = mock.grid.centers_arcsec()
     bright = mock.observation.copy()
     bright.data = bright.data + bright.data.max() * np.exp(-np.hypot(x, y) / 0.2)
@@ -85,7 +91,7 @@ def test_light_and_lens_are_fitted_in_turn(files, mock, truth, monkeypatch, caps
     assert "3 images of errors of light" in capsys.readouterr().out
 
 
-def test_light_of_the_galaxy_is_fitted_too(files, mock, capsys):
+def test_light_of_the_galaxy_is_fitted_too(files, mock, undrawn):
     x, y = mock.grid.centers_arcsec()
     light = mock.observation.data.max() * np.exp(-np.hypot(x, y) / 0.2)
     bright = mock.observation.copy()
@@ -135,7 +141,7 @@ def test_bands_go_on_to_run(second, capsys):
         assert (second / "out" / name.replace(".fits", "_lenssuper.png")).is_file()
 
 
-def test_exposures_have_one_source(second, capsys):
+def test_exposures_have_one_source(second, undrawn, capsys):
     both = ["obs.fits", "second.fits", "--exposures"]
     assert main(["fit-lens", *both, "--lens", "guess.json", *FIXED]) == 0
     assert LensFit.read("obs_lens.json").offsets[1, 0].to_value("arcsec") == pytest.approx(0.03, abs=2e-3)

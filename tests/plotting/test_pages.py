@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.table import QTable
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from PIL import Image
 
@@ -37,8 +38,9 @@ def result():
 
 @pytest.fixture
 def small_pictures(monkeypatch):
-    """Pictures that are drawn fast."""
+    """Pictures that are drawn fast, and an empty one of the super-resolution."""
     monkeypatch.setattr("lenssuper.plotting.pages.page._DPI", 30)
+    monkeypatch.setattr("lenssuper.superres.section.plot_result", lambda result: Figure(figsize=(1, 1)))
 
 
 class Page(HTMLParser):

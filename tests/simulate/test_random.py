@@ -103,7 +103,7 @@ def test_benchmark_set():
         np.testing.assert_array_equal(a.observation.data, b.observation.data)
         assert a.lens.parameters == b.lens.parameters
     assert two[0].lens.parameters != two[1].lens.parameters
-    assert benchmark_set(1, seed=5)[0].lens.parameters != two[0].lens.parameters
+    assert benchmark_set(1, seed=5, shape=(16, 16))[0].lens.parameters != two[0].lens.parameters
     for mock in two:
         assert mock.observation.data.shape == (64, 64)
         assert mock.image().shape == (128, 128)

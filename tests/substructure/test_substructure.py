@@ -166,7 +166,7 @@ def test_command(plain, smooth, tmp_path, capsys, monkeypatch):
     common = ["substructure", "arcs.fits", "--lens", "lens.json", "--candidates", "0"]
     assert main(common) == 1
     assert "z_lens and z_source" in capsys.readouterr().err
-    masses = ["--z-lens", "0.2", "--z-source", "0.6", "--profile", "jaffe"]
+    masses = ["--z-lens", "0.2", "--z-source", "0.6", "--profile", "jaffe", "--factor", "1"]
     assert main([*common, *masses, "--html", "page.html"]) == 0
     assert "pseudo-Jaffe clump" in capsys.readouterr().out
     assert (tmp_path / "arcs_substructure.fits").is_file()

@@ -31,6 +31,12 @@ def lenses(tiny):
 
 
 @pytest.fixture(scope="session")
+def unopened(tiny):
+    """Six lenses (image, lens, truth) that are a little larger, not opened."""
+    return tiny.lenses(6, shape=(24, 24))
+
+
+@pytest.fixture(scope="session")
 def whole(lenses, tiny, tmp_path_factory):
     """The file of a training that was not interrupted."""
     pytest.importorskip("lightning")

@@ -30,9 +30,8 @@ def mocks(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def lenses(tiny):
-    """Six lenses (image, lens, truth), not opened."""
-    return tiny.lenses(6, shape=(24, 24))
+def lenses(unopened):
+    return unopened
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,8 @@ SMALL = {"source_pixels": 32}
 
 
 @pytest.fixture(scope="module")
-def lenses(tiny):
-    """Six lenses (image, lens, truth), not opened."""
-    return tiny.lenses(6, shape=(24, 24))
+def lenses(unopened):
+    return unopened
 
 
 @pytest.fixture(scope="module")

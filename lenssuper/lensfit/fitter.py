@@ -231,8 +231,9 @@ class LensFitter:
         errors of its light. The first lens is chosen from several by its evidence, and by how close its
         Einstein radius is to that of the guess. If no more than a radius is known, it is an `SIE` with
         `ExternalShear`, and the second an `EPL` with a free slope. If the verdict is wrong, or no arcs are
-        left, all is done again from a light that is fitted outside of an annulus around the Einstein radius,
-        if ``light_fitter`` looks for arcs.
+        left, and ``light_fitter`` looks for arcs, all is done again: without the objects of which no
+        counter-image is seen, and if that is no better, from a light that is fitted outside of an annulus
+        around the Einstein radius.
 
         Parameters
         ----------

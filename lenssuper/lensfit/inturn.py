@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 from astropy import units as u
+from scipy import ndimage
 
 from lenssuper.exceptions import ObservationError
-from lenssuper.forward.judgement import GRADES, Verdict
+from lenssuper.forward.judgement import GRADES, Verdict, neighbours
 from lenssuper.lensfit.credibility import differ, of_rivals, radii
 from lenssuper.lensfit.disagreement import with_disagreement
 from lenssuper.lensfit.fit import LensFit
+from lenssuper.lensfit.judgement import scene_of
 from lenssuper.light import ForegroundFit, ForegroundFitter
 from lenssuper.observation import Observation
 
@@ -22,12 +24,6 @@ __all__ = ["fit_in_turn"]
 _NEXT_CHANGE = 0.5
 # Einstein radii between which all is left out of another fit of the light
 _ANNULUS = 0.6, 1.5
-# Where only such a fit leaves light of arcs
-_TAKEN = Verdict(
-    "look",
-    ("a first model of the light of the galaxy left no arcs: it was fitted outside of an annulus instead",),
-    {},
-)
 
 
 def fit_in_turn(
@@ -36,9 +32,8 @@ def fit_in_turn(
     """
     Fit the light of the galaxy and the lens in turn, see `LensFitter.with_light`; ``fitter`` is such a one.
 
-    If the verdict on the lens is wrong, or no arcs are left, both are fitted again from a light that is
-    fitted outside of a whole annulus: the arcs that were found may have been part of the galaxy, or the
-    galaxy may have taken them.
+    If the verdict on the lens is wrong, or no arcs are left, both are fitted again from other models of the
+    light, see `_other_lights`. The first lens that is better is returned.
     """
     radius = fitter.guess.einstein_radius()
     if light_fitter is None:
@@ -51,13 +46,26 @@ def fit_in_turn(
             raise
     if fit is not None and (fit.verdict != "wrong" or not light_fitter.finds_arcs):
         return light, fit
+    for other, reason in _other_lights(observation, fit, light_fitter, radius):
+        other_light, found = _once(fitter, other, light_fitter)
+        if fit is None or GRADES.index(found.verdict) < GRADES.index(fit.verdict):
+            return other_light, _other_lens(found, reason, fit)
+    return light, fit
+
+
+def _other_lights(observation, fit, light_fitter, radius):
+    """
+    Yield other models of the light of the galaxy, where that of a fit led to no lens, and what they are.
+
+    Objects of which no counter-image is seen may be neighbours, which are masked. The arcs that were found
+    may have been part of the galaxy, or the galaxy may have taken some: all of an annulus is left out.
+    """
+    if fit is not None and (objects := neighbours(scene_of(fit, fit.lens))).any():
+        width = observation.psf_fwhm_arcsec / observation.grid.side_arcsec
+        mask = ndimage.binary_dilation(objects, iterations=max(1, round(width)))
+        yield light_fitter(observation.masked(mask)), "objects without a counter-image were masked"
     outside = light_fitter.with_arcs(u.Quantity(_ANNULUS) * radius)
-    other_light, other = _once(fitter, outside(observation), light_fitter)
-    if fit is None:
-        return other_light, replace(other, judgement=other.judgement.joined(_TAKEN, "search"))
-    if GRADES.index(other.verdict) >= GRADES.index(fit.verdict):
-        return light, fit
-    return other_light, replace(other, judgement=other.judgement.joined(_two_lenses(fit, other), "search"))
+    yield outside(observation), "the light of the galaxy was fitted outside of an annulus"
 
 
 def _once(fitter, light, again):
@@ -104,11 +112,13 @@ def _doubted(last, first, given):
     return replace(last, judgement=judgement)
 
 
-def _two_lenses(one, other):
-    """Return the doubt that two models of the light lead to different lenses."""
-    new, old = radii(one.lens, other.lens)
-    reason = (
-        f"another model of the light of the galaxy leads to another lens, with an Einstein radius of "
-        f"{new:.3f} arcsec in place of {old:.3f}"
-    )
-    return Verdict("look", (reason,), {"other_radius": new})
+def _other_lens(found, reason, before):
+    """Return a lens with the doubt that another model of the light led ``before`` to another, or to none."""
+    measures = {}
+    if before is None:
+        reason = f"a first model of the light of the galaxy left no arcs: {reason}"
+    else:
+        new, old = radii(found.lens, before.lens)
+        reason = f"{reason}: the Einstein radius is {new:.3f} arcsec in place of {old:.3f}"
+        measures = {"other_radius": new}
+    return replace(found, judgement=found.judgement.joined(Verdict("look", (reason,), measures), "search"))

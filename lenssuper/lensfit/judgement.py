@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from lenssuper.forward.judgement import LENS_RULES, LensGalaxy, Scene, Verdict, judge, measure_lens
+from lenssuper.lens import LensModel
 from lenssuper.lensfit.fit import LensFit
 from lenssuper.lensfit.parameters import FreeParameters, main_component
 
-__all__ = ["judged"]
+__all__ = ["judged", "scene_of"]
 
 # Step, in units of the spread of guesses, beyond which a parameter at its bound cannot go.
 _STEP = 1e-3
@@ -37,17 +38,21 @@ def judged(fit: LensFit, parameters: FreeParameters) -> LensFit:
     return replace(fit, judgement=whole, of_each=tuple(each))
 
 
+def scene_of(part, lens: LensModel) -> Scene:
+    """Return what there is to see of a lens in the fit to one observation."""
+    images = part.images
+    return Scene(part.subtracted, lens, images.model - images.foreground, part.effective_modes)
+
+
 def _judge(part, fit, of_lens):
     """Return the verdict on the fit to one observation."""
-    images = part.images
-    arcs = part.subtracted
-    scene = Scene(arcs, fit.lens, images.model - images.foreground, part.effective_modes)
+    images, scene = part.images, scene_of(part, fit.lens)
     galaxy = LensGalaxy.of(images.observation)
     if galaxy is None and images.foreground.any():
         galaxy = _brightest(images.foreground, images.observation.grid)
     found = measure_lens(scene, source=images.source, galaxy=galaxy, errors=_center_errors(fit))
     own = judge(found | of_lens, LENS_RULES)
-    return own.joined(Verdict.in_cards(arcs.meta), "lens light")
+    return own.joined(Verdict.in_cards(scene.observation.meta), "lens light")
 
 
 def _brightest(image, grid):

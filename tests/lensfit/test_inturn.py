@@ -10,6 +10,7 @@ from astropy import units as u
 
 from lenssuper import EPL, Observation
 from lenssuper.exceptions import ObservationError
+from lenssuper.forward.judgement import Verdict
 from lenssuper.lensfit import LensFitter
 from lenssuper.lensfit.disagreement import with_disagreement
 from lenssuper.lensfit.inturn import fit_in_turn
@@ -123,6 +124,48 @@ def test_a_galaxy_that_took_the_arcs_is_fitted_outside_of_them(found, scene):
     given = ForegroundFitter(1, modes=0, arcs=[0.4, 1.3] * u.arcsec)
     with pytest.raises(ObservationError, match="no light"):
         fit_in_turn(Fitter(), scene, None, given)
+
+
+@pytest.mark.parametrize("second", ["trusted", "wrong"])
+def test_after_a_wrong_lens_what_has_no_counter_image_is_masked(found, scene, monkeypatch, second):
+    """It may be a neighbour: without it another lens may be found, and is returned if it is better."""
+    _, fit = found
+    seen = []
+
+    class Fitter:
+        guess, progress = fit.lens, False
+
+        def roughly(self):
+            return self
+
+        def following(self, lens):
+            return self, {}
+
+        def beside(self, light):
+            return self.fitted
+
+        def fitted(self, observation):
+            seen.append(observation.mask)
+            new = len(seen) > 2
+            radius = 0.8 if new else 0.6
+            lens = fit.lens.replace(**{"EPL.theta_E": radius * u.arcsec})
+            return replace(fit, lens=lens, judgement=Verdict(second if new else "wrong", (), {}))
+
+    mask = np.zeros(scene.shape, dtype=bool)
+    mask[30:32, 30:32] = True
+    monkeypatch.setattr("lenssuper.lensfit.inturn.neighbours", lambda scene: mask)
+    light, last = fit_in_turn(Fitter(), scene, None, ForegroundFitter(1, modes=0))
+    assert not seen[0].any()
+    assert seen[2][mask].all()
+    assert seen[2].sum() < 50  # grown by the width of the PSF
+    assert last.lens.parameters["EPL.theta_E"].value == {"trusted": 0.8, "wrong": 0.6}[second]
+    assert light.observation.mask.any() == (second == "trusted")
+    if second == "trusted":
+        assert last.verdict == "look"
+        assert any("counter-image were masked" in reason for reason in last.reasons)
+    else:
+        assert not seen[-1].any()  # all of an annulus was left out of the light, nothing of the image
+        assert last.verdict == "wrong"
 
 
 def test_arguments_are_checked(scene):

@@ -13,7 +13,7 @@ from lenssuper.forward.arcs import arc_region
 from lenssuper.forward.judgement.scene import Scene
 from lenssuper.lens import LensModel
 
-__all__ = ["detached", "gathering", "multiply_imaged", "of_mapping"]
+__all__ = ["detached", "gathering", "multiply_imaged", "neighbours", "of_mapping"]
 
 # Two pixels are images of the same part of the source if they are traced to within so many pixels of each
 # other, and are so many FWHM apart, or pixels if these are larger.
@@ -31,14 +31,11 @@ _LEVELS = 6.0, 12.0, 24.0, 48.0, 96.0
 
 def of_mapping(scene: Scene) -> dict[str, float]:
     """Return the measures of where the lens takes the light of the arcs, by their names."""
-    x, y = np.broadcast_arrays(*scene.observation.grid.centers_arcsec())
     bright = scene.used & scene.observation.bright
     if not bright.any():
         return {"bright_pixels": 0.0}
-    x, y, light = x[bright], y[bright], np.maximum(scene.observation.data[bright], 0.0)
-    side = scene.observation.grid.side_arcsec
-    apart = max(_APART * max(scene.observation.psf_fwhm_arcsec, 1.5 * side), _SIDES * scene.radius)
-    several = multiply_imaged(scene.lens, x, y, _SAME * side, apart)
+    (x, y), light = _positions(scene, bright), np.maximum(scene.observation.data[bright], 0.0)
+    several = _several(scene, bright)
     return {
         "bright_pixels": float(len(x)),
         "gathering": gathering(scene.lens, x, y, light),
@@ -47,6 +44,12 @@ def of_mapping(scene: Scene) -> dict[str, float]:
         "lone_share": _share(light, ~_explained(scene)[bright]),
         "detached_share": _share(light, _detached_at_any_level(scene, bright, several)[bright]),
     }
+
+
+def neighbours(scene: Scene) -> np.ndarray:
+    """Return the pixels (ny, nx) of bright objects that no other image shows to be lensed, see `detached`."""
+    bright = scene.used & scene.observation.bright
+    return _detached_at_any_level(scene, bright, _several(scene, bright))
 
 
 def gathering(lens: LensModel, x: np.ndarray, y: np.ndarray, brightness: np.ndarray) -> float:
@@ -97,6 +100,18 @@ def detached(bright: np.ndarray, several: np.ndarray) -> np.ndarray:
     alone = seen < _HARDLY * counts
     alone[0] = False
     return alone[labels]
+
+
+def _positions(scene, pixels):
+    x, y = np.broadcast_arrays(*scene.observation.grid.centers_arcsec())
+    return x[pixels], y[pixels]
+
+
+def _several(scene, bright):
+    """Return for every bright pixel whether another, far enough away, shows the same part of the source."""
+    side = scene.observation.grid.side_arcsec
+    apart = max(_APART * max(scene.observation.psf_fwhm_arcsec, 1.5 * side), _SIDES * scene.radius)
+    return multiply_imaged(scene.lens, *_positions(scene, bright), _SAME * side, apart)
 
 
 def _detached_at_any_level(scene, bright, several):

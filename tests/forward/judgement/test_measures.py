@@ -11,7 +11,7 @@ from lenssuper import SIE, SIS, ExternalShear, Observation
 from lenssuper.forward.judgement import LENS_RULES, LensGalaxy, judge, measure_lens
 from lenssuper.forward.judgement.galaxy import of_front, of_galaxy
 from lenssuper.forward.judgement.lens import of_positive, of_source
-from lenssuper.forward.judgement.mapping import detached, gathering, multiply_imaged, of_mapping
+from lenssuper.forward.judgement.mapping import detached, gathering, multiply_imaged, neighbours, of_mapping
 from lenssuper.forward.judgement.positive import positive_fit
 from lenssuper.forward.judgement.residuals import correlation, correlation_of_noise, of_residuals
 from lenssuper.forward.judgement.scene import Scene
@@ -223,7 +223,11 @@ def test_neighbour_is_detached(scene):
     assert of_mapping(scene)["detached_share"] < 0.01
     x, y = scene.observation.grid.centers_arcsec()
     blob = 30 * np.median(scene.observation.sigma) * np.exp(-((x + 1.7) ** 2 + (y - 1.7) ** 2) / 0.02)
-    assert of_mapping(with_data(scene, scene.observation.data + blob))["detached_share"] > 0.02
+    beside = with_data(scene, scene.observation.data + blob)
+    assert of_mapping(beside)["detached_share"] > 0.02
+    found = neighbours(beside)
+    assert found[np.hypot(x + 1.7, y - 1.7) < 0.15].all()
+    assert not found[beside.bright & (np.hypot(x, y) < 1.3)].any()
 
 
 @pytest.mark.parametrize(

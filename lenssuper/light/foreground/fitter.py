@@ -156,10 +156,15 @@ class ForegroundFitter:
                 )
             alone = self.with_arcs(None)
             alone.lens = None
-            fit = alone(observation.with_data(observation.data - source), model_error=model_error)
+            subtracted = observation.with_data(observation.data - source)
+            fit = alone._judged(subtracted, model_error, source)
             return replace(fit, observation=observation, source=source)
+        return self._judged(observation, model_error)
+
+    def _judged(self, observation, model_error, subtracted=None):
+        """Fit the galaxy, with a verdict; ``subtracted`` is a source that the image no longer shows."""
         with one_blas_thread(), share_bar(self.progress) as report:
-            found = self._fit(observation, report, model_error)
+            found = self._fit(observation, report, model_error, subtracted)
             report(1.0, "done")
         return replace(found, judgement=judge_foreground(found))
 
@@ -174,8 +179,8 @@ class ForegroundFitter:
         new.arcs = _check_arcs(arcs)
         return new
 
-    def _fit(self, observation, report, model_error):
-        galaxy = Galaxy(observation, self._radius, model_error=model_error or 0.0)
+    def _fit(self, observation, report, model_error, subtracted):
+        galaxy = Galaxy(observation, self._radius, model_error=model_error or 0.0, subtracted=subtracted)
         found = self._beside_arcs(galaxy, report)
         sure = model_error is not None or not self.finds_arcs or self.lens is not None
         if sure or found.reduced_chi2 < _POOR or galaxy.share_taken(found.arcs) < _TAKEN:

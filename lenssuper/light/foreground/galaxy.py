@@ -77,7 +77,8 @@ class Galaxy:
     An image with a galaxy in the middle, whose pixels are ``factor`` times those of the original image.
 
     Around it there may be arcs, at about a rough Einstein radius in arcsec if one is known. ``model_error``
-    is a share of the light that is added to the noise.
+    is a share of the light that is added to the noise, ``subtracted`` (ny, nx) a source that was subtracted
+    from the observation.
     """
 
     def __init__(
@@ -88,8 +89,10 @@ class Galaxy:
         rough: bool = False,
         factor: int = 1,
         model_error: float = 0.0,
+        subtracted: np.ndarray | None = None,
     ) -> None:
         self.observation, self._rough, self._einstein_radius = observation, rough, einstein_radius
+        self._subtracted = subtracted
         self._reach, self._model_error = _REACH / factor, model_error
         self._uncertain = with_model_error(observation, model_error)
         self.correlation = observation.noise_correlation
@@ -312,9 +315,16 @@ class Galaxy:
         )
 
     def _unmodelled(self, fitted, model, light, source, arcs, variance):
-        """Return the standard deviation, for every pixel, of what a smooth galaxy cannot describe."""
+        """
+        Return the standard deviation, for every pixel, of what a smooth galaxy cannot describe.
+
+        It is measured where no source is above the noise: elsewhere what is left may be that of the source.
+        """
         residual = self.observation.data - model - (0.0 if source is None else source)
         used = ~self.observation.mask & ~arcs
+        for image in (source, self._subtracted):
+            if image is not None:
+                used &= image**2 * self.observation.weights < 1
         noise = np.divide(1.0, self.observation.weights, out=np.zeros(light.shape), where=used)
         smallest, (radius, _) = _FIRST_KNOT * self.width, self._polar(fitted)
         light = np.maximum(light, 0.0)

@@ -277,6 +277,19 @@ def test_beside_arcs_that_are_known(scene, fit):
         ForegroundFitter()(image, source=arcs[1:])
 
 
+def test_what_a_source_misses_is_not_what_the_galaxy_misses(scene):
+    """A first lens has a rough source: what is left of the arcs is no noise of the galaxy there."""
+    _, image, arcs = scene
+    x, y = np.broadcast_arrays(*Observation.from_nddata(image).grid.centers_arcsec())
+    knots = 1 + 0.5 * np.sin(9 * np.arctan2(y, x)) * np.sign(np.sin(40 * np.hypot(x, y)))
+    beside = ForegroundFitter()(image, source=knots * arcs)
+    bright = arcs > 0.2 * arcs.max()
+    left = (image.data - beside.light - beside.sky - beside.source)[bright]
+    assert np.std(left) > 2 * np.median(beside.observation.sigma[bright])
+    added = beside.unmodelled[bright] / beside.observation.sigma[bright]
+    assert np.median(added) < 0.3
+
+
 def test_arcs_are_looked_for_near_the_radius(scene):
     fit = ForegroundFitter(einstein_radius=0.5 * u.arcsec)(scene[1])
     x, y = np.broadcast_arrays(*fit.observation.grid.centers_arcsec())

@@ -6,12 +6,13 @@ import importlib.util
 import multiprocessing
 import sys
 import warnings
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 
-from lenssuper import Observation
+from lenssuper import ForwardModel, Observation
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +49,17 @@ def whole(lenses, tiny, tmp_path_factory):
     train(tiny.network(), lenses, output=output, **tiny.OPTIONS)
     yield output
     torch.set_num_threads(threads)
+
+
+_model = cache(ForwardModel)
+
+
+@pytest.fixture(scope="module")
+def one_model_each():
+    """Have the forward model of each lens made once for all trainings, which takes half of their time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lenssuper.training.data.ForwardModel", _model)
+        yield
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from lenssuper.training.checkpoint import read_state
 from lenssuper.training.data import seeded
 from lenssuper.training.losses import Answers, weighted_sum
 
+pytestmark = pytest.mark.usefixtures("one_model_each")
+
 OPTIONS = {
     "source_pixels": 32,
     "batch_size": 2,

@@ -16,6 +16,7 @@ from lenssuper.training.checkpoint import read_state, write_state
 from lenssuper.training.train import train
 
 pytest.importorskip("lightning")
+pytestmark = pytest.mark.usefixtures("one_model_each")
 
 
 class Killed(BaseException):

@@ -24,6 +24,7 @@ from lenssuper.training.scores import evaluate
 from lenssuper.training.train import checkpoint_path, train
 
 pytest.importorskip("lightning")
+pytestmark = pytest.mark.usefixtures("one_model_each")
 
 SMALL = {"source_pixels": 32, "batch_size": 2, "check_every": 4, "accelerator": "cpu", "progress": False}
 

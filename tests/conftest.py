@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from functools import cache
 
 import pytest
 
@@ -36,6 +37,16 @@ def pytest_configure(config):
 def pytest_collection_finish(session):
     """Keep the garbage collector from looking at all modules and tests each time, for half a second."""
     gc.freeze()
+
+
+@pytest.fixture(scope="module")
+def operators_once():
+    """Have the lensing operator of each lens and its grids made once in a module, for what comes after it."""
+    from lenssuper.operators import OverlapOperator
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lenssuper.forward.model.OverlapOperator", cache(OverlapOperator))
+        yield
 
 
 @pytest.fixture(scope="session")

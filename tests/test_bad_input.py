@@ -25,6 +25,8 @@ from lenssuper.exceptions import LensSuperWarning, ObservationError
 from lenssuper.simulate import GaussianSource, Instrument, mock_lens
 from lenssuper.solvers import Gaussian, LogNormal, Positive
 
+pytestmark = pytest.mark.usefixtures("operators_once")
+
 arcsec = u.arcsec
 SHAPE = (24, 28)
 LENS = SIE(theta_E=0.6 * arcsec, q=0.8, phi=30 * u.deg)

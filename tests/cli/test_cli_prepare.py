@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
+from matplotlib.figure import Figure
 
-from lenssuper import Observation, PixelGrid, read_observation, write_observation
+from lenssuper import Observation, PixelGrid, SuperResolution, read_observation, write_observation
 from lenssuper.cli import main
 from lenssuper.preparation import gaussian_psf
 from lenssuper.simulate import random_mock
+from lenssuper.solvers import Gaussian
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,11 @@ def image(mock, tmp_path, monkeypatch):
     return "mosaic.fits"
 
 
-def test_prepared_image_goes_on_to_run(image, mock, capsys):
+def test_prepared_image_goes_on_to_run(image, mock, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "lenssuper.superres.superresolver.LogNormal", lambda: Gaussian(n_draws=2, dense_limit=0)
+    )
+    monkeypatch.setattr(SuperResolution, "plot", lambda self: Figure(figsize=(1, 1)))
     mock.lens.write("lens.json")
     options = ["--psf", "psf.fits", "--lens", "lens.json", "--exposure-time", "500", "--output", "ready.fits"]
     assert main(["prepare", image, *options]) == 0

@@ -132,8 +132,9 @@ def test_one_part_is_that_part():
     assert same.log_evidence == pytest.approx(one.log_evidence)
 
 
-def test_dithers_show_more_than_one_exposure():
+def test_dithers_show_more_than_one_exposure(monkeypatch):
     """Four exposures with pixels larger than the PSF, half a pixel apart, against one of them."""
+    monkeypatch.setattr("lenssuper.superres.result.judge_result", lambda *_: None)  # takes as long again
     grid = PixelGrid((28, 28), 0.035 * u.arcsec, reference=PLACE)
     solver = LogNormal(max_evaluations=6, n_draws=4)
     resolver = SuperResolver(LENS, 2, solver=solver, rng=1, source_grid=grid)

@@ -21,8 +21,8 @@ def mock():
     return random_mock(1, shape=(32, 32), peak_snr=(18, 18))
 
 
-def resolved(mock, lens):
-    grid = square_source_grid(Observation.of(mock.observation), lens, 1, 44)
+def resolved(mock, lens, side=44):
+    grid = square_source_grid(Observation.of(mock.observation), lens, 1, side)
     return SuperResolver(lens, 1, solver=SOLVER, source_grid=grid, rng=1)(mock.observation)
 
 
@@ -68,5 +68,5 @@ def test_file_gives_the_verdict_back(result, tmp_path, monkeypatch):
 
 def test_lens_beside_the_field_is_said(mock):
     lens = mock.lens.replace(**{"SIE.x": 0.7 * u.arcsec})
-    beside = resolved(mock, lens)
+    beside = resolved(mock, lens, 24)
     assert any("from the middle of the field" in reason for reason in beside.reasons)

@@ -24,6 +24,8 @@ from lenssuper.simulate import GaussianSource, Instrument, random_mock
 from lenssuper.simulate.mock import _lensed, _observe
 from lenssuper.solvers import Gaussian, LogNormal, Posterior, Solver
 
+pytestmark = pytest.mark.usefixtures("operators_once")
+
 arcsec = u.arcsec
 QUICK = LogNormal(n_draws=2, max_evaluations=3)
 LINEAR = Gaussian(n_draws=2)

@@ -34,9 +34,15 @@ def pytest_configure(config):
     TESTED_VERSIONS["lenssuper"] = __version__
 
 
-def pytest_collection_finish(session):
-    """Keep the garbage collector from looking at all modules and tests each time, for half a second."""
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Keep the garbage collector from all modules and tests, as they are collected and each time after it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="module")

@@ -149,7 +149,7 @@ class TestErrorBars:
             np.testing.assert_allclose(one, expected, rtol=0, atol=0.003 * np.abs(field @ w).max())
 
     def test_of_the_posterior(self, small, answer, matrices, monkeypatch):
-        monkeypatch.setattr(draws, "_STEPS", 200)
+        monkeypatch.setattr(draws, "_STEPS", 100)
         field, jacobian = matrices
         covariance = np.linalg.inv(np.eye(answer.size) + jacobian.T @ jacobian)
         posterior = NetworkSolver(Fixed(answer), n_draws=128).solve(small, rng=1)
@@ -169,7 +169,7 @@ class TestErrorBars:
     def test_the_steps_taken_are_enough(self, model, monkeypatch):
         solver = NetworkSolver.pretrained("space")
         few = solver.solve(model, rng=1)
-        monkeypatch.setattr(draws, "_STEPS", 200)
+        monkeypatch.setattr(draws, "_STEPS", 100)
         many = solver.solve(model, rng=1)
         bright = many.mean > 0.1 * many.mean.max()
         ratio = few.std[bright] / many.std[bright]

@@ -2,6 +2,7 @@
 Lenses as hard as those of SLACS, from an image and a rough radius: how good, and what the verdict says.
 
     python benchmarks/hard_lenses.py results.jsonl --n 200 --seed 6
+    python benchmarks/hard_lenses.py results.jsonl --n 8 --seed 82 --camera EUCLID_VIS --spoiled
 
 Each is prepared as by ``lenssuper prepare``, and light and lens are fitted in turn. The same command goes on
 where an earlier one ended. See README.rst beside this file for the numbers.
@@ -18,8 +19,9 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 from records import add_record, read_records
+from spoiled import spoiled
 
-from lenssuper import LensFit, LensFitter, Observation
+from lenssuper import LensFit, LensFitter, Observation, simulate
 from lenssuper.light import ForegroundFit
 from lenssuper.preparation import prepare
 from lenssuper.simulate import MockLens, hard_lenses
@@ -27,6 +29,8 @@ from lenssuper.simulate import MockLens, hard_lenses
 # Largest error of the radius that the fit begins with
 ROUGH = 0.15
 PARAMETERS = "theta_E", "gamma", "q", "phi", "x", "y"
+# Side of the images through another camera than that of SLACS, in arcsec
+SIDE = 11.0
 
 
 def light_and_lens(mock: MockLens, radius: u.Quantity) -> tuple[ForegroundFit, LensFit]:
@@ -85,11 +89,20 @@ def main() -> None:
     parser.add_argument("results", type=Path, help="file with a line for each lens")
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--seed", type=int, default=6)
+    parser.add_argument("--camera", default="HST_ACS_F814W", help="an instrument of lenssuper.simulate")
+    parser.add_argument("--spoiled", action="store_true", help="with what real files add, see spoiled.py")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     rows = read_records(options.results)
-    for number, mock in islice(enumerate(hard_lenses(options.n, options.seed)), len(rows), None):
-        rows.append(add_record(options.results, measure(mock, [options.seed, number, 2])))
+    given = {"instrument": (camera := getattr(simulate, options.camera))}
+    if options.spoiled or options.camera != "HST_ACS_F814W":
+        given["shape"] = (round(SIDE / camera.pixel_scale.to_value(u.arcsec)) | 1,) * 2
+    for number, mock in islice(enumerate(hard_lenses(options.n, options.seed, **given)), len(rows), None):
+        wrong = {}
+        if options.spoiled:
+            mock, wrong = spoiled(mock, np.random.default_rng([options.seed, number, 77]))
+        record = measure(mock, [options.seed, number, 2]) | wrong
+        rows.append(add_record(options.results, record))
         print(number, {key: rows[-1].get(key) for key in ("theta_E", "verdict", "failed")}, flush=True)
     report(rows)
 

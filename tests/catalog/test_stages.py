@@ -47,7 +47,7 @@ STAGES = [Prepare(rescale=False), FitLight(1, modes=0), FitLens(["ExternalShear"
 def options(executor):
     return {
         "solver": Gaussian(GradientPrior(), dense_limit=2000),
-        "factor": 1,
+        "factor": 2,
         "executor": executor,
         "pictures": False,
     }

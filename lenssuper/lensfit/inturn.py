@@ -33,39 +33,54 @@ def fit_in_turn(
     Fit the light of the galaxy and the lens in turn, see `LensFitter.with_light`; ``fitter`` is such a one.
 
     If the verdict on the lens is wrong, or no arcs are left, both are fitted again from other models of the
-    light, see `_other_lights`. The first lens that is better is returned.
+    light, see `_other_ways`. The first lens that is better is returned.
     """
-    radius = fitter.guess.einstein_radius()
     if light_fitter is None:
+        radius = fitter.guess.einstein_radius()
         light_fitter = ForegroundFitter(einstein_radius=radius, progress=fitter.progress)
-    first, fit = light_fitter(observation) if light is None else light, None
+    first = light_fitter(observation) if light is None else light
     try:
-        light, fit = _once(fitter, first, light_fitter)
+        best = _once(fitter, first, light_fitter)
     except ObservationError:
-        if not light_fitter.finds_arcs:
+        better = _again(fitter, observation, None, light_fitter)
+        if better is None:
             raise
-    if fit is not None and (fit.verdict != "wrong" or not light_fitter.finds_arcs):
-        return light, fit
-    for other, reason in _other_lights(observation, fit, light_fitter, radius):
-        other_light, found = _once(fitter, other, light_fitter)
+        return better
+    if best[1].verdict != "wrong":
+        return best
+    return _again(fitter, observation, best[1], light_fitter) or best
+
+
+def _again(fitter, observation, fit, light_fitter):
+    """Return light and lens from another model of the light, if that is better; ``fit`` may be None."""
+    if not light_fitter.finds_arcs:
+        return None
+    for other_light_fitter, image, reason in _other_ways(fitter, observation, fit, light_fitter):
+        try:
+            light, found = _once(fitter, other_light_fitter(image), light_fitter)
+        except ObservationError:
+            continue
         if fit is None or GRADES.index(found.verdict) < GRADES.index(fit.verdict):
-            return other_light, _other_lens(found, reason, fit)
-    return light, fit
+            return light, _other_lens(found, reason, fit)
+    return None
 
 
-def _other_lights(observation, fit, light_fitter, radius):
+def _other_ways(fitter, observation, fit, light_fitter):
     """
-    Yield other models of the light of the galaxy, where that of a fit led to no lens, and what they are.
+    Yield what may lead to a lens where a first fit did not: a fitter of the light, an image, and the reason.
 
     Objects of which no counter-image is seen may be neighbours, which are masked. The arcs that were found
     may have been part of the galaxy, or the galaxy may have taken some: all of an annulus is left out.
     """
-    if fit is not None and (objects := neighbours(scene_of(fit, fit.lens))).any():
-        width = observation.psf_fwhm_arcsec / observation.grid.side_arcsec
-        mask = ndimage.binary_dilation(objects, iterations=max(1, round(width)))
-        yield light_fitter(observation.masked(mask)), "objects without a counter-image were masked"
-    outside = light_fitter.with_arcs(u.Quantity(_ANNULUS) * radius)
-    yield outside(observation), "the light of the galaxy was fitted outside of an annulus"
+    if fit is not None:
+        scene = scene_of(fit, fit.lens)
+        objects = neighbours(scene) & ~scene.core
+        if objects.any():
+            width = observation.psf_fwhm_arcsec / observation.grid.side_arcsec
+            mask = ndimage.binary_dilation(objects, iterations=max(1, round(width)))
+            yield light_fitter, observation.masked(mask), "objects without a counter-image were masked"
+    outside = light_fitter.with_arcs(u.Quantity(_ANNULUS) * fitter.guess.einstein_radius())
+    yield outside, observation, "the light of the galaxy was fitted outside of an annulus"
 
 
 def _once(fitter, light, again):

@@ -24,6 +24,8 @@ __all__ = ["fit_in_turn"]
 _NEXT_CHANGE = 0.5
 # Einstein radii between which all is left out of another fit of the light
 _ANNULUS = 0.6, 1.5
+# Factor between its radius and that of the guess from which another lens is not believed
+_UNLIKE = 1.25
 
 
 def fit_in_turn(
@@ -52,7 +54,11 @@ def fit_in_turn(
 
 
 def _again(fitter, observation, fit, light_fitter):
-    """Return light and lens from another model of the light, if that is better; ``fit`` may be None."""
+    """
+    Return light and lens from another model of the light, if that is better; ``fit`` may be None.
+
+    A verdict may be better because less is left of the arcs: the radius must be about that of the guess.
+    """
     if not light_fitter.finds_arcs:
         return None
     for other_light_fitter, image, reason in _other_ways(fitter, observation, fit, light_fitter):
@@ -60,7 +66,9 @@ def _again(fitter, observation, fit, light_fitter):
             light, found = _once(fitter, other_light_fitter(image), light_fitter)
         except ObservationError:
             continue
-        if fit is None or GRADES.index(found.verdict) < GRADES.index(fit.verdict):
+        better = fit is None or GRADES.index(found.verdict) < GRADES.index(fit.verdict)
+        radius, given = radii(found.lens, fitter.guess)
+        if better and 1 / _UNLIKE < radius / given < _UNLIKE:
             return light, _other_lens(found, reason, fit)
     return None
 

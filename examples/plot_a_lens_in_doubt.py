@@ -4,7 +4,7 @@ A lens in doubt
 
 Massive galaxies, those that make the widest rings, outshine them, are no clean ellipses, and have
 companions. From such an image and a rough radius, light and lens are fitted in turn, and the verdict says
-whether to trust them. Here it does not, and says why; a second look then leads to the right lens.
+whether to trust them. Here it has doubts, and says why; we look at what they are about.
 The image is a simulated one, so that it can be held against the truth.
 """
 
@@ -51,14 +51,15 @@ light, fit = fitter.with_light(image)
 print(fit.summary())
 
 # %%
-# The residuals are small, and so are the errors. But the verdict is "wrong", with reasons. The most telling
-# one: much of the light has no counter-image. Look at it:
+# The residuals are small, and so are the errors. But the verdict is "look at it", with reasons. The first
+# lens that was found was wrong: as what has no counter-image is no arc, all was done again without such
+# objects. Look at what was masked, hatched here:
 
 fig = light.plot(figure=plt.figure(figsize=(13, 7.5)))
 
 # %%
-# The model of the galaxy has taken light of its companions for its own, with dark holes beside them, and what
-# is left of them counts as arcs:
+# These are the companions, which the galaxy and the source had shared between them. Without them the ring is
+# seen, and lensed to one source:
 
 fig = fit.plot(figure=plt.figure(figsize=(10, 8.4)))
 

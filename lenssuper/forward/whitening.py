@@ -63,9 +63,11 @@ class Whitener(SparseOperator):
 
     def remaining(self, region: np.ndarray) -> sparse.csr_array:
         """
-        Return W C W' in a region (ny, nx) of used pixels, a row for each: what the noise still shares.
+        Return the covariance W C W' that noise still has after `forward`, between pixels of a region.
 
-        C is the covariance as it was given, without a least power, and W the matrix of this operator.
+        ``region`` is bool (ny, nx); its pixels, all of them used, are rows and columns. W is the matrix
+        of this operator, and C the covariance as it was given: `forward` allows for a least power of the
+        noise, which C may lack.
         """
         rows = self.matrix[np.flatnonzero(region)]
         return rows @ _by_pixels(self._used, self._covariance) @ rows.T

@@ -233,7 +233,7 @@ class LensFitter:
         `ExternalShear`, and the second an `EPL` with a free slope. If the verdict is wrong, or no arcs are
         left, and ``light_fitter`` looks for arcs, all is done again: without the objects of which no
         counter-image is seen, and if that is no better, from a light that is fitted outside of an annulus
-        around the Einstein radius.
+        around the Einstein radius. A lens that is found so must have the radius of the guess to 25%.
 
         Parameters
         ----------

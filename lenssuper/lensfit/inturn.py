@@ -57,7 +57,7 @@ def _again(fitter, observation, fit, light_fitter):
     """
     Return light and lens from another model of the light, if that is better; ``fit`` may be None.
 
-    A verdict may be better because less is left of the arcs: the radius must be about that of the guess.
+    A verdict can be better only because fewer arcs are left. So the radius must be about that of the guess.
     """
     if not light_fitter.finds_arcs:
         return None

@@ -27,6 +27,25 @@ BULGE = SersicSource(0.35 * u.arcsec, 4.0, q=0.8, phi=40 * u.deg, amplitude=1.5)
 DISK = SersicSource(0.9 * u.arcsec, 1.0, q=0.6, phi=60 * u.deg, amplitude=0.4)
 
 
+class Scripted:
+    """What fits lenses, with fits that a function of the image returns."""
+
+    progress = False
+
+    def __init__(self, guess, answer):
+        self.guess, self.answer, self.followed = guess, answer, []
+
+    def roughly(self):
+        return self
+
+    def following(self, lens):
+        self.followed.append(lens)
+        return self, {}
+
+    def beside(self, light):
+        return self.answer
+
+
 @pytest.fixture(scope="module")
 def scene():
     mock = mock_lens(LENS, SOURCE, CAMERA, shape=(38, 38), peak_snr=25, lens_light=BULGE + DISK, rng=3)
@@ -61,21 +80,11 @@ def test_half_of_the_last_change_is_added_to_the_errors(found):
     first = replace(fit, lens=fit.lens.replace(**{"EPL.theta_E": 0.9 * u.arcsec}))
     fits = iter([first, fit])
 
-    class Fitter:
-        guess, progress = fit.lens, False
-
-        def roughly(self):
-            return self
-
-        def following(self, lens):
-            assert lens is first.lens
-            return self, {}
-
-        def beside(self, light):
-            return lambda observation: next(fits)
-
+    fitter = Scripted(fit.lens, lambda observation: next(fits))
     light_fitter = ForegroundFitter(1, modes=0, arcs=[0.4, 1.3] * u.arcsec)
-    again, last = fit_in_turn(Fitter(), light.observation, light, light_fitter)
+    again, last = fit_in_turn(fitter, light.observation, light, light_fitter)
+    (followed,) = fitter.followed
+    assert followed is first.lens
     # the settings of the fitter are kept, and the source is what the first lens explains
     assert len(again.fit.components) == 1
     assert again.isophotes is None
@@ -101,29 +110,20 @@ def test_a_galaxy_that_took_the_arcs_is_fitted_outside_of_them(found, scene):
             annuli.append(arcs)
             return super().with_arcs(arcs)
 
-    class Fitter:
-        guess, progress = fit.lens, False
-
-        def roughly(self):
-            return self
-
-        def following(self, lens):
-            return self, {}
-
-        def beside(self, light):
-            return lambda observation: fit if annuli else self.fail()
-
-        def fail(self):
+    def answer(observation):
+        if not annuli:
             raise ObservationError("there is no light to fit")
+        return fit
 
-    _, last = fit_in_turn(Fitter(), scene, None, LightFitter(1, modes=0))
+    fitter = Scripted(fit.lens, answer)
+    _, last = fit_in_turn(fitter, scene, None, LightFitter(1, modes=0))
     np.testing.assert_allclose(annuli[0].to_value("arcsec"), [0.6 * 0.8, 1.5 * 0.8], rtol=0.03)
     assert last.verdict == "look"
     assert any("left no arcs" in reason for reason in last.reasons)
     annuli.clear()
     given = ForegroundFitter(1, modes=0, arcs=[0.4, 1.3] * u.arcsec)
     with pytest.raises(ObservationError, match="no light"):
-        fit_in_turn(Fitter(), scene, None, given)
+        fit_in_turn(fitter, scene, None, given)
 
 
 @pytest.mark.parametrize(
@@ -134,29 +134,17 @@ def test_after_a_wrong_lens_what_has_no_counter_image_is_masked(found, scene, mo
     _, fit = found
     seen = []
 
-    class Fitter:
-        guess, progress = fit.lens, False
-
-        def roughly(self):
-            return self
-
-        def following(self, lens):
-            return self, {}
-
-        def beside(self, light):
-            return self.fitted
-
-        def fitted(self, observation):
-            seen.append(observation.mask)
-            new = len(seen) > 2
-            radius = other if new else 0.6
-            lens = fit.lens.replace(**{"EPL.theta_E": radius * u.arcsec})
-            return replace(fit, lens=lens, judgement=Verdict(second if new else "wrong", (), {}))
+    def answer(observation):
+        seen.append(observation.mask)
+        new = len(seen) > 2
+        radius = other if new else 0.6
+        lens = fit.lens.replace(**{"EPL.theta_E": radius * u.arcsec})
+        return replace(fit, lens=lens, judgement=Verdict(second if new else "wrong", (), {}))
 
     mask = np.zeros(scene.shape, dtype=bool)
     mask[30:32, 30:32] = True
     monkeypatch.setattr("lenssuper.lensfit.inturn.neighbours", lambda scene: mask)
-    light, last = fit_in_turn(Fitter(), scene, None, ForegroundFitter(1, modes=0))
+    light, last = fit_in_turn(Scripted(fit.lens, answer), scene, None, ForegroundFitter(1, modes=0))
     assert not seen[0].any()
     assert seen[2][mask].all()
     assert seen[2].sum() < 50  # grown by the width of the PSF

@@ -73,9 +73,10 @@ def correlation(residuals: np.ndarray, region: np.ndarray, noise: float = 0.0) -
 
 def correlation_of_noise(whitener: Whitener, region: np.ndarray) -> float:
     """
-    Return what `correlation` is for noise that an operator made white, as far as it does.
+    Return the correlation of neighbours that noise still has after it was whitened.
 
-    Drizzled noise with less power at the shortest waves than the operator allows for is left too smooth.
+    It is 0 if the whitening is perfect. Drizzled noise may have less power at the shortest waves than the
+    operator allows for; then neighbours still correlate.
     """
     covariance, number = whitener.remaining(region), np.full(region.shape, -1)
     number[region] = np.arange(np.count_nonzero(region))

@@ -109,12 +109,12 @@ class Posterior:
         Raises
         ------
         ValueError
-            If the posterior cannot, because it is from a file, or its solver is a network.
+            If the posterior cannot, because it is from a file.
         """
         if self._refit is None:
             raise ValueError(
-                "this source cannot be fitted again: it was read from a file, or found by a network; "
-                "use a solver such as LogNormal or Gaussian"
+                "this source cannot be fitted again: it was read from a file, or its solver has no way to; "
+                "use a solver such as LogNormal, Gaussian or NetworkSolver"
             )
         return self._refit(model)
 
@@ -165,10 +165,13 @@ class Solver(ABC):
         full covariance of correlated noise. For other solvers the variance is raised instead.
     order : int
         Order of the B-splines that sources best consist of for it, see `~lenssuper.OverlapOperator`.
+    tests_psf : bool
+        Whether results are judged by what the arcs say of the width of the PSF, which takes two more sources.
     """
 
     takes_covariance: ClassVar[bool] = False
     order: ClassVar[int] = 0
+    tests_psf: ClassVar[bool] = True
 
     @abstractmethod
     def solve(

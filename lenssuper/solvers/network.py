@@ -50,6 +50,9 @@ class NetworkSolver(Solver):
     r"""
     Source by a trained network.
 
+    What a change of lens, PSF or data does to a source is what the network answers to it, so that an error
+    budget (`~lenssuper.Systematics`) takes two answers for each thing that may be wrong.
+
     Parameters
     ----------
     network : SourceNetwork
@@ -84,6 +87,8 @@ class NetworkSolver(Solver):
     A refined answer has the error bars of `LogNormal`. Its evidence cannot compare models, because the
     network's prior has seen the data, and is not given.
     """
+
+    tests_psf = False
 
     def __init__(
         self,
@@ -175,7 +180,15 @@ class NetworkSolver(Solver):
             hyperparameters={"refined": 0.0},
             held_out_chi2=score,
             _draw=answer,
+            _refit=self._source_of,
+            _by_noise=answer.by_noise,
         )
+
+    def _source_of(self, model):
+        """Return the network's source of another model."""
+        problem = _problem(model, 1, self.device)
+        sources, _ = _answer(self.network, problem)
+        return float(problem.scale) * sources[0].cpu().numpy().astype(float)
 
     def _refined(self, model, training, held_out, rng, report):
         """Return the posterior with the network's prior, and its chi-square of the pixels held out."""
@@ -265,6 +278,17 @@ class _Answer:
             both = torch.stack([_limited(steps), _limited(-steps)], dim=1).flatten(0, 1)
             pairs.append((self.source * both.exp()).cpu().numpy())
         return self.scale * np.concatenate(pairs).astype(float)[:n], float(np.mean(changes)) / _RAISED**2
+
+    def by_noise(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Return by how much n realisations of the noise change the source, to first order."""
+        changes = []
+        for start in range(0, n, _TOGETHER):
+            problem = _problem(self.model, min(n - start, _TOGETHER), self.source.device)
+            noise = self._white_noise(problem.white.shape, rng) * problem.used
+            none = torch.zeros((len(noise), *self.source.shape[1:]), device=self.source.device)
+            steps = log_deviations(problem, self.source, self.prior, noise, none)
+            changes.append((self.source * steps).cpu().numpy())
+        return self.scale * np.concatenate(changes).astype(float)
 
     def _white_noise(self, shape, rng):
         return torch.as_tensor(rng.standard_normal(shape, dtype=np.float32)).to(self.source.device)

@@ -49,9 +49,9 @@ def add(commands) -> None:
     )
     parser.add_argument(
         "--exact-lens",
-        action="store_true",
-        help="take the lens of a fit as exact (default: for one observation, and without --network, its "
-        "errors are part of those of the result, in nearly twice the time)",
+        action=argparse.BooleanOptionalAction,
+        help="take the lens of a fit as exact, or not: its errors are part of those of the result, in about "
+        "twice the time (default: not, but for several observations, and with --network)",
     )
     _add_measure(parser.add_argument_group("measures"))
     _add_output(parser.add_argument_group("output"))
@@ -99,6 +99,8 @@ def _run(options: argparse.Namespace) -> None:
     outputs, pictures = _outputs_of_several(options) if several else _output_of_one(options)
     pages = [] if options.html is None else [options.html]
     tables = [_table_beside(output) for output in outputs] if options.measure else []
+    if several and options.exact_lens is False:
+        raise ValueError("--no-exact-lens is for one observation")
     if options.z_source is not None and not tables:
         raise ValueError("--z-source is for the size of the source; add --measure")
     common.check_writable([*outputs, *pictures, *pages, *tables], options, text=pages)
@@ -109,7 +111,8 @@ def _run(options: argparse.Namespace) -> None:
     fit = _fit_in(options.lens)
     offsets, judgement = _offsets(options.lens, fit, len(outputs)), None if fit is None else fit.judgement
     resolver, observations = common.resolver_of(options, lens), prepared(options, lens)
-    if fit is not None and not (several or options.network or options.exact_lens):
+    exact = bool(options.network) if options.exact_lens is None else options.exact_lens
+    if fit is not None and not (several or exact):
         resolver.systematics = Systematics(lens=fit)
     if several:
         results = (resolver.joint if options.exposures else resolver)(observations, offsets=offsets)

@@ -62,6 +62,11 @@ def test_fit_goes_on_to_run(files, truth, capsys):
     errors, known = SuperResolution.read("with.fits"), SuperResolution.read("without.fits")
     assert "errors of image and source are those of noise, prior of the source, lens" in errors.messages[-1]
     assert np.mean(errors.lensed_std**2) > 1.02 * np.mean(known.lensed_std**2)
+    network = ["run", "obs.fits", "--lens", "obs_lens.json", "--network", "space", "--seed", "1", "--quiet"]
+    assert main([*network, "--output", "net.fits"]) == 0
+    assert not any("errors of image" in each for each in SuperResolution.read("net.fits").messages)
+    assert main([*network, "--no-exact-lens", "--output", "both.fits"]) == 0
+    assert "prior of the source, lens" in SuperResolution.read("both.fits").messages[-1]
     content["fit"].update(verdict="wrong", reasons=["it is odd"])
     Path("obs_lens.json").write_text(json.dumps(content))
     assert main(["run", "obs.fits", "--lens", "obs_lens.json", "--output", "out.fits", *QUICK[:2]]) == 0

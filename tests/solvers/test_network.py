@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from lenssuper import ForwardModel, JointForwardModel, PixelGrid, SuperResolver
+from lenssuper import ForwardModel, JointForwardModel, PixelGrid, SuperResolver, Systematics
 from lenssuper.exceptions import FileFormatError, LensSuperError
 from lenssuper.networks import SourceNetwork, SourceProblem, Unrolled, draws
 from lenssuper.networks.pretrained import ALIASES, NAMES, path_of
@@ -185,6 +185,58 @@ class TestErrorBars:
         more = posterior.samples(5, rng=2)
         assert more.shape == (5, *model.in_shape)
         np.testing.assert_array_equal(more, posterior.samples(5, rng=2))
+
+    def test_what_noise_changes(self, small, answer, matrices, monkeypatch):
+        monkeypatch.setattr(draws, "_STEPS", 100)
+        field, jacobian = matrices
+        towards_data = np.linalg.solve(np.eye(answer.size) + jacobian.T @ jacobian, jacobian.T)
+        posterior = NetworkSolver(Fixed(answer), n_draws=2).solve(small, rng=1)
+        found = posterior.changes_by_noise(small, 200, np.random.default_rng(1)) / posterior.mean
+        expected = np.sqrt(np.sum((field @ towards_data) ** 2, axis=1)).reshape(answer.shape)
+        ratio = np.sqrt(np.mean(found**2, axis=0)) / expected
+        # 200 realisations: each standard deviation is known to 5%
+        assert np.mean(ratio) == pytest.approx(1, abs=0.02)
+        assert np.max(np.abs(ratio - 1)) < 0.25
+
+
+@pytest.fixture(scope="module")
+def solver():
+    return NetworkSolver.pretrained("space", n_draws=2)
+
+
+class TestChangesOfTheModel:
+    def test_a_source_found_again_is_that_of_the_other_model(self, solver, mock, model):
+        moved = mock.lens.replace(**{"SIE.theta_E": 1.01 * mock.lens.parameters["SIE.theta_E"]})
+        other = ForwardModel(mock.observation, moved, source_grid=model.source_grid)
+        [expected] = solver.sources([other])
+        found = solver.solve(model, rng=1).refit(other)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * expected.max())
+
+    def test_budget_holds_what_a_wrong_radius_does(self, solver, mock):
+        """Half the difference of the answers with radii one standard deviation to either side."""
+        radius = mock.lens.parameters["SIE.theta_E"]
+        resolver = SuperResolver(mock.lens, solver=solver, rng=1, progress=False)
+        resolver.systematics = Systematics(lens={"SIE.theta_E": 0.01 * radius})
+        result = resolver(mock.observation)
+        answers = []
+        for factor in (0.99, 1.01):
+            lens = mock.lens.replace(**{"SIE.theta_E": factor * radius})
+            observation = result.observation
+            [answer] = solver.sources([ForwardModel(observation, lens, source_grid=result.source_grid)])
+            answers.append(answer)
+        expected = np.abs(answers[1] - answers[0]) / 2 * result.budget.changes["error"][0]
+        found = result.budget.std("lens", "source")
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-2 * expected.max())
+        assert "psf_sigma" not in result.judgement.measures
+
+    def test_torch_keeps_its_threads(self, solver, model):
+        before = torch.get_num_threads()
+        torch.set_num_threads(2)
+        try:
+            solver.solve(model, rng=1)
+            assert torch.get_num_threads() == 2
+        finally:
+            torch.set_num_threads(before)
 
 
 class TestRefinement:

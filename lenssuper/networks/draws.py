@@ -1,4 +1,4 @@
-"""Draws of the logarithm of a source around a network's answer, under its prior and the data."""
+"""Posterior of the logarithm of a source around a network's answer: draws, and changes of its mode."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lenssuper.networks.conjugate import conjugate_gradients
 from lenssuper.networks.field import CorrelatedField
 from lenssuper.networks.sourceproblem import SourceProblem
 
-__all__ = ["log_deviations"]
+__all__ = ["LogPosterior"]
 
 # Steps of conjugate gradients: draws of a 135 x 135 source are then within a sixth of their standard
 # deviation of the exact ones, and standard deviations within 2%. A preconditioner halves the steps and
@@ -18,20 +18,13 @@ __all__ = ["log_deviations"]
 _STEPS = 32
 
 
-@torch.no_grad()
-def log_deviations(
-    problem: SourceProblem, source: Tensor, prior: LogPrior, noise: Tensor, white: Tensor
-) -> Tensor:
+class LogPosterior:
     r"""
-    Return draws (n, ny, nx) of the deviation of the logarithm of a source from its mode.
+    Posterior of the logarithm of a source near a network's answer.
 
     With the prior :math:`a G \xi` of the logarithm, forward model :math:`B` and source :math:`s`, all linear
-    near the mode, :math:`J = B\,\mathrm{diag}(s)\,a G`, white noise :math:`n` of the data and :math:`\xi_0`
-    from the prior, a draw is
-
-    .. math:: a G \left[ \xi_0 + (1 + J^T J)^{-1} J^T (n - J\,\xi_0) \right]
-
-    (Hoffman & Ribak 1991, ApJ 380, L5, eq. 3).
+    near the mode, :math:`J = B\,\mathrm{diag}(s)\,a G` and the curvature in :math:`\xi` is
+    :math:`1 + J^T J`.
 
     Parameters
     ----------
@@ -41,23 +34,58 @@ def log_deviations(
         The network's answer.
     prior : LogPrior
         Of this one source.
-    noise : Tensor, shape (n, ny, nx) of the observation
-        White noise, 0 where a pixel is not used.
-    white : Tensor, shape (n, ny, nx)
-        White noise on the source grid.
     """
-    field = CorrelatedField(length=float(prior.length)).to(source.device)
-    _, ny, nx = source.shape
-    amplitude = field.amplitude((ny, nx), prior.slope.reshape(-1, 1, 1))
-    gain = source * prior.std
 
-    def jacobian(x):
-        return problem.forward(source * (prior.std * field(x, amplitude)))
+    def __init__(self, problem: SourceProblem, source: Tensor, prior: LogPrior) -> None:
+        self.problem, self.source, self.prior = problem, source, prior
+        self._field = CorrelatedField(length=float(prior.length)).to(source.device)
+        self._amplitude = self._field.amplitude(source.shape[-2:], prior.slope.reshape(-1, 1, 1))
 
-    def transposed(y):
-        return field(gain * problem.adjoint(y), amplitude)
+    @torch.no_grad()
+    def deviations(self, noise: Tensor, white: Tensor) -> Tensor:
+        r"""
+        Return draws (n, ny, nx) of the deviation of the logarithm from its mode.
 
-    towards_data = conjugate_gradients(
-        lambda x: x + transposed(jacobian(x)), transposed(noise - jacobian(white)), _STEPS
-    )
-    return prior.std * field(white + towards_data, amplitude)
+        With white noise :math:`n` of the data and :math:`\xi_0` from the prior, a draw is
+
+        .. math:: a G \left[ \xi_0 + (1 + J^T J)^{-1} J^T (n - J\,\xi_0) \right]
+
+        (Hoffman & Ribak 1991, ApJ 380, L5, eq. 3).
+
+        Parameters
+        ----------
+        noise : Tensor, shape (n, ny, nx) of the observation
+            White noise, 0 where a pixel is not used.
+        white : Tensor, shape (n, ny, nx)
+            White noise on the source grid.
+        """
+        return self._log(white + self._solved(self._transposed(self.pull(noise - self._jacobian(white)))))
+
+    def pull(self, residuals: Tensor) -> Tensor:
+        """Return the slope of the log likelihood by the logarithm of the source."""
+        return self.source * self.problem.adjoint(residuals)
+
+    @torch.no_grad()
+    def pull_of_data(self) -> Tensor:
+        """Return that slope for the data of the problem; the prior balances it at the mode."""
+        return self.pull(self.problem.white - self.problem.forward(self.source))
+
+    @torch.no_grad()
+    def step(self, pull: Tensor) -> Tensor:
+        """Return the change (n, ny, nx) of the mode by a change of the slope: a step of Newton's method."""
+        return self._log(self._solved(self._transposed(pull)))
+
+    def _solved(self, right: Tensor) -> Tensor:
+        def curvature(x):
+            return x + self._transposed(self.pull(self._jacobian(x)))
+
+        return conjugate_gradients(curvature, right, _STEPS)
+
+    def _log(self, x):
+        return self.prior.std * self._field(x, self._amplitude)
+
+    def _jacobian(self, x):
+        return self.problem.forward(self.source * self._log(x))
+
+    def _transposed(self, pull):
+        return self._field(self.prior.std * pull, self._amplitude)

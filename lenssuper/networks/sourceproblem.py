@@ -68,10 +68,16 @@ class SourceProblem:
         self._turn = (0, False)
 
     @classmethod
-    def of(cls, batch, *, device: torch.device | str = "cpu") -> SourceProblem:
-        """Return the problem of a `~lenssuper.ForwardModelBatch`, in float32 on a device."""
+    def of(cls, batch, *, device: torch.device | str = "cpu", scale: float | None = None) -> SourceProblem:
+        """
+        Return the problem of a `~lenssuper.ForwardModelBatch`, in float32 on a device.
+
+        The unit of brightness is ``scale``, or for each image its brightest pixel.
+        """
         # first in double precision, because in a faint unit the weights exceed the range of float32
-        problem = cls(batch, *(torch.tensor(np.asarray(i)) for i in (batch.data, batch.weights)))
+        data, weights = (torch.tensor(np.asarray(images)) for images in (batch.data, batch.weights))
+        unit = None if scale is None else torch.full((len(data),), scale, dtype=data.dtype)
+        problem = cls(batch, data, weights, unit)
         for name in ("_scale", "_gain", "_white"):
             setattr(problem, name, getattr(problem, name).to(device, torch.float32))
         return problem

@@ -165,13 +165,10 @@ class Solver(ABC):
         full covariance of correlated noise. For other solvers the variance is raised instead.
     order : int
         Order of the B-splines that sources best consist of for it, see `~lenssuper.OverlapOperator`.
-    tests_psf : bool
-        Whether results are judged by what the arcs say of the width of the PSF, which takes two more sources.
     """
 
     takes_covariance: ClassVar[bool] = False
     order: ClassVar[int] = 0
-    tests_psf: ClassVar[bool] = True
 
     @abstractmethod
     def solve(

@@ -332,8 +332,7 @@ class SuperResolver:
         with share_bar(self.progress) as report:
             fitted = noisy[0] if len(noisy) == 1 else JointForwardModel(noisy)
             posterior = self.solver.solve(fitted, rng=self.rng, report=report)
-            measures = psf_measures(fitted, posterior) if self.solver.tests_psf else {}
-            budget = None
+            measures, budget = psf_measures(fitted, posterior), None
             if self.systematics is not None:
                 budget = error_budget(fitted, posterior, self.systematics, rng=self.rng, report=report)
             elif _brings_errors(models) and posterior.can_respond:

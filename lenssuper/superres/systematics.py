@@ -11,7 +11,7 @@ import numpy as np
 from astropy import units as u
 from scipy import ndimage
 
-from lenssuper._utils.checks import check_number
+from lenssuper._utils.checks import check_number, check_quantity
 from lenssuper.forward.model import ForwardModel
 from lenssuper.lens import LensModel
 
@@ -142,6 +142,10 @@ class Systematics:
                 if value is None:
                     known = ", ".join(model.lens.parameters)
                     raise ValueError(f"lens names {name!r}, and the lens has {known}")
+                if isinstance(value, u.Quantity):
+                    check_quantity(error, f"lens[{name!r}]", value.unit, f"0.01 * u.{value.unit}", above=0)
+                else:
+                    check_number(error, f"lens[{name!r}]", above=0)
                 pair = (model.with_lens(model.lens.replace(**{name: value + e})) for e in (error, -error))
                 yield Change("lens", name, *pair)
             return

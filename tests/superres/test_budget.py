@@ -244,6 +244,10 @@ def test_wrong_arguments(mock, result):
     model = ForwardModel(mock.observation, mock.lens)
     with pytest.raises(ValueError, match="names 'theta'"):
         list(Systematics(lens={"theta": 1}).changes(model))
+    with pytest.raises(TypeError, match=r"lens\['SIE.theta_E'\] must be a Quantity"):
+        list(Systematics(lens={"SIE.theta_E": 0.01}).changes(model))
+    with pytest.raises(ValueError, match=r"lens\['SIE.q'\] must be positive"):
+        list(Systematics(lens={"SIE.q": -0.1}).changes(model))
     with pytest.raises(ValueError, match="light must have the shape"):
         list(Systematics(light=np.ones((3, 3))).changes(model))
     with pytest.raises(ValueError, match="part must be one of"):

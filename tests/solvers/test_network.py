@@ -235,7 +235,8 @@ class TestChangesOfTheModel:
         assert np.corrcoef(found[bright], (above - below)[bright])[0, 1] > 0.95
         assert np.std(found[bright]) == pytest.approx(np.std((above - below)[bright]), rel=0.2)
 
-    def test_the_budget_of_a_result(self, solver, mock):
+    def test_the_budget_of_a_result(self, mock):
+        solver = NetworkSolver.pretrained("space", n_draws=64)
         resolver = SuperResolver(mock.lens, solver=solver, rng=1, progress=False)
         known = resolver(mock.observation)
         resolver.systematics = Systematics(lens={"SIE.theta_E": 0.01 * u.arcsec}, psf=0.03)

@@ -39,7 +39,8 @@ class LogPosterior:
     def __init__(self, problem: SourceProblem, source: Tensor, prior: LogPrior) -> None:
         self.problem, self.source, self.prior = problem, source, prior
         self._field = CorrelatedField(length=float(prior.length)).to(source.device)
-        self._amplitude = self._field.amplitude(source.shape[-2:], prior.slope.reshape(-1, 1, 1))
+        _, ny, nx = source.shape
+        self._amplitude = self._field.amplitude((ny, nx), prior.slope.reshape(-1, 1, 1))
 
     @torch.no_grad()
     def deviations(self, noise: Tensor, white: Tensor) -> Tensor:

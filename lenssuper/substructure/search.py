@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
@@ -37,8 +38,11 @@ _BETTER, _LAST, _CLOSE = 3, 2, 20.0
 # Distance of two maxima of the evidence from which on they are two: the root mean square of the elements of
 # the new clump, in standard deviations of the better one
 _DISTINCT = 3.0
-# Directions along the axes in which a fitted clump is moved by an observed pixel, to find maxima close by
-_COMPASS = ((1, 0), (0, 1), (-1, 0), (0, -1))
+# Directions along the axes in which a fitted clump is moved to find maxima close by, by so many observed
+# pixels: within the width of a PSF, and to the other side of an arc
+_COMPASS, _STRIDES = ((1, 0), (0, 1), (-1, 0), (0, -1)), (1, 3)
+# Times that it is moved on from a maximum that is better by more than `_CLOSE`
+_MOVES = 3
 # Distance of a parameter of the smooth lens from the mean of its prior, in standard deviations, from which on
 # the lens may do what something else does
 FAR = 3.0
@@ -97,19 +101,22 @@ class ClumpSearch:
             if not starts:
                 break
             more, *others = self._added(found, starts, clumps)
-            before = found
+            before, n_before = found, len(kept)
             if _gain(more, found) > DETECTION:
                 found, kept = self._better(found, self._without(more, -1), kept)
             if found is not before:
                 close = []
                 maps = self.rescan(found, finely=not kept)
                 smooth, first = (smooth, first) if kept else (found, maps)
+            if len(kept) < n_before:  # to be looked for again, in a better lens
+                scans = [(found, maps)]
+                continue
             peak = starts[0][1].significance
             new = _candidate(more, -1, others, gain=_gain(more, found), peak=peak)
             if not new.detected:
                 failed = [_measured(new, more, -1, others)]
                 break
-            found, kept = self._needed(more, [*kept, new], others)
+            found, kept = self._needed(more, [*kept, new], others, last=found)
             close = others if found is more else []
             maps = self.rescan(found)
             scans = [(found, maps)]
@@ -132,26 +139,32 @@ class ClumpSearch:
             more = [each.refined for each in apart[:n] if _gain(apart[0], each) < close]
             tried = [self.refit(registration, each.vector, after=each, **rounds) for each in more]
         best = _credible(tried)[0]
-        if _gain(best, found) > 0:
-            tried += self._close_by(best)
+        for _ in range(_MOVES if _gain(best, found) > 0 else 0):
+            others = self._close_by(best)
+            tried += others
+            before, best = best, max([best, *others], key=lambda each: each.log_evidence)
+            if _gain(best, before) < _CLOSE:
+                break
         return _credible(_distinct(tried))
 
     def _close_by(self, fitted):
         """
-        Return fits that begin with the last clump of a fit a pixel aside, and do not end in worse ones.
+        Return fits that begin with the last clump of a fit a little aside, and do not end in worse ones.
 
-        The evidence is rough: as a clump crosses an arc, it has several maxima within the width of a PSF.
+        The evidence is rough: as a clump crosses an arc, it has several maxima within the width of a PSF, and
+        more on the other side of the arc.
         """
         x = len(fitted.refined.vector) - fitted.registration.clumps.size
         side = fitted.source.clearest.part.grid.side_arcsec
         ends = [fitted]
-        for direction in _COMPASS:
+        for stride, direction in product(_STRIDES, _COMPASS):
             vector = fitted.refined.vector.copy()
-            vector[x : x + 2] += side * np.array(direction)
+            vector[x : x + 2] += stride * side * np.array(direction)
             ends.append(fitted.climbed(vector))
         # on the same source grid as that of the fit
-        ends = [each for each in _distinct(ends) if each is not fitted and _gain(fitted, each) < _CLOSE]
-        more = [each.refined for each in ends[:_LAST]]
+        best, *others = _distinct(ends)
+        ends = [best, *(each for each in others if _gain(best, each) < _CLOSE)]
+        more = [each.refined for each in ends if each is not fitted][:_LAST]
         return [self.refit(fitted.registration, each.vector, after=each) for each in more]
 
     def _without(self, fitted, k):
@@ -163,23 +176,24 @@ class ClumpSearch:
         return self.refit(fewer, np.concatenate([registration.without_clumps(vector), rest.ravel()]))
 
     def _better(self, fitted, other, candidates):
-        """Return the better of two fits with the same clumps, and these."""
-        gain = _gain(other, fitted)
-        if gain <= 0:
-            return fitted, candidates
-        return other, _candidates(other, candidates, [each.gain + gain for each in candidates])
+        """Return the better of two fits with the same clumps, and those that are needed in it."""
+        return (fitted, candidates) if _gain(other, fitted) <= 0 else self._needed(other, candidates, ())
 
-    def _needed(self, fitted, candidates, others):
-        """Return the fit with the clumps that are needed: a new one may do what an older one did."""
-        *old, new = candidates
-        without = [self._without(fitted, k) for k in range(len(old))]
-        gains = [*(_gain(fitted, each) for each in without), new.gain]
+    def _needed(self, fitted, candidates, others, last=None):
+        """
+        Return the fit with the clumps that are needed, each being more credible with it than without.
+
+        A new clump may do what an older one did. ``last`` is the fit without the newest, if that is new.
+        """
+        n_old = len(candidates) - (last is not None)
+        without = [*(self._without(fitted, k) for k in range(n_old)), *([] if last is None else [last])]
+        gains = [_gain(fitted, each) for each in without]
+        if not gains or min(gains) > DETECTION:
+            old = _candidates(fitted, candidates[:n_old], gains[:n_old], others)
+            return fitted, [*old, *candidates[n_old:]]
         weakest = int(np.argmin(gains))
-        if gains[weakest] > DETECTION:
-            return fitted, [*_candidates(fitted, old, gains[:-1], others), new]
-        fitted, rest = without[weakest], [*candidates[:weakest], *candidates[weakest + 1 :]]
-        gains = [_gain(fitted, self._without(fitted, k)) for k in range(len(rest))]
-        return fitted, _candidates(fitted, rest, gains)
+        rest = [each for k, each in enumerate(candidates) if k != weakest]
+        return self._needed(without[weakest], rest, ())
 
 
 def _allowed(perturber, grid, concentration):

@@ -83,6 +83,34 @@ def test_clumps_that_are_both_needed_are_kept(registration, jaffe):
     assert [each.gain for each in found.candidates] == pytest.approx([110.0, 60.0])
 
 
+def test_clumps_are_weighed_again_when_a_third_leads_to_a_better_place(registration, jaffe):
+    """Two clumps at wrong places do what one does at the right one, which the fit of a third leads to."""
+    evidence = {(): 0.0, (0.5,): 100.0, (0.5, -0.5): 160.0, (0.5, -0.5, 0.2): 400.0, (0.2,): 405.0}
+    fits = []
+
+    def refit(registration, vector, **options):
+        clumps = tuple(registration.of_clumps(vector).reshape(-1, 3)[:, 0].tolist())
+        fits.append(clumps)
+        if len(fits) > 1 and clumps == (0.5, -0.5) and (0.5, -0.5, 0.2) in fits:
+            moved = vector.copy()  # without the third, the second takes its place
+            moved[-3] = 0.2
+            return fit_of(registration, moved, 403.0)
+        return fit_of(registration, vector, evidence.get(clumps, 50.0))
+
+    scans = iter([[FIRST], [SECOND], [Peak(0.2, 0.0, 1e9, 12.0)], [], []])
+
+    def rescan(fitted, finely=False):
+        found = next(scans)
+        return SimpleNamespace(grid=GRID, peaks=lambda n: found)
+
+    smooth = fit_of(registration, registration.start, 0.0)
+    found = ClumpSearch(jaffe, False, 3, refit, rescan, lambda share, what: None).run(smooth, None)
+    (candidate,) = found.candidates
+    assert candidate.x == pytest.approx(0.2)
+    assert candidate.gain == pytest.approx(405.0)
+    assert found.lens.log_evidence == 405.0
+
+
 def test_a_lens_within_its_priors_is_more_credible_than_a_slightly_better_one(registration, jaffe):
     evidence = {(): 0.0, (0.5,): 105.0, (-0.5,): 100.0}.get
     pulls = {(): 0.0, (0.5,): 5.0, (-0.5,): 2.0}.get
@@ -133,7 +161,10 @@ def test_errors_contain_other_maxima_by_their_evidence(registration, jaffe):
     assert candidate.errors[1] == pytest.approx(1.2 * ERROR)
 
 
-def test_a_better_maximum_a_pixel_aside_is_found(registration, jaffe):
+@pytest.mark.parametrize("valley", [0.55, 0.75])
+def test_a_better_maximum_close_by_is_found(registration, jaffe, valley):
+    """A pixel aside, and three, on the other side of an arc."""
+
     def refit(registration, vector, **options):
         clumps = registration.of_clumps(vector)
         if not len(clumps):
@@ -144,7 +175,7 @@ def test_a_better_maximum_a_pixel_aside_is_found(registration, jaffe):
         def climbed(other, held=()):
             # a valley between the maxima at 0.5 and 0.7
             end = vector.copy()
-            end[-3] = 0.7 if other[-3] > 0.55 else 0.5
+            end[-3] = 0.7 if other[-3] > valley else 0.5
             return climb(other, held) if held else refit(registration, end)
 
         climb, fitted.climbed = fitted.climbed, climbed

@@ -2,7 +2,7 @@
 Are the error bars right, and what is gained at which noise? Drawn from what the benchmarks wrote.
 
 ``calibration.jsonl``, ``wrong_inputs.jsonl`` and ``noise_limits.jsonl`` are the results of the benchmarks of
-these names.
+these names; ``calibration_hard.jsonl`` those of lenses beneath a galaxy, and ``_network`` those of the network.
 """
 
 from __future__ import annotations
@@ -26,6 +26,12 @@ CASES = {
     "theta_E": ("radius\n1%", "SIE.theta_E"),
     "sky": ("sky\n1 sigma", "sky"),
     "neighbour": ("a star", "sky"),
+}
+CALIBRATIONS = {
+    "calibration": ("alone, default", "o", "tab:blue"),
+    "calibration_network": ("alone, network", "o", "tab:cyan"),
+    "calibration_hard": ("beneath a galaxy, default", "s", "tab:red"),
+    "calibration_hard_network": ("beneath a galaxy, network", "s", "tab:orange"),
 }
 SOLVERS = {"default": "default solver", "positive": "Positive", "network": "network"}
 
@@ -108,6 +114,40 @@ def draw_calibration():
     for ax in (a, b, d, e, f):
         ax.legend(frameon=False, fontsize=8)
     return figure
+
+
+def draw_coverage():
+    """Share of the truths within error bars of 68 and 95%, of pixels and of what is measured."""
+    names = ("image", "source", *NUMBERS)
+    figure = Figure(figsize=(11, 5.2), layout="constrained")
+    for ax, level in zip(figure.subplots(1, 2, sharey=True), (0.68, 0.95), strict=True):
+        for k, (file, (label, marker, colour)) in enumerate(CALIBRATIONS.items()):
+            rows = _rows(file)
+            held = np.array([[_held_in(row, name, level) for name in names] for row in rows])
+            errors = np.std(held, axis=0) / np.sqrt(len(rows))
+            look = {"fmt": marker, "color": colour, "markersize": 5, "label": f"{label}: {len(rows)}"}
+            y = np.arange(len(names)) + 0.15 * (k - 1.5)
+            ax.errorbar(held.mean(axis=0), y, xerr=errors, capsize=2, **look)
+        ax.axvline(100 * level, color="black", linestyle="--", linewidth=1)
+        ax.set(xlabel=f"in {level:.0%} error bars (%)", xlim=(40, 102))
+    ax.set_yticks(range(len(names)), ["pixels of image", "pixels of source", *map(_plain, NUMBERS)])
+    ax.invert_yaxis()
+    ax.legend(frameon=False, fontsize=8, loc="lower left")
+    return figure
+
+
+def _held_in(row, name, level):
+    """Share of the bright pixels of a lens in error bars, in percent; of a number it is 0 or 100."""
+    if name in NUMBERS:
+        return _held(row["numbers"][name]["z"], level)
+    z, light = np.array(row[name]["z"]), np.array(row[name]["brightness"])
+    return _held(z[light > 0.1], level)
+
+
+def _plain(name):
+    return {"image_flux": "flux of the images", "half_light_radius": "half-light radius"}.get(
+        name, name.replace("_", " ")
+    )
 
 
 def draw_wrong_inputs():

@@ -2,7 +2,8 @@
 Are the error bars right, and what is gained at which noise? Drawn from what the benchmarks wrote.
 
 ``calibration.jsonl``, ``wrong_inputs.jsonl`` and ``noise_limits.jsonl`` are the results of the benchmarks of
-these names; ``calibration_hard.jsonl`` those of lenses beneath a galaxy, and ``_network`` those of the network.
+these names; ``calibration_hard.jsonl`` those of lenses beneath a galaxy, and those that end in ``_network``
+those of the network.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ def draw_coverage():
         ax.set(xlabel=f"in {level:.0%} error bars (%)", xlim=(40, 102))
     ax.set_yticks(range(len(names)), ["pixels of image", "pixels of source", *map(_plain, NUMBERS)])
     ax.invert_yaxis()
-    ax.legend(frameon=False, fontsize=8, loc="lower left")
+    ax.legend(frameon=False, fontsize=8, loc="lower left", title="lenses")
     return figure
 
 

@@ -44,6 +44,9 @@ class Posterior:
         Chi-square per pixel of pixels left out of a fit with the same hyper-parameters; NaN if not computed.
     converged : bool
         Whether the iterations converged.
+    at_mode : bool
+        Whether the source maximises a posterior, as all do but a network's answer. Only then do residuals
+        tell which change of lens, PSF or sky the data ask for.
     """
 
     mean: np.ndarray
@@ -54,6 +57,7 @@ class Posterior:
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
     held_out_chi2: float = np.nan
     converged: bool = True
+    at_mode: bool = True
     _draw: Callable[[int, np.random.Generator], np.ndarray] | None = field(default=None, repr=False)
     _refit: Callable[[ForwardModel], np.ndarray] | None = field(default=None, repr=False)
     _by_noise: Callable[[int, np.random.Generator], np.ndarray] | None = field(default=None, repr=False)

@@ -53,7 +53,8 @@ class NetworkSolver(Solver):
 
     An error budget (`~lenssuper.Systematics`) takes what a change of lens, PSF or data does to the source to
     first order, with the network's last prior: for lens and PSF that is within 4 to 17% of what the network
-    itself answers, in an eighth of the time.
+    itself answers, in an eighth of the time. Which change the data ask for is not told: the answer is not
+    the mode of a posterior, and scores of a right PSF reached 16 sigma.
 
     Parameters
     ----------
@@ -181,6 +182,7 @@ class NetworkSolver(Solver):
             effective_modes=modes,
             hyperparameters={"refined": 0.0},
             held_out_chi2=score,
+            at_mode=False,
             _draw=answer,
             _refit=answer.refit,
             _by_noise=answer.by_noise,

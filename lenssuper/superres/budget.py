@@ -166,7 +166,7 @@ def error_budget(
         if report is not None:
             report(k / len(changes), f"error budget: {change.part}")
         responses.append(respond(model, posterior, change, draws))
-    covariance, pulls = _updated(responses)
+    covariance, pulls = _updated(responses, posterior.at_mode)
     sources = np.stack([each.source for each in responses]) if responses else np.zeros((0, *model.in_shape))
     images = (
         np.stack([each.image for each in responses]) if responses else np.zeros((0, *model.fine_grid.shape))
@@ -188,11 +188,15 @@ def error_budget(
     )
 
 
-def _updated(responses):
-    """Return the covariance of all changes with what the data say of them, and where they want them."""
+def _updated(responses, told):
+    """
+    Return the covariance of all changes with what the data say of them, and where they want them.
+
+    If it is not ``told``, the errors remain those that were given.
+    """
     size = len(responses)
     precision, score = np.eye(size), np.zeros(size)
-    free = [k for k, each in enumerate(responses) if not each.change.fitted]
+    free = [k for k, each in enumerate(responses) if told and not each.change.fitted]
     for j in free:
         score[j] = responses[j].score
         for k in free:

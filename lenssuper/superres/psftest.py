@@ -21,10 +21,10 @@ def psf_measures(model: ForwardModel, posterior: Posterior) -> dict[str, float]:
 
     The score of the width, see `respond`, has variance 1 in units of its error if the PSF is right. Nothing
     is measured without a PSF, of one narrower than its samples, without draws, or if the source cannot be
-    fitted again.
+    fitted again or is not at the mode of its posterior.
     """
     observation = getattr(model, "observation", None)
-    if observation is None or observation.psf is None or not posterior.can_respond:
+    if observation is None or observation.psf is None or not (posterior.can_respond and posterior.at_mode):
         return {}
     sample = observation.grid.side_arcsec / observation.psf_oversampling
     if observation.psf_fwhm_arcsec < _SAMPLED * sample:

@@ -60,27 +60,27 @@ def respond(model: ForwardModel, posterior: Posterior, change: Change, draws: np
     as it is, the derivative of the logarithm of the evidence is :math:`r^T d - \langle (B\delta)^T
     \partial B\,\delta\rangle`, the mean being over the deviations :math:`\delta` of draws from the posterior:
     that of the determinant in Laplace's approximation (MacKay 2003, eq. 27.5). Its variance under the model
-    is that of the projection of d on what no source explains, :math:`d^T (1 - S)\,d`.
+    is that of the projection of d on what no source explains, :math:`d^T (1 - S)\,d`. Both are 0 if the
+    source is not at the mode of its posterior.
     """
     plus, minus = change.plus, change.minus
     sources = [posterior.refit(each) for each in (plus, minus)]
-    mean, deviations = posterior.mean, draws - draws.mean(axis=0)
+    mean = posterior.mean
 
     def left(each, source):
         return each.whiten(each.data - each.forward(source))
 
     direct = (left(minus, mean) - left(plus, mean)) / 2
     remaining = (left(minus, sources[1]) - left(plus, sources[0])) / 2
-    before, ahead, behind = (each.whiten(each.forward(deviations)) for each in (model, plus, minus))
-    trace = float(np.sum(before * (ahead - behind))) / 2 / (len(draws) - 1)
-    residuals = left(model, mean)
-    score = float(np.sum(residuals * direct)) - trace
-    information = float(np.sum(direct * remaining))
-    if not np.array_equal(plus.weights, minus.weights):
-        # of the noise itself: the density at its peak falls as the noise grows
-        score += (plus.log_norm - minus.log_norm) / 2
-        size = -(plus.log_norm - minus.log_norm) / 2
-        information = 2 * size**2 / max(int(np.count_nonzero(model.weights)), 1)
+    score, information = 0.0, 0.0
+    if posterior.at_mode:
+        score = float(np.sum(left(model, mean) * direct)) - _trace(model, change, draws)
+        information = float(np.sum(direct * remaining))
+        if not np.array_equal(plus.weights, minus.weights):
+            # of the noise itself: the density at its peak falls as the noise grows
+            size = -(plus.log_norm - minus.log_norm) / 2
+            score -= size
+            information = 2 * size**2 / max(int(np.count_nonzero(model.weights)), 1)
     images = [each.lensed_image(source) for each, source in zip((plus, minus), sources, strict=True)]
     return Response(
         change=change,
@@ -91,3 +91,12 @@ def respond(model: ForwardModel, posterior: Posterior, change: Change, draws: np
         score=score,
         own_information=max(information, 0.0),
     )
+
+
+def _trace(model, change, draws):
+    """Return the derivative of half the log determinant of the evidence."""
+    deviations = draws - draws.mean(axis=0)
+    before, ahead, behind = (
+        each.whiten(each.forward(deviations)) for each in (model, change.plus, change.minus)
+    )
+    return float(np.sum(before * (ahead - behind))) / 2 / (len(draws) - 1)

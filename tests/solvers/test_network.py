@@ -243,6 +243,11 @@ class TestChangesOfTheModel:
         result = resolver(mock.observation)
         assert result.budget.parts == ("noise", "prior of the source", "lens", "PSF")
         assert np.mean(result.lensed_std**2) > 1.02 * np.mean(known.lensed_std**2)
+        # what the data ask for is not told
+        assert np.isnan(result.budget.changes["sigma"]).all()
+        np.testing.assert_array_equal(result.budget.changes["error"], 1.0)
+        np.testing.assert_array_equal(result.budget.changes["pull"], 0.0)
+        assert "psf_sigma" not in result.judgement.measures
 
     def test_torch_keeps_its_threads(self, solver, model):
         before = torch.get_num_threads()

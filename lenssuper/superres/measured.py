@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC
 from dataclasses import replace
 from functools import cached_property
@@ -118,14 +119,17 @@ class Measured(ABC):
         second moments, and half of the flux in the aperture is within the ellipse of that shape whose
         axes have the product `half_light_radius` squared.
 
+        A draw with no positive flux or second moments in the aperture has no shape, and is left out of the
+        percentiles of it; ``table.meta["shapes"]`` is the number of the others.
+
         Magnifications are those of the flux in the aperture, :math:`\mu = \sum s\,\mu_q / \sum s` with the
         magnification :math:`\mu_q` of each source pixel. A part of the image plane belongs to the nearest
         image, of the same parity, of the centroid of `source`.
 
         Of a result with an error budget (see `SuperResolver`) the lens of each draw is another one. The light
         of a galaxy that was subtracted beneath the arcs is taken as known, if its errors are not in the
-        budget: beneath a bright one, errors of flux and shape then are several times too small. With them 13
-        of 14 fluxes of simulated sources were within two errors, and 12 of 14 axis ratios.
+        budget: beneath a bright one, errors of flux and shape then are several times too small. With them all
+        of 36 fluxes of simulated sources were within two errors, and 31 axis ratios.
 
         The draws are shifted by a constant source, so that their mean is `source`: those of positive sources
         are skewed, and their mean has more light in the dark parts of an aperture than the data show. So has
@@ -135,8 +139,11 @@ class Measured(ABC):
         """
         each = self.measure_draws(n, rng, z_source=z_source, cosmology=cosmology)
         table = QTable({"percentile": np.array(_PERCENTILES)}, meta=each.meta | {"draws": len(each)})
-        for name in each.colnames:
-            table[name] = np.percentile(each[name], _PERCENTILES)
+        table.meta["shapes"] = int(np.count_nonzero(np.isfinite(each["axis_ratio"])))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+            for name in each.colnames:
+                table[name] = np.nanpercentile(each[name], _PERCENTILES)
         return table
 
     def measure_draws(

@@ -95,6 +95,17 @@ def test_percentiles_are_those_of_the_draws(sersic):
     assert table["flux"].unit == result.observation.unit
 
 
+def test_a_draw_without_light_has_no_shape():
+    result, _ = known(galaxy(), errors=1.2)  # the first of the five is negative
+    table = result.measure()
+    assert table.meta["shapes"] == 4
+    assert np.isnan(result.measure_draws()["axis_ratio"][0])
+    np.testing.assert_allclose(table["axis_ratio"], 0.6, atol=0.01)
+    np.testing.assert_allclose(table["half_light_radius"].value, 0.06, rtol=0.03)
+    middle = result.measure_sources(result.posterior.mean)["flux"][0]
+    np.testing.assert_allclose(table["flux"] / middle, 1 + 0.6 * np.array([-1.36, 0, 1.36]), rtol=1e-10)
+
+
 def test_draws_are_centred_on_the_source(sersic):
     """A constant light in all draws, which skewed posteriors have in dark pixels, does not count."""
     result, _ = sersic

@@ -8,8 +8,8 @@ Each record is of one simulated lens: light of the arcs alone, its lens fitted f
 wrong, and 64 draws over noise, prior of the source and lens. Nothing is tuned on what is reported:
 settings were looked at on ``random_mock`` with the seeds from 977000 on (``TUNING``), and the lenses here
 have the seeds from 983000 on (``REPORTING``), which are run once: the first 74 were reported by earlier
-versions. With ``--hard`` they are as hard as those of SLACS, beneath a bright galaxy: prepared, light and lens
-fitted in turn; the first 55 were seen by earlier versions. With ``--network`` each lens that was fitted
+versions. With ``--hard`` they are as hard as those of SLACS, beneath a bright galaxy: prepared, light and
+lens fitted in turn; the first 55 were seen by earlier versions. With ``--network`` each lens that was fitted
 is super-resolved by the network that comes with the package, too. The same command resumes where an earlier
 one ended.
 """

@@ -105,6 +105,7 @@ def _run(options: argparse.Namespace) -> None:
         raise ValueError("--z-source is for the size of the source; add --measure")
     common.check_writable([*outputs, *pictures, *pages, *tables], options, text=pages)
     from lenssuper.lens import LensModel
+    from lenssuper.superres.budget import BUDGET_DRAWS
     from lenssuper.superres.systematics import Systematics
 
     lens = LensModel.read(options.lens)
@@ -114,6 +115,7 @@ def _run(options: argparse.Namespace) -> None:
     exact = bool(options.network) if options.exact_lens is None else options.exact_lens
     if fit is not None and not (several or exact):
         resolver.systematics = Systematics(lens=fit)
+    resolver.budget_draws = options.measure and max(options.measure, BUDGET_DRAWS)
     if several:
         results = (resolver.joint if options.exposures else resolver)(observations, offsets=offsets)
     else:

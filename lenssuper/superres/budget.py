@@ -22,8 +22,10 @@ from lenssuper.superres.systematics import Systematics
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["ErrorBudget", "error_budget"]
+__all__ = ["BUDGET_DRAWS", "ErrorBudget", "error_budget"]
 
+BUDGET_DRAWS = 64
+"""Draws over a budget that is asked for."""
 # Brightness, as a share of the peak, of the pixels that are averaged over.
 _BRIGHT = 0.1
 # Realisations of the noise from which its share of the posterior's variance is found, and the standard
@@ -148,7 +150,7 @@ def error_budget(
     posterior: Posterior,
     systematics: Systematics,
     *,
-    n: int = 64,
+    n: int = BUDGET_DRAWS,
     rng: np.random.Generator | int | None = None,
     report: Callable[[float, str], None] | None = None,
 ) -> ErrorBudget:

@@ -25,7 +25,7 @@ from lenssuper.observation.alignment import aligned
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.operators.averages import check_order
 from lenssuper.solvers import LogNormal, Solver
-from lenssuper.superres.budget import error_budget
+from lenssuper.superres.budget import BUDGET_DRAWS, error_budget
 from lenssuper.superres.detail import supported_factor
 from lenssuper.superres.psftest import psf_measures
 from lenssuper.superres.result import SuperResolution
@@ -69,6 +69,9 @@ class SuperResolver:
         of images are then over all of these together, and its ``budget`` says what comes from what. By
         default those of the light in front alone, where the observation brings them (see
         ``Observation.light_errors``), with the draws that the solver keeps.
+    budget_draws : int, optional
+        Number of draws over all that is not known, if that is more than the source: `SuperResolution.measure`
+        and `SuperResolution.samples` then have no more. By default 64 with ``systematics``.
 
     Raises
     ------
@@ -107,6 +110,7 @@ class SuperResolver:
         rng: np.random.Generator | int | None = None,
         progress: bool | None = None,
         systematics: Systematics | None = None,
+        budget_draws: int | None = None,
     ) -> None:
         solver = LogNormal() if solver is None else solver
         self.lens = check_kind(lens, "lens", LensModel)
@@ -118,6 +122,7 @@ class SuperResolver:
         self.rng = rng
         self.progress = check_kind(progress, "progress", bool | None)
         self.systematics = check_kind(systematics, "systematics", Systematics | None)
+        self.budget_draws = None if budget_draws is None else check_count(budget_draws, "budget_draws", 2)
 
     @classmethod
     def from_pretrained(
@@ -334,11 +339,12 @@ class SuperResolver:
             posterior = self.solver.solve(fitted, rng=self.rng, report=report)
             measures, budget = psf_measures(fitted, posterior), None
             if self.systematics is not None:
-                budget = error_budget(fitted, posterior, self.systematics, rng=self.rng, report=report)
-            elif _brings_errors(models) and posterior.can_respond:
+                n, systematics = self.budget_draws or BUDGET_DRAWS, self.systematics
+            else:
                 # with the draws there are, as fresh ones take longer than all else
-                n = len(posterior.draws)
-                budget = error_budget(fitted, posterior, Systematics(), n=n, rng=self.rng, report=report)
+                n, systematics = self.budget_draws or len(posterior.draws), Systematics()
+            if self.systematics is not None or (_brings_errors(models) and posterior.can_respond):
+                budget = error_budget(fitted, posterior, systematics, n=n, rng=self.rng, report=report)
         # chi-square is reported in units of the noise as given
         mean = np.average(raised, weights=[np.count_nonzero(model.weights) for model in models])
         return replace(posterior, held_out_chi2=posterior.held_out_chi2 * float(mean)), budget, measures

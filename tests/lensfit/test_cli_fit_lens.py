@@ -7,6 +7,7 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import QTable
 from matplotlib.figure import Figure
 
 from lenssuper import LensFit, Observation, SuperResolution, read_observation, write_observation
@@ -65,7 +66,9 @@ def test_fit_goes_on_to_run(files, truth, capsys):
     network = ["run", "obs.fits", "--lens", "obs_lens.json", "--network", "space", "--seed", "1", "--quiet"]
     assert main([*network, "--output", "net.fits"]) == 0
     assert not any("errors of image" in each for each in SuperResolution.read("net.fits").messages)
-    assert main([*network, "--no-exact-lens", "--output", "both.fits"]) == 0
+    # more draws than a budget has by default
+    assert main([*network, "--no-exact-lens", "--output", "both.fits", "--measure", "70"]) == 0
+    assert QTable.read("both_measures.ecsv").meta["draws"] == 70
     assert "prior of the source, lens" in SuperResolution.read("both.fits").messages[-1]
     content["fit"].update(verdict="wrong", reasons=["it is odd"])
     Path("obs_lens.json").write_text(json.dumps(content))

@@ -234,6 +234,17 @@ def test_stretched_psf():
     np.testing.assert_allclose(moved, expected, atol=2e-3 * expected.max())
 
 
+def test_as_many_draws_as_are_asked_for(mock):
+    grid = square_source_grid(Observation.of(mock.observation), mock.lens, 2, GRID)
+    options = {"solver": Gaussian(n_draws=2), "source_grid": grid, "rng": 1, "progress": False}
+    resolver = SuperResolver(mock.lens, systematics=Systematics(sky=0.02), budget_draws=70, **options)
+    result = resolver(mock.observation)
+    assert result.samples(70).shape[0] == 70
+    assert result.measure(70).meta["draws"] == 70
+    with pytest.raises(ValueError, match="budget_draws must be at least 2"):
+        SuperResolver(mock.lens, budget_draws=1)
+
+
 def test_wrong_arguments(mock, result):
     with pytest.raises(TypeError, match="lens must be a LensFit"):
         Systematics(lens=0.01)

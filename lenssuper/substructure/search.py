@@ -183,7 +183,7 @@ class ClumpSearch:
         """
         Return the fit with the clumps that are needed, each being more credible with it than without.
 
-        A new clump may do what an older one did. ``last`` is the fit without the newest, if that is new.
+        A new clump may do what an older one did. ``last`` is the fit without the newest, if it is known.
         """
         n_old = len(candidates) - (last is not None)
         without = [*(self._without(fitted, k) for k in range(n_old)), *([] if last is None else [last])]

@@ -190,15 +190,15 @@ def error_budget(
     )
 
 
-def _updated(responses, told):
+def _updated(responses, at_mode):
     """
     Return the covariance of all changes with what the data say of them, and where they want them.
 
-    If it is not ``told``, the errors remain those that were given.
+    Where the source is not at the mode of its posterior, the data say nothing, and errors remain as given.
     """
     size = len(responses)
     precision, score = np.eye(size), np.zeros(size)
-    free = [k for k, each in enumerate(responses) if told and not each.change.fitted]
+    free = [k for k, each in enumerate(responses) if at_mode and not each.change.fitted]
     for j in free:
         score[j] = responses[j].score
         for k in free:

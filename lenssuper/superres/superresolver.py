@@ -70,8 +70,8 @@ class SuperResolver:
         default those of the light in front alone, where the observation brings them (see
         ``Observation.light_errors``), with the draws that the solver keeps.
     budget_draws : int, optional
-        Number of draws over all that is not known, if that is more than the source: `SuperResolution.measure`
-        and `SuperResolution.samples` then have no more. By default 64 with ``systematics``.
+        Number of draws if the result has an error budget: `SuperResolution.measure` and
+        `SuperResolution.samples` then give no more than these. By default 64 with ``systematics``.
 
     Raises
     ------

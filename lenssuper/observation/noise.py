@@ -77,7 +77,8 @@ def measure_covariance(data: np.ndarray, weights: np.ndarray, mask: np.ndarray) 
     if n < _SKY:
         return None
     spread = white_scatter(scaled, sky)
-    scaled = np.clip(scaled - _local_mean(scaled, sky, _LOCAL), -4 * spread, 4 * spread) * sky
+    scaled = np.clip(scaled - _local_mean(scaled, sky, _LOCAL), -4 * spread, 4 * spread)
+    scaled = np.where(sky, scaled, 0.0)
     side = 2 * _REACH + 1
     # row by row, from a pixel with itself onwards; the other half is its mirror image
     later = [divmod(k, side) for k in range(side**2 // 2, side**2)]
@@ -201,7 +202,9 @@ def white_scatter(scaled: np.ndarray, used: np.ndarray) -> float:
 
 def _local_mean(values, where, side):
     count = ndimage.uniform_filter(where.astype(float), side, mode="constant")
-    return ndimage.uniform_filter(values * where, side, mode="constant") / np.maximum(count, side**-2.0)
+    # what is not used may be nan or huge, and the filter's running sum would carry it along the row
+    total = ndimage.uniform_filter(np.where(where, values, 0.0), side, mode="constant")
+    return total / np.maximum(count, side**-2.0)
 
 
 def sky_pixels(scaled: np.ndarray, used: np.ndarray) -> np.ndarray:
@@ -256,7 +259,7 @@ def bright_pixels(data: np.ndarray, weights: np.ndarray, mask: np.ndarray, corre
     relative = weights / largest  # of order one, whatever the unit
     box = np.ones((3, 3))
     total = ndimage.convolve(relative, box, mode="constant")
-    signal = ndimage.convolve(relative * data, box, mode="constant")
+    signal = ndimage.convolve(relative * np.where(mask, 0.0, data), box, mode="constant")
     noise = np.sqrt(total * correlation / largest)
     groups, _ = ndimage.label((signal > _SIGNIFICANT * noise) & ~mask, box)
     return (np.bincount(groups.ravel()) >= _GROUP)[groups] & (groups > 0)

@@ -286,7 +286,8 @@ def _give_noise(ccd, rms, exposure_time, gain, subtract_sky, window, done):
             exposure_time, gain = _exposure_of(ccd, done)
     elif isinstance(rms, u.Quantity):
         rms = rms.to_value(ccd.unit)
-    sigma = noise_map(ccd.data, rms, unit=ccd.unit, exposure_time=exposure_time, gain=gain)
+    light = np.where(_mask_of(ccd), np.nan, ccd.data)  # what is masked is not light
+    sigma = noise_map(light, rms, unit=ccd.unit, exposure_time=exposure_time, gain=gain)
     ccd.uncertainty = StdDevUncertainty(sigma)
     if exposure_time is not None or gain is not None:
         done.append("added the photon noise of the light to it")

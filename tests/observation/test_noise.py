@@ -9,6 +9,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from scipy.ndimage import convolve, gaussian_filter
 
 from lenssuper import Observation, PixelGrid
+from lenssuper.observation.noise import bright_pixels, measure_covariance
 from lenssuper.simulate import benchmark_set
 
 
@@ -53,6 +54,22 @@ def test_unit_does_not_matter():
     expected = observe(noise).noise_correlation
     assert expected > 3
     assert observe(1e-20 * noise, sigma=1e-20).noise_correlation == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("broken", [np.nan, 1e30])
+def test_unused_pixels_change_neither_covariance_nor_light(broken):
+    noise, _ = correlated((100, 100), np.ones((2, 2)), np.random.default_rng(3))
+    noise[40:50, 40:50] += 20
+    mask = np.zeros(noise.shape, dtype=bool)
+    mask[0, 0] = mask[44, 30] = True
+    weights = np.where(mask, 0.0, 1.0)
+    clean, dirty = (np.where(mask, value, noise) for value in (0.0, broken))
+    np.testing.assert_allclose(
+        measure_covariance(dirty, weights, mask), measure_covariance(clean, weights, mask), rtol=1e-9
+    )
+    bright = bright_pixels(clean, weights, mask, 4.0)
+    assert bright[40:50, 40:50].all()
+    np.testing.assert_array_equal(bright_pixels(dirty, weights, mask, 4.0), bright)
 
 
 def test_light_is_not_taken_for_noise():

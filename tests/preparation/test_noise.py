@@ -65,6 +65,21 @@ def test_sky_ignores_masked_and_broken_pixels():
     assert measure_sky(data, mask).rms == pytest.approx(1.0, rel=0.03)
 
 
+@pytest.mark.parametrize("broken", [np.nan, np.inf, 1e30])
+@pytest.mark.parametrize("seed", range(3))
+def test_unused_pixels_change_nothing_elsewhere(seed, broken):
+    data = galaxy(flux=40.0) + np.random.default_rng(seed).normal(0, 0.1, SHAPE)
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[0, :2] = mask[70:73, 40] = True
+    mask[:, :9] = mask[:, -3:] = True  # as beyond the edge of an image
+    expected = measure_sky(np.where(mask, 0.0, data), mask)
+    sky = measure_sky(np.where(mask, broken, data), mask)
+    assert sky.level == pytest.approx(expected.level, rel=1e-9)
+    assert sky.rms == pytest.approx(expected.rms, rel=1e-9)
+    assert sky.rms == pytest.approx(0.1, rel=0.05)
+    np.testing.assert_array_equal(sky.pixels, expected.pixels)
+
+
 @pytest.mark.parametrize("data", [np.ones((10, 10)), np.full((64, 64), np.nan)])
 def test_without_sky_is_an_error_that_says_what_to_do(data):
     with pytest.raises(ObservationError, match=r"rms="):

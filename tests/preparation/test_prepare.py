@@ -51,6 +51,20 @@ def test_noise_and_sky_are_measured(mock):
     np.testing.assert_allclose(*(np.stack(grid.vertices_arcsec()[0]) for grid in grids), rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("broken", [np.nan, 1e6])
+def test_a_broken_pixel_changes_neither_the_sky_nor_the_noise_of_others(mock, broken):
+    options = {"psf": mock.observation.psf, "exposure_time": 2000 * u.s}
+    expected, image = prepare(raw(mock), **options), raw(mock)
+    mask = np.zeros(image.shape, dtype=bool)
+    mask[0, 0] = mask[5, 70] = True
+    image.data[mask] = broken
+    ready = prepare(image, mask=mask, **options)
+    # two pixels fewer of thousands
+    sigma, truth = ready.uncertainty.array[~mask], expected.uncertainty.array[~mask]
+    np.testing.assert_allclose(sigma, truth, rtol=0.01)
+    np.testing.assert_allclose(ready.data[~mask], expected.data[~mask], rtol=0, atol=0.1 * truth.min())
+
+
 def test_input_is_not_touched(mock):
     image = raw(mock)
     before = image.data.copy()

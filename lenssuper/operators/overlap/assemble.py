@@ -41,6 +41,7 @@ class OverlapTask(NamedTuple):
     subdivide: int | None  # instead of tol
     parity: Callable | None = None  # (column, row) in the image plane -> 1 or -1, the sign of the Jacobian
     order: int = 0  # of the B-splines that the source consists of
+    maximum: Callable | None = None  # (column, row) -> whether an image there is a maximum of arrival time
 
     @property
     def pieces(self) -> tuple[int, int]:

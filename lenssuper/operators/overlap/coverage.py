@@ -3,7 +3,9 @@
 Cut into small triangles, the image plane is laid over the source plane, each triangle the same way up as in
 the image or turned over.  Where two neighbours agree in that, the edge between them belongs to one sheet and
 adds nothing; only edges where the sheet ends or folds, on a critical curve, are walked.  So it does not
-matter how little the triangles of a strongly curved sheet look like their images.
+matter how little the triangles of a strongly curved sheet look like their images.  Where the sheet folds
+within a pixel or so of a lens centre, the triangles there count with the parity further out, and a mesh of
+rings adds what is missing.
 """
 
 from __future__ import annotations
@@ -13,37 +15,50 @@ import numpy as np
 import lenssuper.operators.overlap.clip as _clip
 from lenssuper._utils.threads import in_threads
 from lenssuper.operators.overlap.assemble import OverlapTask, row_ranges, touched
+from lenssuper.operators.overlap.core import NEAR, distinct, find_core, is_hole
 
 __all__ = ["area_map", "border_of_sheets"]
 
 # Straight pieces in which a curved edge is walked.
 _PIECES = 8
-# Directions and distance (in image pixels) from which the limits at a lens centre are taken.
+# Directions from which the limits at a lens centre are taken.
 _DIRECTIONS = 4096
-_NEAR = 1e-8
+# Centroids of the halves of a pixel below and above its diagonal: this far to the right of its centre, and
+# this far below it.
+_HALVES = (1 / 6, -1 / 6)
 
 
 def area_map(task: OverlapTask) -> np.ndarray:
     """Return the area of the lensed image plane over each source cell, in cells."""
     rows, columns = task.source_shape
     size = (rows + 1) * (columns + 2)
+    centers = distinct(task.centers)
+    inside = [at for at in centers if _in_image(task, *at)]
+    cores = [find_core(task, at, [other for other in centers if other is not at]) for at in inside]
+    folded = [core for core in cores if core is not None]
 
     def area(block_rows):
         window = np.zeros(size)
-        _clip.add_edges(window, rows, columns, *_block_border(task, *block_rows))
+        _clip.add_edges(window, rows, columns, *_block_border(task, folded, *block_rows))
         return window
 
     window = np.zeros(size)
     for part in in_threads(area, row_ranges(task)):
         window += part
-    for column, row in task.centers:
-        if touched(column, task.image_shape[1]) and touched(row, task.image_shape[0]):
+    for core, (column, row) in zip(cores, inside, strict=True):
+        if core is not None:
+            _clip.add_edges(window, rows, columns, *_missing(task, folded, core))
+        elif is_hole(task, column, row):
             _clip.add_edges(window, rows, columns, *_cut(task, column, row))
     total = np.cumsum(window.reshape(rows + 1, columns + 2)[:rows], axis=1)[:, :columns]
-    return np.maximum(total, 0.0)
+    return np.maximum(total, 0.0)  # rounding may leave a little less than none
 
 
-def _block_border(task, first, last):
+def _in_image(task, column, row):
+    return bool(touched(column, task.image_shape[1]) and touched(row, task.image_shape[0]))
+
+
+def _block_border(task, cores, first, last):
     """Return the edges of the sheets of some image rows: x and y (2, edges), scale (edges,)."""
     n = task.image_shape[1]
     column, row = (
@@ -52,9 +67,32 @@ def _block_border(task, first, last):
     )
     u, v = task.trace(column, row)
     column, row = np.arange(n)[None, :], np.arange(first, last)[:, None]
-    # a sixth of a pixel from its centre: the centroids of the halves below and above the diagonal
-    parity = [task.parity(column + s, row - s) for s in (1 / 6, -1 / 6)]
-    return border_of_sheets(u, v, *parity)
+    return border_of_sheets(u, v, *(_parity(task, cores, column, row, s) for s in _HALVES))
+
+
+def _parity(task, cores, column, row, s):
+    """Return the parity that one half of pixels counts with: near a core, that around the core."""
+    column, row = column + s, row - s
+    parity = task.parity(column, row)
+    for core in cores:
+        near = np.hypot(column - core.center[0], row - core.center[1]) < core.radius
+        parity = np.where(near, core.parity, parity)
+    return parity
+
+
+def _missing(task, cores, core):
+    """Return the edges of what the triangles of the pixels lack around a lens centre."""
+    ny, nx = task.image_shape
+
+    def lattice(x, y):
+        column, row = np.rint(x), np.rint(y)
+        below = (y - row) < (x - column)
+        halves = [_parity(task, cores, column, row, s) for s in _HALVES]
+        outside = (column < 0) | (column >= nx) | (row < 0) | (row >= ny)
+        return np.where(outside, 0.0, np.where(below, *halves))
+
+    u, v, missing = core.sheets(task, lattice)
+    return border_of_sheets(u, v, missing, missing)
 
 
 def border_of_sheets(u: np.ndarray, v: np.ndarray, lower: np.ndarray, upper: np.ndarray):
@@ -90,7 +128,7 @@ def _pairs(points):
 def _cut(task, column, row):
     """Return the edges of the hole in the sheet that the limits at a lens centre enclose."""
     angle = np.linspace(0, 2 * np.pi, _DIRECTIONS + 1)
-    around = column + _NEAR * np.cos(angle), row + _NEAR * np.sin(angle)
+    around = column + NEAR * np.cos(angle), row + NEAR * np.sin(angle)
     parity = np.sign(task.parity(*around).sum())
     u, v = task.trace(*around)
     return _pairs(u[:, None]), _pairs(v[:, None]), np.full(_DIRECTIONS, float(parity))

@@ -236,10 +236,14 @@ def _task(lens, image_grid, source_grid, tol, subdivide, order=0):
         xx, yy, xy = lens.hessian(*image_grid.to_offset(column, row))
         return np.where((1.0 - xx) * (1.0 - yy) - xy**2 < 0.0, -handedness, handedness)
 
+    def maximum(column, row):
+        xx, yy, xy = lens.hessian(*image_grid.to_offset(column, row))
+        return ((1.0 - xx) * (1.0 - yy) - xy**2 > 0.0) & (xx + yy > 2.0)
+
     centers = [tuple(map(float, image_grid.to_pixel(x, y))) for x, y in lens.centers_arcsec()]
     shapes = image_grid.shape, source_grid.shape
     return _assemble.OverlapTask(
-        trace, *shapes, centers, None if subdivide else tol, subdivide, parity, order
+        trace, *shapes, centers, None if subdivide else tol, subdivide, parity, order, maximum
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
@@ -76,7 +76,7 @@ class Posterior:
             Number of sources. Up to the number of `draws`, the first of these are returned unless ``rng`` is
             given.
         rng : `~numpy.random.Generator` or int, optional
-            For fresh draws.
+            For fresh draws, or, where the posterior cannot make any, for a random choice of `draws`.
 
         Returns
         -------
@@ -87,15 +87,30 @@ class Posterior:
         ValueError
             If ``n`` exceeds the number of draws kept, and the posterior cannot make new ones.
         """
-        n = check_count(n, "n")
-        if rng is None and n <= len(self.draws):
-            return self.draws[:n].copy()
-        if self._draw is None:
+        which = self.kept(n, rng)
+        if which is not None:
+            return self.draws[which]
+        return cast("Callable", self._draw)(n, check_rng(rng))
+
+    def kept(self, n: int, rng: np.random.Generator | int | None = None) -> np.ndarray | None:
+        """
+        Return which of `draws` `samples` returns, array of n indices; None if it makes fresh ones.
+
+        Draws that are opposite to each other come one after the other, and are chosen in pairs.
+        """
+        n, most = check_count(n, "n"), len(self.draws)
+        if n <= most and rng is None:
+            return np.arange(n)
+        if self._draw is not None:
+            return None
+        if n > most:
             raise ValueError(
-                f"n must be at most {len(self.draws)}, the number of draws that were kept; got {n}. "
+                f"n must be at most {most}, the number of draws that were kept; got {n}. "
                 "Run the solver again for more"
             )
-        return self._draw(n, check_rng(rng))
+        pairs = check_rng(rng).permutation((most + 1) // 2)
+        which = np.stack([2 * pairs, 2 * pairs + 1], axis=1).ravel()
+        return which[which < most][:n]
 
     def refit(self, model: ForwardModel) -> np.ndarray:
         """

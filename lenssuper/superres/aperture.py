@@ -13,40 +13,78 @@ from lenssuper._utils.units import arcsec
 from lenssuper.forward.model import ForwardModel
 from lenssuper.lens import LensModel
 
-__all__ = ["SourceAperture", "find_aperture"]
+__all__ = ["SourceAperture", "find_aperture", "smoothed_source"]
 
-# The galaxy is the group of pixels so many standard deviations bright that has most light; where these are
-# not known, of this share of the peak.
-_SIGMAS, _SHARE = 3.0, 0.02
+# The galaxy is the group of pixels with most light in the smoothed source, so many standard deviations of the
+# noise bright, and of this share of the peak.
+_SIGMAS, _SHARE = 2.0, 0.005
 # Least number of images of a source pixel that is measured.
 _SEEN = 0.5
+_DARK = "the source has no light to measure: it is not positive in the pixels that are seen"
 # Images nearer than this, in pixels of the observation, to the middle of the lens of an isothermal profile
 # are not counted apart.
 _APART = 0.5
 
 
-def find_aperture(source: np.ndarray, std: np.ndarray, coverage: np.ndarray) -> np.ndarray:
+def find_aperture(model: ForwardModel, source: np.ndarray) -> np.ndarray:
     """
     Return the pixels of the Kron ellipse of a source, array of bool (ny, nx).
 
     It is that of SExtractor's AUTO magnitudes (Kron 1980, ApJS 43, 305; Bertin & Arnouts 1996, A&AS 117,
-    393), 2.5 Kron radii large, by photutils, for the brightest group of significant pixels.
+    393), 2.5 Kron radii large, by photutils, for the brightest galaxy of the smoothed source (see
+    `smoothed_source`). What else is uncertain than the noise, and the size of the pixels, play no part.
     """
     from photutils.segmentation import SegmentationImage, SourceCatalog
 
-    known = np.isfinite(std) & (std > 0)
-    limit = np.where(known, _SIGMAS * std, _SHARE * source.max())
-    labels, n = ndimage.label(source > limit, np.ones((3, 3)))
-    if n == 0:
-        labels, n = ndimage.label(source > _SHARE * source.max(), np.ones((3, 3)))
-    if n == 0:
-        raise ValueError("the source has no light to measure: it is not positive in any pixel")
-    fluxes = np.bincount(labels.ravel(), weights=source.ravel(), minlength=n + 1)
-    galaxy = labels == 1 + np.argmax(fluxes[1:])
+    seen = model.lensing.coverage >= _SEEN
+    if not (source[seen] > 0).any():
+        raise ValueError(_DARK)
+    galaxy = _brightest(*smoothed_source(model, source, seen))
     ellipse = np.atleast_1d(SourceCatalog(source, SegmentationImage(galaxy.astype(int))).kron_aperture)[0]
     inside = None if ellipse is None else ellipse.to_mask(method="center").to_image(source.shape)
     chosen = galaxy if inside is None else inside > 0
-    return chosen & (coverage >= _SEEN)
+    return chosen & seen
+
+
+def smoothed_source(
+    model: ForwardModel, source: np.ndarray, seen: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""
+    Return a source averaged over its resolution element, and the standard deviation that noise gives it.
+
+    The resolution is that of the mean magnification of the source's light, :math:`\mathrm{FWHM} /
+    \sqrt\mu`, and the average is over a Gaussian of this FWHM, among the pixels that are seen. Light of
+    brightness s in a patch as large as the PSF or larger is measured with the weight :math:`\sum_i w_i
+    \sum_j A_{ij}` by the data, with their weights w and the model A, j being pixels of the patch. That of a
+    Gaussian of standard deviation :math:`\sigma` pixels has the area :math:`4\pi\sigma^2`.
+    """
+    light = np.where(seen, np.maximum(source, 0.0), 0.0)
+    magnification = float(np.sum(light * model.lensing.magnification) / light.sum())
+    fwhm = model.observation.psf_fwhm_arcsec / np.sqrt(magnification)
+    width = fwhm / (np.sqrt(8 * np.log(2)) * model.source_grid.side_arcsec)
+
+    def average(values):
+        return ndimage.gaussian_filter(np.where(seen, values, 0.0), width, mode="constant")
+
+    share = np.maximum(average(np.ones(source.shape)), np.finfo(float).tiny)
+    weight = 4 * np.pi * width**2 * average(model.adjoint(model.weights))
+    weight = weight / model.observation.noise_correlation
+    std = 1 / np.sqrt(np.maximum(weight, np.finfo(float).tiny))
+    return np.where(seen, average(source) / share, 0.0), np.where(seen, std, np.inf)
+
+
+def _brightest(smooth, std):
+    """Return the pixels of the galaxy with most light in a smoothed source."""
+    certain = float(np.max(smooth - _SIGMAS * std))
+    limits = [np.maximum(_SHARE * certain, _SIGMAS * std)] if certain > 0 else []
+    for limit in [*limits, _SHARE * smooth.max()]:
+        labels, n = ndimage.label(smooth > limit, np.ones((3, 3)))
+        if n:
+            break
+    else:
+        raise ValueError(_DARK)
+    fluxes = np.bincount(labels.ravel(), weights=smooth.ravel(), minlength=n + 1)
+    return labels == 1 + np.argmax(fluxes[1:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +148,8 @@ class SourceAperture:
         """
         Measure sources (n, ny, nx); return arrays of n numbers in arcsec and radian, by name.
 
-        ``flux`` is the sum over pixels in units of the data's pixels, ``image_flux`` that of all images.
+        ``flux`` is the sum over pixels in units of the data's pixels, ``image_flux`` that of all images, and
+        ``aperture_share`` what the flux is of that of all pixels that are seen.
         ``others`` are the aperture with other lenses, one standard deviation to either side, and ``shares``
         (n, number of pairs) by how many the lens of each source is changed.
         """
@@ -140,6 +179,8 @@ class SourceAperture:
             "y": y,
         }
         with np.errstate(divide="ignore", invalid="ignore"):
+            everything = np.where(self.model.lensing.coverage >= _SEEN, sources, 0.0).sum(axis=(1, 2))
+            found |= {"aperture_share": flux / everything}
             found |= {"magnification": lensed / flux, "image_flux": share * lensed}
             for k, each in enumerate(flux_with(lambda each: each.image_magnifications).T, start=1):
                 found[f"magnification_{k}"] = each / flux

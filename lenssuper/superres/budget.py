@@ -33,7 +33,7 @@ _BRIGHT = 0.1
 _NOISES, _SMOOTHING = 8, 1.5
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ErrorBudget(Pictured):
     """
     Parts of the variance of a super-resolution, and draws over all of them.
@@ -76,6 +76,9 @@ class ErrorBudget(Pictured):
     shares: np.ndarray
     unit: u.UnitBase
     bright: tuple[np.ndarray, np.ndarray]
+
+    def __repr__(self) -> str:
+        return f"<ErrorBudget: {len(self.source_draws)} draws over {', '.join(self.parts)}>"
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -15,9 +15,9 @@ _FAINT = 1.0
 
 def faint_light(
     model: ForwardModel, source: np.ndarray, std: np.ndarray, inside: np.ndarray
-) -> tuple[np.ndarray, float, float]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     r"""
-    Return the faint pixels of an aperture, and what the data say of the error of their mean brightness.
+    Return the faint pixels in and outside of an aperture, and the error of their mean brightness by the data.
 
     Sources that may not be negative are too bright where the data show nothing: each pixel may deviate to
     one side only, and a sum over many pixels may be wrong by several of its standard deviations. The mean
@@ -37,21 +37,23 @@ def faint_light(
 
     Returns
     -------
-    faint : ndarray of bool, shape of the source grid
-        Pixels of the aperture that are less than a standard deviation bright.
-    correction, error : float
-        To be added to each of them, and its standard deviation.
+    faint : ndarray of bool, shape (2, ny, nx)
+        Pixels in the aperture, and outside of it, that are less than a standard deviation bright.
+    correction : ndarray, shape (2,)
+        To be added to each of them.
+    covariance : ndarray, shape (2, 2)
+        Of the corrections.
     """
     known = np.isfinite(std) & (std > 0) & (model.lensing.coverage > 0)
     faint = known & (source < _FAINT * std)
     parts = np.stack([faint & inside, faint & ~inside])
-    if not parts[0].any():
-        return parts[0], 0.0, 0.0
+    if not parts.any():
+        return parts, np.zeros(2), np.zeros((2, 2))
     scale = float(np.max(std[faint]))
     data = WhitenedData(model, scale)
     images = data.forward(parts.astype(float)).reshape(2, -1)
     residuals = data.data - data.forward(source / scale)
-    # there may be no faint pixel outside of the aperture
+    # there may be no faint pixel in one of both
     covariance = np.linalg.pinv(images @ images.T, hermitian=True)
     correction = covariance @ (images @ residuals.ravel())
-    return parts[0], scale * float(correction[0]), scale * float(np.sqrt(covariance[0, 0]))
+    return parts, scale * correction, scale**2 * covariance

@@ -15,8 +15,10 @@ from astropy.table import QTable
 from lenssuper._utils.checks import check_number
 from lenssuper._utils.text import decimals
 from lenssuper._utils.units import arcsec
+from lenssuper._utils.warn import warn
 from lenssuper.forward.model import ForwardModel
 from lenssuper.superres.aperture import SourceAperture, find_aperture
+from lenssuper.superres.drawnlenses import has_lens_errors
 from lenssuper.superres.faint import faint_light
 
 if TYPE_CHECKING:
@@ -26,12 +28,14 @@ if TYPE_CHECKING:
     from lenssuper.observation import Observation
     from lenssuper.observation.grid import PixelGrid
     from lenssuper.solvers import Posterior
-    from lenssuper.superres.budget import ErrorBudget
+    from lenssuper.superres.drawnlenses import DrawnLenses
 
 __all__ = ["Measured", "measure_rows"]
 
 # One standard deviation of a Gaussian on either side of the median.
 _PERCENTILES = (16.0, 50.0, 84.0)
+# Share of the light in the aperture below which a warning says so.
+_LITTLE = 0.8
 _UNITS = {"half_light_radius": u.arcsec, "x": u.arcsec, "y": u.arcsec, "phi": u.deg}
 
 
@@ -45,7 +49,8 @@ class Measured(ABC):
     posterior: Posterior
     coverage: np.ndarray
     order: int
-    budget: ErrorBudget | None
+    messages: tuple[str, ...]
+    drawn_lenses: DrawnLenses | None
 
     def _forward_model(self) -> ForwardModel:
         return ForwardModel(
@@ -56,14 +61,14 @@ class Measured(ABC):
     def _aperture(self) -> SourceAperture:
         model = self._forward_model()
         source = self.posterior.mean
-        inside = find_aperture(source, self.posterior.std, self.coverage)
+        inside = find_aperture(model, source)
         x, y = np.broadcast_arrays(*self.source_grid.centers_arcsec())
         light = np.maximum(source[inside], 0.0)
         x0, y0 = (float(np.average(each[inside], weights=light)) for each in (x, y))
         return SourceAperture(inside, model, (x0, y0))
 
     @cached_property
-    def _faint_light(self) -> tuple[np.ndarray, float, float]:
+    def _faint_light(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         aperture, posterior = self._aperture, self.posterior
         return faint_light(aperture.model, posterior.mean, posterior.std, aperture.inside)
 
@@ -89,7 +94,7 @@ class Measured(ABC):
             Number of draws, by default those that were kept; a few hundred give percentiles to some
             percent of an error bar.
         rng : `~numpy.random.Generator` or int, optional
-            For fresh draws, see `samples`.
+            For fresh draws, or for others of those that were kept, see `samples`.
         z_source : float, optional
             Redshift of the source, for its size in kpc.
         cosmology : `~astropy.cosmology.FLRW`, optional
@@ -101,20 +106,32 @@ class Measured(ABC):
             Three rows, the percentiles 16, 50 and 84, and a column for each quantity: ``flux``, of the source
             without magnification; ``half_light_radius``, on the intermediate axis; ``axis_ratio``; ``phi``,
             counter-clockwise from +x; ``x`` and ``y``, the centroid in the source plane;
-            ``magnification``, the total one; ``image_flux``, that of all images; ``magnification_1`` and so
-            on, those of the single images, in the order in which they arrive, at the positions in
-            ``table.meta["images"]``, which add up to the total; and with a redshift ``radius_kpc``.
+            ``aperture_share``, what ``flux`` is of all light in the source plane; ``magnification``, the
+            total one; ``image_flux``, that of all images; ``magnification_1`` and so on, those of the single
+            images, in the order in which they arrive, at the positions in ``table.meta["images"]``, which add
+            up to the total; and with a redshift ``radius_kpc``.
 
         Raises
         ------
         ValueError
             If the result has fewer than two draws, or not ``n``, or the source has no light.
 
+        Warns
+        -----
+        LensSuperWarning
+            If less than 0.8 of the light is in the aperture.
+
         Notes
         -----
         All draws are measured in the same pixels, `aperture`: the Kron ellipse of `source` (2.5 Kron radii,
-        as SExtractor's AUTO magnitudes; photutils), which holds 86 to 99.7% of the light of twelve mock
-        galaxies, 97% or more of nine of them.
+        as SExtractor's AUTO magnitudes; photutils). It starts from the pixels of the brightest galaxy that
+        are two standard deviations of the noise bright, and 0.5% of the peak, when `source` is averaged over
+        its resolution; errors of lens or PSF and the size of the pixels do not change it.
+        It held 82 to 98% of the light of 16 mock spirals and mergers, at a S/N of 8 to 60, half of them with
+        errors of the lens; all fluxes and radii were within two errors of the truth in it, and 14 of each
+        within one. Against the whole galaxy fluxes and radii were 10% too small.
+        ``aperture_share`` tells how much is in it, of the light that the data show: wings that are fainter
+        than the noise are not counted, and another galaxy in the source plane is.
         Pixels that the field does not show are left out. Centroid, axis ratio and angle are those of the
         second moments, and half of the flux in the aperture is within the ellipse of that shape whose
         axes have the product `half_light_radius` squared.
@@ -144,6 +161,12 @@ class Measured(ABC):
             warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
             for name in each.colnames:
                 table[name] = np.nanpercentile(each[name], _PERCENTILES)
+        share = float(table["aperture_share"][1])
+        if share < _LITTLE:
+            warn(
+                f"the aperture holds {share:.0%} of the light in the source plane: flux, size and shape are "
+                "those of this part, and less than those of the whole source (SuperResolution.aperture)"
+            )
         return table
 
     def measure_draws(
@@ -172,15 +195,19 @@ class Measured(ABC):
         n = len(self.posterior.draws) if n is None else n
         if n < 2:
             raise ValueError(f"n must be at least 2; got {n}")
-        draws = self.posterior.samples(n, rng)
+        which = self.posterior.kept(n, rng)
+        draws = self.posterior.samples(n, rng) if which is None else self.posterior.draws[which]
+        which = np.arange(n) if which is None else which
         centred = draws - draws.mean(axis=0) + self.posterior.mean
-        faint, correction, error = self._faint_light
+        parts, corrections, covariance = self._faint_light
         # the same for the same draw, in every call
-        drawn = correction + error * np.random.default_rng(0).standard_normal((n, 1))
-        if faint.any():
-            known = self.posterior.mean[faint].mean() - centred[:, faint].mean(axis=1, keepdims=True)
-            centred[:, faint] += known + drawn
-        return self._measured(centred, z_source, cosmology, *self._other_lenses(n))
+        normal = np.random.default_rng(0).standard_normal((which.max() + 1, 2))[which]
+        drawn = corrections[:, None] + _root(covariance) @ normal.T
+        for faint, each in zip(parts, drawn, strict=True):
+            if faint.any():
+                known = self.posterior.mean[faint].mean() - centred[:, faint].mean(axis=1, keepdims=True)
+                centred[:, faint] += known + each[:, None]
+        return self._measured(centred, z_source, cosmology, *self._other_lenses(which))
 
     def measure_sources(
         self, sources: np.ndarray, *, z_source: float | None = None, cosmology: FLRW | None = None
@@ -207,17 +234,25 @@ class Measured(ABC):
             )
         return self._measured(sources.reshape(-1, *sources.shape[-2:]), z_source, cosmology)
 
-    def _other_lenses(self, n):
-        """Return the aperture with the lenses of an error budget, and by how much the draws change each."""
-        if self.budget is None:
+    def _other_lenses(self, which):
+        """Return the aperture with the lenses of an error budget, and by how much each draw changes each."""
+        if self.drawn_lenses is None:
+            self._warn_of_lost_lenses()
             return ()
-        lenses = [k for k, each in enumerate(self.budget.responses) if each.change.part == "lens"]
-        changes = [self.budget.responses[k].change for k in lenses]
+        base = self._aperture
         pairs = [
-            tuple(replace(self._aperture, model=model) for model in (each.plus, each.minus))
-            for each in changes
+            tuple(replace(base, model=base.model.with_lens(lens)) for lens in pair)
+            for pair in self.drawn_lenses.pairs
         ]
-        return pairs, self.budget.shares[:n, lenses]
+        return pairs, self.drawn_lenses.shares[which]
+
+    def _warn_of_lost_lenses(self):
+        if self.drawn_lenses is None and has_lens_errors(self.messages):
+            warn(
+                "the file of this result is of an earlier version, without the lens of each draw: errors of "
+                "magnifications, image fluxes and draws of the image are those of the source alone, with one "
+                "lens. Super-resolve again to have those of the lens in them"
+            )
 
     def _measured(self, sources, z_source, cosmology, *lenses):
         """Return the table of sources (n, ny, nx), with units."""
@@ -235,6 +270,13 @@ class Measured(ABC):
 
     def _unit_of(self, name):
         return self.observation.unit if name.endswith("flux") else _UNITS.get(name, u.dimensionless_unscaled)
+
+
+def _root(covariance):
+    """Return the lower triangular root of a covariance (2, 2), which may be singular."""
+    first = np.sqrt(covariance[0, 0])
+    across = covariance[1, 0] / first if first > 0 else 0.0
+    return np.array([[first, 0.0], [across, np.sqrt(max(covariance[1, 1] - across**2, 0.0))]])
 
 
 def _together(angles):

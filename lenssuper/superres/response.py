@@ -14,7 +14,7 @@ from lenssuper.superres.systematics import Change
 __all__ = ["Response", "respond"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Response:
     """
     Effects of a change by one standard deviation, half of the difference of both sides.
@@ -39,6 +39,9 @@ class Response:
     remaining: np.ndarray
     score: float
     own_information: float
+
+    def __repr__(self) -> str:
+        return f"<Response: to {self.change.name}, significance {self.significance:.1f}>"
 
     def information(self, other: Response) -> float:
         """Return what the data say of both changes: curvature of the logarithm of the evidence."""

@@ -23,6 +23,7 @@ from lenssuper.observation.grid import PixelGrid
 from lenssuper.plotting.notebook import Pictured
 from lenssuper.solvers import Posterior
 from lenssuper.superres.doubts import doubts_about
+from lenssuper.superres.drawnlenses import DrawnLenses, budget_message
 from lenssuper.superres.exports import to_lenstronomy, write_coolest
 from lenssuper.superres.judgement import judge_budget, judge_result
 from lenssuper.superres.measured import Measured
@@ -84,7 +85,9 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
         source is the brightness at the centres of its pixels, with 0 the average over them.
     budget : ErrorBudget or None
         What the errors consist of, if `SuperResolver` was given ``systematics``; it is not written to files,
-        the errors and draws of the source over all of it are.
+        but the errors and draws over all of it are.
+    drawn_lenses : DrawnLenses or None
+        The lens and the lensed image of each draw over a budget.
 
     Notes
     -----
@@ -113,6 +116,7 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
     judgement: Verdict | None = None
     order: int = 0
     budget: ErrorBudget | None = None
+    drawn_lenses: DrawnLenses | None = None
 
     def __post_init__(self) -> None:
         for name in ("lensed_image", "lensed_std", "model_image", "residuals", "coverage", "magnification"):
@@ -207,15 +211,15 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
 
     def with_budget(self, budget: ErrorBudget) -> SuperResolution:
         """Return the result with the errors of a budget, those of the source among them, and its draws."""
-        names = ", ".join(budget.parts)
         std, draws = budget.std(plane="source"), budget.source_draws
         posterior = replace(self.posterior, std=std, draws=draws, _draw=None, _refit=None, _by_noise=None)
         wider = replace(
             self,
             posterior=posterior,
             lensed_std=budget.std(),
-            messages=(*self.messages, f"the errors of image and source are those of {names}"),
+            messages=(*self.messages, budget_message(budget.parts)),
             budget=budget,
+            drawn_lenses=DrawnLenses.of(budget),
         )
         return wider.judged_with(judge_budget(budget), "budget")
 
@@ -272,7 +276,8 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
         ----------
         n : int
         rng : `~numpy.random.Generator` or int, optional
-            For fresh draws; a result that was read from a file has only those kept in it.
+            For fresh draws. Of a result that was read from a file, or has an error budget, it chooses
+            among the draws that were kept.
 
         Returns
         -------
@@ -281,7 +286,7 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
         Raises
         ------
         ValueError
-            If more draws are asked for than there are, or fresh ones of a result from a file.
+            If more draws are asked for than there are, and fresh ones cannot be made.
         """
         return self.posterior.samples(n, rng) << self.observation.unit
 
@@ -296,14 +301,15 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
         -------
         `~astropy.units.Quantity`, shape (n, factor ny, factor nx), in the unit of the data
         """
-        if self.budget is not None:
-            draws = self.budget.image_draws
+        if self.drawn_lenses is not None:
+            draws = self.drawn_lenses.images
             if n > len(draws):
                 raise ValueError(
                     f"n must be at most {len(draws)}, the draws of the error budget; got {n}: "
                     "SuperResolver(..., systematics=Systematics()) makes 64"
                 )
-            return draws[:n].copy() << self.observation.unit
+            return draws[self.posterior.kept(n, rng)] << self.observation.unit
+        self._warn_of_lost_lenses()
         return self._forward_model().lensed_image(self.samples(n, rng).value) << self.observation.unit
 
     # Words, files, pictures
@@ -327,9 +333,9 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
         Write the result as one FITS file that `read` gives back.
 
         The extensions are IMAGE, IMAGE_ERR, MODEL, RESIDUAL, SOURCE, SOURCE_ERR, COVERAGE, MAGNIF and
-        RESOLUTN, each with its WCS, DRAWS, the observation as DATA, UNCERT, MASK and PSFIMAGE, and the table
-        INFO with the lens and the rest as JSON. All numbers are float64. The file is complete under its name
-        or not there, however the writing ends.
+        RESOLUTN, each with its WCS, DRAWS, over an error budget also IMDRAWS and LENSDRAW, the observation as
+        DATA, UNCERT, MASK and PSFIMAGE, and the table INFO with the lens and the rest as JSON. All numbers
+        are float64. The file is complete under its name or not there, however the writing ends.
 
         Parameters
         ----------

@@ -27,6 +27,7 @@ from lenssuper.observation.hdus import (
     unpack,
 )
 from lenssuper.solvers.base import Posterior
+from lenssuper.superres.drawnlenses import DrawnLenses
 
 __all__ = ["read_fields", "write_result"]
 
@@ -47,6 +48,8 @@ _POSTERIOR = (
     ("SOURCE_ERR", "std", "standard deviation of SOURCE"),
     ("DRAWS", "draws", "draws of the source from its posterior"),
 )
+# Of each draw over an error budget.
+_IMAGES_DRAWN, _LENSES_DRAWN = "IMDRAWS", "LENSDRAW"
 _NUMBERS = ("log_evidence", "effective_modes", "held_out_chi2")
 
 
@@ -83,6 +86,11 @@ def _result_hdus(result):
         yield image_hdu(name, getattr(result, attribute), grids[grid], unit if has_unit else None, comment)
     for name, attribute, comment in _POSTERIOR:
         yield image_hdu(name, getattr(result.posterior, attribute), result.source_grid, unit, comment)
+    drawn = result.drawn_lenses
+    if drawn is not None:
+        yield image_hdu(_IMAGES_DRAWN, drawn.images, grids["fine"], unit, "draws of the lensed image")
+        if drawn.pairs:  # FITS has no image of width 0
+            yield fits.ImageHDU(drawn.shares, name=_LENSES_DRAWN)
 
 
 def _info(result):
@@ -102,7 +110,13 @@ def _info(result):
         "messages": list(result.messages),
         "meta": result.meta,
         "judgement": None if result.judgement is None else result.judgement.to_dict(),
+        "lens_errors": _pairs(result.drawn_lenses),
     }
+
+
+def _pairs(drawn):
+    """Return the lens with each of its errors to either side, of a result over an error budget."""
+    return None if drawn is None else [[lens.to_dict() for lens in pair] for pair in drawn.pairs]
 
 
 def _number(value):
@@ -136,9 +150,21 @@ def _unpack(arrays, info):
         "messages": tuple(info["messages"]),
         "meta": info["meta"],
         "judgement": Verdict.from_dict(info["judgement"]) if info.get("judgement") else None,
+        "drawn_lenses": _drawn_lenses(arrays, info.get("lens_errors"), len(posterior.draws)),
     }
     _check(fields)
     return fields
+
+
+def _drawn_lenses(arrays, pairs, n):
+    """Return what a budget says of each draw; None without one, and for files of earlier versions."""
+    if pairs is None:
+        return None
+    lenses = tuple((LensModel.from_dict(plus), LensModel.from_dict(minus)) for plus, minus in pairs)
+    shares = arrays[_LENSES_DRAWN] if lenses else np.zeros((n, 0))
+    if shares.shape != (n, len(lenses)) or not np.isfinite(shares).all():
+        raise ValueError(f"the lens of each draw must be {n} x {len(lenses)} finite numbers")
+    return DrawnLenses(lenses, shares, arrays[_IMAGES_DRAWN])
 
 
 def _check(fields):
@@ -153,6 +179,9 @@ def _check(fields):
             raise ValueError(f"{name} of the source must be finite")
     if found["draws"].ndim != 3:
         raise ValueError(f"draws must be a stack of sources; got the shape {found['draws'].shape}")
+    drawn = fields["drawn_lenses"]
+    if drawn is not None and drawn.images.shape != (len(found["draws"]), *grids["fine"].shape):
+        raise ValueError(f"draws of the image must be one for each of the source; got {drawn.images.shape}")
     for name, values in found.items():
         if values.shape[-2:] != shapes[name] or (values.ndim != 2 and name != "draws"):
             raise ValueError(f"{name} must have the shape of its grid, {shapes[name]}; got {values.shape}")

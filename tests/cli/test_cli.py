@@ -154,7 +154,9 @@ def test_run_measures(inputs, stand_in, tmp_path, capsys):
     assert said["measured"]["radius_kpc"]["unit"] == "kpc"
     assert len(table.meta["images"]) == len([n for n in table.colnames if n.startswith("magnification_")])
     assert main([*arguments, "--overwrite"]) == 0
-    assert "half light radius" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "half light radius" in printed
+    assert "aperture share" in printed
     assert main([*arguments[:6], "--z-source", "1.5", "--overwrite"]) == 1
     assert "add --measure" in capsys.readouterr().err
 

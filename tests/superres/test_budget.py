@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import astropy.units as u
 import numpy as np
 import pytest
 
-from lenssuper import ForwardModel, Observation, SuperResolver, Systematics
+from lenssuper import ForwardModel, Observation, SuperResolution, SuperResolver, Systematics
 from lenssuper.exceptions import LensSuperWarning
 from lenssuper.forward.sourcegrid import square_source_grid
 from lenssuper.simulate import random_mock
@@ -183,6 +185,41 @@ def test_magnification_has_the_error_of_the_lens(mock, result):
     assert spread > 0.5 * lens_error * abs(values[0] - values[1]) / 2
     sums = sum(table[name] for name in table.colnames if name.startswith("magnification_"))
     assert np.all(np.isfinite(sums))
+
+
+def test_a_file_holds_the_lens_of_each_draw(result, tmp_path):
+    result.write(tmp_path / "out.fits")
+    same = SuperResolution.read(tmp_path / "out.fits")
+    before, after = result.measure(), same.measure()
+    assert before["magnification"][2] - before["magnification"][0] > 0.02
+    for name in before.colnames:
+        np.testing.assert_allclose(after[name].value, before[name].value, rtol=1e-9, err_msg=name)
+    np.testing.assert_array_equal(same.image_samples(9), result.image_samples(9))
+    # some of the draws, each with its own lens
+    every = result.measure_draws()
+    for each in (result, same):
+        some, rows = each.measure_draws(10, rng=1), each.posterior.kept(10, rng=1)
+        # apart from their mean, which is that of the source
+        together = np.corrcoef(some["magnification"].value, every["magnification"][rows].value)
+        assert together[0, 1] > 0.95
+        np.testing.assert_array_equal(each.image_samples(10, rng=1), result.image_samples(64)[rows])
+
+
+def test_an_old_file_without_the_lens_of_each_draw_says_so(result, tmp_path):
+    replace(result, drawn_lenses=None, budget=None).write(tmp_path / "old.fits")
+    old = SuperResolution.read(tmp_path / "old.fits")
+    for errors_of in (old.measure, lambda: old.image_samples(2)):
+        with pytest.warns(LensSuperWarning, match="without the lens of each draw"):
+            errors_of()
+    # the source is as it was
+    with pytest.warns(LensSuperWarning):
+        np.testing.assert_allclose(old.measure()["flux"], result.measure()["flux"], rtol=1e-9)
+
+
+def test_a_budget_is_named_in_a_line(result):
+    assert repr(result.budget).startswith("<ErrorBudget: 64 draws over noise, prior of the source, lens, PSF")
+    assert len(repr(result.budget)) < 120
+    assert len(repr(result.budget.responses[0])) < 120
 
 
 def test_table_and_figure(result):

@@ -48,7 +48,7 @@ def test_error_of_a_source_is_found(case):
     """Without noise exactly, whatever it is outside of the aperture."""
     observation, source, std, inside = case
     model = ForwardModel(observation, LENS, source_grid=GRID)
-    faint, correction, _ = faint_light(model, wrong(source, std, inside), std, inside)
+    (faint, _), (correction, _), _ = faint_light(model, wrong(source, std, inside), std, inside)
     np.testing.assert_array_equal(faint, (source < std) & inside & (model.lensing.coverage > 0))
     np.testing.assert_allclose(correction, -0.01 * INSIDE * source.max(), rtol=1e-5)
 
@@ -60,9 +60,10 @@ def test_error_is_the_scatter_over_noise(case):
     sigma, rng, found = 1 / np.sqrt(model.weights), np.random.default_rng(2), []
     for _ in range(150):
         noisy = model.with_data(model.data + sigma * rng.normal(size=sigma.shape))
-        _, correction, error = faint_light(noisy, estimate, std, inside)
+        _, (correction, _), covariance = faint_light(noisy, estimate, std, inside)
         found.append(correction)
     # 150 numbers have a standard deviation to 6%, and a mean to 8% of it
+    error = np.sqrt(covariance[0, 0])
     np.testing.assert_allclose(np.std(found), error, rtol=0.2)
     np.testing.assert_allclose(np.mean(found), -0.01 * INSIDE * source.max(), atol=0.3 * error)
 
@@ -70,9 +71,9 @@ def test_error_is_the_scatter_over_noise(case):
 def test_nothing_faint_is_not_corrected(case):
     observation, source, std, inside = case
     model = ForwardModel(observation, LENS, source_grid=GRID)
-    faint, correction, error = faint_light(model, source, std, inside & (source > std))
-    assert not faint.any()
-    assert correction == error == 0
+    faint, correction, covariance = faint_light(model, source, std, inside & (source > std))
+    assert not faint[0].any()
+    assert correction[0] == covariance[0, 0] == 0
 
 
 def test_flux_is_right_although_the_source_is_too_bright_where_it_is_dark(case):
@@ -85,7 +86,8 @@ def test_flux_is_right_although_the_source_is_too_bright_where_it_is_dark(case):
     result = SuperResolution.from_posterior(model, Posterior(mean=estimate, std=std, draws=draws))
     truth, naive = (result.measure_sources(each)["flux"][0].value for each in (source, estimate))
     found = result.measure_draws()["flux"].value
-    faint, _, error = faint_light(model, estimate, std, result.aperture)
+    (faint, _), _, covariance = faint_light(model, estimate, std, result.aperture)
+    error = np.sqrt(covariance[0, 0])
     error *= faint.sum() * GRID.area_arcsec2 / observation.grid.area_arcsec2
     assert naive > 1.02 * truth
     np.testing.assert_allclose(np.mean(found), truth, atol=0.3 * error)

@@ -152,6 +152,25 @@ def test_words_have_the_digits_of_the_errors(sersic):
     assert len(rows["flux"].split()[1]) == 5  # +0.24
 
 
+def test_some_of_the_draws_that_were_kept_are_chosen_in_pairs(sersic):
+    """As of a result from a file, which cannot make new ones."""
+    result, _ = sersic
+    posterior, every = result.posterior, result.measure_draws()["flux"].value
+    chosen = {tuple(posterior.kept(4, rng=seed)) for seed in range(20)}
+    assert len(chosen) > 3
+    # the last of five is alone
+    for which in chosen:
+        assert len(set(which)) == 4
+        assert sum(pair <= set(which) for pair in ({0, 1}, {2, 3})) >= 1
+    np.testing.assert_array_equal(result.samples(4, rng=3).value, posterior.draws[posterior.kept(4, rng=3)])
+    # their mean is at `source`, too
+    some, which = result.measure_draws(4, rng=3)["flux"].value, posterior.kept(4, rng=3)
+    np.testing.assert_allclose(some - some.mean(), every[which] - every[which].mean(), rtol=1e-9)
+    assert set(posterior.kept(5, rng=1)) == set(range(5))
+    with pytest.raises(ValueError, match="n must be at most 5, the number of draws that were kept; got 6"):
+        result.measure(6, rng=1)
+
+
 def test_wrong_arguments(sersic):
     result, _ = sersic
     with pytest.raises(ValueError, match="n must be at least 2; got 1"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable
 from concurrent.futures import Executor
 from functools import lru_cache
@@ -194,9 +195,34 @@ def _check_settings(output, settings):
         found = None
     if found != settings:
         raise ValueError(
-            f"{output} holds results of other settings, {found}; these are {settings}: choose another "
+            f"{output} holds results of other settings{_differences(found, settings)}: choose another "
             "directory"
         )
+
+
+def _differences(found, settings):
+    """Say which settings were others, in words."""
+    if not isinstance(found, dict):
+        return f", as {_SETTINGS} cannot be read"
+    former, now = (_single(each) for each in (found, settings))
+    names = [name for name in (*former, *now) if former.get(name) != now.get(name)]
+    said = [
+        f"{name} was {former.get(name, 'not set')} and is now {now.get(name, 'not set')}"
+        for name in dict.fromkeys(names)
+    ]
+    return f": {', '.join(said)}" if said else ""
+
+
+def _single(settings):
+    """Return settings one by one, with those of the solver among them."""
+    flat = {name: ", ".join(value) if isinstance(value, list) else value for name, value in settings.items()}
+    kind, bracket, rest = str(flat.get("solver", "")).partition("(")
+    if bracket:
+        flat["solver"] = kind
+        # a comma within brackets does not end a setting
+        parts = re.findall(r"(\w+)=((?:[^,(<\[{]|[(<\[{][^)>\]}]*[)>\]}])+)", rest.removesuffix(")"))
+        flat.update(parts)
+    return flat
 
 
 def _weights_of(solver):

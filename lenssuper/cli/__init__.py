@@ -37,11 +37,11 @@ from lenssuper.cli import (
     view,
 )
 from lenssuper.cli._inputs import check_inputs
+from lenssuper.cli._words import in_shell_words
 
 __all__ = ["main", "run_process"]
 
 _BELOW_ZERO = re.compile(r"-\d[\d.]*([dhms:\u00b0]|[eE][+-]?\d)")
-_ARGUMENT = re.compile(r"\b([a-z][a-z_]*)=(?:True\b)?([a-z0-9]*)")
 # Followed by bash, zsh or tcsh.
 _COMPLETION = "--print-completion"
 _COMMANDS = (
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def show_warning(message, category, filename, lineno, file=None, line=None):
         if str(message) not in options.said:  # once, however many observations it is true of
             with _beside_bars():
-                print(f"lenssuper: warning: {_in_shell_words(message, options)}", file=sys.stderr)
+                print(f"lenssuper: warning: {in_shell_words(message, options)}", file=sys.stderr)
         options.said.add(str(message))
 
     try:
@@ -197,22 +197,12 @@ def _stopped_by_sigterm():
 def _in_one_line(error: Exception, options: argparse.Namespace) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
-    text = _in_shell_words(getattr(error, "shell", error), options)
+    text = in_shell_words(getattr(error, "shell", error), options)
     from lenssuper.exceptions import LensSuperError
 
     if isinstance(error, (LensSuperError, OSError, ValueError, TypeError)):
         return text
     return f"{type(error).__name__}: {text} (--debug shows where)"
-
-
-def _in_shell_words(message: object, options: argparse.Namespace) -> str:
-    """Give a message in one line, in which an argument of Python is the option of that name."""
-
-    def option(match):
-        name, value = match.groups()
-        return f"--{name.replace('_', '-')} {value or ''}".rstrip() if hasattr(options, name) else match[0]
-
-    return _ARGUMENT.sub(option, " ".join(str(message).split()))
 
 
 def _parser() -> argparse.ArgumentParser:

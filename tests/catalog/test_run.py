@@ -23,6 +23,7 @@ from lenssuper.catalog import StorageFullError, job, run, summarise
 from lenssuper.catalog.engine import Engine, open_engine
 from lenssuper.catalog.job import Job, read_record
 from lenssuper.catalog.queue import Queue
+from lenssuper.catalog.run import _differences as differences_of
 from lenssuper.catalog.stages import Read, SuperResolve
 from lenssuper.catalog.table import read_catalogue
 from lenssuper.simulate import random_mock
@@ -279,8 +280,27 @@ def test_shards_make_the_whole(lenses, tmp_path, threads):
 
 
 def test_other_settings_need_another_directory(lenses, first, threads):
-    with pytest.raises(ValueError, match="other settings"):
+    with pytest.raises(ValueError, match="other settings") as error:
         run_here(lenses, first, threads, factor=2)
+    said = str(error.value).partition("other settings: ")[2]
+    assert said.startswith("factor was ")
+    assert said.endswith(" and is now 2: choose another directory")
+    assert "(" not in said  # nothing of the solver, which is the same
+
+
+def test_settings_that_differ_are_named_one_by_one():
+    solver = "LogNormal(max_evaluations=10, n_draws={}, turnover=None)"
+    one, other = ({"seed": 0, "solver": solver.format(n)} for n in (4, 8))
+    assert differences_of(one, other) == ": n_draws was 4 and is now 8"
+    network = "NetworkSolver(device='cpu', network=<unrolled-1: 5 weights, {}>, refine={})"
+    one, other = {"solver": network.format("ab", False)}, {"solver": network.format("cd", False)}
+    assert differences_of(one, other) == (
+        ": network was <unrolled-1: 5 weights, ab> and is now <unrolled-1: 5 weights, cd>"
+    )
+    one, other = {"seed": 0}, {"seed": 1, "stages": ["Read()", "FitLens(fixed=(), factor=2)"]}
+    assert differences_of(one, other) == (
+        ": seed was 0 and is now 1, stages was not set and is now Read(), FitLens(fixed=(), factor=2)"
+    )
 
 
 def test_warnings_are_kept(lenses, tmp_path, threads):

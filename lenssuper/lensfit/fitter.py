@@ -22,6 +22,7 @@ from lenssuper.forward.resolved import check_resolved
 from lenssuper.lens import EPL, SIE, LensModel
 from lenssuper.lensfit.credibility import most_credible
 from lenssuper.lensfit.exposure import Exposure
+from lenssuper.lensfit.field import check_ring_in_field
 from lenssuper.lensfit.fit import LensFit
 from lenssuper.lensfit.inturn import fit_in_turn
 from lenssuper.lensfit.judgement import judged
@@ -190,6 +191,8 @@ class LensFitter:
         ------
         ObservationError
             If the observation cannot be used, or shows no light; the message says what to do.
+        ValueError
+            If the Einstein radius of the guess exceeds the field.
 
         Warns
         -----
@@ -254,8 +257,11 @@ class LensFitter:
         ------
         ObservationError
             As for a call, and if no galaxy stands out in the image.
+        ValueError
+            If the Einstein radius of the guess exceeds the field.
         """
         observation = Observation.of(observation)
+        check_ring_in_field(self.guess, [observation])
         check_kind(light, "light", ForegroundFit | None)
         check_kind(light_fitter, "light_fitter", ForegroundFitter | None)
         return fit_in_turn(self, observation, light, light_fitter)
@@ -402,6 +408,7 @@ class LensFitter:
 
     def _fit(self, groups, given, std):
         """Fit the lens to groups of exposures, each with a source; groups without light do not enter."""
+        check_ring_in_field(self.guess, [each.observation for each in chain.from_iterable(groups)])
         parameters = self._beside_light(list(chain.from_iterable(groups)))
         if field := self._field(parameters):
             groups = [tuple(exposure.within(*field) for exposure in group) for group in groups]

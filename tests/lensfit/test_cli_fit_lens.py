@@ -43,6 +43,19 @@ def undrawn(monkeypatch):
     monkeypatch.setattr(LensFit, "plot", lambda self: Figure(figsize=(1, 1)))
 
 
+@pytest.mark.parametrize("options", [[], ["--fit-light"]])
+def test_a_radius_beyond_the_field_is_refused_at_once(files, observation, capsys, monkeypatch, options):
+    monkeypatch.setattr("lenssuper.lensfit.fitter.LensedSource", pytest.fail)
+    monkeypatch.setattr("lenssuper.lensfit.fitter.fit_in_turn", pytest.fail)
+    half = 0.5 * np.hypot(*observation.shape) * observation.grid.side_arcsec
+    radius = f"{1.01 * half:.5f}"
+    assert main(["fit-lens", "obs.fits", "--einstein-radius", radius, *options]) == 1
+    said = capsys.readouterr().err
+    assert "exceeds the field" in said
+    assert f"{float(radius):.4g} arcsec" in said
+    assert not Path("obs_lens.json").exists()
+
+
 def test_fit_goes_on_to_run(files, truth, capsys):
     assert main(["fit-lens", "obs.fits", "--lens", "guess.json", *FIXED]) == 0
     out = capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from astropy.nddata import CCDData, NDData
 from astropy.wcs import WCS
 
 from lenssuper._utils.units import to_arcsec
+from lenssuper._utils.warn import warn
 from lenssuper.exceptions import LensSuperWarning, ObservationError
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.observation.reader import Reading, open_image
@@ -22,6 +24,8 @@ __all__ = ["Window", "cut_out", "cut_with_surroundings"]
 # Around a cutout, the sky is measured in a box of so many times its side, at least of so many arcsec and
 # pixels, and, unless the cutout is larger, of so many pixels at most.
 _TIMES, _ARCSEC, _LEAST, _MOST = 3, 20.0, 201, 801
+# A cutout has a side of so many times that of the image at most.
+_TOO_LARGE = 2
 # Part of a pixel by which a size may exceed whole pixels, for the rounding of numbers.
 _SLACK = 1e-6
 
@@ -58,9 +62,15 @@ def cut_out(
     Raises
     ------
     ObservationError
-        If the square does not overlap the image, or the image has no WCS to tell how large it is.
+        If the square does not overlap the image, is more than twice as large, or the image has no WCS to tell
+        how large it is.
     FileFormatError
         If the file cannot be read as a FITS image, or holds several and none is chosen.
+
+    Warns
+    -----
+    LensSuperWarning
+        If the square reaches beyond the image.
     """
     ccd, _ = cut_with_surroundings(image, center, size, Reading(**reading), surroundings=False)
     return ccd
@@ -112,12 +122,14 @@ def cut_with_surroundings(
         if not np.all(np.isfinite(place)):  # on the other side of the sky
             raise _outside(center, layers)
         sides = layers.shape if center is None else (_pixels(size, layers, place),) * 2
+        _refuse_much_larger(size, sides, layers, place)
         window = tuple(
             slice(start := int(np.ceil(at - n / 2)), start + n)
             for at, n in zip(place[::-1], sides, strict=True)
         )
         if not all(part.stop > 0 and part.start < n for part, n in zip(window, layers.shape, strict=True)):
             raise _outside(center, layers)
+        _warn_of_edges(window, layers.shape)
         box = _around(window, layers, place) if surroundings and center is not None else window
         wcs = _moved(layers.wcs, box)
         ccd, said = layers.cut(box[0], box[1], wcs=wcs)
@@ -171,6 +183,29 @@ def _outside(center, layers):
     return ObservationError(
         f"center, {place}, is outside of the image of {layers.shape} pixels{where}: nothing of it is cut out"
     )
+
+
+def _refuse_much_larger(size, sides, layers, place):
+    """Raise an error for a square of which the image can fill a quarter at most."""
+    if max(sides) > _TOO_LARGE * max(layers.shape):
+        side = _side(layers.wcs, place)
+        ny, nx = (n * side for n in layers.shape)
+        raise ObservationError(
+            f"size, {size}, is more than {_TOO_LARGE} times as large as the image of {nx:.4g} x {ny:.4g} "
+            f"arcsec ({layers.shape[1]} x {layers.shape[0]} pixels of {side:.3g} arcsec): "
+            "give it in arcsec, no larger than the image"
+        )
+
+
+def _warn_of_edges(window, shape):
+    """Say how much of a cutout is not in the image."""
+    inside = math.prod(min(part.stop, n) - max(part.start, 0) for part, n in zip(window, shape, strict=True))
+    sides = [part.stop - part.start for part in window]
+    if inside < math.prod(sides):
+        warn(
+            f"the cutout of {sides[1]} x {sides[0]} pixels reaches beyond the image of {shape[1]} x "
+            f"{shape[0]}: {max(1 - inside / math.prod(sides), 0.01):.0%} of it is masked"
+        )
 
 
 def _pixels(size, layers, place):

@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty
 from astropy.wcs import WCS
 
-from lenssuper.exceptions import FileFormatError, ObservationError
+from lenssuper.exceptions import FileFormatError, LensSuperWarning, ObservationError
 from lenssuper.preparation import cut_out
 
 SHAPE = (90, 120)
@@ -52,8 +52,20 @@ def test_column_and_row_do_as_well(mosaic):
     assert cut.data[5, 5] == mosaic.data[30, 60]
 
 
+@pytest.mark.parametrize("size", [12.1, 400])
+def test_a_size_in_other_units_is_refused(mosaic, size):
+    with pytest.raises(ObservationError, match=r"size, .* image of 6 x 4.5 arcsec .*give it in arcsec"):
+        cut_out(mosaic, (60, 45), size * u.arcsec)
+
+
+def test_a_cutout_as_large_as_the_image_needs_no_warning(mosaic, recwarn):
+    assert cut_out(mosaic, (60, 45), 4.3 * u.arcsec).shape == (87, 87)
+    assert not recwarn.list
+
+
 def test_beyond_the_edge_is_masked(mosaic):
-    cut = cut_out(mosaic, (1, 2), 0.5 * u.arcsec)
+    with pytest.warns(LensSuperWarning, match=r"11 x 11 pixels .* image of 120 x 90: 54% of it is masked"):
+        cut = cut_out(mosaic, (1, 2), 0.5 * u.arcsec)
     assert cut.mask[:3].all()
     assert cut.mask[:, :4].all()
     assert not cut.mask[3:, 4:].any()

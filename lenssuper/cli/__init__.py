@@ -37,7 +37,7 @@ from lenssuper.cli import (
     view,
 )
 from lenssuper.cli._inputs import check_inputs
-from lenssuper.cli._words import in_shell_words
+from lenssuper.cli._words import in_one_line, in_shell_words
 
 __all__ = ["main", "run_process"]
 
@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if options.debug:
             raise
-        print(f"lenssuper: error: {_in_one_line(error, options)}", file=sys.stderr)
+        print(f"lenssuper: error: {in_one_line(error, options)}", file=sys.stderr)
         return 1
 
 
@@ -192,17 +192,6 @@ def _stopped_by_sigterm():
         yield
     finally:
         signal.signal(signal.SIGTERM, former)
-
-
-def _in_one_line(error: Exception, options: argparse.Namespace) -> str:
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    text = in_shell_words(getattr(error, "shell", error), options)
-    from lenssuper.exceptions import LensSuperError
-
-    if isinstance(error, (LensSuperError, OSError, ValueError, TypeError)):
-        return text
-    return f"{type(error).__name__}: {text} (--debug shows where)"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,13 +6,25 @@ import argparse
 import re
 import string
 
-__all__ = ["in_shell_words"]
+__all__ = ["in_one_line", "in_shell_words"]
 
 _ARGUMENT = re.compile(r"\b([a-z][a-z_]*)=(True\b|None\b)?(?=([\w'\"({\[+.-])?)")
 # A name with an underscore is no English word; in a path or as a function it is something else.
 _NAME = re.compile(r"(?<![\w/.'\"=-])([a-z]+(?:_[a-z]+)+)(?![\w/'\"=(-]|\.\w)")
 _OPENING, _CLOSING = "([{", ")]}"
 _LETTERS = f"{string.ascii_letters}{string.digits}_."
+
+
+def in_one_line(error: Exception, options: argparse.Namespace) -> str:
+    """Give what an error says to a user, in one line."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    text = in_shell_words(getattr(error, "shell", error), options)
+    from lenssuper.exceptions import LensSuperError
+
+    if isinstance(error, (LensSuperError, OSError, ValueError, TypeError)):
+        return text
+    return f"{type(error).__name__}: {text} (--debug shows where)"
 
 
 def in_shell_words(message: object, options: argparse.Namespace) -> str:

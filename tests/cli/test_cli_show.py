@@ -66,6 +66,57 @@ def test_show_a_network(capsys):
     assert json.loads(shown(capsys, "--json", path_of("space")))["parameters"] > 1e5
 
 
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """What ``simulate`` writes."""
+    here = tmp_path_factory.mktemp("simulated")
+    assert main(["simulate", "--output", str(here), "--no-split", "--size", "24", "--quiet"]) == 0
+    return here
+
+
+def test_show_what_simulate_writes(simulated, capsys):
+    truth = next(simulated.glob("*_truth.fits"))
+    text = shown(capsys, truth)
+    assert text.startswith(f"{truth}: truth of a simulated lens\nlens")
+    assert "SIE(theta_E=" in text
+    assert "24 x 24 pixels" in text
+    found = json.loads(shown(capsys, "--json", truth))
+    assert found["lens"][0]["type"] == "SIE"
+    text = shown(capsys, simulated / "dataset.json")
+    assert "settings of a set of lenses\nnumber       1\n" in text
+    assert "24, 24" in text
+
+
+def test_show_what_batch_writes(tmp_path, capsys):
+    """The settings and records as `lenssuper.catalog.run` writes them."""
+    settings = {"factor": 2, "solver": "LogNormal(n_draws=4)", "seed": 7, "stages": ["Read()", "FitLens()"]}
+    record = {"name": "one", "status": "failed", "reason": "no light", "warnings": ["a", "b"], "stages": {}}
+    record |= {"elapsed": {"reading": 0.25}, "lens": {"SIE.theta_E": [1.25, 0.125, "arcsec"]}}
+    for name, content in {"settings": settings, "one": record}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    text = shown(capsys, tmp_path / "settings.json")
+    for words in ("settings of the results of a catalogue", "LogNormal(n_draws=4)", "Read(), FitLens()"):
+        assert words in text
+    text = shown(capsys, tmp_path / "one.json")
+    for words in ("record of a lens", "failed", "no light", "0.25 s", "1.25 +- 0.12 arcsec"):
+        assert words in text
+    assert json.loads(shown(capsys, "--json", tmp_path / "one.json"))["status"] == "failed"
+
+
+def test_what_cannot_be_shown_does_not_stop_the_others(files, capsys):
+    here, _ = files
+    (here / "other.json").write_text("{}")
+    names = ("gone.fits", "other.json", "lens.json", "table.ecsv")
+    assert main(["show", *(str(here / name) for name in names)]) == 1
+    said = capsys.readouterr()
+    assert "lens.json: lens model" in said.out
+    assert "table.ecsv: table of 2 rows" in said.out
+    errors = said.err.splitlines()
+    assert len(errors) == 2
+    assert "gone.fits: No such file" in errors[0]
+    assert "other.json" in errors[1]
+
+
 def test_json_has_the_numbers_of_the_result(files, capsys):
     here, result = files
     found = json.loads(shown(capsys, "--json", here / "result.fits"))

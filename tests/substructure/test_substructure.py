@@ -19,6 +19,7 @@ from lenssuper import (
     write_observation,
 )
 from lenssuper.cli import main
+from lenssuper.cli.show import _described
 from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.substructure import Candidate, PointClump, Rival
 from lenssuper.substructure.judgement import judged, remarks
@@ -165,7 +166,7 @@ def test_command(plain, smooth, tmp_path, capsys, monkeypatch):
     smooth.write("lens.json")
     common = ["substructure", "arcs.fits", "--lens", "lens.json", "--candidates", "0"]
     assert main(common) == 1
-    assert "z_lens and z_source" in capsys.readouterr().err
+    assert "--z-lens and --z-source must be given" in capsys.readouterr().err
     masses = ["--z-lens", "0.2", "--z-source", "0.6", "--profile", "jaffe", "--factor", "1"]
     assert main([*common, *masses, "--html", "page.html"]) == 0
     assert "pseudo-Jaffe clump" in capsys.readouterr().out
@@ -225,6 +226,10 @@ def test_the_verdict_is_on_the_result_and_in_the_file(found, tmp_path):
     assert found.section().judgement is found.judgement
     assert "trusted" in found.summary()
     found.write(tmp_path / "maps.fits")
+    kind, text, numbers = _described(tmp_path / "maps.fits")  # what ``lenssuper show`` says of it
+    assert kind == "a search for substructure"
+    assert found.profile.described() in text
+    assert len(numbers["candidates"]) == len(found.table)
     with fits.open(tmp_path / "maps.fits") as hdus:
         info = dict(zip(hdus["INFO"].data["NAME"], hdus["INFO"].data["JSON"], strict=True))
     assert json.loads(info["verdict"]) == "trusted"

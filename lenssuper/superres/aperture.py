@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from scipy import ndimage
@@ -12,6 +13,9 @@ from scipy import ndimage
 from lenssuper._utils.units import arcsec
 from lenssuper.forward.model import ForwardModel
 from lenssuper.lens import LensModel
+
+if TYPE_CHECKING:
+    from lenssuper.operators import OverlapOperator
 
 __all__ = ["SourceAperture", "find_aperture", "smoothed_source"]
 
@@ -59,7 +63,8 @@ def smoothed_source(
     Gaussian of standard deviation :math:`\sigma` pixels has the area :math:`4\pi\sigma^2`.
     """
     light = np.where(seen, np.maximum(source, 0.0), 0.0)
-    magnification = float(np.sum(light * model.lensing.magnification) / light.sum())
+    lensing = cast("OverlapOperator", model.lensing)
+    magnification = float(np.sum(light * lensing.magnification) / light.sum())
     fwhm = model.observation.psf_fwhm_arcsec / np.sqrt(magnification)
     width = fwhm / (np.sqrt(8 * np.log(2)) * model.source_grid.side_arcsec)
 

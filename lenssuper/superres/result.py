@@ -23,7 +23,7 @@ from lenssuper.observation.grid import PixelGrid
 from lenssuper.plotting.notebook import Pictured
 from lenssuper.solvers import Posterior
 from lenssuper.superres.doubts import doubts_about
-from lenssuper.superres.drawnlenses import DrawnLenses, budget_message
+from lenssuper.superres.drawnerrors import DrawnErrors, budget_message
 from lenssuper.superres.exports import to_lenstronomy, write_coolest
 from lenssuper.superres.judgement import judge_budget, judge_result
 from lenssuper.superres.measured import Measured
@@ -86,8 +86,8 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
     budget : ErrorBudget or None
         What the errors consist of, if `SuperResolver` was given ``systematics``; it is not written to files,
         but the errors and draws over all of it are.
-    drawn_lenses : DrawnLenses or None
-        The lens and the lensed image of each draw over a budget.
+    drawn_errors : DrawnErrors or None
+        What the errors of the budget are in each draw.
 
     Notes
     -----
@@ -116,7 +116,7 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
     judgement: Verdict | None = None
     order: int = 0
     budget: ErrorBudget | None = None
-    drawn_lenses: DrawnLenses | None = None
+    drawn_errors: DrawnErrors | None = None
 
     def __post_init__(self) -> None:
         for name in ("lensed_image", "lensed_std", "model_image", "residuals", "coverage", "magnification"):
@@ -219,7 +219,7 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
             lensed_std=budget.std(),
             messages=(*self.messages, budget_message(budget.parts)),
             budget=budget,
-            drawn_lenses=DrawnLenses.of(budget),
+            drawn_errors=DrawnErrors.of(budget),
         )
         return wider.judged_with(judge_budget(budget), "budget")
 
@@ -301,8 +301,8 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
         -------
         `~astropy.units.Quantity`, shape (n, factor ny, factor nx), in the unit of the data
         """
-        if self.drawn_lenses is not None:
-            draws = self.drawn_lenses.images
+        if self.drawn_errors is not None:
+            draws = self.drawn_errors.images
             if n > len(draws):
                 raise ValueError(
                     f"n must be at most {len(draws)}, the draws of the error budget; got {n}: "
@@ -333,9 +333,9 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
         Write the result as one FITS file that `read` gives back.
 
         The extensions are IMAGE, IMAGE_ERR, MODEL, RESIDUAL, SOURCE, SOURCE_ERR, COVERAGE, MAGNIF and
-        RESOLUTN, each with its WCS, DRAWS, over an error budget also IMDRAWS and LENSDRAW, the observation as
-        DATA, UNCERT, MASK and PSFIMAGE, and the table INFO with the lens and the rest as JSON. All numbers
-        are float64. The file is complete under its name or not there, however the writing ends.
+        RESOLUTN, each with its WCS, DRAWS, over an error budget NOISEERR, IMDRAWS, CHANGES and SHARES, the
+        observation as DATA, UNCERT, MASK and PSFIMAGE, and the table INFO with the lens and the rest as JSON.
+        All numbers are float64. The file is complete under its name or not there, however the writing ends.
 
         Parameters
         ----------

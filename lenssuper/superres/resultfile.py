@@ -27,7 +27,7 @@ from lenssuper.observation.hdus import (
     unpack,
 )
 from lenssuper.solvers.base import Posterior
-from lenssuper.superres.drawnlenses import DrawnLenses
+from lenssuper.superres.drawnerrors import DrawnErrors
 
 __all__ = ["read_fields", "write_result"]
 
@@ -48,8 +48,8 @@ _POSTERIOR = (
     ("SOURCE_ERR", "std", "standard deviation of SOURCE"),
     ("DRAWS", "draws", "draws of the source from its posterior"),
 )
-# Of each draw over an error budget.
-_IMAGES_DRAWN, _LENSES_DRAWN = "IMDRAWS", "LENSDRAW"
+# Of each draw over an error budget, and of the source without it.
+_BY_NOISE, _IMAGES_DRAWN, _CHANGES, _SHARES = "NOISEERR", "IMDRAWS", "CHANGES", "SHARES"
 _NUMBERS = ("log_evidence", "effective_modes", "held_out_chi2")
 
 
@@ -86,11 +86,14 @@ def _result_hdus(result):
         yield image_hdu(name, getattr(result, attribute), grids[grid], unit if has_unit else None, comment)
     for name, attribute, comment in _POSTERIOR:
         yield image_hdu(name, getattr(result.posterior, attribute), result.source_grid, unit, comment)
-    drawn = result.drawn_lenses
-    if drawn is not None:
-        yield image_hdu(_IMAGES_DRAWN, drawn.images, grids["fine"], unit, "draws of the lensed image")
-        if drawn.pairs:  # FITS has no image of width 0
-            yield fits.ImageHDU(drawn.shares, name=_LENSES_DRAWN)
+    drawn, of_noise = result.drawn_errors, "standard deviation of SOURCE by noise and prior"
+    if drawn is None:
+        return
+    yield image_hdu(_BY_NOISE, drawn.source_std, result.source_grid, unit, of_noise)
+    yield image_hdu(_IMAGES_DRAWN, drawn.images, grids["fine"], unit, "draws of the lensed image")
+    if drawn.pairs:  # FITS has no images without pixels
+        yield image_hdu(_CHANGES, drawn.sources, result.source_grid, unit, "of SOURCE by each error")
+        yield fits.ImageHDU(drawn.shares, name=_SHARES)
 
 
 def _info(result):
@@ -110,13 +113,15 @@ def _info(result):
         "messages": list(result.messages),
         "meta": result.meta,
         "judgement": None if result.judgement is None else result.judgement.to_dict(),
-        "lens_errors": _pairs(result.drawn_lenses),
+        "lens_errors": _pairs(result.drawn_errors),
     }
 
 
 def _pairs(drawn):
     """Return the lens with each of its errors to either side, of a result over an error budget."""
-    return None if drawn is None else [[lens.to_dict() for lens in pair] for pair in drawn.pairs]
+    if drawn is None:
+        return None
+    return [None if pair is None else [lens.to_dict() for lens in pair] for pair in drawn.pairs]
 
 
 def _number(value):
@@ -150,21 +155,28 @@ def _unpack(arrays, info):
         "messages": tuple(info["messages"]),
         "meta": info["meta"],
         "judgement": Verdict.from_dict(info["judgement"]) if info.get("judgement") else None,
-        "drawn_lenses": _drawn_lenses(arrays, info.get("lens_errors"), len(posterior.draws)),
+        "drawn_errors": _drawn_errors(arrays, info.get("lens_errors"), posterior),
     }
     _check(fields)
     return fields
 
 
-def _drawn_lenses(arrays, pairs, n):
+def _drawn_errors(arrays, pairs, posterior):
     """Return what a budget says of each draw; None without one, and for files of earlier versions."""
     if pairs is None:
         return None
-    lenses = tuple((LensModel.from_dict(plus), LensModel.from_dict(minus)) for plus, minus in pairs)
-    shares = arrays[_LENSES_DRAWN] if lenses else np.zeros((n, 0))
-    if shares.shape != (n, len(lenses)) or not np.isfinite(shares).all():
-        raise ValueError(f"the lens of each draw must be {n} x {len(lenses)} finite numbers")
-    return DrawnLenses(lenses, shares, arrays[_IMAGES_DRAWN])
+    n, shape = len(posterior.draws), posterior.mean.shape
+    lenses = tuple(None if pair is None else tuple(map(LensModel.from_dict, pair)) for pair in pairs)
+    changes = arrays[_CHANGES] if lenses else np.zeros((0, *shape))
+    shares = arrays[_SHARES] if lenses else np.zeros((n, 0))
+    for name, values, expected in (
+        ("errors by noise", arrays[_BY_NOISE], shape),
+        ("changes of the source", changes, (len(lenses), *shape)),
+        ("the shares of errors", shares, (n, len(lenses))),
+    ):
+        if values.shape != expected or not np.isfinite(values).all():
+            raise ValueError(f"{name} must be finite, of shape {expected}; got {values.shape}")
+    return DrawnErrors(lenses, changes, shares, arrays[_IMAGES_DRAWN], arrays[_BY_NOISE])
 
 
 def _check(fields):
@@ -179,7 +191,7 @@ def _check(fields):
             raise ValueError(f"{name} of the source must be finite")
     if found["draws"].ndim != 3:
         raise ValueError(f"draws must be a stack of sources; got the shape {found['draws'].shape}")
-    drawn = fields["drawn_lenses"]
+    drawn = fields["drawn_errors"]
     if drawn is not None and drawn.images.shape != (len(found["draws"]), *grids["fine"].shape):
         raise ValueError(f"draws of the image must be one for each of the source; got {drawn.images.shape}")
     for name, values in found.items():

@@ -71,7 +71,8 @@ def read_weights(
         raise FileFormatError(f"{path} is a safetensors file, but not one of lenssuper's")
     if metadata.get("version") != VERSION:
         raise FileFormatError(
-            f"{path} has weights of version {metadata.get('version')}; this lenssuper reads {VERSION}"
+            f"{path} has weights of version {metadata.get('version')}; this lenssuper reads {VERSION}: "
+            "update lenssuper, or take weights that it has written"
         )
     digest = metadata.pop("digest", None)  # earlier versions wrote none
     if digest is not None and digest != _digest(metadata, tensors):

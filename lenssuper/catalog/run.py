@@ -125,6 +125,7 @@ def run(
     stages = check_stages(stages)
     if stages != (Read(),):
         settings["stages"] = [repr(stage) for stage in stages]
+    _check_fitters(stages, entries)
     if check_kind(lens_errors, "lens_errors", bool):
         if not any(isinstance(stage, FitLens) for stage in stages):
             raise ValueError("lens_errors must be False without FitLens() among stages: no lens is fitted")
@@ -180,6 +181,29 @@ def _part(entries, shard):
 
 def _described(solver):
     return f"{type(solver).__name__}({', '.join(f'{k}={v!r}' for k, v in sorted(vars(solver).items()))})"
+
+
+def _check_fitters(stages, entries):
+    """Raise the error of a fit of the lens that is possible for no lens, as of a parameter that none has."""
+    for stage in stages:
+        if not isinstance(stage, FitLens) or not stage.fixed:
+            continue
+        first = None
+        for entry in entries:
+            if entry.problem:
+                continue
+            try:
+                lens = entry.lens_model()
+            except (ValueError, OSError):
+                continue  # it is said of this lens
+            try:
+                stage.fitter(lens, rough=entry.rough)
+                break
+            except ValueError as error:
+                first = first or error
+        else:
+            if first is not None:
+                raise first
 
 
 def _check_settings(output, settings):

@@ -252,9 +252,13 @@ class FitLens(Stage):
         object.__setattr__(self, "fixed", tuple(self.fixed))
         check_count(self.factor, "factor", 1)
 
+    def fitter(self, lens: LensModel, *, rough: bool, rng: Any = None) -> LensFitter:
+        """Return what fits the lens; of a ``rough`` one, the Einstein radius alone is known."""
+        guess = lens.parameters["theta_E"] if rough else lens
+        return LensFitter(guess, fixed=self.fixed, factor=self.factor, rng=rng, progress=False)
+
     def __call__(self, work: Work) -> Work:
-        guess = work.lens.parameters["theta_E"] if work.entry.rough else work.lens
-        fitter = LensFitter(guess, fixed=self.fixed, factor=self.factor, rng=work.rng, progress=False)
+        fitter = self.fitter(work.lens, rough=work.entry.rough, rng=work.rng)
         if work.light is None:
             fit = fitter(work.observation)
             return replace(work, fit=fit, lens=fit.lens)

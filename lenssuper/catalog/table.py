@@ -300,7 +300,7 @@ def _entry(name, file, row, base):
         lens = _lens(row, base)
         known = _image(row, base)
     except (ValueError, TypeError, OSError) as error:
-        problem = f"{type(error).__name__}: {error}"
+        problem = " ".join(str(error).split())
     return Entry(safe, path, {} if problem else lens, problem, rough=rough, **known)
 
 

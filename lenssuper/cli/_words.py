@@ -53,6 +53,8 @@ def _translated(text, options):
         value = following is not None and not (word or following == ".")
         return f"{found} " if value else found
 
+    if hasattr(options, "psf"):
+        text = text.replace("nddata.psf = array", "--psf")
     text = _ARGUMENT.sub(argument, text)
     return _NAME.sub(lambda match: option(match[1]) or match[0], text)
 

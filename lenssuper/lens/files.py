@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,7 +32,10 @@ def from_dict(profiles: Mapping[str, type], content: Mapping[str, Any]) -> list:
     if not isinstance(content, Mapping) or content.get("format") != _FORMAT:
         raise FileFormatError(f'a lens must be a dictionary with "format": "{_FORMAT}"; got {content!r:.80}')
     if content.get("version") != _VERSION:
-        raise FileFormatError(f"the lens has format version {content.get('version')!r}; known is {_VERSION}")
+        raise FileFormatError(
+            f"the lens has format version {content.get('version')!r}; known is {_VERSION}: "
+            "update lenssuper if a later one wrote it (pip install --upgrade lenssuper)"
+        )
     entries = content.get("components")
     if not isinstance(entries, list) or not entries:
         raise FileFormatError(f'the lens must have a list "components" of profiles; got {entries!r:.80}')
@@ -58,6 +62,10 @@ def read(profiles: Mapping[str, type], path) -> list:
         return from_coolest(profiles, content)
 
 
+# What an argument must be in Python, and how it is written in a file.
+_QUANTITY = re.compile(r"(?:be a Quantity with|have) (an? [^,]+), e\.g\. ([\d.e+-]+) \* u\.(\w+)")
+
+
 def _as_text(value):
     return f"{value.value.item()!r} {value.unit.to_string()}" if isinstance(value, u.Quantity) else value
 
@@ -69,8 +77,9 @@ def _component(profiles, entry):
     given = {name: _as_value(name, value) for name, value in entry.items() if name != "type"}
     try:
         return profiles[entry["type"]](**given)
-    except TypeError as error:
-        raise FileFormatError(f"component {entry['type']}: {error}") from error
+    except (TypeError, ValueError) as error:
+        said = _QUANTITY.sub(r'have \1, e.g. "\2 \3"', str(error))
+        raise FileFormatError(f"component {entry['type']}: {said}") from error
 
 
 def _as_value(name, value):

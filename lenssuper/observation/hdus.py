@@ -113,9 +113,10 @@ def read_hdus(path: str, key: str, version: int, what: str) -> tuple[dict[str, n
         if layout is None:
             raise FileFormatError(f"{path} is a FITS file, but not {what}")
         if layout != version:
+            writer = "an earlier one" if layout < version else "a later one: update lenssuper"
             raise FileFormatError(
                 f"{path} has layout {layout}, and this version of lenssuper reads layout {version}; "
-                f"it was written by {'an earlier' if layout < version else 'a later'} one"
+                f"it was written by {writer}"
             )
         arrays = {hdu.name: hdu.data for hdu in hdus[1:] if hdu.is_image}
         info = {row["NAME"]: json.loads(row["JSON"]) for row in hdus["INFO"].data}

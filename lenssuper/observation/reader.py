@@ -245,6 +245,7 @@ def _noise_of(parts, science, reading, unit, name, stack, found, used):
     if given is None:
         part = of_science(parts, science, NOISE)
         if part is None:
+            _refuse_other_shape(parts, science, name)
             return None
         role = part.role
     else:
@@ -256,6 +257,16 @@ def _noise_of(parts, science, reading, unit, name, stack, found, used):
     label = part.label if where == name else f"{where} ({part.label})"
     found.append(f"noise from {label}, {_WORDS[role]}" + ("" if factor == 1 else f", times {factor:.6g}"))
     return _KINDS[role], part, factor
+
+
+def _refuse_other_shape(parts, science, name):
+    """Raise an error for a noise map of the image that has another shape."""
+    for part in parts:
+        if part.hdu.name == "UNCERT":
+            raise ObservationError(
+                f"{part.label} of {name} has {' x '.join(map(str, part.shape))} pixels and the image "
+                f"{' x '.join(map(str, science.shape))}: noise= names another map, or none (noise=none)"
+            )
 
 
 def _flags_of(parts, science, reading, name, primary, stack, found, used):

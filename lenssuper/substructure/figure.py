@@ -21,7 +21,7 @@ __all__ = ["plot_substructure"]
 
 # Residuals beyond this many sigma are saturated
 _SIGMAS = 4
-_MARGINS = {"left": 0.05, "right": 0.94, "bottom": 0.06, "top": 0.95, "wspace": 0.42, "hspace": 0.2}
+_MARGINS = {"left": 0.05, "right": 0.91, "bottom": 0.06, "top": 0.95, "wspace": 0.42, "hspace": 0.2}
 
 
 def plot_substructure(result, figure: Figure | None = None) -> Figure:

@@ -24,7 +24,7 @@ from lenssuper.catalog.engine import Engine, open_engine
 from lenssuper.catalog.job import Job, read_record
 from lenssuper.catalog.queue import Queue
 from lenssuper.catalog.run import _differences as differences_of
-from lenssuper.catalog.stages import Read, SuperResolve
+from lenssuper.catalog.stages import FitLens, Read, SuperResolve
 from lenssuper.catalog.table import read_catalogue
 from lenssuper.simulate import random_mock
 from lenssuper.solvers import Gaussian, GradientPrior
@@ -286,6 +286,20 @@ def test_other_settings_need_another_directory(lenses, first, threads):
     assert said.startswith("factor was ")
     assert said.endswith(" and is now 2: choose another directory")
     assert "(" not in said  # nothing of the solver, which is the same
+
+
+def test_a_parameter_that_no_lens_has_is_refused_before_any_is_fitted(lenses, tmp_path, threads):
+    with pytest.raises(ValueError, match=r"SIE\.z"):
+        run_here(lenses, tmp_path / "out", threads, stages=[Read(), FitLens(fixed=["SIE.z"])])
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_wrong_with_a_row_is_said_once(tmp_path, threads):
+    table = QTable({"name": ["one"], "file": ["one.fits"], "theta_E": [1.0] * u.arcsec, "q": [2.0]})
+    table.write(tmp_path / "c.ecsv")
+    (row,) = run(tmp_path / "c.ecsv", tmp_path / "out", solver=SOLVER, executor=threads)
+    assert row["reason"].count("Error") == 1
+    assert row["reason"].startswith("reading: ValueError: ")
 
 
 def test_settings_that_differ_are_named_one_by_one():

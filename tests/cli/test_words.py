@@ -23,6 +23,7 @@ OPTIONS = argparse.Namespace(**dict.fromkeys(NAMES))
             "z_lens and z_source must be given; got z_lens=None, z_source=0.5",
             "--z-lens and --z-source must be given; got no --z-lens, --z-source 0.5",
         ),
+        ("add one with nddata.psf = array (odd sides)", "add one with --psf (odd sides)"),
         ("n_draws was 4 and is now 8", "--draws was 4 and is now 8"),
         *(
             (same, same)

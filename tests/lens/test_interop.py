@@ -292,12 +292,18 @@ def _described(**entry):
     [
         ({"format": "other"}, 'a lens must be a dictionary with "format"'),
         ([1], 'a lens must be a dictionary with "format"'),
-        (_described() | {"version": 2}, "the lens has format version 2; known is 1"),
+        (_described() | {"version": 2}, "the lens has format version 2; known is 1: update lenssuper"),
         (_described() | {"components": []}, 'the lens must have a list "components"'),
         (_described(type="SIF"), 'each component must have a "type" among SIS, .*SIF'),
         (_described(type="SIS"), "component SIS: .*theta_E"),
-        (_described(type="SIS", theta_E=1.0), "component SIS: theta_E must be a Quantity"),
-        (_described(type="SIS", theta_E="1.0"), "component SIS: theta_E must have an angular unit"),
+        (
+            _described(type="SIS", theta_E=1.0),
+            'theta_E must have an angular unit, e.g. "1.2 arcsec"; got 1.0',
+        ),
+        (
+            _described(type="SIS", theta_E="1.0"),
+            'component SIS: theta_E must have an angular unit, e.g. "1.2 arcsec"; got 1.0',
+        ),
         (
             _described(type="SIS", theta_E="one arcsec"),
             "theta_E must read like \"1.2 arcsec\"; got 'one arcsec'",

@@ -686,3 +686,12 @@ def test_a_header_that_claims_more_than_the_file_holds_is_refused(tmp_path, side
         read_observation(path)
     with pytest.raises(FileFormatError, match=r"large\.fits is (damaged|truncated or damaged)"):
         _common.read_image(path)
+
+
+def test_an_uncertainty_of_another_shape_is_named(tmp_path):
+    image, header = np.ones((6, 7)), fits.Header({"BUNIT": "adu"})
+    hdus = [fits.PrimaryHDU(image, header), fits.ImageHDU(np.ones((5, 7)), name="UNCERT")]
+    fits.HDUList(hdus).writeto(tmp_path / "odd.fits")
+    with pytest.raises(ObservationError, match=r"UNCERT.* has 5 x 7 pixels and the image 6 x 7"):
+        cut_out(tmp_path / "odd.fits")
+    assert cut_out(tmp_path / "odd.fits", noise="none").uncertainty is None

@@ -131,6 +131,17 @@ def test_figure_marks_the_candidates(found):
     assert repr(found).startswith("<SubstructureResult: 1 detected")
 
 
+def test_no_label_of_the_figure_is_cut_off(found):
+    kappa = found.correction.convergence
+    long = replace(found.correction, convergence=0.004 * kappa / np.abs(kappa).max())  # ticks as -0.004
+    figure = replace(found, correction=long).plot()
+    figure.canvas.draw()
+    for ax in figure.axes:
+        box = ax.get_tightbbox()
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
+
+
 def test_a_candidate_needs_a_decisive_evidence():
     common = {"x": 0.0, "y": 0.0, "mass": 1e9, "concentration": 1.0, "errors": (0.1,) * 3, "peak": 5.0}
     assert Candidate(**common, gain=13.0, lens=None).detected

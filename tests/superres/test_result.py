@@ -504,7 +504,7 @@ def test_other_files_are_refused(file, result, tmp_path):
     with fits.open(file) as hdus:
         hdus[0].header["LSRESULT"] = 99
         hdus.writeto(tmp_path / "later.fits", checksum=True)
-    with pytest.raises(FileFormatError, match="written by a later one"):
+    with pytest.raises(FileFormatError, match="written by a later one: update lenssuper"):
         SuperResolution.read(tmp_path / "later.fits")
     with fits.open(file) as hdus:
         hdus["COVERAGE"].name = "SOMETHING"

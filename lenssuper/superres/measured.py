@@ -130,8 +130,8 @@ class Measured(ABC):
         are two standard deviations of the noise bright, and 0.5% of the peak, when `source` is averaged over
         its resolution; errors of lens or PSF and the size of the pixels do not change it.
         It held 82 to 98% of the light of 16 mock spirals and mergers, at a S/N of 8 to 60, half of them with
-        errors of the lens; all fluxes and radii were within two errors of the truth in it, and 14 of each
-        within one. Against the whole galaxy fluxes and radii were 10% too small.
+        errors of the lens; all fluxes and radii were within two errors of the truth in it, and 13 and 14
+        within one. Of the whole galaxies, whose wings are in the noise, fluxes and radii were 10% too small.
         ``aperture_share`` tells how much is in it, of the light that the data show: wings that are fainter
         than the noise are not counted, and another galaxy in the source plane is.
         Pixels that the field does not show are left out. Centroid, axis ratio and angle are those of the

@@ -335,7 +335,8 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
         The extensions are IMAGE, IMAGE_ERR, MODEL, RESIDUAL, SOURCE, SOURCE_ERR, COVERAGE, MAGNIF and
         RESOLUTN, each with its WCS, DRAWS, over an error budget NOISEERR, IMDRAWS, CHANGES and SHARES, the
         observation as DATA, UNCERT, MASK and PSFIMAGE, and the table INFO with the lens and the rest as JSON.
-        All numbers are float64. The file is complete under its name or not there, however the writing ends.
+        All numbers are float64 but for IMDRAWS. The file is complete under its name or not there, however the
+        writing ends.
 
         Parameters
         ----------

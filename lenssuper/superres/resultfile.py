@@ -90,7 +90,8 @@ def _result_hdus(result):
     if drawn is None:
         return
     yield image_hdu(_BY_NOISE, drawn.source_std, result.source_grid, unit, of_noise)
-    yield image_hdu(_IMAGES_DRAWN, drawn.images, grids["fine"], unit, "draws of the lensed image")
+    images = drawn.images.astype(np.float32)  # by far the largest part of the file
+    yield image_hdu(_IMAGES_DRAWN, images, grids["fine"], unit, "draws of the lensed image")
     if drawn.pairs:  # FITS has no images without pixels
         yield image_hdu(_CHANGES, drawn.sources, result.source_grid, unit, "of SOURCE by each error")
         yield fits.ImageHDU(drawn.shares, name=_SHARES)

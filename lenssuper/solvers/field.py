@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -36,14 +37,16 @@ class FieldPrior:
     """
     Shape of the prior of the logarithm of the brightness.
 
-    The field is multiplied by the map ``std`` (None for 1) and added to ``mean``, a number or a map (ny, nx);
-    ``length`` is its correlation length as a share of the grid. The search for the hyper-parameters starts at
-    ``log_std`` and ``slope``; the slope is at least ``least_slope``, which may be below 2 if ``mean`` is a
-    map.
+    The field is multiplied by the map ``std`` and added to ``mean``, each a number or a map (ny, nx); the
+    map ``roughness`` multiplies the white noise that the field is made of, see
+    `lenssuper.solvers.roughness`. ``length`` is its correlation length as a share of the grid. The search for
+    the hyper-parameters starts at ``log_std`` and ``slope``; the slope is at least ``least_slope``, which may
+    be below 2 if ``mean`` is a map.
     """
 
     mean: float | np.ndarray = _DARK
-    std: np.ndarray | None = None
+    std: float | np.ndarray = 1.0
+    roughness: float | np.ndarray = 1.0
     length: float = _LENGTH
     log_std: float = 0.9
     slope: float = 3.0
@@ -80,12 +83,21 @@ class FieldProblem(WhitenedData):
     def field(self, theta) -> StationaryField | ModulatedField:
         length = self.prior.length * max(self.shape)
         field = StationaryField(self.shape, length=length, slope=theta[1], std=np.exp(theta[0]))
-        return field if self.prior.std is None else ModulatedField(field, self.prior.std)
+        prior = self.prior
+        if np.ndim(prior.std) == np.ndim(prior.roughness) == 0:
+            return field
+        return ModulatedField(field, std=prior.std, roughness=prior.roughness)
 
     def coarser(self) -> FieldProblem | None:
         """Return the problem with a faster model, see `~lenssuper.ForwardModel.coarser`; None without one."""
         model = self.model.coarser()
         return None if model is None else FieldProblem(model, self.scale, self.turnover, self.prior)
+
+    def with_prior(self, prior: FieldPrior) -> FieldProblem:
+        """Return the problem of the same data with another prior."""
+        other = copy.copy(self)
+        other.prior = prior
+        return other
 
     def link(self, u):
         """Return the brightness of a field, and its derivative."""

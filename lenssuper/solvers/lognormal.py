@@ -9,7 +9,7 @@ prior is Gaussian in that logarithm, with a power-law spectrum (log-normal corre
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ from lenssuper.solvers.numerics import (
     draw_pairs,
     probes,
 )
+from lenssuper.solvers.roughness import local_roughness
 from lenssuper.solvers.search import maximise
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ _PIVOT = 0.27
 _TOP = 0.5
 # Change of the energy at which the search takes a mode to be found
 _ROUGH = 0.005
+# Evaluations of the evidence after a change of the local roughness
+_NEIGHBOURS = 3
 # Newton steps at most from the mode of other hyper-parameters: one that is hard to find has a small evidence
 _FEW = 6
 # Number of pixels from which the search has a faster forward model; with fewer it saves nothing
@@ -74,6 +77,9 @@ class LogNormal(Solver):
         Draws from the posterior, for the error bars; even, at least 2.
     max_evaluations : int, optional
         Evaluations of the evidence in the search for the hyper-parameters.
+    passes : int, optional
+        How often the local roughness of the source is estimated, and the hyper-parameters searched for anew;
+        0 for a source that is as rough everywhere.
     n_probes, lanczos_steps : int, optional
         Random vectors, and steps for each, that estimate the log-determinant in the evidence; the search
         uses half of the vectors, and the evidence that is returned twice as many steps.
@@ -119,12 +125,14 @@ class LogNormal(Solver):
         turnover: float | None = None,
         n_draws: int = 16,
         max_evaluations: int = 10,
+        passes: int = 2,
         n_probes: int = 4,
         lanczos_steps: int = 10,
     ) -> None:
         self.turnover = None if turnover is None else check_number(turnover, "turnover", above=0)
         self.n_draws = check_count(n_draws, "n_draws", 2, even=True)  # as draws come in pairs
         self.max_evaluations = check_count(max_evaluations, "max_evaluations", 3)
+        self.passes = check_count(passes, "passes", 0)
         self.n_probes = check_count(n_probes, "n_probes")
         self.lanczos_steps = check_count(lanczos_steps, "lanczos_steps", 2)
 
@@ -151,7 +159,7 @@ class LogNormal(Solver):
         problem = FieldProblem(model, scale, self.turnover, prior)
         vectors = problem.used * probes(self.n_probes, problem.data.shape, rng).astype(np.float32)
         coarse = problem.coarser() if np.count_nonzero(problem.used) > _MANY else None
-        best = self._tune(coarse or problem, vectors, report)
+        problem, best, log_evidence = self._tuned(problem, coarse or problem, vectors, report)
         mode, _ = problem.find(best.field, best.xi, tolerance=1e-3, curvature=best.curvature)
         if not mode.converged:
             warn(
@@ -159,9 +167,7 @@ class LogNormal(Solver):
                 "trusting it; a lens model or a noise map that is far off can cause this",
                 ConvergenceWarning,
             )
-        # more steps and vectors than in the search, which only compares evidences
         curvature = problem.curvature(best.field, mode.slope)
-        log_evidence = _laplace(problem, mode, curvature, vectors, 2 * self.lanczos_steps)
         modes = curvature.measured_modes(vectors, MAX_CG)
         report(0.7, "drawing from the posterior")
         draws = _draws(problem, best.field, mode, self.n_draws, rng, curvature)
@@ -193,34 +199,62 @@ class LogNormal(Solver):
         found = posterior.hyperparameters
         return scale * problem.mode(problem.field([np.log(found["std"]), found["slope"]])).source
 
-    def _tune(self, problem, vectors, report):
-        """Maximise the evidence over the logarithm of the field's standard deviation and the slope."""
+    def _tuned(self, problem, searched, vectors, report):
+        """
+        Find the hyper-parameters, and then the local roughness with them, a few times.
+
+        ``searched`` is the problem itself or one with a faster model. Returns the problem with the roughness,
+        its hyper-parameters, and the evidence of a source that is as rough everywhere.
+        """
+        share = 0.65 / (1 + self.passes / 2)
+        best = self._tune(
+            searched, vectors, lambda done: report(share * done, "tuning the prior by its evidence")
+        )
+        mode, curvature = problem.find(best.field, best.xi, tolerance=1e-3, alike=best.curvature)
+        log_evidence = _laplace(problem, mode, curvature, vectors, 2 * self.lanczos_steps)
+        best = replace(best, xi=mode.xi, curvature=curvature)
+        for k in range(self.passes):
+            report(share * (1 + k / 2), "finding where the source is rough")
+            rough = local_roughness(best.curvature, best.xi, problem.prior.roughness)
+            prior = replace(problem.prior, roughness=rough)
+            problem, searched = problem.with_prior(prior), searched.with_prior(prior)
+            best = self._tune(searched, vectors, lambda done: None, best)
+        return problem, best, log_evidence
+
+    def _tune(self, problem, vectors, report, before=None):
+        """
+        Maximise the evidence over the logarithm of the field's standard deviation and the slope.
+
+        ``before`` are those of a problem that is nearly the same: from there, only the neighbours are tried.
+        """
         found = []
         few = vectors[: (len(vectors) + 1) // 2]
+        most = self.max_evaluations if before is None else _NEIGHBOURS
 
         def evaluate(searched):
             theta = _from_pivot(problem, searched)
             field = problem.field(theta)
             start = alike = None
-            if found:
-                best = max(found, key=lambda f: f.log_evidence)
+            best = max(found, key=lambda f: f.log_evidence) if found else before
+            if best is not None:
                 start, alike = field.invert(best.field.apply(best.xi)), best.curvature
             state, curvature = problem.find(
                 field, start, tolerance=_ROUGH, max_newton=_FEW if found else MAX_NEWTON, alike=alike
             )
             log_evidence = _laplace(problem, state, curvature, few, self.lanczos_steps)
             found.append(_Tuned(np.array(theta), field, state.xi, log_evidence, curvature))
-            report(0.65 * len(found) / self.max_evaluations, "tuning the prior by its evidence")
+            report(len(found) / most)
             return log_evidence
 
         prior = problem.prior
+        log_std, slope = (prior.log_std, prior.slope) if before is None else before.theta
         maximise(
             evaluate,
-            np.array([prior.log_std + _at_pivot(problem, prior.slope), prior.slope]),
+            np.array([log_std + _at_pivot(problem, slope), slope]),
             _STEPS,
             (np.array([-np.inf, prior.least_slope]), np.array([np.inf, _MOST[1]])),
             tol=_TOP,
-            most=self.max_evaluations,
+            most=most,
         )
         return max(found, key=lambda f: f.log_evidence)
 

@@ -207,7 +207,9 @@ class NetworkSolver(Solver):
         _, prior = _answer(self.network, problem)
         maps = (image[0].cpu().numpy().astype(float) for image in (prior.mean, prior.std))
         slope = max(float(prior.slope[0]), _LEAST_SLOPE)
-        shape = FieldPrior(*maps, float(prior.length), log_std=0.0, slope=slope, least_slope=_LEAST_SLOPE)
+        shape = FieldPrior(
+            *maps, length=float(prior.length), log_std=0.0, slope=slope, least_slope=_LEAST_SLOPE
+        )
         return shape, model, float(problem.scale)
 
     def sources(self, models: Iterable[ForwardModel]) -> list[np.ndarray]:

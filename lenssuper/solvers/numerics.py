@@ -218,20 +218,28 @@ class StationaryField:
 
 
 class ModulatedField:
-    """A stationary field times a map (ny, nx) of its standard deviation, positive everywhere."""
+    """
+    A stationary field that varies: the white noise times a map, and the field of that times another.
 
-    def __init__(self, field: StationaryField, std: np.ndarray) -> None:
-        self._field, self._std = field, std
+    ``roughness`` and ``std`` are maps (ny, nx), positive everywhere, or 1.
+    """
+
+    def __init__(
+        self, field: StationaryField, *, std: np.ndarray | float = 1.0, roughness: np.ndarray | float = 1.0
+    ) -> None:
+        self._field, self._std, self._roughness = field, np.asarray(std), np.asarray(roughness)
         self.log_amplitude = field.log_amplitude
 
     def apply(self, white: np.ndarray) -> np.ndarray:
         """Return the field (..., ny, nx) of white noise (..., ny, nx)."""
-        return self._std.astype(white.dtype, copy=False) * self._field.apply(white)
+        std, roughness = (each.astype(white.dtype, copy=False) for each in (self._std, self._roughness))
+        return std * self._field.apply(roughness * white)
 
     def transposed(self, image: np.ndarray) -> np.ndarray:
         """Apply the transpose of `apply`."""
-        return self._field.apply(self._std.astype(image.dtype, copy=False) * image)
+        std, roughness = (each.astype(image.dtype, copy=False) for each in (self._std, self._roughness))
+        return roughness * self._field.apply(std * image)
 
     def invert(self, field: np.ndarray) -> np.ndarray:
         """Return the white noise (ny, nx) that `apply` turns into a field."""
-        return self._field.invert(field / self._std)
+        return self._field.invert(field / self._std) / self._roughness

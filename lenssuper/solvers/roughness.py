@@ -11,9 +11,10 @@ from lenssuper.solvers.numerics import batches, probes
 __all__ = ["local_roughness"]
 
 # Standard deviation of the window, in pixels of the source, and number of measured modes whose worth of
-# evidence it takes to move the map halfway from 1: both tuned. Of 2 to 12 and 1 to 80 these were chosen on rings,
-# ellipticals, clumpy spirals, random fields and images of real galaxies, four to eight each, and on the kinds of
-# `lenssuper.simulate` seen by Hubble and Webb. More modes lose half of the gain, fewer make peaks too bright.
+# evidence it takes to move the map halfway from 1. Both are tuned: of 2 to 12 and 1 to 80 these were chosen
+# on rings, ellipticals, clumpy spirals, random fields and images of real galaxies, four to eight each, and on
+# three of these kinds as Hubble and Webb see them. With more modes half of the gain is lost, with fewer peaks
+# become too bright.
 _WINDOW = 3.0
 _MODES = 30.0
 # Bounds of the map

@@ -271,12 +271,15 @@ class TestRefinement:
 
     def test_modulated_field_and_its_transpose(self):
         rng = np.random.default_rng(0)
+        std, roughness = rng.uniform(0.5, 2, (2, 9, 12))
         field = ModulatedField(
-            StationaryField((9, 12), length=4, slope=3, std=2), rng.uniform(0.5, 2, (9, 12))
+            StationaryField((9, 12), length=4, slope=3, std=2), std=std, roughness=roughness
         )
         x, y = rng.normal(size=(2, 9, 12))
         assert np.vdot(field.apply(x), y) == pytest.approx(np.vdot(x, field.transposed(y)))
         np.testing.assert_allclose(field.invert(field.apply(x)), x, atol=1e-9)
+        expected = std * StationaryField((9, 12), length=4, slope=3, std=2).apply(roughness * x)
+        np.testing.assert_allclose(field.apply(x), expected)
 
     def test_keeps_what_foretells_better(self, mock, model):
         """From a wrong answer it goes away; a right one, of a network that knows the truth, it keeps."""

@@ -8,9 +8,9 @@ import astropy.units as u
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import center_of_mass, gaussian_filter
 
-from lenssuper import SIE, ExternalShear, LensFitter, Observation, SuperResolver, Systematics
+from lenssuper import SIE, ExternalShear, ForwardModel, LensFitter, Observation, SuperResolver, Systematics
 from lenssuper._utils.progress import quietly
 from lenssuper.datasets import cosmos_web_ring
 from lenssuper.light import ForegroundFitter
@@ -24,11 +24,15 @@ from lenssuper.simulate import (
     ClumpySpiral,
     Instrument,
     SersicSource,
+    benchmark_set,
     hard_lenses,
     mock_lens,
     random_mock,
+    random_ring_galaxy,
 )
 from lenssuper.solvers import Gaussian, GradientPrior, LogNormal, NetworkSolver, Positive, TotalVariation
+from lenssuper.solvers.field import FieldProblem
+from lenssuper.solvers.roughness import local_roughness
 from lenssuper.superres.comparison import Truth, plot_comparison
 
 
@@ -204,6 +208,38 @@ def draw_prior():
         field *= 2.5 / field.std()
         ax.imshow(field if kind == "Gaussian" else np.exp(field), cmap="inferno", origin="lower")
         ax.set_title(f"{kind}, slope {slope}")
+        ax.set(xticks=[], yticks=[])
+    return figure
+
+
+def draw_roughness():
+    """Show a galaxy with a ring without and with the map of its roughness."""
+    mock = benchmark_set(6, 51, sources=random_ring_galaxy)[5]
+    model = ForwardModel(mock.observation, mock.lens, order=1)
+    truth = mock.source_image(model.source_grid)
+    same, local = (LogNormal(passes=n).solve(model, rng=1).mean for n in (0, 2))
+    problem = FieldProblem(model, float(model.data.max()), None)
+    field = problem.field([0.9, 3.0])
+    mode, curvature = problem.find(field)
+    rough = local_roughness(curvature, mode.xi)
+    y, x = np.round(center_of_mass(truth)).astype(int)
+    part = np.s_[max(y - 40, 0) : y + 40, max(x - 40, 0) : x + 40]
+    figure = Figure(figsize=(13, 3.6), layout="constrained")
+    norm = asinh_norm(truth, sigma=0.05 * truth.max())
+    shown = (("Truth", truth), ("As rough everywhere", same), ("Roughness", rough), ("With the map", local))
+    for ax, (title, image) in zip(figure.subplots(1, 4), shown, strict=True):
+        mapped = image is rough
+        drawn = ax.imshow(
+            image[part],
+            origin="lower",
+            cmap="viridis" if mapped else "inferno",
+            norm=Normalize(rough.min(), rough.max()) if mapped else norm,
+        )
+        if mapped:
+            figure.colorbar(drawn, ax=ax, shrink=0.85, ticks=[0.8, 0.9, 1.0])
+        elif image is not truth:
+            title += f", {_psnr(image, truth):.1f} dB"
+        ax.set_title(title, fontsize=11)
         ax.set(xticks=[], yticks=[])
     return figure
 

@@ -255,10 +255,8 @@ class LensFitter:
 
         Raises
         ------
-        ObservationError
+        ObservationError, ValueError
             As for a call, and if no galaxy stands out in the image.
-        ValueError
-            If the Einstein radius of the guess exceeds the field.
         """
         observation = Observation.of(observation)
         check_ring_in_field(self.guess, [observation])

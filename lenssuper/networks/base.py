@@ -16,6 +16,9 @@ from lenssuper.networks.sourceproblem import SourceProblem
 
 __all__ = ["LogPrior", "SourceNetwork"]
 
+ORDER = 1
+"""Order of the B-splines that are a network's source, see `~lenssuper.OverlapOperator`."""
+
 FAINTEST = math.exp(-12.0)
 """Brightness treated as zero, in units of a problem's scale."""
 

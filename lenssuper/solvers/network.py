@@ -16,7 +16,7 @@ from lenssuper._utils.checks import check_count, check_kind, check_rng
 from lenssuper._utils.progress import quietly
 from lenssuper.exceptions import LensSuperError
 from lenssuper.forward.batch import ForwardModelBatch
-from lenssuper.networks.base import LogPrior, SourceNetwork
+from lenssuper.networks.base import ORDER, LogPrior, SourceNetwork
 from lenssuper.networks.draws import LogPosterior
 from lenssuper.networks.pretrained import check_factor, path_of
 from lenssuper.networks.sourceproblem import SourceProblem
@@ -91,6 +91,8 @@ class NetworkSolver(Solver):
     A refined answer has the error bars of `LogNormal`. Its evidence cannot compare models, because the
     network's prior has seen the data, and is not given.
     """
+
+    order = ORDER
 
     def __init__(
         self,

@@ -57,6 +57,50 @@ class Measured(ABC):
             self.observation, self.lens, factor=self.factor, source_grid=self.source_grid, order=self.order
         )
 
+    def samples(self, n: int, rng: np.random.Generator | int | None = None) -> u.Quantity:
+        """
+        Draw sources from the posterior.
+
+        Parameters
+        ----------
+        n : int
+        rng : `~numpy.random.Generator` or int, optional
+            For fresh draws. Of a result that was read from a file, or has an error budget, it chooses
+            among the draws that were kept.
+
+        Returns
+        -------
+        `~astropy.units.Quantity`, shape (n, ny, nx) of the source grid, in the unit of the data
+
+        Raises
+        ------
+        ValueError
+            If more draws are asked for than there are, and fresh ones cannot be made.
+        """
+        return self.posterior.samples(n, rng) << self.observation.unit
+
+    def image_samples(self, n: int, rng: np.random.Generator | int | None = None) -> u.Quantity:
+        """
+        Draw lensed images from the posterior: `samples`, lensed onto `fine_grid`.
+
+        The standard deviation over the draws of anything measured in them, such as the flux in an aperture,
+        is its uncertainty. Parameters and errors as in `samples`.
+
+        Returns
+        -------
+        `~astropy.units.Quantity`, shape (n, factor ny, factor nx), in the unit of the data
+        """
+        if self.drawn_errors is not None:
+            draws = self.drawn_errors.images
+            if n > len(draws):
+                raise ValueError(
+                    f"n must be at most {len(draws)}, the draws of the error budget; got {n}: "
+                    "SuperResolver(..., systematics=Systematics()) makes 64"
+                )
+            return draws[self.posterior.kept(n, rng)] << self.observation.unit
+        self._warn_of_lost_lenses()
+        return self._forward_model().lensed_image(self.samples(n, rng).value) << self.observation.unit
+
     @cached_property
     def _aperture(self) -> SourceAperture:
         model = self._forward_model()

@@ -22,6 +22,7 @@ from lenssuper.forward.batch import ForwardModelBatch
 from lenssuper.forward.model import ForwardModel
 from lenssuper.forward.sourcegrid import square_source_grid
 from lenssuper.lens import LensModel
+from lenssuper.networks.base import ORDER
 from lenssuper.networks.sourceproblem import SourceProblem
 from lenssuper.observation import Observation
 from lenssuper.observation.grid import PixelGrid
@@ -240,7 +241,8 @@ class LensProblems:
         found = self._by_optics.get(optics)
         if found is not None:
             return found.with_observation(observation), optics
-        return ForwardModel(observation, lens, factor=self.factor, source_grid=grid), optics
+        made = ForwardModel(observation, lens, factor=self.factor, source_grid=grid, order=ORDER)
+        return made, optics
 
     def _bytes(self):
         matrices = {id(each.model.lensing): each.model.lensing.matrix for each in self._kept.values()}

@@ -7,7 +7,7 @@ Einstein ring's. So around a centre the parity is also looked at on rings, from 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -61,7 +61,8 @@ class Core:
         u, v = task.trace(x, y)
         middle = np.s_[1::2, 1::2]
         there = lattice(x[middle], y[middle])
-        missing = np.where(there == 0, 0.0, task.parity(x[middle], y[middle]) - there)
+        parity = cast("Callable", task.parity)(x[middle], y[middle])
+        missing = np.where(there == 0, 0.0, parity - there)
         inner = -there[-1:] if is_hole(task, column, row) else missing[-1:]
         # a point, to which the innermost ring shrinks
         u, v = (np.concatenate([w, np.full((2, w.shape[1]), w[-1].mean())]) for w in (u, v))
@@ -83,7 +84,8 @@ def find_core(task: OverlapTask, center: tuple[float, float], others: list) -> C
     far = min([_FAR, *(0.5 * np.hypot(column - x, row - y) for x, y in others)])
     radius = np.geomspace(far, NEAR, int(np.ceil(np.log2(far / NEAR))) + 1)
     angle = 2 * np.pi * (np.arange(_LOOK) + 0.5) / _LOOK
-    parity = task.parity(column + radius[:, None] * np.cos(angle), row + radius[:, None] * np.sin(angle))
+    x, y = column + radius[:, None] * np.cos(angle), row + radius[:, None] * np.sin(angle)
+    parity = cast("Callable", task.parity)(x, y)
     same = np.flatnonzero(np.all(parity == parity[:, :1], axis=1))
     if not same.size or np.all(parity == parity[0, 0]):
         return None
@@ -102,4 +104,4 @@ def is_hole(task: OverlapTask, column: float, row: float) -> bool:
     """
     angle = 2 * np.pi * np.arange(_LOOK) / _LOOK
     around = column + NEAR * np.cos(angle), row + NEAR * np.sin(angle)
-    return not np.all(task.maximum(*around))
+    return not np.all(cast("Callable", task.maximum)(*around))

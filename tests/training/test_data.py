@@ -36,9 +36,8 @@ def test_the_problem_is_that_of_the_forward_models(lenses, problems):
     images = batch.problem.forward(torch.tensor(sources, dtype=torch.float32) / batch.problem.scale)
     for place, i in enumerate((3, 1)):
         observation = Observation.from_nddata(lenses[i][0])
-        model = ForwardModel(
-            observation, lenses[i][1], source_grid=square_source_grid(observation, lenses[i][1], 2, 32)
-        )
+        grid = square_source_grid(observation, lenses[i][1], 2, 32)
+        model = ForwardModel(observation, lenses[i][1], source_grid=grid, order=1)
         raised = observation.noise_correlation**-0.5
         expected = raised * model.whiten(model.forward(sources[place]))
         np.testing.assert_allclose(images[place], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())

@@ -215,7 +215,7 @@ class TestErrors:
         content = SIS(theta_E=1 * arcsec).to_dict()
         content["components"][0]["theta_E"] = "-1 arcsec"
         (tmp_path / "a_lens.json").write_text(json.dumps(content))
-        with pytest.raises(FileFormatError, match=r"a_lens\.json cannot be read as a lens: theta_E must"):
+        with pytest.raises(FileFormatError, match=r"a_lens\.json: component SIS: theta_E must be at least"):
             read_dataset(tmp_path)[0]
 
     def test_observation_damaged(self, tmp_path):

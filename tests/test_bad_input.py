@@ -33,7 +33,7 @@ LENS = SIE(theta_E=0.6 * arcsec, q=0.8, phi=30 * u.deg)
 SOURCE = GaussianSource(0.15 * arcsec, x=0.08 * arcsec, y=0.05 * arcsec)
 INSTRUMENT = Instrument.gaussian(0.08 * arcsec, 0.16 * arcsec)
 SOURCES = PixelGrid((24, 24), 0.035 * arcsec)
-QUICK = LogNormal(n_draws=2, max_evaluations=3, n_probes=1, lanczos_steps=10)
+QUICK = LogNormal(n_draws=2, max_evaluations=3, passes=0, n_probes=1, lanczos_steps=10)
 
 
 @pytest.fixture(scope="module")
@@ -431,7 +431,7 @@ class TestKinds:
 
 SOLVERS = {
     # three evaluations are no more than the corners from which the search sets out
-    "LogNormal": LogNormal(n_draws=2, max_evaluations=6, n_probes=1, lanczos_steps=10),
+    "LogNormal": LogNormal(n_draws=2, max_evaluations=6, passes=1, n_probes=1, lanczos_steps=10),
     "Positive": Positive(n_draws=2, max_evaluations=3),
     "Gaussian": Gaussian(n_draws=2),
 }
@@ -499,7 +499,7 @@ class TestInterrupted:
         """Somebody presses Ctrl-C while it runs."""
 
         def __init__(self, after):
-            super().__init__(n_draws=2, max_evaluations=3, n_probes=1, lanczos_steps=10)
+            super().__init__(n_draws=2, max_evaluations=3, passes=0, n_probes=1, lanczos_steps=10)
             self.after = after
 
         def solve(self, model, *, rng=None, report=None):

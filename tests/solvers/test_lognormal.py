@@ -17,7 +17,7 @@ LENS = SIE(theta_E=0.6 * arcsec, q=0.8, phi=30 * u.deg) + ExternalShear(gamma1=0
 PSF = Instrument.gaussian(0.08 * arcsec, 0.16 * arcsec).psf
 SOURCES = PixelGrid((28, 28), 0.025 * arcsec)  # all of it in the field
 TRUE = np.array([0.75, 3.4])  # logarithm of the field's standard deviation, and slope
-CHEAP = {"n_draws": 2, "max_evaluations": 3}
+CHEAP = {"n_draws": 2, "max_evaluations": 3, "passes": 0}
 
 
 def make_model(data, sigma, sources, mask=None):
@@ -409,6 +409,7 @@ def one_step(find):
         ({"n_draws": 1}, "n_draws must be at least 2; got 1"),
         ({"n_draws": 7}, "n_draws must be even"),
         ({"max_evaluations": 2}, "max_evaluations must be at least 3"),
+        ({"passes": -1}, "passes must be at least 0; got -1"),
         ({"n_probes": 0}, "n_probes"),
         ({"lanczos_steps": 1}, "lanczos_steps"),
     ],

@@ -27,7 +27,7 @@ from lenssuper.solvers import Gaussian, LogNormal, Posterior, Solver
 pytestmark = pytest.mark.usefixtures("operators_once")
 
 arcsec = u.arcsec
-QUICK = LogNormal(n_draws=2, max_evaluations=3)
+QUICK = LogNormal(n_draws=2, max_evaluations=3, passes=0)
 LINEAR = Gaussian(n_draws=2)
 SMALL = PixelGrid((20, 20), 0.064 * arcsec)
 

@@ -130,7 +130,7 @@ def draw_coverage():
             y = np.arange(len(names)) + 0.15 * (k - 1.5)
             ax.errorbar(held.mean(axis=0), y, xerr=errors, capsize=2, **look)
         ax.axvline(100 * level, color="black", linestyle="--", linewidth=1)
-        ax.set(xlabel=f"in {level:.0%} error bars (%)", xlim=(40, 102))
+        ax.set(xlabel=f"in {level:.0%} error bars (%)", xlim=(30, 102))
     ax.set_yticks(range(len(names)), ["pixels of image", "pixels of source", *map(_plain, NUMBERS)])
     ax.invert_yaxis()
     ax.legend(frameon=False, fontsize=8, loc="lower left", title="lenses")

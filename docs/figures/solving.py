@@ -226,7 +226,12 @@ def draw_roughness():
     part = np.s_[max(y - 40, 0) : y + 40, max(x - 40, 0) : x + 40]
     figure = Figure(figsize=(13, 3.6), layout="constrained")
     norm = asinh_norm(truth, sigma=0.05 * truth.max())
-    shown = (("Truth", truth), ("As rough everywhere", same), ("Roughness", rough), ("With the map", local))
+    shown = (
+        ("Truth", truth),
+        ("Equally rough everywhere", same),
+        ("Roughness", rough),
+        ("With the map", local),
+    )
     for ax, (title, image) in zip(figure.subplots(1, 4), shown, strict=True):
         mapped = image is rough
         drawn = ax.imshow(

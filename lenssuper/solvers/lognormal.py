@@ -79,7 +79,7 @@ class LogNormal(Solver):
         Evaluations of the evidence in the search for the hyper-parameters.
     passes : int, optional
         How often the local roughness of the source is estimated, and the hyper-parameters searched for anew;
-        0 for a source that is as rough everywhere.
+        0 for a source that is equally rough everywhere.
     n_probes, lanczos_steps : int, optional
         Random vectors, and steps for each, that estimate the log-determinant in the evidence; the search
         uses half of the vectors, and the evidence that is returned twice as many steps.
@@ -100,6 +100,10 @@ class LogNormal(Solver):
 
     with the weights :math:`w` of the pixels; unlike the mode of the joint posterior it does not reward
     overfitting. For the determinant and Newton's steps see `lenssuper.solvers.curvature.Curvature`.
+
+    The white noise is then multiplied by a map of the local roughness, see
+    `lenssuper.solvers.roughness.local_roughness`. The evidence of the result is that before, of a source that
+    is equally rough everywhere: a map that follows the data would help wrong lenses more than right ones.
 
     Draws are those of the Gaussian in :math:`\xi` with the mode and the curvature of the posterior. With
     :math:`J = B\,g'\,G`, white noise :math:`n` for the data and :math:`\xi_0` from the prior, they deviate by
@@ -159,7 +163,7 @@ class LogNormal(Solver):
         problem = FieldProblem(model, scale, self.turnover, prior)
         vectors = problem.used * probes(self.n_probes, problem.data.shape, rng).astype(np.float32)
         coarse = problem.coarser() if np.count_nonzero(problem.used) > _MANY else None
-        problem, best, log_evidence = self._tuned(problem, coarse or problem, vectors, report)
+        problem, best, log_evidence = self._roughened(problem, coarse or problem, vectors, report)
         mode, _ = problem.find(best.field, best.xi, tolerance=1e-3, curvature=best.curvature)
         if not mode.converged:
             warn(
@@ -199,26 +203,25 @@ class LogNormal(Solver):
         found = posterior.hyperparameters
         return scale * problem.mode(problem.field([np.log(found["std"]), found["slope"]])).source
 
-    def _tuned(self, problem, searched, vectors, report):
+    def _roughened(self, problem, fast, vectors, report):
         """
-        Find the hyper-parameters, and then the local roughness with them, a few times.
+        Find the hyper-parameters, and then the local roughness and the hyper-parameters anew, a few times.
 
-        ``searched`` is the problem itself or one with a faster model. Returns the problem with the roughness,
-        its hyper-parameters, and the evidence of a source that is as rough everywhere.
+        ``fast`` is the problem itself or one with a faster model. Returns the problem with the roughness,
+        its hyper-parameters, and the evidence of a source that is equally rough everywhere.
         """
         share = 0.65 / (1 + self.passes / 2)
-        best = self._tune(
-            searched, vectors, lambda done: report(share * done, "tuning the prior by its evidence")
-        )
+        best = self._tune(fast, vectors, lambda done, what: report(share * done, what))
         mode, curvature = problem.find(best.field, best.xi, tolerance=1e-3, alike=best.curvature)
+        # more steps and vectors than in the search, which only compares evidences
         log_evidence = _laplace(problem, mode, curvature, vectors, 2 * self.lanczos_steps)
         best = replace(best, xi=mode.xi, curvature=curvature)
         for k in range(self.passes):
             report(share * (1 + k / 2), "finding where the source is rough")
             rough = local_roughness(best.curvature, best.xi, problem.prior.roughness)
             prior = replace(problem.prior, roughness=rough)
-            problem, searched = problem.with_prior(prior), searched.with_prior(prior)
-            best = self._tune(searched, vectors, lambda done: None, best)
+            problem, fast = problem.with_prior(prior), fast.with_prior(prior)
+            best = self._tune(fast, vectors, quietly, best)
         return problem, best, log_evidence
 
     def _tune(self, problem, vectors, report, before=None):
@@ -243,7 +246,7 @@ class LogNormal(Solver):
             )
             log_evidence = _laplace(problem, state, curvature, few, self.lanczos_steps)
             found.append(_Tuned(np.array(theta), field, state.xi, log_evidence, curvature))
-            report(len(found) / most)
+            report(len(found) / most, "tuning the prior by its evidence")
             return log_evidence
 
         prior = problem.prior

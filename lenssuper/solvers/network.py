@@ -53,9 +53,9 @@ class NetworkSolver(Solver):
 
     An error budget (`~lenssuper.Systematics`) takes what a change of lens, PSF or data does to the source to
     first order, with the network's last prior: for lens and PSF that is within 4 to 17% of what the network
-    itself answers, in an eighth of the time. The budget does not say which change the
-    data ask for, and the width of the PSF is not tested: a network's answer is not the mode of a posterior,
-    and the scores of a right PSF reached 16 sigma.
+    itself answers, in an eighth of the time. The budget does not say which change the data ask for, and the
+    width of the PSF is not tested: a network's answer is not the mode of a posterior, and the scores of a
+    right PSF reached 16 sigma.
 
     Parameters
     ----------

@@ -11,10 +11,10 @@ from lenssuper.solvers.numerics import batches, probes
 __all__ = ["local_roughness"]
 
 # Standard deviation of the window, in pixels of the source, and number of measured modes whose worth of
-# evidence it takes to move the map halfway from 1. Both are tuned: of 2 to 12 and 1 to 80 these were chosen
-# on rings, ellipticals, clumpy spirals, random fields and images of real galaxies, four to eight each, and on
-# three of these kinds as Hubble and Webb see them. With more modes half of the gain is lost, with fewer peaks
-# become too bright.
+# evidence it takes to move the squared map halfway from 1. Both are tuned: of 2 to 12 and 1 to 80 these were
+# chosen on rings, ellipticals, clumpy spirals, random fields and images of real galaxies, four to eight each,
+# and on three of these kinds as Hubble and Webb see them. With more modes half of the gain is lost, with
+# fewer peaks become too bright.
 _WINDOW = 3.0
 _MODES = 30.0
 # Bounds of the map
@@ -27,7 +27,7 @@ def local_roughness(
     curvature: Curvature, white: np.ndarray, roughness: float | np.ndarray = 1.0
 ) -> np.ndarray:
     r"""
-    Estimate the standard deviation of the white noise around each pixel, by its evidence.
+    Estimate the standard deviation of the white noise around each pixel that maximises the evidence.
 
     Galaxies have rough arms and knots in smooth surroundings, which no stationary field has. With the white
     noise :math:`r_i \xi_i` in place of :math:`\xi_i`, the evidence has a maximum where

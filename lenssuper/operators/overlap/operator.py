@@ -232,13 +232,17 @@ def _task(lens, image_grid, source_grid, tol, subdivide, order=0):
 
     handedness = np.sign(np.linalg.det(image_grid.matrix) * np.linalg.det(source_grid.matrix))
 
-    def parity(column, row):
+    def determinant_and_trace(column, row):
         xx, yy, xy = lens.hessian(*image_grid.to_offset(column, row))
-        return np.where((1.0 - xx) * (1.0 - yy) - xy**2 < 0.0, -handedness, handedness)
+        return (1.0 - xx) * (1.0 - yy) - xy**2, 2.0 - xx - yy
+
+    def parity(column, row):
+        determinant, _ = determinant_and_trace(column, row)
+        return np.where(determinant < 0.0, -handedness, handedness)
 
     def maximum(column, row):
-        xx, yy, xy = lens.hessian(*image_grid.to_offset(column, row))
-        return ((1.0 - xx) * (1.0 - yy) - xy**2 > 0.0) & (xx + yy > 2.0)
+        determinant, trace_of_jacobian = determinant_and_trace(column, row)
+        return (determinant > 0.0) & (trace_of_jacobian < 0.0)
 
     centers = [tuple(map(float, image_grid.to_pixel(x, y))) for x, y in lens.centers_arcsec()]
     shapes = image_grid.shape, source_grid.shape

@@ -102,7 +102,7 @@ class LogNormal(Solver):
     overfitting. For the determinant and Newton's steps see `lenssuper.solvers.curvature.Curvature`.
 
     The white noise is then multiplied by a map of the local roughness, see
-    `lenssuper.solvers.roughness.local_roughness`. The evidence of the result is that before, of a source that
+    ``lenssuper.solvers.roughness.local_roughness``. The evidence of the result is that before, of a source that
     is equally rough everywhere: a map that follows the data would help wrong lenses more than right ones.
 
     Draws are those of the Gaussian in :math:`\xi` with the mode and the curvature of the posterior. With

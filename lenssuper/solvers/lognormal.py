@@ -102,8 +102,8 @@ class LogNormal(Solver):
     overfitting. For the determinant and Newton's steps see `lenssuper.solvers.curvature.Curvature`.
 
     The white noise is then multiplied by a map of the local roughness, see
-    ``lenssuper.solvers.roughness.local_roughness``. The evidence of the result is that before, of a source that
-    is equally rough everywhere: a map that follows the data would help wrong lenses more than right ones.
+    ``lenssuper/solvers/roughness.py``. The evidence of the result is that before, of a source that is equally
+    rough everywhere: a map that follows the data would help wrong lenses more than right ones.
 
     Draws are those of the Gaussian in :math:`\xi` with the mode and the curvature of the posterior. With
     :math:`J = B\,g'\,G`, white noise :math:`n` for the data and :math:`\xi_0` from the prior, they deviate by

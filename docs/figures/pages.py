@@ -7,17 +7,13 @@ import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import astropy.units as u
-import numpy as np
 from astropy.table import QTable
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from lenssuper import SuperResolver
+from lenssuper import SuperResolver, catalog
 from lenssuper.datasets import cosmos_web_ring
-from lenssuper.plotting.pages import write_index
 from lenssuper.simulate import random_mock
-from lenssuper.solvers import Gaussian, GradientPrior
 
 
 def _screenshot(page, width, height):
@@ -53,26 +49,13 @@ def draw_view_page():
 def draw_index_page():
     """The index of ``lenssuper batch``, of five simulated lenses."""
     with TemporaryDirectory() as folder:
-        rows = []
+        files, lenses = [], []
         for k in range(5):
             mock = random_mock(k + 3)
-            solver = Gaussian(GradientPrior())
-            result = SuperResolver(mock.lens, solver=solver, rng=1, progress=False)(mock.observation)
-            (Path(folder) / f"mock{k}_small.png").write_bytes(result.thumbnail())
-            (Path(folder) / f"mock{k}.html").touch()
-            rows.append(
-                (
-                    f"mock{k}",
-                    mock.lens.einstein_radius(),
-                    result.reduced_chi2,
-                    result.effective_modes,
-                    result.log_evidence,
-                )
-            )
-        names, radii, chi2, modes, evidence = zip(*rows, strict=True)
-        table = QTable({"name": names, "status": ["done"] * 5, "einstein_radius": u.Quantity(radii)})
-        table["reduced_chi2"], table["effective_modes"], table["log_evidence"] = chi2, modes, evidence
-        table["warnings"] = table["reason"] = np.full(5, "")
-        page = Path(folder) / "index.html"
-        write_index(table, page)
-        return _screenshot(page, 1000, 700)
+            files.append(Path(folder) / f"mock{k}.fits")
+            lenses.append(files[-1].with_suffix(".json"))
+            mock.observation.write(files[-1])
+            mock.lens.write(lenses[-1])
+        catalogue = QTable({"name": [file.stem for file in files], "file": files, "lens": lenses})
+        catalog.run(catalogue, Path(folder) / "results", workers=1, progress=False)
+        return _screenshot(Path(folder) / "results" / "index.html", 1150, 690)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.table import QTable
+from matplotlib.image import imsave
 
 from lenssuper import SIE, ForwardModel, Observation, SuperResolution
 from lenssuper.plotting.pages import write_index, write_report
@@ -113,6 +114,28 @@ def test_index_sorts_searches_and_turns_pages(index):
     known = sorted((value for value in values.values() if value == value), reverse=True)
     assert [values[name] for name in falling[0]] == known[:100]
     assert found["searched"] == [["J042"], "1 to 1 of 1"]
+
+
+def test_index_fits_a_laptop(tmp_path):
+    table = QTable({"name": ["J0946", "J1430+4105"], "status": ["done", "failed"]})
+    table["verdict"] = ["look", ""]
+    table["reasons"] = ["held-out pixels are fitted much worse (chi-square 1.41) than the others (1.02)", ""]
+    table["reason"] = [
+        "",
+        "LensFitter: the image has no pixel with light near the Einstein radius of 1.4 arcsec",
+    ]
+    table["einstein_radius"] = [1.4, 1.5] * u.arcsec
+    table["time"] = table["cpu_time"] = [123.4, 98.7] * u.s
+    for name in ("reduced_chi2", "lens_reduced_chi2", "light_reduced_chi2", "effective_modes"):
+        table[name] = [1.031, np.nan]
+    table["log_evidence"] = [-10021.5, np.nan]
+    for name in table["name"]:
+        image = np.zeros((90, 276))
+        imsave(tmp_path / f"{name}_small.png", image)
+    write_index(table, tmp_path / "index.html")
+    found = in_browser(tmp_path / "index.html", "return document.images[0].offsetWidth;", width=1280)
+    assert found["width"][0] <= found["width"][1] == 1280
+    assert found["steps"] > 150
 
 
 def test_index_fits_a_phone(index):

@@ -218,10 +218,10 @@ _BATCH_AND_SETS = (
 
 def _network(path):
     from lenssuper._utils.text import as_text
-    from lenssuper._utils.weightfile import read_weights
+    from lenssuper._utils.weightfile import read_arrays
 
-    tensors, known = read_weights(path)
-    numbers = {**known, "parameters": sum(tensor.numel() for tensor in tensors.values())}
+    arrays, known = read_arrays(path)
+    numbers = {**known, "parameters": sum(array.size for array in arrays.values())}
     rows = [(name, str(value)) for name, value in numbers.items() if not isinstance(value, dict)]
     rows += [(name, str(value)) for name, value in known.get("card", {}).items()]
     return "weights of a network", as_text(rows, 14), numbers

@@ -2,51 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from lenssuper._utils.weightfile import fingerprint
+from lenssuper.networks.logprior import LogPrior
 from lenssuper.networks.sourceproblem import SourceProblem
 
-__all__ = ["LogPrior", "SourceNetwork"]
-
-ORDER = 1
-"""Order of the B-splines that are a network's source, see `~lenssuper.OverlapOperator`."""
+__all__ = ["SourceNetwork"]
 
 FAINTEST = math.exp(-12.0)
 """Brightness treated as zero, in units of a problem's scale."""
-
-
-@dataclass(frozen=True)
-class LogPrior:
-    """
-    A network's prior of the logarithm of each source.
-
-    Attributes
-    ----------
-    mean, std : Tensor, shape (n, ny, nx)
-        Mean and standard deviation of the log brightness, in units of the problem's scale.
-    slope : Tensor, shape (n,)
-        Slope of the power spectrum of the correlated field that ``std`` multiplies.
-    length : Tensor, shape ()
-        Its correlation length as a share of the longer side of the grid.
-    """
-
-    mean: Tensor
-    std: Tensor
-    slope: Tensor
-    length: Tensor
-
-    def of_one(self, number: int) -> LogPrior:
-        """Return the prior of one of the sources."""
-        one = slice(number, number + 1)
-        return LogPrior(self.mean[one], self.std[one], self.slope[one], self.length)
 
 
 class SourceNetwork(nn.Module, ABC):
@@ -69,10 +40,7 @@ class SourceNetwork(nn.Module, ABC):
     @property
     def fingerprint(self) -> str:
         """A hash of the weights."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self.state_dict().items()):
-            digest.update(name.encode() + value.detach().cpu().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return fingerprint({name: value.detach().cpu().numpy() for name, value in self.state_dict().items()})
 
     def __repr__(self) -> str:
         weights = sum(value.numel() for value in self.parameters())

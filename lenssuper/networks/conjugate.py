@@ -1,14 +1,14 @@
 """
 Conjugate gradients on a batch of images: a fixed number of steps, through which gradients flow.
 
-`lenssuper.solvers.numerics` has one for numpy, which stops at a tolerance.
+`lenssuper.solvers.numerics` has one that stops at a tolerance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor
+from lenssuper.networks.arrays import Array, total
 
 __all__ = ["conjugate_gradients"]
 
@@ -16,13 +16,13 @@ _TINY = 1e-12
 
 
 def conjugate_gradients(
-    matrix: Callable[[Tensor], Tensor],
-    right: Tensor,
+    matrix: Callable[[Array], Array],
+    right: Array,
     steps: int,
     *,
-    start: Tensor | None = None,
-    preconditioner: Callable[[Tensor], Tensor] = lambda x: x,
-) -> Tensor:
+    start: Array | None = None,
+    preconditioner: Callable[[Array], Array] = lambda x: x,
+) -> Array:
     """
     Take some steps towards the solution of ``matrix(x) = right``, for every image of a batch.
 
@@ -32,22 +32,18 @@ def conjugate_gradients(
     matrices to images (n, ny, nx). The iteration starts from ``start``, by default 0.
     """
     # in units of its norm, as squares of large numbers would overflow float32
-    unit = (_dot(right, right) + _TINY).sqrt()
+    unit = (total(right * right) + _TINY) ** 0.5
     right = right / unit
     x = right * 0.0 if start is None else start / unit
     residual = right if start is None else right - matrix(x)
     better = preconditioner(residual)
-    direction, norm = better, _dot(residual, better)
+    direction, norm = better, total(residual * better)
     for _ in range(steps):
         image = matrix(direction)
-        step = norm / (_dot(direction, image) + _TINY)
+        step = norm / (total(direction * image) + _TINY)
         x = x + step * direction
         residual = residual - step * image
         better = preconditioner(residual)
-        previous, norm = norm, _dot(residual, better)
+        previous, norm = norm, total(residual * better)
         direction = better + norm / (previous + _TINY) * direction
     return x * unit
-
-
-def _dot(x: Tensor, y: Tensor) -> Tensor:
-    return (x * y).sum((-2, -1), keepdim=True)

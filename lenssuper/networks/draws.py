@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
-from lenssuper.networks.base import LogPrior
+from lenssuper.networks.arrays import Array
 from lenssuper.networks.conjugate import conjugate_gradients
-from lenssuper.networks.field import CorrelatedField
+from lenssuper.networks.field import correlated, field_amplitude
+from lenssuper.networks.logprior import LogPrior
 from lenssuper.networks.sourceproblem import SourceProblem
 
 __all__ = ["LogPosterior"]
@@ -30,20 +28,18 @@ class LogPosterior:
     ----------
     problem : SourceProblem
         Of n copies of one observation.
-    source : Tensor, shape (1, ny, nx)
+    source : Array, shape (1, ny, nx)
         The network's answer.
     prior : LogPrior
         Of this one source.
     """
 
-    def __init__(self, problem: SourceProblem, source: Tensor, prior: LogPrior) -> None:
+    def __init__(self, problem: SourceProblem, source: Array, prior: LogPrior) -> None:
         self.problem, self.source, self.prior = problem, source, prior
-        self._field = CorrelatedField(length=float(prior.length)).to(source.device)
-        _, ny, nx = source.shape
-        self._amplitude = self._field.amplitude((ny, nx), prior.slope.reshape(-1, 1, 1))
+        slope = prior.slope.reshape(-1, 1, 1)
+        self._amplitude = field_amplitude(source.shape[-2:], slope, prior.length)
 
-    @torch.no_grad()
-    def deviations(self, noise: Tensor, white: Tensor) -> Tensor:
+    def deviations(self, noise: Array, white: Array) -> Array:
         r"""
         Return draws (n, ny, nx) of the deviation of the logarithm from its mode.
 
@@ -55,38 +51,36 @@ class LogPosterior:
 
         Parameters
         ----------
-        noise : Tensor, shape (n, ny, nx) of the observation
+        noise : Array, shape (n, ny, nx) of the observation
             White noise, 0 where a pixel is not used.
-        white : Tensor, shape (n, ny, nx)
+        white : Array, shape (n, ny, nx)
             White noise on the source grid.
         """
         return self._log(white + self._solved(self._transposed(self.pull(noise - self._jacobian(white)))))
 
-    def pull(self, residuals: Tensor) -> Tensor:
+    def pull(self, residuals: Array) -> Array:
         """Return the slope of the log likelihood by the logarithm of the source."""
         return self.source * self.problem.adjoint(residuals)
 
-    @torch.no_grad()
-    def pull_of_data(self) -> Tensor:
+    def pull_of_data(self) -> Array:
         """Return that slope for the data of the problem; the prior balances it at the mode."""
         return self.pull(self.problem.white - self.problem.forward(self.source))
 
-    @torch.no_grad()
-    def step(self, pull: Tensor) -> Tensor:
+    def step(self, pull: Array) -> Array:
         """Return the change (n, ny, nx) of the mode by a change of the slope: a step of Newton's method."""
         return self._log(self._solved(self._transposed(pull)))
 
-    def _solved(self, right: Tensor) -> Tensor:
+    def _solved(self, right: Array) -> Array:
         def curvature(x):
             return x + self._transposed(self.pull(self._jacobian(x)))
 
         return conjugate_gradients(curvature, right, _STEPS)
 
     def _log(self, x):
-        return self.prior.std * self._field(x, self._amplitude)
+        return self.prior.std * correlated(x, self._amplitude)
 
     def _jacobian(self, x):
         return self.problem.forward(self.source * self._log(x))
 
     def _transposed(self, pull):
-        return self._field(self.prior.std * pull, self._amplitude)
+        return correlated(self.prior.std * pull, self._amplitude)

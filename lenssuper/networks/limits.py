@@ -1,25 +1,15 @@
-"""Limits of a value that a network can learn its way back from."""
+"""The gradient of `lenssuper.networks.arrays.limited`, by which a network can learn its way back."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
-__all__ = ["limited"]
-
-
-def limited(values: Tensor, low: float, high: float) -> Tensor:
-    """
-    Return values limited as by `torch.clamp`, with a gradient beyond a limit where descent leads back.
-
-    The gradient of `torch.clamp` is zero beyond the limits: a network whose outputs are all beyond them,
-    after a few bad steps, never learns again. Here the gradient is zero only where it would lead further
-    away, as in ``lower_bound(..., gradient="identity_if_towards")`` of TensorFlow Compression.
-    """
-    return _Limited.apply(values, low, high)
+__all__ = ["Limited"]
 
 
-class _Limited(torch.autograd.Function):
+class Limited(torch.autograd.Function):
+    """Values limited to a range; the gradient is zero only where descent would lead further away."""
+
     @staticmethod
     def forward(ctx, values, low, high):
         ctx.save_for_backward(values)

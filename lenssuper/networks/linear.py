@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lenssuper.networks.bands import BandPreconditioner
 from lenssuper.networks.base import SourceNetwork
 from lenssuper.networks.conjugate import conjugate_gradients
 from lenssuper.networks.features import Features
-from lenssuper.networks.field import CorrelatedField
+from lenssuper.networks.learnedparts import BandPreconditioner, CorrelatedField
 from lenssuper.networks.sourceproblem import SourceProblem
 
 __all__ = ["CHANNELS", "CorrectedNetwork", "LinearSolution"]
@@ -59,8 +58,7 @@ class LinearSolution(nn.Module):
     @staticmethod
     def strength(problem: SourceProblem) -> Tensor:
         """Return the standard deviation (n, 1, 1) of the source, in units of the problem's scale."""
-        ones = torch.ones(problem.source_shape, device=problem.white.device)
-        seen = (problem.forward(ones) ** 2).sum((-2, -1), keepdim=True)
+        seen = (problem.forward(problem.ones()) ** 2).sum((-2, -1), keepdim=True)
         excess = (problem.white**2 - problem.used.float()).sum((-2, -1), keepdim=True)
         return (excess.clamp(min=0) / seen.clamp(min=1e-12)).sqrt().clamp(min=_FAINTEST)
 
@@ -84,7 +82,7 @@ class LinearSolution(nn.Module):
                 lambda x: x + prior(problem.adjoint(problem.forward(prior(x)))),
                 prior(problem.adjoint(problem.white)),
                 self.steps,
-                preconditioner=lambda x: self.preconditioner.apply(octaves, x),
+                preconditioner=lambda x: self.preconditioner.precondition(octaves, x),
             )
             return prior(white)
 

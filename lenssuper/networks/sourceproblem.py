@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from lenssuper.networks.arrays import Array, namespace, total, zeros_of
 from lenssuper.networks.turns import turned, turned_back
 
 __all__ = ["Projection", "SourceProblem"]
@@ -18,19 +17,19 @@ class Projection(Protocol):
     """
     The linear map from a stack of sources to as many observed images, e.g. a `~lenssuper.ForwardModelBatch`.
 
-    It maps float32 tensors on any device, and gradients flow through it.
+    It maps arrays and tensors in float32, these on any device and with gradients.
     """
 
     in_shape: tuple[int, int, int]
     out_shape: tuple[int, int, int]
 
-    def forward(self, sources: Tensor) -> Tensor:
+    def forward(self, sources: Array) -> Array:
         """Return the images of the sources as they would be observed."""
 
-    def adjoint(self, images: Tensor) -> Tensor:
+    def adjoint(self, images: Array) -> Array:
         """Apply the transpose of `forward`."""
 
-    def lensed_image(self, sources: Tensor) -> Tensor:
+    def lensed_image(self, sources: Array) -> Array:
         """Return the lensed images on the finer grid, without PSF."""
 
 
@@ -38,18 +37,19 @@ class SourceProblem:
     """
     Observed images in units of their noise, and the map from their sources to them.
 
-    Sources are tensors (n, ny, nx), each in units of ``scale``: about the brightness of the brightest
-    observed pixel, so that networks see numbers of order one whatever the unit of the data.
+    Sources are arrays (n, ny, nx), each in units of ``scale``: about the brightness of the brightest
+    observed pixel, so that networks see numbers of order one whatever the unit of the data. All of
+    a problem are numpy arrays, or all are torch tensors.
 
     Parameters
     ----------
     projection : Projection
         From n sources to n images, in the unit of the data.
-    data : Tensor, shape (n, ny, nx) of the observations
+    data : Array, shape (n, ny, nx) of the observations
         0 where a pixel is not used.
-    weights : Tensor, shape (n, ny, nx)
+    weights : Array, shape (n, ny, nx)
         One over the variance; 0 where a pixel is not used.
-    scale : Tensor, shape (n,), optional
+    scale : Array, shape (n,), optional
         By default the brightest pixel of each image, or the median noise if that is more.
 
     Notes
@@ -58,42 +58,43 @@ class SourceProblem:
     """
 
     def __init__(
-        self, projection: Projection, data: Tensor, weights: Tensor, scale: Tensor | None = None
+        self, projection: Projection, data: Array, weights: Array, scale: Array | None = None
     ) -> None:
         scale = _peak(data, weights) if scale is None else scale
         self._projection = projection
         self._scale = scale.reshape(-1, 1, 1)
-        self._gain = weights.sqrt() * self._scale
-        self._white = weights.sqrt() * data
+        self._gain = weights**0.5 * self._scale
+        self._white = weights**0.5 * data
         self._turn = (0, False)
 
     @classmethod
-    def of(cls, batch, *, device: torch.device | str = "cpu", scale: float | None = None) -> SourceProblem:
+    def of(cls, batch, *, device: Any = "cpu", scale: float | None = None) -> SourceProblem:
         """
-        Return the problem of a `~lenssuper.ForwardModelBatch`, in float32 on a device.
+        Return the problem of a `~lenssuper.ForwardModelBatch`, in float32.
 
-        The unit of brightness is ``scale``, or for each image its brightest pixel.
+        It is of tensors on a device, or of numpy arrays if that is None. The unit of brightness is ``scale``,
+        or for each image its brightest pixel.
         """
         # first in double precision, because in a faint unit the weights exceed the range of float32
-        data, weights = (torch.tensor(np.asarray(images)) for images in (batch.data, batch.weights))
-        unit = None if scale is None else torch.full((len(data),), scale, dtype=data.dtype)
-        problem = cls(batch, data, weights, unit)
+        data, weights = (np.asarray(images, dtype=np.float64) for images in (batch.data, batch.weights))
+        problem = cls(batch, data, weights, None if scale is None else np.full(len(data), scale))
         for name in ("_scale", "_gain", "_white"):
-            setattr(problem, name, getattr(problem, name).to(device, torch.float32))
+            values = getattr(problem, name).astype(np.float32)
+            setattr(problem, name, values if device is None else _as_tensor(values, device))
         return problem
 
     @property
-    def white(self) -> Tensor:
+    def white(self) -> Array:
         """The data in units of the noise (n, ny, nx); 0 where a pixel is not used."""
         return self._white
 
     @property
-    def used(self) -> Tensor:
+    def used(self) -> Array:
         """Which pixels are used (n, ny, nx), bool."""
         return self._gain > 0
 
     @property
-    def scale(self) -> Tensor:
+    def scale(self) -> Array:
         """Unit of brightness of each source (n, 1, 1), in the unit of the data."""
         return self._scale
 
@@ -103,23 +104,27 @@ class SourceProblem:
         n, ny, nx = self._projection.in_shape
         return (n, nx, ny) if self._turn[0] % 2 else (n, ny, nx)
 
-    def forward(self, sources: Tensor) -> Tensor:
+    def forward(self, sources: Array) -> Array:
         """Return the images (n, ny, nx) of sources, in units of the noise; 0 where a pixel is not used."""
         return self._gain * self._projection.forward(self._to_grid(sources))
 
-    def adjoint(self, images: Tensor) -> Tensor:
+    def adjoint(self, images: Array) -> Array:
         """Apply the transpose of `forward`."""
         return self._from_grid(self._projection.adjoint(self._gain * images))
 
-    def lensed_image(self, sources: Tensor) -> Tensor:
+    def lensed_image(self, sources: Array) -> Array:
         """Return the finer images (n, factor ny, factor nx) of sources without PSF, in units of ``scale``."""
         return self._projection.lensed_image(self._to_grid(sources))
 
-    def coverage(self) -> Tensor:
-        """Return how many observed pixels each source pixel reaches (n, ny, nx)."""
-        return self._from_grid(self._projection.adjoint(torch.ones_like(self._gain)))
+    def ones(self) -> Array:
+        """Return sources (n, ny, nx) of the brightness 1."""
+        return zeros_of(self._white, self.source_shape) + 1
 
-    def chi2(self, sources: Tensor, where: Tensor | None = None) -> Tensor:
+    def coverage(self) -> Array:
+        """Return how many observed pixels each source pixel reaches (n, ny, nx)."""
+        return self._from_grid(self._projection.adjoint(namespace(self._gain).ones_like(self._gain)))
+
+    def chi2(self, sources: Array, where: Array | None = None) -> Array:
         """
         Return chi-square per pixel of each source (n,), over the pixels used or those of a mask (n, ny, nx).
 
@@ -129,19 +134,22 @@ class SourceProblem:
         """
         where = self.used if where is None else where & self.used
         squares = (self.forward(sources) - self._white) ** 2
-        return (squares * where).sum((-2, -1)) / where.sum((-2, -1)).clamp(min=1)
+        xp = namespace(squares)
+        counted = xp.astype(where, squares.dtype)
+        return (total(squares * counted) / xp.clip(total(counted), min=1))[..., 0, 0]
 
-    def with_white(self, white: Tensor) -> SourceProblem:
+    def with_white(self, white: Array) -> SourceProblem:
         """Return the same problem for other data (n, ny, nx) in units of the noise."""
         other = copy.copy(self)
-        other._white = torch.where(self.used, white, 0.0)
+        other._white = namespace(white).where(self.used, white, 0 * self._white)
         return other
 
-    def without(self, held_out: Tensor) -> SourceProblem:
+    def without(self, held_out: Array) -> SourceProblem:
         """Return the same problem with the pixels of a mask (n, ny, nx) not used."""
         other = copy.copy(self)
-        other._gain = torch.where(held_out, 0.0, self._gain)
-        other._white = torch.where(held_out, 0.0, self._white)
+        xp = namespace(self._white)
+        other._gain = xp.where(held_out, 0 * self._gain, self._gain)
+        other._white = xp.where(held_out, 0 * self._white, self._white)
         return other
 
     def turned(self, quarters: int, mirrored: bool = False) -> SourceProblem:
@@ -166,10 +174,17 @@ class SourceProblem:
         return len(self._white)
 
 
-def _peak(data: Tensor, weights: Tensor) -> Tensor:
+def _as_tensor(values, device):
+    import torch
+
+    return torch.as_tensor(values, device=device)
+
+
+def _peak(data: Array, weights: Array) -> Array:
     """Return the brightest used pixel of each image, or its noise if that is more."""
-    found = []
+    xp, found = namespace(data), []
     for image, weight in zip(data, weights, strict=True):
         used = weight > 0
-        found.append(torch.maximum(image[used].max(), weight[used].median() ** -0.5))
-    return torch.stack(found)
+        middle = xp.sort(weight[used])[(xp.sum(used) - 1) // 2]
+        found.append(xp.maximum(xp.max(image[used]), middle**-0.5))
+    return xp.stack(found)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from lenssuper.networks.unetpass import block_pass, unet_pass
 
 __all__ = ["UNet"]
 
@@ -33,7 +33,6 @@ class UNet(nn.Module):
         self, in_channels: int, out_channels: int, widths: Sequence[int], *, conditions: int = 0
     ) -> None:
         super().__init__()
-        self._multiple = 2 ** len(widths)
         self.first = nn.Conv2d(4 * in_channels, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList(Block(w, w, conditions) for w in widths[:-1])
         self.shrink = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
@@ -48,23 +47,7 @@ class UNet(nn.Module):
 
         ``condition`` is a vector, the same for all.
         """
-        ny, nx = images.shape[-2:]
-        right, below = -nx % self._multiple, -ny % self._multiple
-        hidden = functional.pad(images, (0, right, 0, below), mode="replicate") if right or below else images
-        hidden = self.first(functional.pixel_unshuffle(hidden, 2))
-        shortcuts = []
-        for block, shrink in zip(self.encoder, self.shrink, strict=True):
-            hidden = block(hidden, condition)
-            shortcuts.append(hidden)
-            hidden = shrink(hidden)
-        for block in self.middle:
-            hidden = block(hidden, condition)
-        for block, grow, shortcut in zip(
-            reversed(self.decoder), reversed(self.grow), reversed(shortcuts), strict=True
-        ):
-            hidden = functional.pixel_shuffle(grow(hidden), 2)
-            hidden = block(torch.cat([hidden, shortcut], dim=1), condition)
-        return functional.pixel_shuffle(self.last(hidden), 2)[..., :ny, :nx]
+        return unet_pass(self, images, condition)
 
 
 class Block(nn.Module):
@@ -81,10 +64,7 @@ class Block(nn.Module):
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return images (n, out_channels, ny, nx) of images (n, in_channels, ny, nx)."""
-        hidden = self.before(images)
-        if self.told is not None:
-            hidden = hidden + self.told(condition)[:, None, None]
-        return self.shortcut(images) + self.after(functional.silu(hidden))
+        return block_pass(self, images, condition)
 
 
 def zeroed(layer: nn.Conv2d) -> nn.Conv2d:

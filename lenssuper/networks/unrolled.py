@@ -9,20 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from lenssuper._utils.checks import check_count
-from lenssuper.networks.bands import BandPreconditioner
-from lenssuper.networks.base import LogPrior, SourceNetwork
-from lenssuper.networks.conjugate import conjugate_gradients
-from lenssuper.networks.features import DARK, Features
-from lenssuper.networks.field import CorrelatedField
-from lenssuper.networks.limits import limited
+from lenssuper.networks.base import SourceNetwork
+from lenssuper.networks.learnedparts import BandPreconditioner, CorrelatedField
+from lenssuper.networks.logprior import LogPrior
 from lenssuper.networks.sourceproblem import SourceProblem
+from lenssuper.networks.stages import Learned, stages
 from lenssuper.networks.unet import UNet
 
 __all__ = ["Unrolled"]
 
-# Range of the logarithm of a source's brightness, and largest changes of it in a stage
-_RANGE = (-12.0, 2.3)
-_RISE, _FALL = 1.5, 3.0
 # Length of the learned vector that identifies the stage to the U-Net
 _CONDITIONS = 8
 
@@ -89,56 +84,13 @@ class Unrolled(SourceNetwork):
 
     def _walk(self, problem):
         """Yield the sources after each stage, and the prior of the stage."""
-        features = Features.of(problem)
-        f = features.log_back_projection
-        white = torch.zeros_like(f)
-        for number in range(self.n_stages):
-            prior, f, white = self._step(number, f, white, problem, features)
-            yield f.exp(), prior
-
-    def _step(self, number, f, white, problem, features):
-        """Run one stage: a prior, and steps towards the mode of the posterior."""
-        source = f.exp()
-        gradient = problem.adjoint(problem.forward(source) - problem.white)
-        prior = self._prior(number, f, source * gradient, source, features)
-        mean, std = prior.mean, prior.std
-        amplitude = self.field.amplitude(f.shape[-2:], prior.slope.reshape(-1, 1, 1))
-
-        def field(x):
-            return std * self.field(x, amplitude)
-
-        def transposed(x):
-            return self.field(std * x, amplitude)
-
-        def curvature(x):
-            return source * problem.adjoint(problem.forward(source * x))
-
-        octaves = self.preconditioner.prepare((std * source) ** 2 * features.weight, amplitude)
-        white = conjugate_gradients(
-            lambda x: x + transposed(curvature(field(x))),
-            transposed(curvature(f - mean) - source * gradient),
-            self.cg_steps if self.training else self.cg_steps_used,
-            start=white if number else None,
-            preconditioner=lambda x: self.preconditioner.apply(octaves, x),
+        learned = Learned(
+            unet=self.unet,
+            stage=self.stage,
+            keep=self.keep,
+            log_std=self.log_std,
+            log_slope=self.field.log_slope,
+            log_length=self.field.log_length,
+            log_transmission=self.preconditioner.log_transmission,
         )
-        change = mean + field(white) - f
-        # limited, because the problem is linear only near f
-        change = torch.where(
-            change > 0, _RISE * torch.tanh(change / _RISE), _FALL * torch.tanh(change / _FALL)
-        )
-        return prior, limited(f + change, *_RANGE), white
-
-    def _prior(self, number, f, slope, source, features):
-        """Return the U-Net's prior of the logarithm of the source."""
-        # in units of its standard deviation by the noise
-        misfit = slope / (1 + features.weight * source**2).sqrt()
-        seen = torch.stack([f / 3 + 1, torch.tanh(misfit / 5)], dim=1)
-        drawn = self.unet(torch.cat([seen, features.channels()], dim=1), self.stage[number])
-        mean = DARK + self.keep[number] * (f - DARK) + drawn[:, 0]
-        tilt = limited(drawn[:, 2].mean((-2, -1)), -2.0, 2.0)
-        return LogPrior(
-            mean=limited(mean, -10.0, 2.0),
-            std=torch.exp(self.log_std + limited(drawn[:, 1], -3.0, 1.0)),
-            slope=2 + (self.field.log_slope + tilt).exp(),
-            length=self.field.log_length.exp(),
-        )
+        yield from stages(learned, problem, self.cg_steps if self.training else self.cg_steps_used)

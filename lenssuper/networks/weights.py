@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from lenssuper._utils.files import atomic_write
-from lenssuper._utils.weightfile import load_into, read_weights, write_weights
+from lenssuper._utils.weightfile import load_into, read_arrays, read_weights, write_weights
 from lenssuper.exceptions import FileFormatError
 from lenssuper.networks.base import SourceNetwork
 
-__all__ = ["architectures", "card_path", "read_card", "read_network", "write_network"]
+__all__ = ["architectures", "card_path", "network_of", "read_card", "read_network", "write_network"]
 
 
 def architectures() -> dict[str, type[SourceNetwork]]:
@@ -68,8 +69,14 @@ def read_network(path: str | os.PathLike) -> SourceNetwork:
     A FileFormatError says if the file has another format, version or an unknown architecture, is damaged, or
     if its weights do not fit the network or are not finite. No code in a file is ever run.
     """
+    return network_of(*read_weights(path), path)
+
+
+def network_of(
+    tensors: Mapping[str, Tensor], known: Mapping[str, Any], path: str | os.PathLike
+) -> SourceNetwork:
+    """Return the network of the content of a file, whose name is for messages; see `read_network`."""
     path = os.fspath(path)
-    tensors, known = read_weights(path)
     kinds = architectures()
     if known.get("architecture") not in kinds:
         raise FileFormatError(
@@ -90,7 +97,7 @@ def read_network(path: str | os.PathLike) -> SourceNetwork:
 
 def read_card(path: str | os.PathLike) -> dict[str, Any]:
     """Read the model card that is in a file of weights."""
-    card = read_weights(path)[1].get("card")
+    card = read_arrays(path)[1].get("card")
     if not isinstance(card, dict):
         raise FileFormatError(f"{os.fspath(path)} has no model card: it is not a network for sources")
     return card

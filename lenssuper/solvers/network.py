@@ -6,28 +6,42 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lenssuper._utils.checks import check_count, check_kind, check_rng
 from lenssuper._utils.progress import quietly
+from lenssuper._utils.threads import one_blas_thread
+from lenssuper._utils.weightfile import read_arrays
 from lenssuper.exceptions import LensSuperError
 from lenssuper.forward.batch import ForwardModelBatch
-from lenssuper.networks.base import ORDER, LogPrior, SourceNetwork
+from lenssuper.networks.arraynetwork import ArrayNetwork
+from lenssuper.networks.arrays import (
+    Array,
+    as_numpy,
+    like,
+    namespace,
+    no_gradients,
+    total,
+    zeros_of,
+)
 from lenssuper.networks.draws import LogPosterior
+from lenssuper.networks.logprior import ORDER, LogPrior
 from lenssuper.networks.pretrained import check_factor, path_of
 from lenssuper.networks.sourceproblem import SourceProblem
-from lenssuper.networks.weights import read_network
+from lenssuper.networks.stages import bounded_change
+from lenssuper.operators.arrays import is_tensor
 from lenssuper.solvers.base import Posterior, Solver
 from lenssuper.solvers.field import FieldPrior
 from lenssuper.solvers.heldout import held_out_chi2, split_pixels
 from lenssuper.solvers.lognormal import LogNormal
 
 if TYPE_CHECKING:
+    import torch
+
     from lenssuper.forward.model import ForwardModel
+    from lenssuper.networks.base import SourceNetwork
 
 __all__ = ["NetworkSolver"]
 
@@ -38,8 +52,6 @@ _AS_GOOD = 1.02
 # Factor on the deviations of draws, with which 68% error bars hold 71% of the bright pixels of the image for
 # clumpy galaxies, 59% for knotty spirals and 85% for mergers.
 _RAISED = 1.1
-# Largest changes of the logarithm of the brightness in a draw
-_RISE, _FALL = 1.5, 3.0
 # Lower bound of the spectral slope of the change by a refinement, which is rougher than a source, as the
 # network has found the smooth part.
 _LEAST_SLOPE = 0.5
@@ -69,7 +81,8 @@ class NetworkSolver(Solver):
     n_draws : int, optional
         For the error bars; even, at least 2.
     device : str or `torch.device`, optional
-        Device of the network, e.g. "cuda".
+        Device of the network, e.g. "cuda". On the CPU, an `~lenssuper.networks.Unrolled` network of a file,
+        as the one that comes with the package, answers in numpy: torch is not loaded.
 
     Raises
     ------
@@ -96,17 +109,24 @@ class NetworkSolver(Solver):
 
     def __init__(
         self,
-        network: SourceNetwork,
+        network: SourceNetwork | ArrayNetwork,
         *,
         refine: bool = False,
         n_draws: int = 16,
         device: str | torch.device = "cpu",
     ) -> None:
-        check_kind(network, "network", SourceNetwork, "a SourceNetwork, e.g. of NetworkSolver.read(path)")
         self.n_draws = check_count(n_draws, "n_draws", 2, even=True)
-        self.network = network.to(device).eval()
         self.refine = bool(refine)
         self.device = device
+        # of tensors on the device, or of arrays if that is None
+        self._network, self._on = _prepared(network, device)
+
+    @property
+    def network(self) -> SourceNetwork:
+        """The network, which can be trained."""
+        if isinstance(self._network, ArrayNetwork):
+            self._network, self._on = self._network.in_torch(), self.device
+        return self._network
 
     @classmethod
     def read(cls, path: str | os.PathLike, **options) -> NetworkSolver:
@@ -125,6 +145,11 @@ class NetworkSolver(Solver):
         FileFormatError
             If the file has another format, or is damaged.
         """
+        arrays, known = read_arrays(path)
+        if known.get("architecture") == ArrayNetwork.architecture and options.get("device", "cpu") == "cpu":
+            return cls(ArrayNetwork(known.get("config"), arrays, path), **options)
+        from lenssuper.networks.weights import read_network
+
         return cls(read_network(path), **options)
 
     @classmethod
@@ -156,17 +181,17 @@ class NetworkSolver(Solver):
 
     def solve(self, model: ForwardModel, *, rng=None, report: Callable | None = None) -> Posterior:
         """Find the source; see `Solver.solve`."""
-        with _one_thread():
+        with _one_thread(self._on):
             return self._solve(model, check_rng(rng), report or quietly)
 
     def _solve(self, model, rng, report):
         report(0.0, "super-resolving")
         training, held_out = split_pixels(model, _HELD_OUT, rng)
-        problem = _problem(model, 2, self.device)
+        problem = _problem(model, 2, self._on)
         mask = np.stack([np.zeros_like(held_out), held_out])
-        sources, prior = _answer(self.network, problem.without(torch.as_tensor(mask, device=self.device)))
-        scale = float(problem.scale[0])
-        source, predicted = (scale * each.cpu().numpy().astype(float) for each in sources)
+        sources, prior = _answer(self._network, problem.without(like(problem.used, mask)))
+        scale = float(problem.scale[0, 0, 0])
+        source, predicted = scale * as_numpy(sources).astype(float)
         score = held_out_chi2(model, held_out, predicted)
         if self.refine:
             refined, refined_score = self._refined(model, training, held_out, rng, report)
@@ -205,14 +230,14 @@ class NetworkSolver(Solver):
 
     def _prior(self, model):
         """Return the network's prior of the log source, the model, and the unit of brightness."""
-        problem = _problem(model, 1, self.device)
-        _, prior = _answer(self.network, problem)
-        maps = (image[0].cpu().numpy().astype(float) for image in (prior.mean, prior.std))
+        problem = _problem(model, 1, self._on)
+        _, prior = _answer(self._network, problem)
+        maps = (as_numpy(image[0]).astype(float) for image in (prior.mean, prior.std))
         slope = max(float(prior.slope[0]), _LEAST_SLOPE)
         shape = FieldPrior(
             *maps, length=float(prior.length), log_std=0.0, slope=slope, least_slope=_LEAST_SLOPE
         )
-        return shape, model, float(problem.scale)
+        return shape, model, float(problem.scale[0, 0, 0])
 
     def sources(self, models: Iterable[ForwardModel]) -> list[np.ndarray]:
         """
@@ -237,20 +262,36 @@ class NetworkSolver(Solver):
         for alike in kinds.values():
             for start in range(0, len(alike), _TOGETHER):
                 part = alike[start : start + _TOGETHER]
-                problem = SourceProblem.of(ForwardModelBatch([models[i] for i in part]), device=self.device)
-                answer, _ = _answer(self.network, problem)
-                found |= dict(zip(part, (answer * problem.scale).cpu().numpy().astype(float), strict=True))
+                problem = SourceProblem.of(ForwardModelBatch([models[i] for i in part]), device=self._on)
+                answer, _ = _answer(self._network, problem)
+                found |= dict(zip(part, as_numpy(answer * problem.scale).astype(float), strict=True))
         return [found[i] for i in range(len(models))]
 
 
+def _prepared(network, device):
+    """Return a network ready for use, and the device of its tensors or, if it computes in numpy, None."""
+    if isinstance(network, ArrayNetwork):
+        return network, None
+    from lenssuper.networks.base import SourceNetwork
+
+    check_kind(network, "network", SourceNetwork, "a SourceNetwork, e.g. of NetworkSolver.read(path)")
+    return network.to(device).eval(), device
+
+
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def _one_thread(device: Any) -> Iterator[None]:
     """
-    Let torch compute in one thread.
+    Let BLAS compute in one thread, or torch if there is a device.
 
     The images of one observation are so small that threads wait for each other longer than they save: at 64
     to 200 pixels a side, two on two cores take a fifth more CPU time and a tenth more time.
     """
+    if device is None:
+        with one_blas_thread():
+            yield
+        return
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -259,11 +300,10 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _answer(network: SourceNetwork, problem: SourceProblem) -> tuple[Tensor, LogPrior]:
-    with torch.no_grad():
+def _answer(network, problem: SourceProblem) -> tuple[Array, LogPrior]:
+    with no_gradients(problem.white):
         sources, prior = network.answer(problem)
-    sources = sources.detach()
-    if not torch.isfinite(sources).all():
+    if not np.isfinite(as_numpy(sources)).all():
         raise LensSuperError(
             "the network's answer is not finite: the data, or its weights, are far from those of its training"
         )
@@ -275,13 +315,13 @@ class _Answer:
     """A network's answer to one observation, which sources are drawn around."""
 
     model: ForwardModel
-    source: Tensor
+    source: Array
     prior: LogPrior
     scale: float
 
     def __call__(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Draw n sources, in pairs that follow each other."""
-        with _one_thread():
+        with _one_thread(self._on):
             return self.draws(n, rng)[0]
 
     def draws(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
@@ -289,44 +329,43 @@ class _Answer:
         pairs, changes = [], []
         for start in range(0, n, 2 * _TOGETHER):
             half = min((n - start + 1) // 2, _TOGETHER)
-            problem = _problem(self.model, half, self.source.device)
+            problem = _problem(self.model, half, self._on)
             noise = self._white_noise(problem.white.shape, rng) * problem.used
             white = self._white_noise((half, *self.source.shape[1:]), rng)
             steps = _RAISED * LogPosterior(problem, self.source, self.prior).deviations(noise, white)
-            with torch.no_grad():
-                changes += (problem.forward(self.source * steps) ** 2).sum((-2, -1)).tolist()
-            both = torch.stack([_limited(steps), _limited(-steps)], dim=1).flatten(0, 1)
-            pairs.append((self.source * both.exp()).cpu().numpy())
+            changes += as_numpy(total(problem.forward(self.source * steps) ** 2)).ravel().tolist()
+            xp = namespace(steps)
+            both = xp.stack([bounded_change(steps), bounded_change(-steps)], axis=1)
+            pairs.append(as_numpy(self.source * xp.exp(both.reshape(2 * half, *steps.shape[1:]))))
         return self.scale * np.concatenate(pairs).astype(float)[:n], float(np.mean(changes)) / _RAISED**2
 
     def refit(self, model: ForwardModel) -> np.ndarray:
         """Return the source of another model, to first order."""
         here, there = (
-            LogPosterior(_problem(each, 1, self.source.device, self.scale), self.source, self.prior)
+            LogPosterior(_problem(each, 1, self._on, self.scale), self.source, self.prior)
             for each in (self.model, model)
         )
-        with _one_thread():
-            steps = there.step(there.pull_of_data() - here.pull_of_data())
-        return self.scale * (self.source * _limited(steps).exp())[0].cpu().numpy().astype(float)
+        with _one_thread(self._on):
+            steps = bounded_change(there.step(there.pull_of_data() - here.pull_of_data()))
+        return self.scale * as_numpy(self.source * namespace(steps).exp(steps))[0].astype(float)
 
     def by_noise(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Return by how much n realisations of the noise change the source, to first order."""
         changes = []
         for start in range(0, n, _TOGETHER):
-            problem = _problem(self.model, min(n - start, _TOGETHER), self.source.device)
+            problem = _problem(self.model, min(n - start, _TOGETHER), self._on)
             noise = self._white_noise(problem.white.shape, rng) * problem.used
-            none = torch.zeros((len(noise), *self.source.shape[1:]), device=self.source.device)
+            none = zeros_of(self.source, (len(noise), *self.source.shape[1:]))
             steps = LogPosterior(problem, self.source, self.prior).deviations(noise, none)
-            changes.append((self.source * steps).cpu().numpy())
+            changes.append(as_numpy(self.source * steps))
         return self.scale * np.concatenate(changes).astype(float)
 
+    @property
+    def _on(self):
+        return self.source.device if is_tensor(self.source) else None
+
     def _white_noise(self, shape, rng):
-        return torch.as_tensor(rng.standard_normal(shape, dtype=np.float32)).to(self.source.device)
-
-
-def _limited(steps):
-    """Limit changes of a logarithm, beyond which the linear approximation says nothing."""
-    return torch.where(steps > 0, _RISE * torch.tanh(steps / _RISE), _FALL * torch.tanh(steps / _FALL))
+        return like(self.source, rng.standard_normal(shape, dtype=np.float32))
 
 
 class _Repeated:

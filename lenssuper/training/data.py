@@ -22,7 +22,7 @@ from lenssuper.forward.batch import ForwardModelBatch
 from lenssuper.forward.model import ForwardModel
 from lenssuper.forward.sourcegrid import square_source_grid
 from lenssuper.lens import LensModel
-from lenssuper.networks.base import ORDER
+from lenssuper.networks.logprior import ORDER
 from lenssuper.networks.sourceproblem import SourceProblem
 from lenssuper.observation import Observation
 from lenssuper.observation.grid import PixelGrid

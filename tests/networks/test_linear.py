@@ -7,7 +7,7 @@ import torch
 
 from lenssuper.networks import PlainUNet, ResidualCNN, WindowTransformer
 from lenssuper.networks.features import Features
-from lenssuper.networks.field import CorrelatedField
+from lenssuper.networks.learnedparts import CorrelatedField
 from lenssuper.networks.linear import LinearSolution
 from lenssuper.networks.transformer import WindowBlock, _unwindowed, _windows
 

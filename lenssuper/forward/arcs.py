@@ -83,12 +83,30 @@ def _landings(
     image_grid: PixelGrid, lens: LensModel, source_grid: PixelGrid
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the flat indices of pixels and of the source pixels in which rays through them land."""
-    ny, nx = image_grid.shape
-    rays = lens.rays_arcsec(*image_grid.refine(_RAYS).centers_arcsec())
-    column, row = (np.rint(v).astype(int) for v in source_grid.to_pixel(*rays))
+    rows, columns = np.nonzero(_may_land(image_grid, lens, source_grid))
+    within = (np.arange(_RAYS) + 0.5) / _RAYS - 0.5
+    x, y = image_grid.to_offset(columns[:, None, None] + within, rows[:, None, None] + within[:, None])
+    column, row = (np.rint(v).astype(int) for v in source_grid.to_pixel(*lens.rays_arcsec(x, y)))
     on = (column >= 0) & (column < source_grid.shape[1]) & (row >= 0) & (row < source_grid.shape[0])
-    pixels = np.kron(np.arange(ny * nx).reshape(ny, nx), np.ones((_RAYS, _RAYS), dtype=int))
+    pixels = np.broadcast_to((rows * image_grid.shape[1] + columns)[:, None, None], on.shape)
     return pixels[on], (row * source_grid.shape[1] + column)[on]
+
+
+def _may_land(image_grid: PixelGrid, lens: LensModel, source_grid: PixelGrid) -> np.ndarray:
+    """
+    Return the pixels (ny, nx) some of whose rays may land on the source grid.
+
+    The rays of a pixel are taken to end in the box around those of its corners, made three times as large.
+    """
+    traced = source_grid.to_pixel(*lens.rays_arcsec(*image_grid.vertices_arcsec()))
+    near = np.ones(image_grid.shape, dtype=bool)
+    for position, n in zip(traced, source_grid.shape[::-1], strict=True):
+        corners = np.stack([position[:-1, :-1], position[:-1, 1:], position[1:, :-1], position[1:, 1:]])
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        size = high - low
+        # not ``low < ...``: a ray through a singular centre may end nowhere
+        near &= ~((high + size < -1) | (low - size > n))
+    return near
 
 
 def _radius(observation):

@@ -48,6 +48,8 @@ automodapi_toctreedirnm = "api/generated"
 # An inheritance diagram is drawn by graphviz; where that is not installed the pages do without.
 automodapi_inheritance_diagram = shutil.which("dot") is not None
 numpydoc_xref_param_type = False
+# Types are in the docstrings' lists of parameters.
+autodoc_typehints = "none"
 
 # Every reference to a public name of this package has to lead somewhere. Other projects' names are looked up
 # through intersphinx, where there is a network, and are not insisted on; neither are the private bases of

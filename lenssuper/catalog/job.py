@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from lenssuper._utils.files import atomic_write
+from lenssuper._utils.text import said_by
 from lenssuper._utils.threads import end_with_parent
 from lenssuper.catalog.coolest import source_beside, write_template
 from lenssuper.catalog.fingerprint import fingerprint
@@ -119,8 +120,8 @@ def run_job(job: Job) -> dict:
         except Exception as error:  # whatever is wrong with one lens, the others go on
             if is_storage_error(error):
                 raise StorageFullError(f"{job.output}: {' '.join(str(error).split())}") from error
-            stage, words = list(record["stages"])[-1], " ".join(str(error).split())
-            record.update(status="failed", reason=f"{stage}: {type(error).__name__}: {words}")
+            stage = list(record["stages"])[-1]
+            record.update(status="failed", reason=f"{stage}: {type(error).__name__}: {said_by(error)}")
     record["warnings"] = sorted({" ".join(str(warning.message).split()) for warning in caught})
     record["seconds"] = time.perf_counter() - start
     record["cpu_seconds"] = time.process_time() - busy

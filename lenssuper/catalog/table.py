@@ -21,6 +21,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
 
 from lenssuper._utils.jsonfile import read_json
+from lenssuper._utils.text import said_by
 from lenssuper.catalog.coolest import is_template, template_files
 from lenssuper.exceptions import FileFormatError
 from lenssuper.lens import SIE, ExternalShear, LensModel
@@ -300,7 +301,7 @@ def _entry(name, file, row, base):
         lens = _lens(row, base)
         known = _image(row, base)
     except (ValueError, TypeError, OSError) as error:
-        problem = " ".join(str(error).split())
+        problem = said_by(error)
     return Entry(safe, path, {} if problem else lens, problem, rough=rough, **known)
 
 

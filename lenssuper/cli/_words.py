@@ -6,6 +6,8 @@ import argparse
 import re
 import string
 
+from lenssuper._utils.text import said_by
+
 __all__ = ["in_one_line", "in_shell_words"]
 
 _ARGUMENT = re.compile(r"\b([a-z][a-z_]*)=(True\b|None\b)?(?=([\w'\"({\[+.-])?)")
@@ -18,7 +20,7 @@ _LETTERS = f"{string.ascii_letters}{string.digits}_."
 def in_one_line(error: Exception, options: argparse.Namespace) -> str:
     """Give what an error says to a user, in one line."""
     if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
+        return said_by(error)
     text = in_shell_words(getattr(error, "shell", error), options)
     from lenssuper.exceptions import LensSuperError
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import operator
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -186,32 +187,33 @@ def _train(options: argparse.Namespace) -> None:
     data, validation = _read(options)
     from lenssuper.training import train
 
-    result = train(
-        _network(options),
-        data,
-        validation=0.125 if validation is None else validation,
-        losses=_losses(options),
-        output=options.output,
-        steps=options.steps,
-        batch_size=options.batch,
-        learning_rate=options.lr,
-        seed=options.seed,
-        factor=options.factor,
-        source_pixels=options.source_pixels,
-        psf_required=not options.no_psf,
-        check_every=options.check_every,
-        patience=options.patience or None,
-        resume=options.resume,
-        overwrite=options.overwrite,
-        max_minutes=options.minutes,
-        precision=options.precision,
-        devices=options.devices,
-        strategy="auto" if options.devices == 1 else "ddp",
-        workers=options.workers,
-        compiled=options.compile,
-        card={"command": _command(options), "data": _described(options, data)},
-        progress=False if options.quiet else None,
-    )
+    with _interruptible(options):
+        result = train(
+            _network(options),
+            data,
+            validation=0.125 if validation is None else validation,
+            losses=_losses(options),
+            output=options.output,
+            steps=options.steps,
+            batch_size=options.batch,
+            learning_rate=options.lr,
+            seed=options.seed,
+            factor=options.factor,
+            source_pixels=options.source_pixels,
+            psf_required=not options.no_psf,
+            check_every=options.check_every,
+            patience=options.patience or None,
+            resume=options.resume,
+            overwrite=options.overwrite,
+            max_minutes=options.minutes,
+            precision=options.precision,
+            devices=options.devices,
+            strategy="auto" if options.devices == 1 else "ddp",
+            workers=options.workers,
+            compiled=options.compile,
+            card={"command": _command(options), "data": _described(options, data)},
+            progress=False if options.quiet else None,
+        )
     if not result.finished:
         steps = result.history[-1]["step"]
         say(options, f"stopped  after {steps} of {options.steps} steps; add --resume to continue")
@@ -225,6 +227,23 @@ def _train(options: argparse.Namespace) -> None:
         gain = scores["psnr"] - scores["psnr_cubic"]
         say(options, f"PSNR           {scores['psnr']:.2f} dB, {gain:+.2f} dB beside cubic interpolation")
     say(options, f"wrote          {options.output} and {options.output.with_suffix('.md').name}")
+
+
+@contextmanager
+def _interruptible(options: argparse.Namespace) -> Iterator[None]:
+    """Say after Ctrl-C whether there is a checkpoint of this training."""
+    from lenssuper.training.train import checkpoint_path
+
+    path = checkpoint_path(options.output)
+    former = path.stat().st_mtime_ns if path.exists() and not options.resume else None
+    try:
+        yield
+    except KeyboardInterrupt:
+        if path.exists() and path.stat().st_mtime_ns != former:
+            say(options, "stopped  with the checkpoint of the latest check; add --resume to continue")
+        else:
+            say(options, "stopped  before the first check: nothing is kept")
+        raise
 
 
 def _read(options) -> tuple[LensDataset, LensDataset | None]:

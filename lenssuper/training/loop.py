@@ -31,6 +31,7 @@ from lenssuper.training.checkpoint import check_settings, read_state, write_stat
 
 __all__ = ["SteppedModule", "run"]
 
+_LOG = logging.getLogger("lenssuper")
 _LARGEST_GRADIENT = 1.0
 # Consecutive steps with a gradient that is not finite after which the training is given up.
 _HOPELESS = 10
@@ -290,7 +291,7 @@ class _KeepCheckpoint(Callback):
 
 
 class _ShowProgress(Callback):
-    """One bar for all steps, with the loss and the latest held-out chi-square."""
+    """One bar for all steps, with the loss and the latest held-out chi-square; a log entry for each check."""
 
     def __init__(self, shown: bool | None) -> None:
         self._shown, self._bar = shown, None
@@ -313,6 +314,10 @@ class _ShowProgress(Callback):
 
     def on_validation_end(self, trainer, pl_module):
         self._bar.set_description("")
+        if trainer.is_global_zero and pl_module.history:
+            check = dict(pl_module.history[-1])
+            numbers = ", ".join(f"{name} {value:.4f}" for name, value in check.items() if name != "step")
+            _LOG.info("step %d of %d: %s", check["step"], pl_module.steps, numbers.replace("_", " "))
 
     def on_train_end(self, trainer, pl_module):
         self._bar.close()

@@ -18,7 +18,7 @@ import pytest
 from astropy import units as u
 from astropy.table import QTable, Table
 
-from lenssuper import Observation, SuperResolution, SuperResolver, write_observation
+from lenssuper import SIE, Observation, SuperResolution, SuperResolver, write_observation
 from lenssuper.catalog import StorageFullError, job, run, summarise
 from lenssuper.catalog.engine import Engine, open_engine
 from lenssuper.catalog.job import Job, read_record
@@ -292,6 +292,15 @@ def test_a_parameter_that_no_lens_has_is_refused_before_any_is_fitted(lenses, tm
     with pytest.raises(ValueError, match=r"SIE\.z"):
         run_here(lenses, tmp_path / "out", threads, stages=[Read(), FitLens(fixed=["SIE.z"])])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_not_there_is_named_first(tmp_path, threads):
+    table = QTable({"name": ["a", "b"], "file": ["a.fits", "b.fits"], "lens": ["a.json", "b.json"]})
+    table.write(tmp_path / "c.ecsv")
+    SIE(theta_E=1 * u.arcsec, q=0.8, phi=0 * u.deg).write(tmp_path / "b.json")
+    rows = run(tmp_path / "c.ecsv", tmp_path / "out", solver=SOLVER, executor=threads)
+    for row, name, kind in zip(rows, ("a.json", "b.fits"), ("ValueError", "FileNotFoundError"), strict=True):
+        assert row["reason"] == f"reading: {kind}: {tmp_path / name}: No such file or directory"
 
 
 def test_what_is_wrong_with_a_row_is_said_once(tmp_path, threads):

@@ -110,6 +110,35 @@ def test_stopped_and_gone_on_with(cutouts, start, tmp_path, capsys):
     assert all((value == files["b"][name]).all() for name, value in files["a"].items())
 
 
+@pytest.mark.parametrize("check", [1, 2])
+def test_ctrl_c_says_what_is_kept(cutouts, start, tmp_path, capsys, monkeypatch, check):
+    """Before the first check nothing is, not even where a checkpoint of another training lies."""
+    from lenssuper.training.module import TrainingModule
+
+    (tmp_path / "net.safetensors.checkpoint").write_bytes(b"of another training")
+    ended = TrainingModule.on_validation_epoch_end
+
+    def interrupted(self):
+        if len(self.history) == check - 1:
+            raise KeyboardInterrupt
+        ended(self)
+
+    words = [cutouts, "--output", tmp_path / "net.safetensors", "--start", start, "--steps", 4]
+    words = ["train", *map(str, [*words, *QUICK[2:]])]
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, "on_validation_epoch_end", interrupted)
+        assert main(words) == 130
+    out, err = capsys.readouterr()
+    assert err.splitlines()[-1] == "lenssuper: interrupted"
+    assert ("lenssuper: step 2 of 4: " in err) == (check > 1)
+    if check == 1:
+        assert out == "stopped  before the first check: nothing is kept\n"
+        return
+    assert out == "stopped  with the checkpoint of the latest check; add --resume to continue\n"
+    assert main([*words, "--resume"]) == 0
+    assert "lenssuper: step 4 of 4: loss " in capsys.readouterr().err
+
+
 def test_files_are_not_overwritten_unasked(cutouts, tmp_path, capsys):
     for name in ("net.safetensors", "net.md"):
         (tmp_path / name).write_text("mine")

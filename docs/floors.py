@@ -89,7 +89,7 @@ def draw(path: Path) -> None:
             (x0, y0), (x1, y1) = where[room], where[user]
             axes.plot([x0, x1], [y0 - 0.3, y1 + 0.3], color="0.6", lw=0.8, zorder=0)
     for room, (x, y) in where.items():
-        summary, n_lines = described(room)
+        summary, lines = described(room)
         width = min(0.46, 0.96 / len(storeys[-round(y)]))
         box = FancyBboxPatch(
             (x - width / 2, y - 0.3),
@@ -101,17 +101,10 @@ def draw(path: Path) -> None:
         )
         axes.add_patch(box)
         axes.text(
-            x, y + 0.14, f"{room}  ({n_lines:,} lines)", ha="center", va="center", weight="bold", size=8.5
+            x, y + 0.14, f"{room}  ({lines:,} lines)", ha="center", va="center", weight="bold", size=8.5
         )
-        axes.text(
-            x,
-            y - 0.12,
-            fill(summary, min(58, round(165 * width))),
-            ha="center",
-            va="center",
-            size=7,
-            linespacing=1.1,
-        )
+        words = fill(summary, min(58, round(165 * width)))
+        axes.text(x, y - 0.12, words, ha="center", va="center", size=7, linespacing=1.1)
     axes.set(xlim=(0, 1), ylim=(-len(storeys) + 0.5, 0.5))
     axes.axis("off")
     figure.savefig(path, dpi=130)

@@ -8,7 +8,7 @@ the observed pixels.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from astropy.nddata import NDData
@@ -19,7 +19,8 @@ from lenssuper.forward.sourcegrid import default_source_grid
 from lenssuper.lens import LensModel
 from lenssuper.observation import Observation
 from lenssuper.observation.grid import PixelGrid
-from lenssuper.operators import BlurAndBin, LensingOperator, OverlapOperator
+from lenssuper.operators import BlurAndBin, LensingOperator, LinearOperator, OverlapOperator
+from lenssuper.operators.boxed import product_in_box
 
 __all__ = ["ForwardModel", "blur_of"]
 
@@ -260,9 +261,8 @@ class ForwardModel(Measurement):
 
     def with_lens(self, lens: LensModel) -> ForwardModel:
         """Return the same model for another lens, with the weights and the noise covariance of this one."""
-        other = self._copy()
-        other._lensing = self._make_lensing(lens, self._lensing.image_grid, self.source_grid)
-        return other
+        lensing = self._make_lensing(lens, self._lensing.image_grid, self.source_grid)
+        return self._with_optics(lensing, self._blur)
 
     def with_data(self, data: np.ndarray) -> ForwardModel:
         """Return the same model for other data, with the weights and the noise covariance of this one."""
@@ -290,14 +290,15 @@ class ForwardModel(Measurement):
             raise ValueError(
                 f"psf must have the shape of that of the observation, {shape}; got {np.shape(psf)}"
             )
-        other = self._copy()
-        other._observation = own.with_psf(
+        observation = own.with_psf(
             psf, oversampling=own.psf_oversampling, includes_pixel=own.psf_includes_pixel
         )
-        other._blur = blur_of(other._observation, self._factor)
-        if other._blur.pad != self._blur.pad:  # samples at the edge that are 0 are left out
-            padded = own.grid.pad(other._blur.pad).refine(self._factor)
-            other._lensing = self._make_lensing(self.lens, padded, self.source_grid)
+        blur, lensing = blur_of(observation, self._factor), self._lensing
+        if blur.pad != self._blur.pad:  # samples at the edge that are 0 are left out
+            padded = own.grid.pad(blur.pad).refine(self._factor)
+            lensing = self._make_lensing(self.lens, padded, self.source_grid)
+        other = self._with_optics(lensing, blur)
+        other._observation = observation
         return other
 
     def lensed_image(self, source):
@@ -318,10 +319,25 @@ class ForwardModel(Measurement):
         return self._lensing.forward(source)[..., edge : ny - edge, edge : nx - edge]
 
     def _forward(self, x):
-        return self._blur._forward(self._lensing._forward(x))
+        return self._product._forward(x)
 
     def _adjoint(self, y):
-        return self._lensing._adjoint(self._blur._adjoint(y))
+        return self._product._adjoint(y)
+
+    @cached_property
+    def _product(self) -> LinearOperator:
+        """D P L, as small operators as there can be."""
+        return product_in_box(self._blur, self._lensing) or self._blur @ self._lensing
+
+    def _with_optics(self, lensing, blur) -> ForwardModel:
+        other = self._copy()
+        other._lensing, other._blur = lensing, blur
+        other.__dict__.pop("_product", None)
+        return other
+
+    def __getstate__(self) -> dict:
+        # it can be made again
+        return {name: value for name, value in self.__dict__.items() if name != "_product"}
 
     def __repr__(self) -> str:
         return f"<ForwardModel: source {self._in_shape} -> image {self._out_shape}, factor {self._factor}>"

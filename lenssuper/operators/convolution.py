@@ -39,6 +39,7 @@ class StridedConvolution(LinearOperator):
         self._factor = factor
         self._local = (my, mx) == (1, 1)  # every output depends on its own block alone: no FFT needed
         self._size = tuple(scipy.fft.next_fast_len(n, real=True) for n in self._phase_shape)
+        self._first = 1 - my, 1 - mx  # so that the first output is the first pixel evaluated
         self._weights: dict = {}
 
     @property
@@ -65,10 +66,18 @@ class StridedConvolution(LinearOperator):
         return matrix
 
     def _forward(self, x):
-        weighted = self._weights_for(x) * self._transform(interleaved(x, self._factor))
-        return self._back(weighted.sum((-4, -3)), self._out_shape)
+        return self._convolved(x, self._out_shape)
 
     def _adjoint(self, y):
+        return self._spread(y)
+
+    def _convolved(self, x, shape):
+        """Return the first pixels, of a shape, of the sum of the convolved phases."""
+        weighted = self._weights_for(x) * self._transform(interleaved(x, self._factor))
+        return self._back(weighted.sum((-4, -3)), shape)
+
+    def _spread(self, y):
+        """Apply the transpose of `_convolved`."""
         weighted = self._weights_for(y).conj() * self._transform(y)[..., None, None, :, :]
         return _joined(self._back(weighted, self._phase_shape))
 
@@ -90,8 +99,7 @@ class StridedConvolution(LinearOperator):
             my, mx = phases.shape[-2:]
             padded = np.zeros((*phases.shape[:-2], *((my, mx) if self._local else self._size)))
             padded[..., :my, :mx] = phases
-            # shifted, so that the first output is the first pixel evaluated
-            weights = self._transform(np.roll(padded, (1 - my, 1 - mx), axis=(-2, -1)))
+            weights = self._transform(np.roll(padded, self._first, axis=(-2, -1)))
             if is_tensor(x):
                 weights = x.new_tensor(weights, dtype=x.dtype if self._local else x.dtype.to_complex())
             elif x.dtype == np.float32:

@@ -13,6 +13,7 @@ from scipy.special import gammaincinv
 from lenssuper import SIE, ExternalShear, ForwardModel, Observation, PixelGrid
 from lenssuper.exceptions import ObservationError
 from lenssuper.operators import SplineSampling
+from lenssuper.operators.boxed import BoxedConvolution
 from lenssuper.simulate import Instrument, SersicSource
 from lenssuper.simulate.mock import _lensed, _observe
 from lenssuper.simulate.render import pixel_averages
@@ -488,3 +489,37 @@ def test_another_psf_may_be_wider_than_the_given_one():
     residual = np.random.default_rng(2).random(model.out_shape)
     np.testing.assert_allclose(found.adjoint(residual), expected.adjoint(residual), rtol=1e-10, atol=1e-15)
     assert found.lensed_image(source).shape == model.lensed_image(source).shape
+
+
+class TestLitPart:
+    """The model is as small as the lit part of a large field."""
+
+    @pytest.fixture
+    def large(self):
+        field = observation(np.ones((110, 96)), PixelGrid((110, 96), 0.08 * arcsec))
+        return ForwardModel(field, LENS, source_grid=PixelGrid((20, 24), 0.04 * arcsec))
+
+    def compare(self, model):
+        assert isinstance(model._product._first, BoxedConvolution)
+        rng = np.random.default_rng(0)
+        source, data = rng.random((2, *model.in_shape)), rng.normal(size=(2, *model.out_shape))
+        expected = model.blur.forward(model.lensing.forward(source))
+        np.testing.assert_allclose(model.forward(source), expected, atol=1e-12)
+        back = model.lensing.adjoint(model.blur.adjoint(data))
+        np.testing.assert_allclose(model.adjoint(data), back, atol=1e-12)
+
+    def test_is_the_whole_model(self, large):
+        self.compare(large)
+
+    def test_of_another_lens_psf_and_source_grid(self, large):
+        large.forward(np.zeros(large.in_shape))
+        self.compare(large.with_lens(SIE(theta_E=0.7 * u.arcsec, q=0.8, phi=10 * u.deg, x=0.4 * u.arcsec)))
+        wider = np.maximum(large.observation.psf, 0) ** 0.8
+        self.compare(large.with_psf(wider / wider.sum()))
+        self.compare(large.with_source_grid(PixelGrid((16, 16), 0.05 * u.arcsec, center=(0.1, 0) * u.arcsec)))
+
+    def test_survives_pickle_without_its_operators(self, large):
+        large.forward(np.zeros(large.in_shape))
+        again = pickle.loads(pickle.dumps(large))
+        assert "_product" not in vars(again)
+        self.compare(again)

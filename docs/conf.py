@@ -50,6 +50,7 @@ automodapi_inheritance_diagram = shutil.which("dot") is not None
 numpydoc_xref_param_type = False
 # Types are in the docstrings' lists of parameters.
 autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"  # there is no room for them beside the page
 
 # Every reference to a public name of this package has to lead somewhere. Other projects' names are looked up
 # through intersphinx, where there is a network, and are not insisted on; neither are the private bases of

@@ -10,12 +10,17 @@ from lenssuper.lens.angles import east_of_north
 
 __all__ = ["lens_rows", "profile_in_words", "summary_rows"]
 
+# Share of the peak of the source from which it is called bright.
+_BRIGHT = 0.1
+
 
 def summary_rows(result) -> list[tuple[str, str]]:
     """Return what a super-resolution is and how well it fits; numbers that its solver lacks are left out."""
-    widths = result.resolution.to_value(u.arcsec)
+    mean = result.posterior.mean
+    # at a singular centre of a lens the width is without bound, and says nothing of the galaxy
+    widths = result.resolution_arcsec[mean >= _BRIGHT * mean.max()]
     widths = widths[~np.isnan(widths)]
-    psf = f'{widths.min():.2g}" to {widths.max():.2g}" in the source plane' if widths.size else ""
+    psf = f'{widths.min():.2g}" to {widths.max():.2g}" where the source is bright' if widths.size else ""
     chi2 = f"{result.chi2:.6g} in {result.n_pixels} pixels"
     if not np.isnan(result.reduced_chi2):
         chi2 += f", reduced {result.reduced_chi2:.3f}"

@@ -177,6 +177,16 @@ def test_summary_tells_how_good_it_is(result):
     assert "converged" not in text
 
 
+def test_summary_has_the_psf_where_the_source_is_bright(model):
+    mean = np.full(model.source_grid.shape, 0.01)
+    middle = mean.shape[0] // 2, mean.shape[1] // 2
+    mean[middle], mean[middle[0] + 2, middle[1] + 3] = 1, 0.2
+    result = SuperResolution.from_posterior(model, posterior_of(mean))
+    widths = sorted(result.resolution_arcsec[mean > 0.1])
+    assert widths[1] < np.nanmax(result.resolution_arcsec)
+    assert f'PSF      {widths[0]:.2g}" to {widths[1]:.2g}" where the source is bright' in result.summary()
+
+
 def test_summary_says_when_it_did_not_converge(model, posterior):
     stopped = dataclasses.replace(posterior, converged=False)
     assert "before it converged" in SuperResolution.from_posterior(model, stopped).summary()

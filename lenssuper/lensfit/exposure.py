@@ -153,8 +153,23 @@ class Exposure:
 
     @cached_property
     def part(self) -> Observation:
-        """The arcs in the field."""
-        return self.arcs.masked(~self.field)[self.cut]
+        """
+        The arcs in the field.
+
+        The PSF is cut where it reaches further than half of the field: the wings beyond, which would scatter
+        light from one side of the field to the other, matter little, and cost time.
+        """
+        part = self.arcs.masked(~self.field)[self.cut]
+        if part.psf is None:
+            return part
+        reach = part.psf_oversampling * (max(part.shape) // 2)
+        inner = tuple(slice(max(n // 2 - reach, 0), n // 2 + reach + 1) for n in part.psf.shape)
+        core = part.psf[inner]
+        if core.shape == part.psf.shape:
+            return part
+        return part.with_psf(
+            core / core.sum(), oversampling=part.psf_oversampling, includes_pixel=part.psf_includes_pixel
+        )
 
     @cached_property
     def weights(self) -> np.ndarray:

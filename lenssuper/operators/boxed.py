@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
-import scipy.fft
 
 from lenssuper.operators.arrays import is_tensor
 from lenssuper.operators.base import LinearOperator, SparseOperator
-from lenssuper.operators.convolution import StridedConvolution
+from lenssuper.operators.convolution import PhaseConvolution, StridedConvolution
 
 __all__ = ["BoxedConvolution", "product_in_box"]
 
@@ -17,9 +17,12 @@ __all__ = ["BoxedConvolution", "product_in_box"]
 _WORTH = 0.6
 
 
-class BoxedConvolution(StridedConvolution):
+class BoxedConvolution(PhaseConvolution):
     """
     A convolution of images of which only a box is given, as all else is 0.
+
+    Of the kernel only what connects the box with pixels of the output is used, and the FFT is no longer than
+    it takes for these to be right: what wraps round falls on others.
 
     Parameters
     ----------
@@ -31,30 +34,46 @@ class BoxedConvolution(StridedConvolution):
     """
 
     def __init__(self, whole: StridedConvolution, rows: tuple[int, int], columns: tuple[int, int]) -> None:
-        LinearOperator.__init__(
-            self, [whole._factor * (stop - start) for start, stop in (rows, columns)], whole.out_shape
+        factor = whole.factor
+        kernel = whole.kernel
+        sides = [
+            _Side.of(*span, m // factor, n)
+            for span, m, n in zip((rows, columns), kernel.shape, whole.out_shape, strict=True)
+        ]
+        used = tuple(slice(factor * s.kernel.start, factor * s.kernel.stop) for s in sides)
+        phase = [stop - start for start, stop in (rows, columns)]
+        super().__init__(
+            kernel[used], factor, phase, whole.out_shape, size=[s.size for s in sides], shift=(0, 0)
         )
-        self._kernel, self._factor, self._local = whole._kernel, whole._factor, whole._local
-        self._weights = {}
-        self._phase_shape = rows[1] - rows[0], columns[1] - columns[0]
-        reaches = [n // self._factor - 1 for n in whole._kernel.shape[-2:]]
-        # the light of the box reaches so many pixels beyond each of its sides, where there are any
-        self._lit_shape = tuple(n + m for n, m in zip(self._phase_shape, reaches, strict=True))
-        self._size = tuple(scipy.fft.next_fast_len(n, real=True) for n in self._lit_shape)
-        self._first = 0, 0
-        self._seen, self._of_lit = [], []
-        for (start, stop), reach, n in zip((rows, columns), reaches, whole.out_shape, strict=True):
-            low, high = max(start - reach, 0), min(stop, n)
-            self._seen.append(slice(low, high))
-            self._of_lit.append(slice(low - start + reach, high - start + reach))
+        self._seen, self._window = (tuple(w) for w in zip(*((s.seen, s.window) for s in sides), strict=True))
 
     def _forward(self, x):
-        lit = self._convolved(x, self._lit_shape)
-        return _placed(lit[..., *self._of_lit], self._seen, self._out_shape)
+        return _placed(self._convolved(x, self._size)[..., *self._window], self._seen, self._out_shape)
 
     def _adjoint(self, y):
-        lit = _placed(y[..., *self._seen], self._of_lit, self._lit_shape)
-        return self._spread(lit)
+        return self._spread(_placed(y[..., *self._seen], self._window, self._size))
+
+
+class _Side(NamedTuple):
+    """Of one axis: what is used of the kernel, the outputs it reaches, their place in the FFT, its length."""
+
+    kernel: slice
+    seen: slice
+    window: slice
+    size: int
+
+    @classmethod
+    def of(cls, start: int, stop: int, m: int, n: int) -> _Side:
+        """Return that of a box, for a kernel of m pixels and an output of n."""
+        b = stop - start
+        # pixel j of the box and k of the kernel make pixel j + k of all that is lit, which begins m - 1
+        # pixels before the box
+        low, high = max(start - m + 1, 0), min(stop, n)
+        first, last = low - start + m - 1, high - start + m - 1
+        k, end = max(first - b + 1, 0), min(last, m)
+        first, last = first - k, last - k
+        size = max(last, b + (end - k) - 1 - first, b, end - k)
+        return cls(slice(k, end), slice(low, high), slice(first, last), size)
 
 
 def product_in_box(blur: StridedConvolution, lensing: SparseOperator) -> LinearOperator | None:
@@ -63,7 +82,7 @@ def product_in_box(blur: StridedConvolution, lensing: SparseOperator) -> LinearO
 
     None if it is not much smaller than the lensed image.
     """
-    factor = blur._factor
+    factor = blur.factor
     lit = np.diff(lensing.matrix.indptr).reshape(lensing.out_shape) > 0
     lit = lit.reshape(lit.shape[0] // factor, factor, -1, factor).any(axis=(1, 3))
     rows, columns = (np.flatnonzero(lit.any(axis=axis)) for axis in (1, 0))

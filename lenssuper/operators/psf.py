@@ -132,11 +132,6 @@ class BlurAndBin(StridedConvolution):
         """Number of observed pixels by which the fine image extends beyond the observed one on each side."""
         return self._pad
 
-    @property
-    def factor(self) -> int:
-        """Number of fine pixels along the side of an observed one."""
-        return self._factor
-
 
 def fine_kernel(psf, factor: int, *, oversampling: int = 1, includes_pixel: bool = True) -> np.ndarray:
     """Return the PSF on a grid ``factor`` times finer than the observed pixels.

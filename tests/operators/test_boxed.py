@@ -15,11 +15,16 @@ SHAPE = (21, 26)
 BOXES = [((9, 13), (12, 19)), ((0, 5), (7, 12)), ((0, 2), (0, 3)), ((20, 27), (25, 32)), ((0, 27), (0, 32))]
 
 
-def blur_of(factor, psf=True):
-    """An uneven PSF of 9 x 7 pixels, or none."""
-    y, x = np.mgrid[-4:5, -3:4]
-    kernel = np.exp(-(y**2) / 2 - x**2) * (1 + np.random.default_rng(0).random((9, 7)))
-    return BlurAndBin(kernel if psf else None, factor, SHAPE)
+PSFS = [(9, 7), (45, 63), None]  # smaller than the image, larger than all of it, or none
+
+
+def blur_of(factor, shape=(9, 7)):
+    """An uneven PSF, or none."""
+    if shape is None:
+        return BlurAndBin(None, factor, SHAPE)
+    y, x = (np.arange(n) - n // 2 for n in shape)
+    kernel = np.exp(-(y[:, None] ** 2) / 2 - x**2) + 1e-7
+    return BlurAndBin(kernel * (1 + np.random.default_rng(0).random(shape)), factor, SHAPE)
 
 
 def boxed_of(blur, box):
@@ -39,7 +44,7 @@ def boxed_of(blur, box):
 
 @pytest.mark.parametrize("box", BOXES)
 @pytest.mark.parametrize("factor", [1, 2, 3])
-@pytest.mark.parametrize("psf", [True, False])
+@pytest.mark.parametrize("psf", PSFS)
 def test_as_the_whole_image(box, factor, psf):
     blur = blur_of(factor, psf)
     boxed, inside, whole = boxed_of(blur, box)
@@ -51,6 +56,14 @@ def test_as_the_whole_image(box, factor, psf):
     np.testing.assert_allclose(boxed.adjoint(data), blur.adjoint(data)[..., *inside], atol=1e-12)
     assert boxed.forward(images.astype(np.float32)).dtype == np.float32
     assert boxed.adjoint(data.astype(np.float32)).dtype == np.float32
+
+
+def test_a_kernel_is_cut_to_what_is_used():
+    """A PSF far larger than the box and the image does not make the FFT longer."""
+    blur = blur_of(2, (45, 63))
+    boxed, _, _ = boxed_of(blur, ((23, 29), (30, 36)))
+    assert max(boxed._size) < 6 + 26 + 8 < min(blur._size)
+    assert (boxed._kernel.shape[0] // 2, boxed._kernel.shape[1] // 2) == (6 + 21 - 1, 6 + 26 - 1)
 
 
 def test_tensors_and_gradients():

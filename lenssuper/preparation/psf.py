@@ -117,7 +117,10 @@ def find_stars(
     places = np.c_[found[names[0]], found[names[1]]]
     apart = np.hypot(*(places[:, None] - places).transpose(2, 0, 1))
     np.fill_diagonal(apart, np.inf)
-    good = (apart.min(axis=1) > 10 * width) & _concentrated(data - sky.level, mask, sky.rms, places, width)
+    light, share, error = np.array(
+        [_light(data - sky.level, mask, sky.rms, place, width) for place in places]
+    ).T
+    good = (apart.min(axis=1) > 10 * width) & _concentrated(share, error)
     if saturation is not None:
         good &= np.asarray(found["peak"]) + sky.level < saturation
     good = np.flatnonzero(good)
@@ -126,12 +129,11 @@ def find_stars(
             f"none of the {len(found)} point sources found is isolated, round and below saturation: "
             "give the positions of the stars"
         )
-    return places[good[np.argsort(-np.asarray(found["flux"])[good])][: check_count(n, "n", 1)]]
+    return places[good[np.argsort(-light[good])][: check_count(n, "n", 1)]]
 
 
-def _concentrated(data, mask, rms, places, width):
-    """Which objects have as much of their light within one width as stars do."""
-    share, error = np.array([_central_share(data, mask, rms, place, width) for place in places]).T
+def _concentrated(share, error):
+    """Which objects have as much of their light within one width as stars do, from those shares."""
     allowed = _ALIKE + 3 * error
     # what is narrower than a star, such as a cosmic ray, has no like
     alike = np.abs(share[:, None] - share) < np.minimum(allowed[:, None], allowed)
@@ -140,8 +142,12 @@ def _concentrated(data, mask, rms, places, width):
     return (np.abs(share - stars) < allowed) & (share > 0)
 
 
-def _central_share(data, mask, rms, place, width):
-    """Light within one width of a place over that within three, and its error; 0 if that cannot be told."""
+def _light(data, mask, rms, place, width):
+    """
+    Return the light within three widths of a place, the share of it within one, and the error of the share.
+
+    The last two are 0 if there is too little light.
+    """
     reach = int(np.ceil(3 * width)) + 1
     column, row = np.rint(place).astype(int)
     window = np.s_[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1]
@@ -151,8 +157,8 @@ def _central_share(data, mask, rms, place, width):
     total = data[window][used].sum()
     error = rms * np.sqrt(np.count_nonzero(used))
     if not total > 5 * error:
-        return 0.0, 0.0
-    return data[window][used & (distance < width)].sum() / total, error / total
+        return total, 0.0, 0.0
+    return total, data[window][used & (distance < width)].sum() / total, error / total
 
 
 def star_psf(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.ndimage import convolve1d
+from scipy import ndimage
 
 from lenssuper._utils.checks import check_count
 from lenssuper._utils.warn import warn
@@ -29,8 +29,6 @@ from lenssuper.operators.convolution import StridedConvolution
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from scipy.interpolate import BSpline
 
 __all__ = ["BlurAndBin", "PSFConvolution", "averaged_over", "fine_kernel"]
 
@@ -187,7 +185,7 @@ def fine_kernel(psf, factor: int, *, oversampling: int = 1, includes_pixel: bool
     kernel = rows @ psf @ columns.T
     if includes_pixel:
         for axis in (0, 1):
-            kernel = convolve1d(kernel, _AVERAGE_TO_POINT, axis=axis, mode="constant")
+            kernel = ndimage.convolve1d(kernel, _AVERAGE_TO_POINT, axis=axis, mode="constant")
     return kernel / kernel.sum()
 
 
@@ -213,7 +211,7 @@ def _spline_weights(n: int, rate: int, new_rate: int, half_pixel: bool) -> np.nd
     side = int(np.ceil(reach * new_rate - 1e-9)) - (not half_pixel)
     new = (np.arange(-side, side + (not half_pixel)) + 0.5 * half_pixel) / new_rate
     old = (np.arange(n) - (n - 1) / 2) / rate
-    return _cardinal_spline()(np.clip((new[:, None] - old) / spacing, -_REACH, _REACH))
+    return _cardinal_spline(np.clip((new[:, None] - old) / spacing, -_REACH, _REACH))
 
 
 def averaged_over(kernel: np.ndarray, n: int) -> np.ndarray:
@@ -221,13 +219,17 @@ def averaged_over(kernel: np.ndarray, n: int) -> np.ndarray:
     return sliding_window_view(np.pad(kernel, n - 1), (n, n)).mean((-2, -1))
 
 
-@cache
-def _cardinal_spline() -> BSpline:
-    """Return the quintic spline that is one at zero and zero at all other whole numbers."""
-    from scipy.interpolate import make_interp_spline  # a tenth of a second, for resampled PSFs only
+def _cardinal_spline(x: np.ndarray) -> np.ndarray:
+    """Return the quintic spline at x (ny, nx) that is one at zero and zero at all other whole numbers."""
+    coefficients = _cardinal_coefficients()
+    middle = len(coefficients) // 2
+    return ndimage.map_coordinates(coefficients, [x + middle], order=5, mode="mirror", prefilter=False)
 
-    nodes = np.arange(-_REACH, _REACH + 1)
-    return make_interp_spline(nodes, (nodes == 0).astype(float), k=5)
+
+@cache
+def _cardinal_coefficients() -> np.ndarray:
+    """Return the coefficients of its B-splines, so far beyond its reach that their end does not matter."""
+    return ndimage.spline_filter1d(np.arange(4 * _REACH + 1) == 2 * _REACH, order=5, output=np.float64)
 
 
 def _is_single_point(psf: np.ndarray) -> bool:

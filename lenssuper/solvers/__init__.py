@@ -1,8 +1,7 @@
 """
 Ways to find the source behind an observation, interchangeable behind one protocol.
 
-`NetworkSolver` and `Sersics` are loaded when they are first asked for: the one needs torch and the other
-astropy's models, which take their time.
+Each is loaded when it is first asked for: what they need takes longer to import than many a solution.
 """
 
 from __future__ import annotations
@@ -11,13 +10,19 @@ from typing import TYPE_CHECKING
 
 from lenssuper._utils.lazy import lazy
 from lenssuper.solvers.base import Posterior, Solver
-from lenssuper.solvers.gaussian import Gaussian
 from lenssuper.solvers.lognormal import LogNormal
-from lenssuper.solvers.positive import Positive, RelativeGradient, Roughness, SquaredGradient, TotalVariation
-from lenssuper.solvers.priors import CurvaturePrior, GradientPrior, MaternPrior, QuadraticPrior
 
 if TYPE_CHECKING:
+    from lenssuper.solvers.gaussian import Gaussian
     from lenssuper.solvers.network import NetworkSolver
+    from lenssuper.solvers.positive import (
+        Positive,
+        RelativeGradient,
+        Roughness,
+        SquaredGradient,
+        TotalVariation,
+    )
+    from lenssuper.solvers.priors import CurvaturePrior, GradientPrior, MaternPrior, QuadraticPrior
     from lenssuper.solvers.sersic import Sersics
 
 __all__ = [
@@ -39,4 +44,20 @@ __all__ = [
 ]
 
 
-__getattr__, __dir__ = lazy(__name__, {"NetworkSolver": "network", "Sersics": "sersic"})
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "CurvaturePrior": "priors",
+        "Gaussian": "gaussian",
+        "GradientPrior": "priors",
+        "MaternPrior": "priors",
+        "NetworkSolver": "network",
+        "Positive": "positive",
+        "QuadraticPrior": "priors",
+        "RelativeGradient": "positive",
+        "Roughness": "positive",
+        "Sersics": "sersic",
+        "SquaredGradient": "positive",
+        "TotalVariation": "positive",
+    },
+)

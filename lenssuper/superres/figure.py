@@ -70,7 +70,8 @@ def plot_result(result, figure: Figure | None = None) -> Figure:
         spread: "Uncertainty of the source (smoothed)",
     }
     for ax, title in titles.items():
-        ax.set_title(title)
+        # at a place of its own: matplotlib would draw all labels once more to find it
+        ax.set_title(title, y=1.0)
         label_axes(ax, on_sky=grid.reference is not None)
     for ax in (model, residual):
         ax.set_ylabel("")

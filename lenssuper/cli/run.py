@@ -50,8 +50,8 @@ def add(commands) -> None:
     parser.add_argument(
         "--exact-lens",
         action=argparse.BooleanOptionalAction,
-        help="take the lens of a fit as exact, or not: its errors are part of those of the result, in about "
-        "twice the time (default: not, but for several observations, and with --network)",
+        help="take the lens of a fit as exact, or not: its errors are part of those of the result, in two "
+        "to five times the time (default: not, but for several observations, and with --network)",
     )
     _add_measure(parser.add_argument_group("measures"))
     _add_output(parser.add_argument_group("output"))

@@ -7,14 +7,12 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import scipy.fft
 from array_api_compat import array_namespace, is_torch_array
 from scipy.special import expit
 
 __all__ = [
     "Array",
     "as_numpy",
-    "fft_of",
     "like",
     "limited",
     "namespace",
@@ -34,15 +32,6 @@ Array = Any
 def namespace(x: Array) -> ModuleType:
     """Return the functions of the array API standard for an array or a tensor."""
     return array_namespace(x)
-
-
-def fft_of(x: Array) -> ModuleType:
-    """Return a module with ``rfft2`` and ``irfft2`` for an array or a tensor, which keep single precision."""
-    if is_torch_array(x):
-        import torch
-
-        return torch.fft
-    return scipy.fft
 
 
 def no_gradients(x: Array) -> AbstractContextManager:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lenssuper.networks.arrays import Array, fft_of, like, namespace, zeros_of
+from lenssuper._utils.fft import fft_of
+from lenssuper.networks.arrays import Array, like, namespace, zeros_of
 
 __all__ = ["Octave", "precondition", "prepare_octaves"]
 

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from lenssuper.networks.arrays import Array, fft_of, like, total
+from lenssuper._utils.fft import fft_of
+from lenssuper.networks.arrays import Array, like, total
 
 __all__ = ["correlated", "field_amplitude"]
 

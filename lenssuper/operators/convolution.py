@@ -9,6 +9,7 @@ import scipy.fft
 from scipy import sparse
 
 from lenssuper._utils.checks import check_shape
+from lenssuper._utils.fft import fft_of
 from lenssuper.operators.arrays import is_tensor
 from lenssuper.operators.base import LinearOperator
 
@@ -63,13 +64,13 @@ class PhaseConvolution(LinearOperator):
         return _joined(self._back(weighted, self._phase_shape))
 
     def _transform(self, images):
-        return images if self._local else _fft_of(images).rfft2(images, s=self._size)
+        return images if self._local else fft_of(images).rfft2(images, s=self._size)
 
     def _back(self, transformed, shape: tuple[int, int]):
         if self._local:
             return transformed
         ny, nx = shape
-        return _fft_of(transformed).irfft2(transformed, s=self._size)[..., :ny, :nx]
+        return fft_of(transformed).irfft2(transformed, s=self._size)[..., :ny, :nx]
 
     def _weights_for(self, x):
         """Return the phases of the kernel, transformed like the images: (..., factor, factor, ky, kx)."""
@@ -138,14 +139,6 @@ class StridedConvolution(PhaseConvolution):
 
     def _adjoint(self, y):
         return self._spread(y)
-
-
-def _fft_of(x):
-    if is_tensor(x):
-        import torch
-
-        return torch.fft
-    return scipy.fft
 
 
 def interleaved(x, factor: int):

@@ -60,7 +60,7 @@ class ArrayBlock:
         )
 
     def told(self, condition: np.ndarray) -> np.ndarray:
-        """Return what is added to each channel (out_channels,) for a vector (k,)."""
+        """Return what a condition, a vector (k,), adds to each channel: (out_channels,)."""
         weight, bias = self._told
         return weight @ condition + bias
 

@@ -12,17 +12,15 @@ from lenssuper._utils.checks import check_count
 from lenssuper._utils.weightfile import check_finite_weights, fingerprint
 from lenssuper.exceptions import FileFormatError
 from lenssuper.networks.arraylayers import ArrayUNet
+from lenssuper.networks.bands import OCTAVES
 from lenssuper.networks.logprior import LogPrior
 from lenssuper.networks.sourceproblem import SourceProblem
-from lenssuper.networks.stages import Learned, stages
+from lenssuper.networks.stages import CONDITIONS, IN_CHANNELS, OUT_CHANNELS, Learned, stages
 
 if TYPE_CHECKING:
     from lenssuper.networks.base import SourceNetwork
 
 __all__ = ["ArrayNetwork"]
-
-# Length of the vector that tells the U-Net the stage, and number of octaves of the preconditioner
-_CONDITIONS, _OCTAVES = 8, 6
 
 
 class ArrayNetwork:
@@ -63,13 +61,13 @@ class ArrayNetwork:
             return value
 
         self._learned = Learned(
-            unet=ArrayUNet(take, "unet", 6, 3, widths, _CONDITIONS),
-            stage=take("stage", n_stages, _CONDITIONS),
+            unet=ArrayUNet(take, "unet", IN_CHANNELS, OUT_CHANNELS, widths, CONDITIONS),
+            stage=take("stage", n_stages, CONDITIONS),
             keep=take("keep", n_stages),
             log_std=take("log_std"),
             log_slope=take("field.log_slope"),
             log_length=take("field.log_length"),
-            log_transmission=take("preconditioner.log_transmission", _OCTAVES),
+            log_transmission=take("preconditioner.log_transmission", OCTAVES),
         )
         if left:
             raise self._misfit(min(left), None)

@@ -11,7 +11,10 @@ import numpy as np
 from lenssuper._utils.fft import fft_of
 from lenssuper.networks.arrays import Array, like, namespace, zeros_of
 
-__all__ = ["Octave", "precondition", "prepare_octaves"]
+__all__ = ["OCTAVES", "Octave", "precondition", "prepare_octaves"]
+
+OCTAVES = 6
+"""Number of octaves of the networks' preconditioner."""
 
 
 class Octave(NamedTuple):

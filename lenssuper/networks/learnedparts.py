@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from lenssuper.networks.bands import Octave, precondition, prepare_octaves
+from lenssuper.networks.bands import OCTAVES, Octave, precondition, prepare_octaves
 from lenssuper.networks.field import correlated, field_amplitude
 
 __all__ = ["BandPreconditioner", "CorrelatedField"]
@@ -40,7 +40,7 @@ class CorrelatedField(nn.Module):
 class BandPreconditioner(nn.Module):
     """The approximate inverse of `~lenssuper.networks.bands.prepare_octaves`, its transmissions learned."""
 
-    def __init__(self, octaves: int = 6) -> None:
+    def __init__(self, octaves: int = OCTAVES) -> None:
         super().__init__()
         # about the transmission of a PSF as wide as eight source pixels at 128 x 128
         start = [max(-0.6 * 0.1 * 4.0 ** (b - 2), -6.0) for b in range(octaves)]

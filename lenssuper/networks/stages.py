@@ -13,7 +13,10 @@ from lenssuper.networks.field import correlated, field_amplitude
 from lenssuper.networks.logprior import LogPrior
 from lenssuper.networks.sourceproblem import SourceProblem
 
-__all__ = ["Learned", "bounded_change", "stages"]
+__all__ = ["CONDITIONS", "IN_CHANNELS", "OUT_CHANNELS", "Learned", "bounded_change", "stages"]
+
+IN_CHANNELS, OUT_CHANNELS, CONDITIONS = 6, 3, 8
+"""Channels that the U-Net takes and gives, and length of the learned vector that tells it the stage."""
 
 # Range of the logarithm of a source's brightness, and largest changes of it in a stage
 _RANGE = (-12.0, 2.3)

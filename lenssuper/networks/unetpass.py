@@ -41,6 +41,6 @@ def block_pass(layers: Any, images: Array, condition: Array | None) -> Array:
     ``layers`` has the attributes of a `~lenssuper.networks.unet.Block`.
     """
     hidden = layers.before(images)
-    if layers.told is not None:
+    if layers.told is not None:  # the condition adds a number to each channel
         hidden = hidden + layers.told(condition)[:, None, None]
     return layers.shortcut(images) + layers.after(silu(hidden))

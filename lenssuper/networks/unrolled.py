@@ -13,13 +13,10 @@ from lenssuper.networks.base import SourceNetwork
 from lenssuper.networks.learnedparts import BandPreconditioner, CorrelatedField
 from lenssuper.networks.logprior import LogPrior
 from lenssuper.networks.sourceproblem import SourceProblem
-from lenssuper.networks.stages import Learned, stages
+from lenssuper.networks.stages import CONDITIONS, IN_CHANNELS, OUT_CHANNELS, Learned, stages
 from lenssuper.networks.unet import UNet
 
 __all__ = ["Unrolled"]
-
-# Length of the learned vector that identifies the stage to the U-Net
-_CONDITIONS = 8
 
 
 class Unrolled(SourceNetwork):
@@ -66,12 +63,12 @@ class Unrolled(SourceNetwork):
         self.cg_steps = check_count(cg_steps, "cg_steps")
         self.cg_steps_used = check_count(cg_steps_used, "cg_steps_used")
         self.widths = tuple(widths)
-        self.unet = UNet(6, 3, self.widths, conditions=_CONDITIONS)
+        self.unet = UNet(IN_CHANNELS, OUT_CHANNELS, self.widths, conditions=CONDITIONS)
         self.keep = nn.Parameter(torch.zeros(n_stages))
         self.log_std = nn.Parameter(torch.tensor(math.log(2.3)))
         self.field = CorrelatedField()
         self.preconditioner = BandPreconditioner()
-        self.stage = nn.Parameter(0.1 * torch.randn(n_stages, _CONDITIONS))
+        self.stage = nn.Parameter(0.1 * torch.randn(n_stages, CONDITIONS))
 
     def stages(self, problem: SourceProblem) -> list[Tensor]:
         """Return the sources (n, ny, nx) after each stage."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize
 
 from lenssuper._utils.units import arcsec
 from lenssuper.exceptions import ObservationError
@@ -68,9 +69,6 @@ def positive_fit(
     ObservationError
         If there is no light, or the lens takes it nowhere.
     """
-    # only lens fits are judged by it, and other results need not wait for it
-    from scipy.optimize import minimize
-
     light = observation.bright if light is None else light
     grid = grid_of_light(observation, lens, light)
     model = ForwardModel(observation, lens, source_grid=grid, lensing=SplineSampling)

@@ -8,6 +8,8 @@ import scipy.sparse.linalg
 from lenssuper.forward.model import blur_of
 from lenssuper.lensfit.exposure import Exposure
 from lenssuper.operators import LensingOperator
+from lenssuper.operators.base import LinearOperator
+from lenssuper.operators.boxed import product_in_box
 
 __all__ = ["Camera"]
 
@@ -50,24 +52,29 @@ class Camera:
     def observe(self, images: np.ndarray, lensing: LensingOperator | None = None) -> np.ndarray:
         """Return the data (data, n) of lensed images (n, ny, nx), or of sources behind ``lensing``."""
         found = np.empty((len(images), len(self._roots)), dtype=np.float32)
+        blurred = self._blurred(lensing)
         for part in _chunks(len(images)):
-            lensed = images[part] if lensing is None else lensing.forward(images[part])
-            blurred = self._blur.forward(np.ascontiguousarray(lensed, dtype=np.float32))
-            found[part] = blurred[:, self._used] * self._roots
+            made = blurred.forward(np.ascontiguousarray(images[part], dtype=np.float32))
+            found[part] = made[:, self._used] * self._roots
         return found.T if self._single is None else self._single @ found.T
 
     def adjoint(self, data: np.ndarray, lensing: LensingOperator | None = None) -> np.ndarray:
         """Apply the adjoint of `observe` to data (data, n)."""
         if self._single is not None:
             data = self._single.T @ data.astype(np.float32)
-        shape = self.image_grid.shape if lensing is None else lensing.in_shape
-        found = np.empty((data.shape[1], *shape), dtype=np.float32)
+        blurred = self._blurred(lensing)
+        found = np.empty((data.shape[1], *blurred.in_shape), dtype=np.float32)
         for part in _chunks(len(found)):
             images = np.zeros((len(found[part]), *self._used.shape), dtype=np.float32)
             images[:, self._used] = data[:, part].T * self._roots
-            lensed = self._blur.adjoint(images)
-            found[part] = lensed if lensing is None else lensing.adjoint(lensed)
+            found[part] = blurred.adjoint(images)
         return found
+
+    def _blurred(self, lensing) -> LinearOperator:
+        """Return the blur of lensed images, or of those of sources behind ``lensing``."""
+        if lensing is None:
+            return self._blur
+        return product_in_box(self._blur, lensing) or self._blur @ lensing
 
     def unwhitened(self, data: np.ndarray) -> np.ndarray:
         """Return data (data, ...) over the noise of each pixel, as neighbours share it."""

@@ -21,6 +21,7 @@ import numpy as np
 from scipy import fft, linalg
 from scipy.linalg import cho_solve, lapack, solve_triangular
 
+from lenssuper.lensfit.design import DesignMatrix
 from lenssuper.lensfit.lensedsource import Lenses, SourcePlane
 from lenssuper.observation.grid import PixelGrid
 from lenssuper.operators import SplineSampling
@@ -140,7 +141,7 @@ class Inversion:
     plane: SourcePlane
     basis: SourceBasis
     lensing: tuple[SplineSampling, ...]  # from source to lensed image, for each observation
-    operator: np.ndarray  # (data, n + K), from coefficients to data
+    design: DesignMatrix  # (data, n + K), from coefficients to data
     factor: np.ndarray  # (n + K, n + K), Cholesky factor of the inverse covariance of the coefficients
     coefficients: np.ndarray  # (n + K,), of the shapes of the basis, and of the observations' other images
     cost: float  # minus the logarithm of the evidence
@@ -166,7 +167,7 @@ class Inversion:
     @cached_property
     def residuals(self) -> np.ndarray:
         """Data less model, in units of the noise."""
-        return self.plane.source.data - self.operator @ self.coefficients
+        return self.plane.source.data - self.design.data(self.coefficients)
 
     @property
     def chi2(self) -> float:
@@ -183,7 +184,7 @@ class Inversion:
         """
         jacobian, determinant = self.changes(directions, self.draws(_DRAWS, rng))
         gradient = determinant - self.residuals @ jacobian
-        half = solve_triangular(self.factor, self.operator.T @ jacobian, lower=True)
+        half = solve_triangular(self.factor, self.design.transposed(jacobian), lower=True)
         return gradient, jacobian.T @ jacobian - half.T @ half
 
     def draws(self, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -202,7 +203,7 @@ class Inversion:
         n = len(self.basis.shapes)
         sources = self.basis.combine(np.column_stack([self.coefficients, draws])[:n]).T
         jacobian, determinant = self.plane.derivatives(
-            self.lensing, directions, sources[0], sources[1:], self.operator @ draws
+            self.lensing, directions, sources[0], sources[1:], self.design.data(draws)
         )
         return jacobian.astype(np.float64), determinant / draws.shape[1]
 
@@ -218,9 +219,9 @@ def invert(
     """
     data, constant = plane.source.data, plane.source.constant
     lensing = plane.lensing(lenses)
-    operator = np.concatenate([plane.observe(lensing, basis.shapes), plane.source.others], axis=1)
-    gram = operator.T @ operator
-    right = operator.T @ data
+    design = DesignMatrix(plane.observe(lensing, basis.shapes), plane.source.others)
+    gram = design.gram(plane.source.of_others)
+    right = design.transposed(data)
     n = len(basis.shapes)
     of_source = np.arange(len(right)) < n
     for step in range(tune + 1):
@@ -238,4 +239,4 @@ def invert(
         strength *= float(np.exp(np.clip(change, -3, 3)))
     log_det = 2 * float(np.sum(np.log(np.diag(factor)))) - n * np.log(strength)
     cost = 0.5 * (float(data @ data) - float(right @ coefficients) + log_det - constant)
-    return Inversion(plane, basis, lensing, operator, factor, coefficients, cost, strength, modes)
+    return Inversion(plane, basis, lensing, design, factor, coefficients, cost, strength, modes)

@@ -52,6 +52,11 @@ class LensedSource:
         """Other images of each observation, 0 in the data of the rest, shape (data, K)."""
         return linalg.block_diag(*(camera.others for camera in self.cameras))
 
+    @cached_property
+    def of_others(self) -> np.ndarray:
+        """Products (K, K) of the other images with each other."""
+        return self.others.T @ self.others
+
     @property
     def constant(self) -> float:
         """Twice the logarithm of the density of the noise at its peak."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,6 +29,8 @@ _ROUNDS, _STEPS = 8, 4
 _SETTLING, _LOST = 4, 10.0
 # Gain in log evidence that ends a round, and move, in standard deviations, that ends the last one
 _GAIN, _STILL = 0.1, 0.3
+# Gain that was promised, of a step that lost, below which no shorter one is tried; below which none is taken
+_UNSURE, _NOTHING = 0.3, 0.02
 # Step of the derivatives of the rays, in units of the spread of guesses; so short that a one-sided difference
 # is accurate
 _DELTA = 1e-5
@@ -187,17 +190,22 @@ def _climb(vector, inversions, seed, held=()):
     registration, damping = sources[0].registration, _DAMPING
     free = np.delete(np.arange(len(vector)), held)
     cost = _total(registration, vector, inversions)
+    path = []
     for _ in range(_STEPS):
         gradient, information = _slopes(vector, inversions, seed)
-        slope, matrix = gradient[free], information[np.ix_(free, free)]
+        path.append((vector[free], gradient[free]))
+        slope, matrix = gradient[free], _corrected(information[np.ix_(free, free)], path)
         while True:
             step = np.zeros(len(vector))
             step[free] = np.linalg.solve(matrix + damping * np.diag(np.diag(matrix)), -slope)
+            promised = -step[free] @ (slope + 0.5 * matrix @ step[free])
+            if promised < _NOTHING:
+                gain = 0.0
+                break
             tried = registration.inside(vector + step)
             new = _inverted(inversions, tried)
             gain = cost - _total(registration, tried, new)
-            promised = -step[free] @ (slope + 0.5 * matrix @ step[free])
-            if gain >= 0 or promised < _GAIN or damping > _STUCK:
+            if gain >= 0 or promised < _UNSURE or damping > _STUCK:
                 break
             damping = max(10 * damping, 1e-2)
         if gain > 0:
@@ -207,6 +215,26 @@ def _climb(vector, inversions, seed, held=()):
         damping = max(damping / 10, 1e-6)
     gathering = sources[0].gathering(sources[0].lenses(vector))
     return Refined(vector, tuple(inversions), information, cost, True, gathering)
+
+
+def _corrected(matrix, path):
+    """
+    Return a Gauss-Newton matrix with what the slopes on the path so far say of the curvature.
+
+    The matrix knows nothing of the curvature of the determinant, and is up to twice too large. The updates
+    are those of Broyden, Fletcher, Goldfarb and Shanno (Nocedal & Wright 2006, Numerical Optimization, eq.
+    6.19); without them steps are too short.
+    """
+    for (start, before), (end, after) in pairwise(path):
+        step, change = end - start, after - before
+        if step @ change > 0:
+            turned = matrix @ step
+            matrix = (
+                matrix
+                - np.outer(turned, turned) / (step @ turned)
+                + np.outer(change, change) / (step @ change)
+            )
+    return matrix
 
 
 def _inverted(inversions, vector):

@@ -60,7 +60,7 @@ class Columns:
         ends = [(lens, grid, _STEP * side) for grid in grids]
         drawn = inversion.basis.combine(draws[: len(inversion.basis.shapes)]).T.reshape(-1, *source.shape)
         # what the data of each draw weigh a lensed pixel with
-        weights = self._camera.adjoint(inversion.operator @ draws) / len(drawn)
+        weights = self._camera.adjoint(inversion.design.data(draws)) / len(drawn)
         images, changes = zip(*operator.derivatives(source, ends, drawn, weights), strict=True)
         self._follow = self._camera.observe(np.array(images))
         self._follow_determinant = np.array(changes)

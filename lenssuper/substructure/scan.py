@@ -83,8 +83,8 @@ class Marginal:
         """
         draws = rng.standard_normal((len(self.inversion.residuals), n))
         # Q of draws of data whose covariance is the inverse of Q, with the nuisances projected out
-        operator, strength = self.inversion.operator, self._strengths
-        draws += operator @ (rng.standard_normal((operator.shape[1], n)) / np.sqrt(strength)[:, None])
+        white = rng.standard_normal((len(self._strengths), n))
+        draws += self.inversion.design.data(white / np.sqrt(self._strengths)[:, None])
         residuals = self._q(draws)
         residuals -= self._projected.T @ (
             self._projected @ draws - self._of_priors @ rng.standard_normal((len(self.precision), n))
@@ -94,23 +94,22 @@ class Marginal:
     @property
     def _strengths(self):
         """Prior precision of the coefficients of the inversion."""
-        shapes = len(self.inversion.basis.shapes)
-        return np.where(np.arange(self.inversion.operator.shape[1]) < shapes, self.inversion.strength, 1.0)
+        inversion = self.inversion
+        shapes, n = len(inversion.basis.shapes), len(inversion.coefficients)
+        return np.where(np.arange(n) < shapes, inversion.strength, 1.0)
 
     def _half(self, data):
-        if data.dtype == np.float32:
-            operator, factor = self._single
-        else:
-            operator, factor = self.inversion.operator, self.inversion.factor
-        return solve_triangular(factor, operator.T @ data, lower=True)
+        design, factor = self.inversion.design, self.inversion.factor
+        if data.dtype == np.float32:  # derivatives
+            design, factor = design.single, self._single_factor
+        return solve_triangular(factor, design.transposed(data), lower=True)
 
     @cached_property
-    def _single(self):
-        """Operator and factor in the precision of derivatives."""
-        return self.inversion.operator.astype(np.float32), self.inversion.factor.astype(np.float32)
+    def _single_factor(self):
+        return self.inversion.factor.astype(np.float32)
 
     def _q(self, data):
         """Apply Q."""
         half = self._half(data)
         back = solve_triangular(self.inversion.factor, half, lower=True, trans="T")
-        return data - self.inversion.operator @ back
+        return data - self.inversion.design.data(back)

@@ -66,7 +66,7 @@ def test_fields_of_deflection_give_the_same(fitted, corners):
 def test_information_is_that_of_dense_matrices(fitted, derivatives):
     inversion, marginal = fitted.inversion, fitted.marginal
     n = len(inversion.basis.shapes)
-    jacobian = inversion.operator / np.sqrt(inversion.strength)
+    jacobian = inversion.design.data(np.eye(n)) / np.sqrt(inversion.strength)
     assert jacobian.shape[1] == n
     q = np.linalg.inv(np.eye(len(jacobian)) + jacobian @ jacobian.T)
     nuisances = marginal.nuisances

@@ -24,9 +24,9 @@ _FIRST_MODES, _FEW_PER_MEASURED, _PER_MEASURED, _LEAST_MODES, _MOST_MODES = 300,
 _TOLERANT_MODES = 150
 # Rounds, each with its own source grid and prior, and steps in each
 _ROUNDS, _STEPS = 8, 4
-# Rounds with a prior of the source that is the same everywhere, and move, in units of the spread of guesses,
-# by which a lens is lost
-_SETTLING, _LOST = 4, 10.0
+# Rounds with a prior of the source that is the same everywhere, gain and move that end them, which need not
+# be exact, and move, in units of the spread of guesses, by which a lens is lost
+_SETTLING, _SETTLED, _LOST = 4, (0.5, 1.0), 10.0
 # Gain in log evidence that ends a round, and move, in standard deviations, that ends the last one
 _GAIN, _STILL = 0.1, 0.3
 # Gain that was promised, of a step that lost, below which no shorter one is tried; below which none is taken
@@ -113,16 +113,16 @@ def settled(sources: Sequence[LensedSource], vector: np.ndarray, rng: np.random.
     returned if the lens is lost, as the data are too few for so free a source.
     """
     seed, first, found = int(rng.integers(2**31)), vector, None
-    spread = sources[0].registration.spread
+    spread, (gain, still) = sources[0].registration.spread, _SETTLED
     for _ in range(_SETTLING):
         try:
-            found = _climb(vector, _all_flat(sources, vector, seed), seed)
+            found = _climb(vector, _all_flat(sources, vector, seed), seed, enough=gain)
         except (np.linalg.LinAlgError, ObservationError):
             return None
         vector, moved = found.vector, found.vector - vector
         if not np.max(np.abs(vector - first) / spread) < _LOST:
             return None
-        if moved @ found.information @ moved < _STILL**2 * len(vector):
+        if moved @ found.information @ moved < still**2 * len(vector):
             break
     return found
 
@@ -180,9 +180,9 @@ def _begin(source, vector, last, rng):
     return invert(plane, basis, lenses, strength, tune=25)
 
 
-def _climb(vector, inversions, seed, held=()):
+def _climb(vector, inversions, seed, held=(), enough=_GAIN):
     """
-    Take Levenberg-Marquardt steps with source grids and modes as they are.
+    Take Levenberg-Marquardt steps with source grids and modes as they are, until they gain less than enough.
 
     The elements ``held`` of the vector stay as they are.
     """
@@ -210,7 +210,7 @@ def _climb(vector, inversions, seed, held=()):
             damping = max(10 * damping, 1e-2)
         if gain > 0:
             vector, inversions, cost = tried, new, cost - gain
-        if gain < _GAIN:
+        if gain < enough:
             break
         damping = max(damping / 10, 1e-6)
     gathering = sources[0].gathering(sources[0].lenses(vector))

@@ -169,7 +169,7 @@ class Curvature:
             for diagonal, beside, norm2 in zip(diagonals.T, besides.T, dot(part, part), strict=True):
                 small = np.flatnonzero(beside <= 1e-10 * diagonal.max())
                 n = small[0] + 1 if small.size else len(diagonal)
-                nodes, inner = eigh_tridiagonal(diagonal[:n], beside[: n - 1])
+                nodes, inner = eigh_tridiagonal(diagonal[:n], beside[: n - 1], lapack_driver="stev")
                 # rounding may turn the smallest eigenvalues negative
                 nodes = np.maximum(nodes, np.finfo(np.float32).eps * nodes[-1])
                 sums.append(norm2 * inner[0] ** 2 @ np.log(nodes))

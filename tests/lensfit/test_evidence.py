@@ -5,10 +5,12 @@ from dataclasses import replace
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy.nddata import NDData, StdDevUncertainty
 from scipy import ndimage
 from scipy.stats import multivariate_normal
 
-from lenssuper import ForwardModel, Observation
+from lenssuper import SIE, ForwardModel, Observation, PixelGrid
+from lenssuper.forward.model import blur_of
 from lenssuper.lensfit import evidence
 from lenssuper.lensfit.camera import Camera
 from lenssuper.lensfit.evidence import SourceBasis, SourcePrior, invert
@@ -18,6 +20,7 @@ from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.lensfit.registration import Registration
 from lenssuper.lensfit.sourceplane import envelope, gathering, light_grid, moved_to
 from lenssuper.operators import SplineSampling
+from lenssuper.operators.boxed import product_in_box
 from lenssuper.operators.splines import spline_image
 from lenssuper.solvers import GradientPrior
 
@@ -108,6 +111,35 @@ def test_camera_and_its_adjoint(plane, lensing):
     np.testing.assert_allclose(np.sum(there * data), np.sum(back * sources), rtol=1e-3)
     images = operator.forward(sources.reshape(-1, *operator.in_shape))
     np.testing.assert_allclose(camera.observe(images), there, rtol=1e-5, atol=1e-5)
+
+
+def test_sources_that_light_a_part_of_the_field(covariance):
+    # the same with and without the box; a compact source leaves most of the field dark
+    observation = simulated_field()
+    camera = Camera(exposure_of(observation, covariance), 2)
+    source_grid = PixelGrid(shape=(12, 10), pixel_scale=0.02 * u.arcsec, center=(0.1, 0.05) * u.arcsec)
+    operator = SplineSampling(
+        SIE(theta_E=0.5 * u.arcsec, q=0.8, phi=20 * u.deg), camera.image_grid, source_grid
+    )
+    rng = np.random.default_rng(6)
+    sources = rng.standard_normal((18, *operator.in_shape)).astype(np.float32)
+    data = rng.standard_normal((len(camera.data), 18)).astype(np.float32)
+    assert product_in_box(blur_of(observation, 2), operator) is not None
+    boxed = camera.observe(sources, operator), camera.adjoint(data, operator)
+    whole = camera.observe(operator.forward(sources)), operator.adjoint(camera.adjoint(data))
+    for part, expected in zip(boxed, whole, strict=True):
+        np.testing.assert_allclose(part, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def simulated_field():
+    psf = np.outer(*[np.exp(-(np.arange(-5, 6) ** 2) / 4)] * 2)
+    image = NDData(
+        np.random.default_rng(5).standard_normal((70, 64)),
+        uncertainty=StdDevUncertainty(np.ones((70, 64))),
+        psf=psf / psf.sum(),
+    )
+    grid = PixelGrid(shape=(70, 64), pixel_scale=0.05 * u.arcsec)
+    return Observation.from_nddata(image, grid=grid)
 
 
 def test_slopes_are_those_of_the_light(plane, lensing, truth):

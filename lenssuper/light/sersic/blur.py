@@ -51,6 +51,8 @@ class CuspBlur:
         """
         Return the images (k, *out_shape) of a profile with its cusp at ``center`` (column, row), as observed.
 
+        All but the first are derivatives, which are blurred in single precision.
+
         ``profile(first, factor, shape, border=0)`` gives means (k, ny, nx) over a lattice of pixels
         ``factor`` times finer than the observed ones; ``first`` (column, row) is the outer corner, in
         observed pixels, of its first one.
@@ -63,15 +65,23 @@ class CuspBlur:
         middle = np.round(center).astype(int)
         overlap = self._cusp and _overlap(middle, self._cusp.far, self._out_shape)
         if overlap is None:
-            return self._native.forward(images)
+            return self._blurred(images)
         stamp, moved = self._cusp.light(profile, center, middle)
         # light that is moved between observed pixels is moved in their image, too
         where = _overlap(middle + pad, moved.shape[-1] // 2, images.shape[1:])
         if where is not None:
             images[:, *where[0]] += moved[:, *where[1]]
-        blurred = self._native.forward(images)
+        blurred = self._blurred(images)
         blurred[:, *overlap[0]] += self._cusp.blur(stamp)[:, *overlap[1]]
         return blurred
+
+    def _blurred(self, images):
+        """Blur images of the observed pixels, all but the first in single precision."""
+        found = np.empty((len(images), *self._out_shape))
+        found[:1] = self._native.forward(images[:1])
+        if len(images) > 1:
+            found[1:] = self._native.forward(images[1:].astype(np.float32))
+        return found
 
 
 def _overlap(middle, far, shape):

@@ -18,8 +18,8 @@ __all__ = ["carried_along", "envelope", "gathering", "light_grid", "moved_to", "
 _OUTLIERS = 0.5
 # Margin around the light, as a share of half its size: a truncated source would bias the lens
 _MARGIN = 0.6
-# Largest number of pixels
-_LARGEST = 9000
+# Largest number of pixels: where there are few data, and in any case; and the same for each datum in between
+_ENOUGH, _LARGEST, _PER_DATUM = 4000, 9000, 1.5
 # Relative brightness that is possible everywhere; standard deviation, in observed pixels, of the Gaussian
 # that smooths the first source
 _FLOOR, _AROUND = 0.02, 0.9
@@ -29,6 +29,7 @@ def light_grid(exposure: Exposure, lens: TrialLens, finer: float) -> PixelGrid:
     """
     Return a grid around the light of the source, with ``finer`` pixels along the side of an observed one.
 
+    They are larger where these would be many, or many more than there are data.
     Raise an ObservationError if the lens takes the light nowhere.
     """
     x, y, _ = exposure.light
@@ -40,7 +41,8 @@ def light_grid(exposure: Exposure, lens: TrialLens, finer: float) -> PixelGrid:
     side = exposure.part.grid.side_arcsec
     margin = max(_MARGIN * np.max(high - low) / 2, 2 * side)
     low, high = low - margin, high + margin
-    scale = max(side / finer, np.sqrt(np.prod(high - low) / _LARGEST))
+    most = np.clip(_PER_DATUM * np.count_nonzero(exposure.field), _ENOUGH, _LARGEST)
+    scale = max(side / finer, np.sqrt(np.prod(high - low) / most))
     nx, ny = (fft.next_fast_len(int(np.ceil(width / scale)), real=True) for width in high - low)
     reference = exposure.part.grid.reference
     return PixelGrid((ny, nx), arcsec(scale), center=arcsec((low + high) / 2), reference=reference)

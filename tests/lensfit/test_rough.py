@@ -7,11 +7,13 @@ import pytest
 from lenssuper import LensFitter
 from lenssuper.lensfit import exposure as rules
 from lenssuper.lensfit import refine as steps
+from lenssuper.lensfit import sourceplane
 from lenssuper.lensfit.exposure import Exposure
 from lenssuper.lensfit.lensedsource import LensedSource
 from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.lensfit.refine import cost_of, refine, seen_by, settled
 from lenssuper.lensfit.registration import Registration
+from lenssuper.lensfit.sourceplane import light_grid
 from lenssuper.observation import Observation
 from lenssuper.solvers.priors import GradientPrior
 
@@ -131,3 +133,14 @@ def test_a_lost_lens_is_not_returned(mock, truth, monkeypatch):
     begin[source.registration.parameters.is_radius] += 0.2
     monkeypatch.setattr(steps, "_LOST", 0.5)
     assert settled([source], begin, np.random.default_rng(1)) is None
+
+
+def test_no_more_source_pixels_than_data_can_tell_apart(masked, truth, monkeypatch):
+    monkeypatch.setattr(sourceplane, "_ENOUGH", 600)
+    exposure = Exposure.of(masked, None)
+    side, n_data = exposure.part.grid.side_arcsec, np.count_nonzero(exposure.field)
+    coarse, fine = (light_grid(exposure, truth, finer) for finer in (1.0, 50.0))
+    assert coarse.side_arcsec == pytest.approx(side)
+    # FFTs ask for somewhat more
+    assert 1.5 * n_data <= np.prod(fine.shape) < 1.7 * n_data
+    assert fine.side_arcsec < side

@@ -11,8 +11,9 @@ from astropy import units as u
 from lenssuper.forward.judgement import GRADES, Verdict
 from lenssuper.lens import LensModel
 from lenssuper.lensfit.fit import LensFit
+from lenssuper.lensfit.parameters import FreeParameters
 
-__all__ = ["differ", "most_credible", "of_rivals", "radii"]
+__all__ = ["between_rivals", "differ", "most_credible", "of_rivals", "radii"]
 
 # Difference of ln Z that counts as much as one of 1 in the logarithm of the prior, where one lens is chosen
 # of several: light that no model describes, and sources that the prior does not expect, decide by as much.
@@ -52,24 +53,56 @@ def most_credible(fits: Sequence[LensFit], given: LensModel) -> LensFit:
     return replace(known[0], optima=optima)
 
 
-def of_rivals(fit: LensFit, given: LensModel) -> Verdict:
-    """Return the doubt that another one of the ``optima`` of a fit is almost as credible."""
-    (own,) = radii(fit.lens)
-    others = [each for each in fit.optima if differ(radii(each[0])[0], own)]
-    if not others:
+def of_rivals(fit: LensFit, given: LensModel, before: str = "") -> Verdict:
+    """
+    Return the doubt that another one of the ``optima`` of a fit is almost as credible.
+
+    ``before`` says before what this was so, if it is no longer known to be.
+    """
+    rival = _rival(fit, given)
+    if rival is None:
         return Verdict("trusted", (), {})
-    best = _log_credibility(fit.lens, fit.log_evidence, given)
-    lens, evidence = max(others, key=lambda each: _log_credibility(each[0], each[1], given))
-    (radius,), behind = radii(lens), best - _log_credibility(lens, evidence, given)
-    lower = fit.log_evidence - evidence
+    lens, lower, behind = rival
+    (radius,) = radii(lens)
     measures = {"runner_up": lower, "runner_up_radius": radius, "runner_up_log_odds": behind}
     if behind > np.log(_ALMOST):
         return Verdict("trusted", (), measures)
+    verb = "was" if before else "is"
     reason = (
-        f"a lens with an Einstein radius of {radius:.3f} arcsec was almost as credible before the light of "
-        f"the galaxy was fitted again: its ln Z was {abs(lower):.0f} {'lower' if lower >= 0 else 'higher'}"
+        f"a lens with an Einstein radius of {radius:.3f} arcsec {verb} almost as credible{before}: its ln Z "
+        f"{verb} {abs(lower):.0f} {'lower' if lower >= 0 else 'higher'}"
     )
     return Verdict("look", (reason,), measures)
+
+
+def between_rivals(fit: LensFit, given: LensModel, parameters: FreeParameters) -> np.ndarray:
+    """
+    Return the covariance of the vector of a fit that comes from not knowing which lens is right.
+
+    It is that of two lenses, the fitted one and the most credible other one, about the fitted one. A matrix
+    of shape (n, n) for n ``parameters``; zero without another.
+    """
+    rival = _rival(fit, given)
+    if rival is None:
+        return np.zeros_like(fit.vector_covariance)
+    lens, _, behind = rival
+    move = parameters.pack(lens) - fit.vector
+    return np.outer(move, move) / (1 + np.exp(behind))
+
+
+def _rival(fit, given):
+    """
+    Return the most credible of the other lenses of another radius; None if there is none.
+
+    With it, by how much its ln Z is lower, and the logarithm of the odds against it.
+    """
+    (own,) = radii(fit.lens)
+    others = [each for each in fit.optima if differ(radii(each[0])[0], own)]
+    if not others:
+        return None
+    lens, evidence = max(others, key=lambda each: _log_credibility(*each, given))
+    best = _log_credibility(fit.lens, fit.log_evidence, given)
+    return lens, fit.log_evidence - evidence, best - _log_credibility(lens, evidence, given)
 
 
 def _log_credibility(lens, log_evidence, given):

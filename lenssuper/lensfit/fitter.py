@@ -143,8 +143,7 @@ class LensFitter:
         rough = {}
         if isinstance(guess, u.Quantity):
             guess, self._starts = from_radius(guess), all_round
-            radius = guess.values()["SIE.theta_E"]
-            near = 0.0, _OFF_CENTER * radius
+            near = 0.0, _OFF_CENTER * (radius := guess.values()["SIE.theta_E"])
             rough = {"SIE.theta_E": (radius, _OFF_RADIUS * radius), "SIE.x": near, "SIE.y": near}
         check_kind(guess, "guess", LensModel, "a LensModel, or an Einstein radius such as 1.2 * u.arcsec")
         prior = GradientPrior() if prior is None else prior
@@ -229,14 +228,14 @@ class LensFitter:
 
         The light is fitted beside what may be arcs, then the lens; the light again, beside the arcs that this
         lens explains, and the lens again. In both fits of the lens the light is the ``foreground``: what is
-        not known of it is integrated out. Half of the last change of the lens is added to its errors. Half of
-        the difference between the galaxy beside masked arcs and that together with the source is added to the
-        errors of its light. The first lens is chosen from several by its evidence, and by how close its
-        Einstein radius is to that of the guess. If no more than a radius is known, it is an `SIE` with
-        `ExternalShear`, and the second an `EPL` with a free slope. If the verdict is wrong, or no arcs are
-        left, and ``light_fitter`` looks for arcs, all is done again: without the objects of which no
-        counter-image is seen, and if that is no better, from a light that is fitted outside of an annulus
-        around the Einstein radius. A lens that is found so must have the radius of the guess to 25%.
+        not known of it is integrated out. Half of the last change of the lens is added to its errors, which
+        reach to a lens of another radius that is almost as credible. Half of the difference between the
+        galaxy beside masked arcs and that together with the source is added to the errors of its light. The
+        first lens is chosen from several by its evidence, and by how close its radius is to that of the
+        guess. If only a radius is known, it is an `SIE` with `ExternalShear`, and the second an `EPL` with a
+        free slope. If the verdict is wrong, or no arcs are left, and ``light_fitter`` looks for arcs, all is
+        done again: without objects that have no counter-image; if that is no better, from a light fitted
+        outside of an annulus around the radius. A lens found so must have the radius of the guess to 25%.
 
         Parameters
         ----------
@@ -386,9 +385,7 @@ class LensFitter:
     def _several(self, observations, offsets, offset_std):
         """Return exposures in one frame, their given offsets, and the width of the prior on fitted ones."""
         if isinstance(observations, (NDData, Observation, str)) or not isinstance(observations, Iterable):
-            raise TypeError(
-                f"observations must be a list of NDData, such as CCDData; got {observations!r:.80}"
-            )
+            raise TypeError(f"observations must be a list of NDData, e.g. CCDData; got {observations!r:.80}")
         if offsets is not None and offset_std is not None:
             raise ValueError("offset_std is for offsets that are fitted: pass either offsets or offset_std")
         std = None
@@ -431,10 +428,12 @@ class LensFitter:
         fits = [self._result(exposures, registration, refined, given) for refined in found]
         if self._search is candidates:
             return most_credible(fits, self.guess)
-        fit = replace(fits[0], optima=optima(registration, found))
+        fit, others = fits[0], optima(registration, found)
         for message in fit.messages:
             warn(message)
-        return judged(fit, parameters)
+        if self._search is improve:  # `fit_in_turn` judges its rivals
+            return replace(judged(fit, parameters), optima=others)
+        return judged(replace(fit, optima=others), parameters)
 
     def _result(self, exposures, registration, refined, given):
         scale = np.full(len(registration), CLUMPY)

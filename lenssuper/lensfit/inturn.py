@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from lenssuper.exceptions import ObservationError
 from lenssuper.forward.judgement import GRADES, Verdict, neighbours
-from lenssuper.lensfit.credibility import differ, of_rivals, radii
+from lenssuper.lensfit.credibility import between_rivals, differ, of_rivals, radii
 from lenssuper.lensfit.disagreement import with_disagreement
 from lenssuper.lensfit.fit import LensFit
 from lenssuper.lensfit.judgement import scene_of
@@ -99,7 +99,8 @@ def _once(fitter, light, again):
     either does not know of the galaxy is integrated out with the source. Where the light was subtracted as if
     it were known, a lens with too small a radius, whose source is seen once, explains what is left of it, and
     has the larger evidence. Half of the difference between the first model and the light of the last fit is
-    added to the errors of the latter, see `with_disagreement`.
+    added to the errors of the latter, see `with_disagreement`. Where another lens is almost as credible, the
+    errors reach to it.
     """
     beside = light.light + light.sky
     first = fitter.roughly().beside(light)(light.unsubtracted)
@@ -111,7 +112,8 @@ def _once(fitter, light, again):
     for name, before in zip(first.names, first.vector, strict=True):
         k = last.names.index(renamed.get(name, name))
         change[k] = _NEXT_CHANGE * (last.vector[k] - before)
-    last = replace(last, vector_covariance=last.vector_covariance + np.outer(change, change))
+    more = np.outer(change, change) + between_rivals(last, fitter.guess, following.parameters)
+    last = replace(last, vector_covariance=last.vector_covariance + more)
     last = with_disagreement(last, beside)
     light = light.with_galaxy(last.foreground.data, last.light_errors)
     return light, _doubted(last, first, fitter.guess)
@@ -121,7 +123,7 @@ def _doubted(last, first, given):
     """
     Return the last fit, with a doubt if the lens is not the same as before the light was fitted again.
 
-    Likewise if before another lens was almost as credible, for the lens that was ``given``.
+    Likewise if another lens is, or was before, almost as credible, for the lens that was ``given``.
     """
     before, after = radii(first.lens, last.lens)
     change, reasons = after / before - 1, []
@@ -131,8 +133,10 @@ def _doubted(last, first, given):
             "galaxy was fitted again"
         )
     moved = Verdict("look" if reasons else "trusted", tuple(reasons), {"moved": change})
-    judgement = last.judgement.joined(moved, "search").joined(of_rivals(first, given), "search")
-    return replace(last, judgement=judgement)
+    rivals = of_rivals(last, given)
+    if rivals.verdict == "trusted":
+        rivals = of_rivals(first, given, " before the light of the galaxy was fitted again")
+    return replace(last, judgement=last.judgement.joined(moved, "search").joined(rivals, "search"))
 
 
 def _other_lens(found, reason, before):

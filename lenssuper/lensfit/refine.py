@@ -25,7 +25,7 @@ _TOLERANT_MODES = 150
 # Rounds, each with its own source grid and prior, and steps in each
 _ROUNDS, _STEPS = 8, 4
 # Rounds with a prior of the source that is the same everywhere, gain and move that end them, which need not
-# be exact, and move, in units of the spread of guesses, by which a lens is lost
+# be exact, and move, in units of the spread of guesses, by which a lens is lost and beyond which no step goes
 _SETTLING, _SETTLED, _LOST = 4, (0.5, 1.0), 10.0
 # Gain in log evidence that ends a round, and move, in standard deviations, that ends the last one
 _GAIN, _STILL = 0.1, 0.3
@@ -198,6 +198,7 @@ def _climb(vector, inversions, seed, held=(), enough=_GAIN):
         while True:
             step = np.zeros(len(vector))
             step[free] = np.linalg.solve(matrix + damping * np.diag(np.diag(matrix)), -slope)
+            step *= min(1.0, _LOST / max(np.max(np.abs(step) / registration.spread), 1e-300))
             promised = -step[free] @ (slope + 0.5 * matrix @ step[free])
             if promised < _NOTHING:
                 gain = 0.0

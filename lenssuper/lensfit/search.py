@@ -10,6 +10,7 @@ from astropy import units as u
 
 from lenssuper._utils.progress import quietly
 from lenssuper._utils.units import to_arcsec
+from lenssuper.exceptions import ObservationError
 from lenssuper.lens import SIE, ExternalShear, LensModel
 from lenssuper.lensfit.firstguess import Arcs, distinct, first_guesses
 from lenssuper.lensfit.lensedsource import LensedSource
@@ -46,6 +47,9 @@ _KEPT = 2
 _BEHIND = 300.0
 # Difference of the logarithms of their radii
 _OTHER_RADIUS = 0.05
+# Steps of the logarithm of the radius from a fitted lens to where other lenses are looked for, and gain in
+# ln Z for which it is given up for one of them
+_ASIDE, _BETTER = (-0.16, 0.16), 100.0
 
 
 def from_radius(theta_E: u.Quantity) -> LensModel:
@@ -203,16 +207,46 @@ def improve(
     report: Callable[[float, str], None],
 ) -> list[Refined]:
     """
-    Return the lens that is found from the first of the starts, which is known to be close.
+    Return the lens that is found from the first of the starts, which is known to be close, and its rivals.
 
     The first round is done on larger pixels, where there are many.
     """
     sources = _clearest_first(sources)
     rough, vector = [source.rough for source in sources], sources[0].registration.begin(next(iter(starts)))
-    if rough == sources:
-        return [refine(sources, vector, rng, report)]
-    first = refine(rough, vector, rng, report, rounds=1)
-    return [refine(sources, first.vector, rng, report, after=first)]
+    first = None if rough == sources else refine(rough, vector, rng, report, rounds=1)
+    best = refine(sources, vector if first is None else first.vector, rng, report, after=first)
+    others = _rivals(sources, rough, best, rng)
+    if others and others[0].cost < best.cost - _BETTER:
+        best, others[0] = refine(sources, others[0].vector, rng, report, after=others[0]), best
+    return [best, *others]
+
+
+def _rivals(sources, rough, best, rng):
+    """
+    Return lenses of other radii that are almost as likely as the best, the most likely one first.
+
+    None are looked for where the errors of the best lens leave no room for them. Else lenses are improved
+    from radii to both sides, on larger pixels as long as they do not compare.
+    """
+    radii = np.flatnonzero(sources[0].registration.parameters.is_radius)
+    if not radii.size:
+        return []
+    covariance = np.linalg.inv(best.information)[np.ix_(radii, radii)]
+    if 0.5 * _ASIDE[1] ** 2 * np.linalg.inv(covariance).sum() > _BEHIND:
+        return []
+    known = best if rough == sources else seen_by(rough, best, rng)
+    found = []
+    for step in _ASIDE:
+        vector = best.vector.copy()
+        vector[radii] += step
+        try:
+            other = refine(rough, vector, rng, quietly, rounds=_TRY)
+            apart = np.max(np.abs(other.vector - best.vector)[radii])
+            if apart > _OTHER_RADIUS and other.cost - known.cost < _BEHIND:
+                found.append(refine(sources, other.vector, rng, quietly, rounds=1, after=other))
+        except (np.linalg.LinAlgError, ObservationError):  # a lens that went astray
+            continue
+    return sorted(found, key=lambda one: one.cost)
 
 
 def _begun(sources, starts, report, apart):

@@ -7,7 +7,8 @@ import pytest
 
 from lenssuper import ExternalShear
 from lenssuper.forward.judgement import Verdict
-from lenssuper.lensfit.credibility import most_credible, of_rivals
+from lenssuper.lensfit.credibility import between_rivals, most_credible, of_rivals
+from lenssuper.lensfit.parameters import FreeParameters
 
 
 def fits(fit, *lenses):
@@ -60,13 +61,29 @@ def test_a_rival_of_almost_the_same_credibility_is_said(fit):
     doubt = of_rivals(best, fit.lens)
     assert doubt.verdict == "look"
     assert "an Einstein radius of 0.6" in doubt.reasons[0]
-    assert "its ln Z was 60 higher" in doubt.reasons[0]
+    assert doubt.reasons[0].endswith("is almost as credible: its ln Z is 60 higher")
+    (said,) = of_rivals(best, fit.lens, " before it rained").reasons
+    assert said.endswith("was almost as credible before it rained: its ln Z was 60 higher")
     assert doubt.measures["runner_up"] == -60.0
     assert doubt.measures["runner_up_log_odds"] == pytest.approx(0.5 * 1.5**2 - 60 / 100, rel=1e-6)
     far = most_credible(fits(fit, (1.0, 0.0), (float(np.exp(-0.3)), 40.0)), fit.lens)
     trusted = of_rivals(far, fit.lens)
     assert trusted.verdict == "trusted"
     assert trusted.measures["runner_up"] == -40.0
+
+
+def test_errors_reach_to_a_rival(fit):
+    parameters = FreeParameters(fit.lens)
+    share = float(np.exp(-0.3))
+    best = most_credible(fits(fit, (1.0, 0.0), (share, 60.0)), fit.lens)
+    odds = np.exp(0.5 * 1.5**2 - 60 / 100)
+    k = list(parameters.names).index("SIE.theta_E")
+    found = between_rivals(best, fit.lens, parameters)
+    # the logarithm of the radius is what is fitted
+    assert found[k, k] == pytest.approx(0.3**2 / (1 + odds))
+    assert np.count_nonzero(np.abs(found) > 1e-20) == 1
+    alone = most_credible(fits(fit, (1.0, 0.0), (0.97, -1.0)), fit.lens)
+    assert not between_rivals(alone, fit.lens, parameters).any()
 
 
 def test_a_lens_of_the_same_radius_is_no_rival(fit):

@@ -14,6 +14,7 @@ from lenssuper.forward.judgement import Verdict
 from lenssuper.lensfit import LensFitter
 from lenssuper.lensfit.disagreement import with_disagreement
 from lenssuper.lensfit.inturn import fit_in_turn
+from lenssuper.lensfit.parameters import FreeParameters
 from lenssuper.light import ForegroundFitter
 from lenssuper.simulate import Instrument, SersicSource, mock_lens
 
@@ -34,6 +35,7 @@ class Scripted:
 
     def __init__(self, guess, answer):
         self.guess, self.answer, self.followed = guess, answer, []
+        self.parameters = FreeParameters(guess)
 
     def roughly(self):
         return self
@@ -98,6 +100,22 @@ def test_half_of_the_last_change_is_added_to_the_errors(found):
     expected = with_disagreement(fit, light.light + light.sky).light_errors
     np.testing.assert_array_equal(last.light_errors, expected)
     np.testing.assert_array_equal(again.light_errors, expected)
+
+
+def test_a_rival_of_the_last_lens_is_said_and_within_the_errors(found):
+    light, fit = found
+    rival = fit.lens.replace(**{"EPL.theta_E": 0.88 * u.arcsec})
+    doubted = replace(fit, optima=((fit.lens, fit.log_evidence), (rival, fit.log_evidence - 20.0)))
+    fits = iter([fit, doubted])
+    fitter = Scripted(fit.lens, lambda observation: next(fits))
+    _, last = fit_in_turn(fitter, light.observation, light, ForegroundFitter(1, modes=0))
+    (reason,) = last.reasons
+    assert reason.startswith("search: a lens with an Einstein radius of 0.8")
+    assert reason.endswith("is almost as credible: its ln Z is 20 lower")
+    k = fit.names.index("EPL.theta_E")
+    move = np.log(0.88 / fit.lens.values()["EPL.theta_E"])
+    added = (last.vector_covariance - fit.vector_covariance)[k, k]
+    assert 0.35 * move**2 < added < 0.5 * move**2
 
 
 def test_a_galaxy_that_took_the_arcs_is_fitted_outside_of_them(found, scene):

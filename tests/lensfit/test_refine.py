@@ -1,8 +1,11 @@
 """Steps towards the lens of the largest evidence."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from lenssuper.lensfit import refine
 from lenssuper.lensfit.refine import _corrected
 
 
@@ -44,3 +47,19 @@ def test_slopes_that_fall_are_not_believed(quadratic):
     true, wrong = quadratic
     path = path_along(-true, [np.ones(5)])
     np.testing.assert_array_equal(_corrected(wrong, path), wrong)
+
+
+def test_no_step_is_longer_than_ten_spreads(monkeypatch):
+    spread, tried = np.array([0.1, 1.0]), []
+    registration = SimpleNamespace(spread=spread, inside=lambda vector: vector)
+    source = SimpleNamespace(
+        registration=registration, lenses=lambda vector: (), gathering=lambda lenses: 0.1
+    )
+    inversion = SimpleNamespace(plane=SimpleNamespace(source=source))
+    monkeypatch.setattr(refine, "_slopes", lambda *_: (np.array([1e4, -1.0]), np.diag([1.0, 1.0])))
+    monkeypatch.setattr(refine, "_total", lambda *_: 0.0)
+    monkeypatch.setattr(refine, "_inverted", lambda given, vector: tried.append(vector) or given)
+    refine._climb(np.zeros(2), [inversion], 0)
+    np.testing.assert_allclose(tried[0][0], -10 * spread[0])
+    # in the same direction
+    assert tried[0][1] == pytest.approx(1e-4, rel=1e-2)

@@ -160,6 +160,12 @@ def _outputs_of_several(options):
     outputs = [(options.output or Path()) / _name(path) for path in options.observations]
     if len(set(outputs)) < len(outputs):
         raise ValueError("of several observations each must have a name of its own, for the results")
+    if options.output is not None:
+        if options.output.exists() and not options.output.is_dir():
+            raise ValueError(
+                f"--output must be a directory for several observations; {options.output} is none"
+            )
+        options.output.mkdir(parents=True, exist_ok=True)
     return outputs, [output.with_suffix(".png") for output in outputs]
 
 

@@ -217,7 +217,7 @@ def improve(
     best = refine(sources, vector if first is None else first.vector, rng, report, after=first)
     others = _rivals(sources, rough, best, rng)
     if others and others[0].cost < best.cost - _BETTER:
-        best, others[0] = refine(sources, others[0].vector, rng, report, after=others[0]), best
+        best, others[0] = others[0], best
     return [best, *others]
 
 
@@ -226,7 +226,7 @@ def _rivals(sources, rough, best, rng):
     Return lenses of other radii that are almost as likely as the best, the most likely one first.
 
     None are looked for where the errors of the best lens leave no room for them. Else lenses are improved
-    from radii to both sides, on larger pixels as long as they do not compare.
+    from radii to both sides, at first on larger pixels. Many come back to the best one.
     """
     radii = np.flatnonzero(sources[0].registration.parameters.is_radius)
     if not radii.size:
@@ -235,18 +235,22 @@ def _rivals(sources, rough, best, rng):
     if 0.5 * _ASIDE[1] ** 2 * np.linalg.inv(covariance).sum() > _BEHIND:
         return []
     known = best if rough == sources else seen_by(rough, best, rng)
+
+    def is_rival(one, level):
+        apart = np.max(np.abs(one.vector - best.vector)[radii])
+        return apart > _OTHER_RADIUS and one.cost - level < _BEHIND
+
     found = []
     for step in _ASIDE:
         vector = best.vector.copy()
         vector[radii] += step
         try:
             other = refine(rough, vector, rng, quietly, rounds=_TRY)
-            apart = np.max(np.abs(other.vector - best.vector)[radii])
-            if apart > _OTHER_RADIUS and other.cost - known.cost < _BEHIND:
-                found.append(refine(sources, other.vector, rng, quietly, rounds=1, after=other))
+            if is_rival(other, known.cost):
+                found.append(refine(sources, other.vector, rng, quietly, after=other))
         except (np.linalg.LinAlgError, ObservationError):  # a lens that went astray
             continue
-    return sorted(found, key=lambda one: one.cost)
+    return sorted((one for one in found if is_rival(one, best.cost)), key=lambda one: one.cost)
 
 
 def _begun(sources, starts, report, apart):

@@ -61,11 +61,11 @@ def test_a_lens_almost_as_likely_is_returned(sources):
 
 def test_a_lens_that_is_much_better_takes_its_place(sources):
     given, _, ends = sources
-    ends["lower"] = refined([0.1, 0.4], -151.0)
+    ends["lower"] = refined([0.1, 0.4], -101.0)
     best, *others = improved(given)
     assert best is ends["lower"]
     assert others == [ends["best"]]
-    ends["lower"] = refined([0.1, 0.4], -149.0)
+    ends["lower"] = refined([0.1, 0.4], -99.0)
     assert improved(given)[0] is ends["best"]
 
 

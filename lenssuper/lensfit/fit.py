@@ -111,8 +111,8 @@ class LensFit(Judged, Pictured):
         Whether the lens is to be trusted; None if it was not judged, as in files of earlier versions. See
         `verdict`, `reasons` and `measures`.
     optima : tuple of (LensModel, float)
-        Lenses that the search found to be local optima, with their logarithms of the evidence, the most
-        probable first; empty if they are not known.
+        Lenses that the search found to be local optima, with their logarithms of the evidence, the fitted one
+        first; empty if they are not known.
 
     Notes
     -----

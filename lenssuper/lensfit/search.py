@@ -215,6 +215,7 @@ def improve(
     rough, vector = [source.rough for source in sources], sources[0].registration.begin(next(iter(starts)))
     first = None if rough == sources else refine(rough, vector, rng, report, rounds=1)
     best = refine(sources, vector if first is None else first.vector, rng, report, after=first)
+    report(0.9, "looking for lenses of other radii")
     others = _rivals(sources, rough, best, rng)
     if others and others[0].cost < best.cost - _BETTER:
         best, others[0] = others[0], best

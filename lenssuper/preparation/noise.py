@@ -15,7 +15,7 @@ from lenssuper.exceptions import ObservationError
 from lenssuper.observation import Observation
 from lenssuper.observation.noise import sky_level, sky_pixels
 
-__all__ = ["Sky", "measure_sky", "noise_map", "rescale_noise"]
+__all__ = ["Sky", "lacks_photons", "measure_sky", "noise_map", "rescale_noise"]
 
 # Pixels of sky below which its scatter is not trusted: it is then known to 1 / sqrt(2 n), 5 per cent.
 _FEW = 200
@@ -32,6 +32,9 @@ _CLIPPED = 0.9848
 _FLOOR_WIDTH, _ABOVE, _ENOUGH = 1e-3, 1.2, 20
 # Photon noise, relative to the floor's variance, that cannot be missing in a map without a floor.
 _MISSING = 0.3
+# Brightness, in standard deviations of the sky, at which photon noise is looked for in a noise map, in how
+# many pixels, and the variance, relative to that of the map's median, by which it is seen
+_SEEN_AT, _SEEN_IN, _SEEN = 200.0, 4, 1.1
 # A noise map is left alone when the sky agrees with it to this, or to so many standard errors.
 _AGREES, _ERRORS = 0.03, 3.0
 
@@ -169,6 +172,35 @@ def noise_map(
     if exposure_time is None and gain is None:
         return np.sqrt(variance)
     return np.sqrt(variance + _light(data) / _electrons(unit, exposure_time, gain))
+
+
+def lacks_photons(data: np.ndarray, sigma: np.ndarray, rms: float) -> bool:
+    """
+    Return whether a noise map seems to be that of the sky alone, without the noise of the light.
+
+    Parameters
+    ----------
+    data : array, shape (ny, nx)
+        The image, less the sky, with nan where it is not used.
+    sigma : array, shape (ny, nx)
+        The noise map, in any unit.
+    rms : float
+        Standard deviation of the sky, in the unit of the data.
+
+    Returns
+    -------
+    bool
+
+    Notes
+    -----
+    With B electrons of sky in a pixel, light of k standard deviations of it, k sqrt(B) electrons, raises the
+    variance by k / sqrt(B): by a fifth or more at 200 for all skies up to a million electrons.
+    """
+    used = np.isfinite(data) & np.isfinite(sigma) & (sigma > 0)
+    bright = used & (np.where(used, data, 0.0) > _SEEN_AT * rms)
+    if np.count_nonzero(bright) < _SEEN_IN:
+        return False
+    return bool(np.median(sigma[bright]) ** 2 < _SEEN * np.median(sigma[used]) ** 2)
 
 
 def _light(data):

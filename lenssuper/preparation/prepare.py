@@ -28,7 +28,7 @@ from lenssuper.observation.psffile import PsfOptions, read_psf
 from lenssuper.observation.reader import Reading
 from lenssuper.preparation.cutout import cut_with_surroundings
 from lenssuper.preparation.halo import sky_under_halo
-from lenssuper.preparation.noise import measure_sky, noise_map, rescale_noise
+from lenssuper.preparation.noise import lacks_photons, measure_sky, noise_map, rescale_noise
 
 __all__ = ["prepare"]
 
@@ -135,7 +135,8 @@ def prepare(
     Warns
     -----
     LensSuperWarning
-        If a galaxy fills the image, the photons' noise is not known, or the mask hides most of the light.
+        If a galaxy fills the image, the photon noise is not known or seems not to be in the noise map, or the
+        mask hides most of the light.
 
     Examples
     --------
@@ -278,6 +279,8 @@ def _give_noise(ccd, rms, exposure_time, gain, subtract_sky, window, done):
                 "exposure_time and gain make a noise map from rms, and the image has one: give rms= too, "
                 "or leave the noise map of the image out",
             )
+        if sky is not None:
+            _look_for_photons(ccd, sky, subtract_sky, done)
         return
     if rms is None:
         rms = sky.rms
@@ -291,6 +294,18 @@ def _give_noise(ccd, rms, exposure_time, gain, subtract_sky, window, done):
     ccd.uncertainty = StdDevUncertainty(sigma)
     if exposure_time is not None or gain is not None:
         done.append("added the photon noise of the light to it")
+
+
+def _look_for_photons(ccd, sky, subtracted, done):
+    """Warn if the noise map does not hold the noise of the light."""
+    light = np.where(_mask_of(ccd), np.nan, ccd.data - (0.0 if subtracted else sky.level))
+    if lacks_photons(light, ccd.uncertainty.represent_as(StdDevUncertainty).array, sky.rms):
+        text = (
+            "the photon noise of the light seems not to be in the noise map, which is no larger where the "
+            "image is bright: do without the map (noise=none), and give exposure_time= or gain="
+        )
+        done.append(text.split(":")[0])
+        warn(text)
 
 
 def _less_galaxy(sky, ccd, window, done):

@@ -120,6 +120,28 @@ def test_foreground_is_subtracted_after_its_photons_are_counted(mock):
     assert ready.uncertainty.array[39, 39] > 5 * rms
 
 
+@pytest.mark.parametrize(
+    ("peak", "photons", "keep_sky", "said"),
+    [(400, 0.0, False, True), (400, 0.0, True, True), (400, 1.0, False, False), (100, 0.0, False, False)],
+    ids=["sky alone", "its sky kept", "with photons", "too faint to tell"],
+)
+def test_a_noise_map_of_the_sky_alone_is_said(mock, peak, photons, keep_sky, said):
+    rms = float(mock.observation.uncertainty.array.min())
+    image = mock.observation.copy()
+    galaxy = gaussian((80, 80), 39.5, 39.5, peak * rms, 4.0)
+    rng = np.random.default_rng(1)
+    image.data = 30 * rms + galaxy + rms * rng.standard_normal((80, 80))
+    # a sky of 10,000 electrons, and a map in another unit
+    sigma = rms * np.sqrt(1 + photons * galaxy / (100 * rms))
+    image.uncertainty = StdDevUncertainty(300 * sigma)
+    image.psf = mock.observation.psf
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ready = prepare(image, subtract_sky=not keep_sky)
+    assert any("photon noise of the light seems not to be" in str(each.message) for each in caught) is said
+    assert ("photon noise" in str(ready.meta["HISTORY"]).replace("\n", "")) is said
+
+
 def test_foreground_may_be_a_function(mock):
     def halve(ccd):
         other = ccd.copy()

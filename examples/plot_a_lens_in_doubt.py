@@ -51,9 +51,9 @@ light, fit = fitter.with_light(image)
 print(fit.summary())
 
 # %%
-# The residuals are small, and so are the errors. But the verdict is "look at it", with reasons. The first
-# lens that was found was wrong: as what has no counter-image is no arc, all was done again without such
-# objects. Look at what was masked, hatched here:
+# The residuals are small. But the verdict is "look at it", with reasons. The first lens that was found was
+# wrong: as what has no counter-image is no arc, all was done again without such objects. Look at what was
+# masked, hatched here:
 
 fig = light.plot(figure=plt.figure(figsize=(13, 7.5)))
 
@@ -76,10 +76,9 @@ print(fit.summary())
 fig = fit.plot(figure=plt.figure(figsize=(10, 8.4)))
 
 # %%
-# The ring lies bare, and one reason is left: of the lenses that were compared at first, a smaller one
-# was almost as credible (:doc:`/user_guide/is_my_lens_right`). Only what else is known of the galaxy can
-# tell: another band, or how fast its stars move. As this is a simulation, the lens can be held against the
-# truth:
+# The ring lies bare, and one reason is left: a smaller lens is almost as credible, and the errors reach to it
+# (:doc:`/user_guide/is_my_lens_right`). Only what else is known of the galaxy can tell: another band, or how
+# fast its stars move. As this is a simulation, the lens can be held against the truth:
 
 for name, error in fit.errors.items():
     if error > 0:

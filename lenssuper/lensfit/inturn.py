@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 from astropy import units as u
-from scipy import ndimage
 
 from lenssuper.exceptions import ObservationError
 from lenssuper.forward.judgement import GRADES, Verdict, neighbours
@@ -14,6 +13,7 @@ from lenssuper.lensfit.credibility import between_rivals, differ, of_rivals, rad
 from lenssuper.lensfit.disagreement import with_disagreement
 from lenssuper.lensfit.fit import LensFit
 from lenssuper.lensfit.judgement import scene_of
+from lenssuper.lensfit.unlensed import MASKED, mask_of_objects, without_companions
 from lenssuper.light import ForegroundFit, ForegroundFitter
 from lenssuper.observation import Observation
 
@@ -82,11 +82,9 @@ def _other_ways(fitter, observation, fit, light_fitter):
     """
     if fit is not None:
         scene = scene_of(fit, fit.lens)
-        objects = neighbours(scene) & ~scene.core
-        if objects.any():
-            width = observation.psf_fwhm_arcsec / observation.grid.side_arcsec
-            mask = ndimage.binary_dilation(objects, iterations=max(1, round(width)))
-            yield light_fitter, observation.masked(mask), "objects without a counter-image were masked"
+        mask = mask_of_objects(neighbours(scene) & ~scene.core, observation)
+        if mask is not None:
+            yield light_fitter, observation.masked(mask), MASKED
     outside = light_fitter.with_arcs(u.Quantity(_ANNULUS) * fitter.guess.einstein_radius())
     yield outside, observation, "the light of the galaxy was fitted outside of an annulus"
 
@@ -100,12 +98,13 @@ def _once(fitter, light, again):
     it were known, a lens with too small a radius, whose source is seen once, explains what is left of it, and
     has the larger evidence. Half of the difference between the first model and the light of the last fit is
     added to the errors of the latter, see `with_disagreement`. Where another lens is almost as credible, the
-    errors reach to it.
+    errors reach to it. Companions are masked as soon as there is a lens.
     """
     beside = light.light + light.sky
     first = fitter.roughly().beside(light)(light.unsubtracted)
     source = first.model.data - first.foreground.data
-    light = again(light.observation, source=source, model_error=light.model_error)
+    observation, masked = without_companions(light.observation, first, fitter.guess)
+    light = again(observation, source=source, model_error=light.model_error)
     following, renamed = fitter.following(first.lens)
     last = following.beside(light)(light.unsubtracted)
     change = np.zeros(len(last.names))
@@ -113,7 +112,8 @@ def _once(fitter, light, again):
         k = last.names.index(renamed.get(name, name))
         change[k] = _NEXT_CHANGE * (last.vector[k] - before)
     more = np.outer(change, change) + between_rivals(last, fitter.guess, following.parameters)
-    last = replace(last, vector_covariance=last.vector_covariance + more)
+    messages = (*last.messages, *masked)
+    last = replace(last, vector_covariance=last.vector_covariance + more, messages=messages)
     last = with_disagreement(last, beside)
     light = light.with_galaxy(last.foreground.data, last.light_errors)
     return light, _doubted(last, first, fitter.guess)

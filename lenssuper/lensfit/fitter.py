@@ -233,9 +233,10 @@ class LensFitter:
         galaxy beside masked arcs and that together with the source is added to the errors of its light. The
         first lens is chosen from several by its evidence, and by how close its radius is to that of the
         guess. If only a radius is known, it is an `SIE` with `ExternalShear`, and the second an `EPL` with a
-        free slope. If the verdict is wrong, or no arcs are left, and ``light_fitter`` looks for arcs, all is
-        done again: without objects that have no counter-image; if that is no better, from a light fitted
-        outside of an annulus around the radius. A lens found so must have the radius of the guess to 25%.
+        free slope. Companions, of which the first lens shows no other image, are masked. If the verdict is
+        wrong, or no arcs are left, and ``light_fitter`` looks for arcs, all is done again: without objects
+        that have no counter-image; if that is no better, from a light fitted outside of an annulus around the
+        radius. A lens found so must have the radius of the guess to 25%.
 
         Parameters
         ----------

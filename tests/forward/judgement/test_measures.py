@@ -200,6 +200,17 @@ def test_neighbour_that_touches_an_arc_is_detached(scene):
     assert found["detached_share"] > 0.02
 
 
+def test_a_haze_does_not_show_that_a_neighbour_is_lensed(scene):
+    """Where its other image would be there is light, but a tenth of its surface brightness or less."""
+    x, y = scene.observation.grid.centers_arcsec()
+    sigma = np.median(scene.observation.sigma)
+    blob = 60 * sigma * np.exp(-((x + 1.3) ** 2 + (y - 1.3) ** 2) / 0.08)
+    haze = 4 * sigma * np.exp(-np.hypot(x, y) / 3)
+    found = of_mapping(with_data(scene, scene.observation.data + blob + haze))
+    assert found["detached_share"] > 0.015
+    assert of_mapping(with_data(scene, scene.observation.data + haze))["detached_share"] < 0.01
+
+
 def test_no_lens_is_wrong(scene):
     right = of_mapping(scene)
     assert right["multiple_share"] > 0.6

@@ -3,7 +3,7 @@ What do the networks and their losses bring? One table: solvers, networks, losse
 
     lenssuper simulate --n 240 --output set
     python benchmarks/ablation.py set --output ablation
-    python benchmarks/ablation.py set --output ablation --rows cubic split supervised --steps 1000
+    python benchmarks/ablation.py set --output ablation --rows cubic split supervised --steps 3000
 
 Every row goes to ``ablation/rows.json`` as soon as it is measured, and a training leaves checkpoints: a
 script that was killed goes on where it was. The table is ``ablation/table.rst``.
@@ -29,6 +29,7 @@ from lenssuper import ForwardModel, Observation, SuperResolver, solvers
 from lenssuper.datasets import read_dataset
 from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.networks import PlainUNet, ResidualCNN, SourceNetwork, Unrolled, WindowTransformer
+from lenssuper.superres import coherence
 from lenssuper.training import (
     Adversarial,
     DataFidelity,
@@ -40,15 +41,20 @@ from lenssuper.training import (
     Supervised,
     TotalVariationLoss,
 )
+from lenssuper.training.data import Batch
 from lenssuper.training.scores import evaluate
 from lenssuper.training.train import train
+
+FACTOR = 2  # the data sets' and the networks'
 
 COLUMNS = {
     "gain": ("gain in dB", ".2f"),
     "chi2": ("chi2", ".3f"),
     "held_out_chi2": ("held-out chi2", ".3f"),
+    "coherence": ("coherence beyond Nyquist", ".2f"),
     "parameters": ("parameters", ",d"),
     "ms": ("ms a lens", ".0f"),
+    "steps": ("steps", ",d"),
     "minutes": ("training, minutes", ".1f"),
 }
 
@@ -59,7 +65,8 @@ class Row:
     One line of the table.
 
     ``network`` and ``losses`` make what is trained, or ``solver`` what is used as it is; with neither it is
-    cubic interpolation. A network without losses has learned nothing.
+    cubic interpolation. A network without losses has learned nothing. ``cost`` is that of a step, in steps of
+    the residual CNN with splitting: as many fewer steps are done.
     """
 
     label: str
@@ -67,6 +74,7 @@ class Row:
     losses: Callable[[], Sequence[Loss]] | None = None
     fixed: bool = False
     solver: Callable[[], solvers.Solver] | None = None
+    cost: float = 1.0
 
 
 def splitting() -> list[Loss]:
@@ -88,24 +96,34 @@ ROWS = {
     "cnn": Row("residual CNN, splitting", ResidualCNN, splitting),
     "unet": Row("U-Net, splitting", PlainUNet, splitting),
     "transformer": Row("transformer, splitting", WindowTransformer, splitting),
-    "split": Row("unrolled, splitting", Unrolled, splitting),
-    "chi2": Row("unrolled, chi2 alone", Unrolled, lambda: [DataFidelity()]),
-    "chi2-tv": Row("unrolled, chi2 + TV", Unrolled, lambda: [DataFidelity(), TotalVariationLoss(weight=1.0)]),
-    "r2r": Row("unrolled, recorrupted to recorrupted", Unrolled, lambda: [Recorrupted()]),
+    "split": Row("unrolled, splitting", Unrolled, splitting, cost=5.0),
+    "chi2": Row("unrolled, chi2 alone", Unrolled, lambda: [DataFidelity()], cost=3.0),
+    "chi2-tv": Row(
+        "unrolled, chi2 + TV", Unrolled, lambda: [DataFidelity(), TotalVariationLoss(weight=1.0)], cost=3.0
+    ),
+    "r2r": Row("unrolled, recorrupted to recorrupted", Unrolled, lambda: [Recorrupted()], cost=3.0),
     "split-equivariance": Row(
-        "unrolled, splitting + equivariance", Unrolled, lambda: [PixelSplitting(), Equivariance(weight=0.1)]
+        "unrolled, splitting + equivariance",
+        Unrolled,
+        lambda: [PixelSplitting(), Equivariance(weight=0.1)],
+        cost=5.0,
     ),
     "split-adversarial": Row(
-        "unrolled, splitting + adversarial", Unrolled, lambda: [PixelSplitting(), Adversarial(weight=0.02)]
+        "unrolled, splitting + adversarial",
+        Unrolled,
+        lambda: [PixelSplitting(), Adversarial(weight=0.02)],
+        cost=6.0,
     ),
-    "fixed": Row("unrolled, splitting, trained on one fixed lens", Unrolled, splitting, fixed=True),
+    "fixed": Row("unrolled, splitting, trained on one fixed lens", Unrolled, splitting, fixed=True, cost=3.0),
     "cnn-fixed": Row(
         "residual CNN, splitting, trained on one fixed lens", ResidualCNN, splitting, fixed=True
     ),
     "cnn-supervised": Row(
         "residual CNN, trained with truth: its ceiling", ResidualCNN, lambda: [Supervised()]
     ),
-    "supervised": Row("unrolled, trained with truth: its ceiling", Unrolled, lambda: [Supervised()]),
+    "supervised": Row(
+        "unrolled, trained with truth: its ceiling", Unrolled, lambda: [Supervised()], cost=5.0
+    ),
 }
 
 
@@ -157,9 +175,26 @@ def solved(row: Row, tests: Sequence, problems: LensProblems, seed: int) -> dict
             scores["chi2"] = float(result.chi2 / result.n_pixels)
             if result.held_out_chi2 is not None:
                 scores["held_out_chi2"] = float(result.held_out_chi2)
+            scores["coherence"] = beyond_nyquist(result.image.data, truth)
         for name, value in scores.items():
             found.setdefault(name, []).append(value)
     return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def beyond_nyquist(image: np.ndarray, truth: np.ndarray) -> float:
+    """Return the mean coherence with the truth from one to two times the data's Nyquist frequency."""
+    frequencies, values = coherence(image, truth, FACTOR)
+    return float(np.mean(values[(frequencies >= 1) & (frequencies < 2)]))
+
+
+def network_coherence(network: SourceNetwork, problems: LensProblems, batch_size: int) -> float:
+    """Return the same of a network's images, the mean over all lenses."""
+    found = []
+    for batch in batches(problems, batch_size, truth=True):
+        with torch.no_grad():
+            images = batch.problem.lensed_image(network(batch.problem).float())
+        found += [beyond_nyquist(*pair) for pair in zip(images.numpy(), batch.truth.numpy(), strict=True)]
+    return float(np.mean(found))
 
 
 class _Dark(torch.nn.Module):
@@ -174,6 +209,7 @@ def trained(name: str, row: Row, data: dict, problems: LensProblems, options) ->
     torch.manual_seed(options.seed)
     network, record = row.network().eval(), {}
     if row.losses is not None:
+        record["steps"] = round(options.steps / row.cost)
         start = time.process_time()
         training = train(
             network,
@@ -183,34 +219,39 @@ def trained(name: str, row: Row, data: dict, problems: LensProblems, options) ->
             output=options.output / f"{name}.safetensors",
             resume=True,
             overwrite=True,
-            steps=options.steps,
+            steps=record["steps"],
             batch_size=options.batch_size,
             learning_rate=options.learning_rate,
             seed=options.seed,
             source_pixels=options.source_pixels,
-            check_every=options.check_every,
+            check_every=max(1, record["steps"] // options.checks),
             patience=None,
             accelerator="cpu",
         )
         network = training.network
         record["minutes"] = (time.process_time() - start) / 60
+        record["history"] = training.history
     record |= evaluate(network, problems, batch_size=options.batch_size, seed=options.seed)
     return record | {
         "parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),
         "ms": milliseconds(network, problems, options.batch_size),
+        "coherence": network_coherence(network, problems, options.batch_size),
     }
+
+
+def batches(problems: LensProblems, batch_size: int, *, truth: bool = False) -> list[Batch]:
+    """Return all lenses, some at a time."""
+    starts = range(0, len(problems), batch_size)
+    return [problems.batch(range(i, min(i + batch_size, len(problems))), truth=truth) for i in starts]
 
 
 def milliseconds(network: SourceNetwork, problems: LensProblems, batch_size: int) -> float:
     """CPU time of an answer, the operators being there."""
-    batches = [
-        problems.batch(range(i, min(i + batch_size, len(problems))))
-        for i in range(0, len(problems), batch_size)
-    ]
+    prepared = batches(problems, batch_size)
     with torch.no_grad():
-        network(batches[0].problem)
+        network(prepared[0].problem)
         start = time.process_time()
-        for batch in batches:
+        for batch in prepared:
             network(batch.problem)
     return 1e3 * (time.process_time() - start) / len(problems)
 
@@ -233,11 +274,16 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("set", type=Path, help="made by lenssuper simulate: train, validation and test")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="of rows and networks")
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS), metavar="NAME")
-    parser.add_argument("--steps", type=int, default=250, help="of every training (default: %(default)s)")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=3000,
+        help="of the residual CNN (default: %(default)s); rows whose steps are dearer do fewer",
+    )
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--source-pixels", type=int, default=96)
-    parser.add_argument("--check-every", type=int, default=50)
+    parser.add_argument("--checks", type=int, default=20, help="on held-out pixels in each training")
     parser.add_argument("--n-train", type=int, default=200, help="the most lenses to train on")
     parser.add_argument("--n-validation", type=int, default=16, help="the most to choose the best step by")
     parser.add_argument("--n-test", type=int, default=24, help="the most to test on")
@@ -274,7 +320,7 @@ def main() -> None:
         else:
             record = trained(name, row, data, problems, options)
         records[name] = record | {"gain": record["psnr"] - record["psnr_cubic"]}
-        print(name, {k: round(v, 3) for k, v in records[name].items()}, flush=True)
+        print(name, {k: round(v, 3) for k, v in records[name].items() if k != "history"}, flush=True)
         about = {
             "lenssuper": lenssuper.__version__,
             "torch": torch.__version__,

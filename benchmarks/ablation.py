@@ -319,8 +319,9 @@ def main() -> None:
             record = solved(row, data["test"], problems, options.seed)
         else:
             record = trained(name, row, data, problems, options)
-        records[name] = record | {"gain": record["psnr"] - record["psnr_cubic"]}
-        print(name, {k: round(v, 3) for k, v in records[name].items() if k != "history"}, flush=True)
+        records[name] = {"label": row.label} | record | {"gain": record["psnr"] - record["psnr_cubic"]}
+        numbers = {k: round(v, 3) for k, v in records[name].items() if isinstance(v, (int, float))}
+        print(name, numbers, flush=True)
         about = {
             "lenssuper": lenssuper.__version__,
             "torch": torch.__version__,

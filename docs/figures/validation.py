@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 PAGE = Path(__file__).parent.parent / "validation.rst"
+ABLATION = Path(__file__).with_name("ablation.json")
 
 
 def _table(mark):
@@ -66,14 +68,23 @@ def draw_light():
 
 
 def draw_ablation():
-    """Gain of a short training, by network and loss."""
-    heading, *rows = _table("ablation")
-    gain = heading.index("gain in dB")
-    rows = [row for row in rows if row[0] != "cubic interpolation"]
-    figure = Figure(figsize=(8.5, 4.6))
-    ax = figure.subplots()
-    colours = ["tab:grey" if "truth" in row[0] or "zero-shot" in row[0] else "tab:blue" for row in rows]
-    ax.barh([row[0] for row in rows], [_number(row[gain]) for row in rows], color=colours)
-    ax.invert_yaxis()
-    ax.set_xlabel("gain over cubic interpolation (dB)")
+    """Gain of networks and losses after equal computing, and how each training went."""
+    rows = json.loads(ABLATION.read_text(encoding="utf-8"))["rows"]
+    shown = {name: row for name, row in rows.items() if row["gain"] > 0}
+    figure = Figure(figsize=(11.5, 3.8))
+    gains, course = figure.subplots(1, 2, gridspec_kw={"wspace": 0.12})
+    colours = {name: f"C{k}" for k, name in enumerate(row for row in shown if "history" in shown[row])}
+    labels = [row["label"] for row in shown.values()]
+    gains.barh(
+        labels, [row["gain"] for row in shown.values()], color=[colours.get(n, "0.7") for n in shown]
+    )
+    gains.invert_yaxis()
+    gains.set_xlabel("gain over cubic interpolation (dB)")
+    for name, colour in colours.items():
+        row = shown[name]
+        minutes = [check["step"] / row["steps"] * row["minutes"] for check in row["history"]]
+        course.plot(minutes, [check["held_out_chi2"] for check in row["history"]], color=colour)
+    course.set(xlabel="training (minutes of a processor)", ylabel="held-out chi-square per pixel")
+    course.yaxis.tick_right()
+    course.yaxis.set_label_position("right")
     return figure

@@ -75,9 +75,7 @@ def draw_ablation():
     gains, course = figure.subplots(1, 2, gridspec_kw={"wspace": 0.12})
     colours = {name: f"C{k}" for k, name in enumerate(row for row in shown if "history" in shown[row])}
     labels = [row["label"] for row in shown.values()]
-    gains.barh(
-        labels, [row["gain"] for row in shown.values()], color=[colours.get(n, "0.7") for n in shown]
-    )
+    gains.barh(labels, [row["gain"] for row in shown.values()], color=[colours.get(n, "0.7") for n in shown])
     gains.invert_yaxis()
     gains.set_xlabel("gain over cubic interpolation (dB)")
     for name, colour in colours.items():

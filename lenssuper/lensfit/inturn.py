@@ -8,12 +8,12 @@ import numpy as np
 from astropy import units as u
 
 from lenssuper.exceptions import ObservationError
-from lenssuper.forward.judgement import GRADES, Verdict, neighbours
+from lenssuper.forward.judgement import GRADES, Verdict, neighbours, with_wings
 from lenssuper.lensfit.credibility import between_rivals, differ, of_rivals, radii
 from lenssuper.lensfit.disagreement import with_disagreement
 from lenssuper.lensfit.fit import LensFit
 from lenssuper.lensfit.judgement import scene_of
-from lenssuper.lensfit.unlensed import MASKED, mask_of_objects, without_companions
+from lenssuper.lensfit.unlensed import MASKED, without_companions
 from lenssuper.light import ForegroundFit, ForegroundFitter
 from lenssuper.observation import Observation
 
@@ -82,9 +82,9 @@ def _other_ways(fitter, observation, fit, light_fitter):
     """
     if fit is not None:
         scene = scene_of(fit, fit.lens)
-        mask = mask_of_objects(neighbours(scene) & ~scene.core, observation)
-        if mask is not None:
-            yield light_fitter, observation.masked(mask), MASKED
+        objects = neighbours(scene) & ~scene.core
+        if objects.any():
+            yield light_fitter, observation.masked(with_wings(objects, observation)), MASKED
     outside = light_fitter.with_arcs(u.Quantity(_ANNULUS) * fitter.guess.einstein_radius())
     yield outside, observation, "the light of the galaxy was fitted outside of an annulus"
 

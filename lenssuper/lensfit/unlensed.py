@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
-from lenssuper.forward.judgement import neighbours
+from lenssuper.forward.judgement import neighbours, with_wings
 from lenssuper.lens import LensModel
 from lenssuper.lensfit.credibility import radii
 from lenssuper.lensfit.fit import LensFit
 from lenssuper.lensfit.judgement import scene_of
 from lenssuper.observation import Observation
 
-__all__ = ["MASKED", "mask_of_objects", "without_companions"]
+__all__ = ["MASKED", "without_companions"]
 
 MASKED = "objects without a counter-image were masked"
 """What a fit says of masked objects."""
@@ -21,23 +20,6 @@ MASKED = "objects without a counter-image were masked"
 _FAR = 1.5
 # Share of the light up to which it is; where more has no counter-image, the lens may be wrong
 _FEW = 0.3
-
-
-def mask_of_objects(pixels: np.ndarray, observation: Observation) -> np.ndarray | None:
-    """
-    Return pixels (ny, nx) of objects and around them; None without any.
-
-    Galaxies have wings: the radius of each is doubled, and the width of the PSF added.
-    """
-    if not pixels.any():
-        return None
-    width = observation.psf_fwhm_arcsec / observation.grid.side_arcsec
-    labels, n = ndimage.label(pixels, np.ones((3, 3)))
-    mask = np.zeros_like(pixels)
-    for k in range(1, n + 1):
-        radius = np.sqrt(np.count_nonzero(labels == k) / np.pi)
-        mask |= ndimage.distance_transform_edt(labels != k) <= radius + width
-    return mask
 
 
 def without_companions(
@@ -54,10 +36,12 @@ def without_companions(
     radius, guessed = radii(fit.lens, given)
     scene = scene_of(fit, fit.lens)
     far = scene.distance > _FAR * max(1.0, guessed / radius)
-    mask = mask_of_objects(_few(scene, neighbours(scene) & far), observation)
-    if mask is None:
+    objects = _few(scene, neighbours(scene) & far)
+    if not objects.any():
         return observation, ()
-    return observation.masked(mask), (f"beyond {_FAR:.1f} Einstein radii {MASKED}",)
+    return observation.masked(with_wings(objects, observation)), (
+        f"beyond {_FAR:.1f} Einstein radii {MASKED}",
+    )
 
 
 def _few(scene, objects):

@@ -26,6 +26,7 @@ from lenssuper.superres.drawnerrors import DrawnErrors, budget_message
 from lenssuper.superres.exports import to_lenstronomy, write_coolest
 from lenssuper.superres.judgement import judge_budget, judge_result
 from lenssuper.superres.measured import Measured
+from lenssuper.superres.objects import object_measures
 from lenssuper.superres.quality import Quality
 from lenssuper.superres.resultfile import read_fields, write_result
 from lenssuper.superres.summary import summary_rows
@@ -201,7 +202,8 @@ class SuperResolution(Quality, Measured, Judged, Pictured):
             meta=meta,
             order=model.order,
         )
-        return replace(result, judgement=judge_result(result, measures or {}))
+        measures = object_measures(model, mean, modelled) | dict(measures or {})
+        return replace(result, judgement=judge_result(result, measures))
 
     def judged_with(self, judgement: Verdict | None, name: str = "lens fit") -> SuperResolution:
         """Return the result with the worse of its own verdict and that on the ``name`` it depends on."""

@@ -9,8 +9,8 @@ import pytest
 from astropy import units as u
 
 from lenssuper import SIE, LensFitter, Observation
-from lenssuper.forward.judgement import Verdict
-from lenssuper.lensfit.unlensed import mask_of_objects, without_companions
+from lenssuper.forward.judgement import Verdict, with_wings
+from lenssuper.lensfit.unlensed import without_companions
 from lenssuper.simulate import Instrument, SersicSource, mock_lens
 
 CAMERA = Instrument.gaussian(0.08 * u.arcsec, 0.12 * u.arcsec)
@@ -72,9 +72,9 @@ def test_what_may_be_arcs_is_not_masked(scene, first, monkeypatch, case):
 def test_masks_of_objects_have_twice_their_radius_and_the_width_of_the_psf(scene):
     y, x = np.indices(scene.shape)
     discs = (np.hypot(x - 12, y - 12) <= 4) | (np.hypot(x - 36, y - 30) <= 1.2)
-    mask = mask_of_objects(discs, scene)
+    mask = with_wings(discs, scene)
     width = scene.psf_fwhm_arcsec / scene.grid.side_arcsec
     for column, row, radius in ((12, 12, 4.0), (36, 30, 1.2)):
         reach = np.hypot(x - column, y - row)[mask & (np.hypot(x - column, y - row) < 15)].max()
         assert reach == pytest.approx(2 * radius + width, abs=1)
-    assert mask_of_objects(np.zeros(scene.shape, dtype=bool), scene) is None
+    assert not with_wings(np.zeros(scene.shape, dtype=bool), scene).any()

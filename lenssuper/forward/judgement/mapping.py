@@ -12,8 +12,9 @@ from lenssuper.exceptions import ObservationError
 from lenssuper.forward.arcs import arc_region
 from lenssuper.forward.judgement.scene import Scene
 from lenssuper.lens import LensModel
+from lenssuper.observation import Observation
 
-__all__ = ["detached", "gathering", "multiply_imaged", "neighbours", "of_mapping"]
+__all__ = ["detached", "gathering", "multiply_imaged", "neighbours", "of_mapping", "with_wings"]
 
 # Two pixels are images of the same part of the source if they are traced to within so many pixels of each
 # other, and are so many FWHM apart, or pixels if these are larger.
@@ -56,6 +57,21 @@ def neighbours(scene: Scene) -> np.ndarray:
         return bright
     light = np.maximum(scene.observation.data[bright], 0.0)
     return _detached_at_any_level(scene, bright, _several(scene, bright, light))
+
+
+def with_wings(objects: np.ndarray, observation: Observation) -> np.ndarray:
+    """
+    Return the pixels (ny, nx) of objects, and around them.
+
+    Galaxies have wings: the radius of each is doubled, and the width of the PSF added.
+    """
+    width = observation.psf_fwhm_arcsec / observation.grid.side_arcsec
+    labels, n = ndimage.label(objects, np.ones((3, 3)))
+    around = objects.copy()
+    for k in range(1, n + 1):
+        radius = np.sqrt(np.count_nonzero(labels == k) / np.pi)
+        around |= ndimage.distance_transform_edt(labels != k) <= radius + width
+    return around
 
 
 def gathering(lens: LensModel, x: np.ndarray, y: np.ndarray, brightness: np.ndarray) -> float:

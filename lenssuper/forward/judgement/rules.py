@@ -139,6 +139,14 @@ LENS_RULES = (
         _NEVER,
         "{detached_share:.0%} of the light is in objects of which no counter-image is seen: mask neighbours",
     ),
+    # A choice. Of the source, which is where objects that are hardly magnified count
+    Rule(
+        "detached_flux",
+        0.1,
+        _NEVER,
+        "{detached_flux:.0%} of the flux of the source is in objects of which no other image is seen: mask "
+        "neighbours, or do not rely on flux and size",
+    ),
     # A choice: fluxes that may be half as large again are hardly measured.
     Rule(
         "front_share",

@@ -31,7 +31,6 @@ from lenssuper.exceptions import ConvergenceWarning
 from lenssuper.networks import PlainUNet, ResidualCNN, SourceNetwork, Unrolled, WindowTransformer
 from lenssuper.superres import coherence
 from lenssuper.training import (
-    Adversarial,
     DataFidelity,
     Equivariance,
     LensProblems,
@@ -107,12 +106,6 @@ ROWS = {
         Unrolled,
         lambda: [PixelSplitting(), Equivariance(weight=0.1)],
         cost=5.0,
-    ),
-    "split-adversarial": Row(
-        "unrolled, splitting + adversarial",
-        Unrolled,
-        lambda: [PixelSplitting(), Adversarial(weight=0.02)],
-        cost=6.0,
     ),
     "fixed": Row("unrolled, splitting, trained on one fixed lens", Unrolled, splitting, fixed=True, cost=3.0),
     "cnn-fixed": Row(

@@ -38,7 +38,6 @@ _LOSSES = {
     "equivariance": "Equivariance",
     "chi2": "DataFidelity",
     "tv": "TotalVariationLoss",
-    "adversarial": "Adversarial",
     "sup": "Supervised",
 }
 _WEIGHTED = ("chi2", "tv")

@@ -1,6 +1,5 @@
 """Training of networks on observed lenses: losses without truth, data, and a loop that can be resumed."""
 
-from lenssuper.training.adversarial import Adversarial
 from lenssuper.training.data import Batch, LensProblems
 from lenssuper.training.equivariance import Equivariance
 from lenssuper.training.losses import (
@@ -17,7 +16,6 @@ from lenssuper.training.scores import evaluate
 from lenssuper.training.train import Training, checkpoint_path, train
 
 __all__ = [
-    "Adversarial",
     "Batch",
     "DataFidelity",
     "Equivariance",

@@ -97,16 +97,6 @@ class Loss(ABC):
             On the CPU; the source of all random numbers.
         """
 
-    def begin(self, seed: int) -> None:  # noqa: B027 - most losses learn nothing
-        """Reset what the loss has learned, before a new training."""
-
-    def state(self) -> dict[str, Any]:
-        """Return what it has learned in this training, for a checkpoint."""
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:  # noqa: B027
-        """Restore what `state` returned."""
-
     @property
     def config(self) -> dict[str, Any]:
         """The settings, as JSON can hold them."""

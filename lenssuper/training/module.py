@@ -95,8 +95,6 @@ class TrainingModule(SteppedModule):
         self._problems, self._chosen = problems, chosen
         self._watched, self._watch = watched
         self._checks: list[torch.Tensor] = []
-        for loss in losses:
-            loss.begin(schedule.seed)
 
     @property
     def finished(self) -> bool:
@@ -195,19 +193,6 @@ class TrainingModule(SteppedModule):
         optimizer.state.clear()
         for group in optimizer.param_groups:  # the next step has its rate already
             group["lr"] = self.schedule.learning_rate * self.rate(self.global_step)
-
-    # --- checkpoints
-
-    def on_save_checkpoint(self, checkpoint):
-        """Add the state of the losses that learn."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["losses"] = {loss.name: loss.state() for loss in self.losses}
-
-    def on_load_checkpoint(self, checkpoint):
-        """Restore the state of the losses that learn."""
-        super().on_load_checkpoint(checkpoint)
-        for loss in self.losses:
-            loss.restore(checkpoint["losses"][loss.name])
 
 
 class _LensesOfStep(Dataset):

@@ -3,7 +3,7 @@ What do the networks and their losses bring? One table: solvers, networks, losse
 
     lenssuper simulate --n 240 --output set
     python benchmarks/ablation.py set --output ablation
-    python benchmarks/ablation.py set --output ablation --rows cubic split supervised --steps 3000
+    python benchmarks/ablation.py set --output ablation --rows cubic split supervised --steps 1000
 
 Every row goes to ``ablation/rows.json`` as soon as it is measured, and a training leaves checkpoints: a
 script that was killed goes on where it was. The table is ``ablation/table.rst``.
@@ -271,7 +271,7 @@ def parsed() -> argparse.Namespace:
         "--steps",
         type=int,
         default=3000,
-        help="of the residual CNN (default: %(default)s); rows whose steps are dearer do fewer",
+        help="of the residual CNN (default: %(default)s); rows whose steps take longer do fewer",
     )
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--learning-rate", type=float, default=1e-3)

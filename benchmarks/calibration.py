@@ -191,6 +191,11 @@ def coverage(z: np.ndarray) -> list[float]:
     return [float(np.mean(np.abs(z) < ndtri(0.5 + level / 2))) for level in LEVELS]
 
 
+def coverage_of_ranks(ranks: np.ndarray) -> list[float]:
+    """Return the shares of truths within the central intervals of the draws, by their ranks among these."""
+    return [float(np.mean(np.abs(np.asarray(ranks) - 0.5) < level / 2)) for level in LEVELS]
+
+
 def report(rows: list[dict]) -> None:
     """Print coverage, z-scores and the largest deviation of TARP from the diagonal."""
     rows = [row for row in rows if "failed" not in row]
@@ -202,10 +207,12 @@ def report(rows: list[dict]) -> None:
                 [np.array(row[name]["z"])[np.array(row[name]["brightness"]) > 0.1] for row in rows]
             )
             fractions = np.concatenate([row[f"{name}_tarp"] for row in rows])
+            found = coverage(z)
         else:
             z = np.array([row["numbers"][name]["z"] for row in rows])
             fractions = np.array([row["numbers"][name]["tarp"] for row in rows])
-        shares = ", ".join(f"{share:.2f}" for share in coverage(z))
+            found = coverage_of_ranks([row["numbers"][name]["rank"] for row in rows])
+        shares = ", ".join(f"{share:.2f}" for share in found)
         off = np.max(np.abs(expected_coverage(fractions, grid) - grid))
         print(f"{name:<18} {shares}; z {np.mean(z):+.2f} +- {np.std(z):.2f}; TARP {off:.2f}")
 

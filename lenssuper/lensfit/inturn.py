@@ -34,8 +34,8 @@ def fit_in_turn(
     """
     Fit the light of the galaxy and the lens in turn, see `LensFitter.with_light`; ``fitter`` is such a one.
 
-    If the verdict on the lens is wrong, or no arcs are left, both are fitted again from other models of the
-    light, see `_other_ways`. The first lens that is better is returned.
+    If the verdict on the lens is wrong, its radius is unlike that of the guess, or no arcs are left, both are
+    fitted again from other models of the light, see `_other_ways`. The first lens that is better is returned.
     """
     if light_fitter is None:
         radius = fitter.guess.einstein_radius()
@@ -48,7 +48,7 @@ def fit_in_turn(
         if better is None:
             raise
         return better
-    if best[1].verdict != "wrong":
+    if best[1].verdict != "wrong" and _is_like(best[1].lens, fitter.guess):
         return best
     return _again(fitter, observation, best[1], light_fitter) or best
 
@@ -66,11 +66,23 @@ def _again(fitter, observation, fit, light_fitter):
             light, found = _once(fitter, other_light_fitter(image), light_fitter)
         except ObservationError:
             continue
-        better = fit is None or GRADES.index(found.verdict) < GRADES.index(fit.verdict)
-        radius, given = radii(found.lens, fitter.guess)
-        if better and 1 / _UNLIKE < radius / given < _UNLIKE:
+        if _is_like(found.lens, fitter.guess) and _is_better(found, fit, fitter.guess):
             return light, _other_lens(found, reason, fit)
     return None
+
+
+def _is_like(lens, guess):
+    """Return whether the Einstein radius of a lens is about that of the guess."""
+    radius, given = radii(lens, guess)
+    return 1 / _UNLIKE < radius / given < _UNLIKE
+
+
+def _is_better(found, fit, guess):
+    """Return whether a lens of about the radius of the guess is better than that of ``fit``, if there is one."""
+    if fit is None:
+        return True
+    found_grade, grade = GRADES.index(found.verdict), GRADES.index(fit.verdict)
+    return found_grade < grade or (found_grade == grade and not _is_like(fit.lens, guess))
 
 
 def _other_ways(fitter, observation, fit, light_fitter):
@@ -96,8 +108,8 @@ def _once(fitter, light, again):
     The first model of the light knows only which pixels may be arcs; the second has the arcs themselves. What
     either does not know of the galaxy is integrated out with the source. Where the light was subtracted as if
     it were known, a lens with too small a radius, whose source is seen once, explains what is left of it, and
-    has the larger evidence. Half of the difference between the first model and the light of the last fit is
-    added to the errors of the latter, see `with_disagreement`. Where another lens is almost as credible, the
+    has the larger evidence. A share of the difference between the first model and the light of the last fit
+    is added to the errors of the latter, see `with_disagreement`. Where another lens is almost as credible, the
     errors reach to it. Companions are masked as soon as there is a lens.
     """
     beside = light.light + light.sky

@@ -35,13 +35,22 @@ def without_companions(
         return observation, ()
     radius, guessed = radii(fit.lens, given)
     scene = scene_of(fit, fit.lens)
-    far = scene.distance > _FAR * max(1.0, guessed / radius)
-    objects = _few(scene, neighbours(scene) & far)
+    objects = neighbours(scene) & (scene.distance > _FAR * max(1.0, guessed / radius))
+    if guessed > radius and objects.any():
+        # what a lens of the radius that was expected shows twice may be an arc
+        objects &= neighbours(scene_of(fit, _enlarged(fit.lens, guessed / radius)))
+    objects = _few(scene, objects)
     if not objects.any():
         return observation, ()
     return observation.masked(with_wings(objects, observation)), (
         f"beyond {_FAR:.1f} Einstein radii {MASKED}",
     )
+
+
+def _enlarged(lens, factor):
+    """Return a lens whose Einstein radii are larger by a factor."""
+    sizes = {name: value for name, value in lens.parameters.items() if name.rpartition(".")[2] == "theta_E"}
+    return lens.replace(**{name: factor * value for name, value in sizes.items()})
 
 
 def _few(scene, objects):

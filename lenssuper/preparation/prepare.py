@@ -35,7 +35,7 @@ __all__ = ["prepare"]
 # Einstein radii around the lens within which nothing is taken for a neighbour; and where the radius is a
 # rough one, which may be a fifth too small.
 _ARCS_WITHIN, _ROUGHLY_WITHIN = 1.6, 2.0
-# Share of an object's pixels that has to lie beyond, or it is taken for a piece of the arcs.
+# Share of an object's light that has to lie beyond, or it is taken for a piece of the arcs.
 _OUTSIDE = 0.75
 # Share of the distance of the arcs to which such an object is masked: its rim is not left.
 _INWARD = 0.75
@@ -435,8 +435,10 @@ def _masked(observation, lens, radius, arcs_only, done):
 def _beyond(observation, at, distance, radius):
     """The pixels of objects that lie beyond a radius for the most part: pieces of a ring do not."""
     objects = find_objects(observation)
-    labels, outside = objects[0], distance > radius
-    share = ndimage.mean(outside, labels, np.arange(labels.max() + 1))
+    (labels, sky), numbers = objects, np.arange(objects[0].max() + 1)
+    light = np.where(observation.mask, 0.0, np.maximum(observation.data - sky, 0.0))
+    whole = np.maximum(ndimage.sum(light, labels, numbers), 1e-300)
+    share = ndimage.sum(light * (distance > radius), labels, numbers) / whole
     nearest = ndimage.distance_transform_edt(labels == 0, return_distances=False, return_indices=True)
     # around an object, what is masked belongs to the nearest one
     owner = labels[tuple(nearest)]

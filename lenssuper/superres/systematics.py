@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from astropy import units as u
 from scipy import ndimage
+from scipy.special import ndtr, stdtrit
 
 from lenssuper._utils.checks import check_number, check_quantity
 from lenssuper.forward.model import ForwardModel
@@ -17,6 +19,9 @@ from lenssuper.lens import LensModel
 
 __all__ = ["Change", "FittedLens", "Systematics", "psf_modes", "stretched"]
 
+# Degrees of freedom of the distribution of how wrong the light of a galaxy is that was fitted, of which the
+# images of its errors are the half-widths: see `lensfit.lighterrors`, where both were measured
+_LIGHT_DEGREES = 3.0
 # Of a set of PSFs, the modes that are kept.
 _MODES = 4
 
@@ -45,6 +50,9 @@ class Change:
     plus, minus : ForwardModel
     fitted : bool
         Whether the error is already that of a fit to these data, which cannot tell any more of it.
+    degrees : float
+        Degrees of freedom of Student's distribution of how wrong it is; infinite for a normal one. Between
+        minus and plus one are 68% of either.
     """
 
     part: str
@@ -52,6 +60,14 @@ class Change:
     plus: ForwardModel
     minus: ForwardModel
     fitted: bool = False
+    degrees: float = math.inf
+
+    def drawn(self, normal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return how wrong it is in each draw, shape (n,), from ``normal`` draws (n,) of variance 1."""
+        if math.isinf(self.degrees):
+            return normal
+        wider = np.sqrt(self.degrees / rng.chisquare(self.degrees, len(normal)))
+        return normal * wider / stdtrit(self.degrees, ndtr(1.0))
 
 
 class Systematics:
@@ -72,7 +88,8 @@ class Systematics:
     light : ndarray or sequence of ndarray, optional
         Errors of the light in front that was subtracted: images (ny, nx) in the unit of the data, each with
         one unknown factor of variance 1. By default the ``Observation.light_errors`` of the
-        observation, which a fit of galaxy and lens leaves there.
+        observation, which a fit of galaxy and lens leaves there; their factors have the tails of Student's
+        distribution.
 
     Raises
     ------
@@ -125,7 +142,8 @@ class Systematics:
             yield _added(model, image, "light in front", f"light {k}")
         if not self.light and observation.light_errors is not None:
             for k, image in enumerate(observation.light_errors, start=1):
-                yield replace(_added(model, image, "light in front", f"light {k}"), fitted=True)
+                change = _added(model, image, "light in front", f"light {k}")
+                yield replace(change, fitted=True, degrees=_LIGHT_DEGREES)
         if self.noise is not None:
             # of the logarithm, so that both sides are alike
             larger, smaller = (

@@ -147,10 +147,10 @@ LENS_RULES = (
         "{detached_flux:.0%} of the flux of the source is in objects of which no other image is seen: mask "
         "neighbours, or do not rely on flux and size",
     ),
-    # A choice: fluxes that may be half as large again are hardly measured.
+    # A choice: fluxes that may be a third larger are hardly measured.
     Rule(
         "front_share",
-        0.5,
+        0.3,
         _NEVER,
         "what is not known of the galaxy in front is {front_share:.0%} of the light of the arcs: do not rely "
         "on fluxes",

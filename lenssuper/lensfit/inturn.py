@@ -82,7 +82,8 @@ def _is_better(found, fit, guess):
     if fit is None:
         return True
     found_grade, grade = GRADES.index(found.verdict), GRADES.index(fit.verdict)
-    return found_grade < grade or (found_grade == grade and not _is_like(fit.lens, guess))
+    as_good = found_grade == grade and found.verdict != "wrong"
+    return found_grade < grade or (as_good and not _is_like(fit.lens, guess))
 
 
 def _other_ways(fitter, observation, fit, light_fitter):

@@ -32,10 +32,10 @@ def scene(mock):
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_half_of_the_difference_is_added_in_quadrature(scene, sign):
+def test_a_share_of_the_difference_is_added_in_quadrature(scene, sign):
     galaxy, exchange, fit = scene
     found = with_disagreement(fit, galaxy + sign * APART * exchange).images
-    np.testing.assert_allclose(found.light_errors[0], np.hypot(1, APART / 2) * exchange)
+    np.testing.assert_allclose(found.light_errors[0], np.hypot(1, 0.3 * APART) * exchange)
     np.testing.assert_array_equal(found.light_errors[1:], fit.images.light_errors[1:])
     np.testing.assert_array_equal(found.foreground, galaxy)
 
@@ -47,7 +47,7 @@ def test_what_is_not_beneath_arcs_does_not_count(scene):
     beside = np.where(arcs, galaxy + APART * exchange, -50.0)
     beside[np.nonzero(arcs)[0][0], np.nonzero(arcs)[1][0]] = np.nan
     found = with_disagreement(fit, beside).images
-    np.testing.assert_allclose(found.light_errors[0], np.hypot(1, APART / 2) * exchange)
+    np.testing.assert_allclose(found.light_errors[0], np.hypot(1, 0.3 * APART) * exchange)
 
 
 def test_a_difference_of_another_kind_does_not_count(scene):

@@ -177,6 +177,29 @@ def test_after_a_wrong_lens_what_has_no_counter_image_is_masked(found, scene, mo
         assert last.verdict == "wrong"
 
 
+@pytest.mark.parametrize("second", ["look", "wrong"])
+def test_a_radius_unlike_that_of_the_guess_is_fitted_again(found, scene, second):
+    """Another model of the light may lead to about the radius that was given; it must be no worse."""
+    _, fit = found
+    annuli = []
+
+    class LightFitter(ForegroundFitter):
+        def with_arcs(self, arcs):
+            if isinstance(arcs, u.Quantity):
+                annuli.append(arcs)
+            return super().with_arcs(arcs)
+
+    def answer(observation):
+        radius, verdict = (0.78, second) if annuli else (0.5, "look")
+        lens = fit.lens.replace(**{"EPL.theta_E": radius * u.arcsec})
+        return replace(fit, lens=lens, judgement=Verdict(verdict, (), {}))
+
+    _, last = fit_in_turn(Scripted(fit.lens, answer), scene, None, LightFitter(1, modes=0))
+    assert last.lens.parameters["EPL.theta_E"].value == (0.78 if second == "look" else 0.5)
+    assert last.verdict == "look"
+    assert any("outside of an annulus" in reason for reason in last.reasons) == (second == "look")
+
+
 def test_arguments_are_checked(scene):
     with pytest.raises(TypeError, match="light_fitter must be"):
         LensFitter(LENS).with_light(scene, light_fitter=2)

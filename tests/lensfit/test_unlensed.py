@@ -69,6 +69,27 @@ def test_what_may_be_arcs_is_not_masked(scene, first, monkeypatch, case):
     assert messages == ()
 
 
+def test_an_arc_far_from_a_lens_that_is_too_small_is_not_masked(monkeypatch):
+    """
+    An arc at 1.6 radii, whose other image lies close to the galaxy, is seen once by a lens of 0.7 the radius.
+
+    By the one whose radius was given it is seen twice.
+    """
+    source = SersicSource(0.1 * u.arcsec, 1.0, x=0.42 * u.arcsec)
+    lens = SIE(theta_E=0.7 * u.arcsec, q=0.9, phi=0 * u.deg)
+    mock = mock_lens(lens, source, CAMERA, shape=(48, 48), peak_snr=60, rng=3)
+    scene = Observation.from_nddata(mock.observation, noise_correlation=1)
+    monkeypatch.setattr("lenssuper.lensfit.unlensed._FEW", 1.0)  # there is nothing else here
+    first = LensFitter(lens, free=["phi"], factor=1, rng=1, progress=False)(scene)
+    small = replace(first, lens=lens.replace(theta_E=0.49 * u.arcsec))
+    masked, messages = without_companions(scene, small, small.lens)
+    assert masked.mask.any()
+    assert messages
+    same, messages = without_companions(scene, small, lens)
+    assert same is scene
+    assert messages == ()
+
+
 def test_masks_of_objects_have_twice_their_radius_and_the_width_of_the_psf(scene):
     y, x = np.indices(scene.shape)
     discs = (np.hypot(x - 12, y - 12) <= 4) | (np.hypot(x - 36, y - 30) <= 1.2)

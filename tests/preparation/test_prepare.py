@@ -211,6 +211,25 @@ def test_the_rim_of_a_neighbour_on_the_side_of_the_arcs_is_masked_too():
     assert not ready.mask[np.hypot(x, y) < 0.75 * 1.65 * u.arcsec].any()
 
 
+def test_an_arc_with_a_faint_tail_is_not_taken_for_a_neighbour():
+    """Most of its pixels are beyond the radius up to which arcs are expected, and most of its light is not."""
+    source = GaussianSource(0.06 * u.arcsec, x=0.5 * u.arcsec)
+    tail = SersicSource(1.1 * u.arcsec, 1.0, x=1.35 * u.arcsec, amplitude=0.04)
+    galaxy = SersicSource(0.25 * u.arcsec, 1.0)
+    mock = mock_lens(
+        SIS(theta_E=0.8 * u.arcsec),
+        source,
+        HST_ACS_F814W,
+        shape=(160, 160),
+        peak_snr=60,
+        lens_light=galaxy + tail,
+        rng=1,
+    )
+    ready = prepare(mock.observation, arc_radius=1.6 * u.arcsec)
+    x, y = mock.grid.centers_arcsec()
+    assert not ready.mask[np.hypot(x - 1.3, y) < 0.2].any()
+
+
 @pytest.mark.parametrize("seed", [3, 5, 8])
 def test_arc_region_holds_the_source(seed):
     mock = random_mock(seed, shape=(80, 80))

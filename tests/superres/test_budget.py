@@ -7,6 +7,7 @@ from dataclasses import replace
 import astropy.units as u
 import numpy as np
 import pytest
+from scipy import stats
 
 from lenssuper import ForwardModel, Observation, SuperResolution, SuperResolver, Systematics
 from lenssuper.exceptions import LensSuperWarning
@@ -150,12 +151,28 @@ def test_errors_of_the_light_in_front_come_with_the_observation(mock, result):
     model = ForwardModel(left, mock.lens)
     (other,) = Systematics(light=2 * light).changes(model)
     assert not other.fitted
+    assert (own.change.degrees, other.degrees) == (3.0, np.inf)
     # without being asked, too, with the draws there are
     plain = SuperResolver(mock.lens, **given)(left)
     np.testing.assert_allclose(plain.budget.std("light in front"), found.budget.std("light in front"))
     assert (len(plain.image_samples(4)), len(found.image_samples(64))) == (4, 64)
     with pytest.raises(ValueError, match="n must be at most 4, the draws of the error budget; got 5"):
         plain.image_samples(5)
+
+
+@pytest.mark.parametrize("degrees", [3.0, np.inf])
+def test_wide_tails_are_those_of_students_distribution(degrees):
+    """Within minus and plus one are 68% whatever the tails; within the next levels what scipy has."""
+    change = Change("light in front", "light 1", None, None, degrees=degrees)
+    rng = np.random.default_rng(4)
+    normal = rng.standard_normal(100_000)
+    drawn = change.drawn(normal, rng)
+    expected = stats.t(degrees) if np.isfinite(degrees) else stats.norm
+    for sigma in (1.0, 2.0, 3.0):
+        level = stats.norm.cdf(sigma) - stats.norm.cdf(-sigma)
+        width = expected.ppf(0.5 + level / 2) / expected.ppf(stats.norm.cdf(1.0))
+        assert np.mean(np.abs(drawn) < width) == pytest.approx(level, abs=0.006)
+    np.testing.assert_array_equal(np.sign(drawn), np.sign(normal))
 
 
 def test_errors_of_the_light_in_front_that_cannot_be_counted_are_named(mock):

@@ -136,17 +136,42 @@ class SourceBasis:
 
 @dataclass(frozen=True, eq=False)
 class Inversion:
-    """The most probable source for one lens and one prior."""
+    """
+    The most probable source for one lens and one prior.
+
+    Most of its memory is in matrices that are made when they are needed, and kept from then on. A copy by
+    `dataclasses.replace` is without them.
+    """
 
     plane: SourcePlane
     basis: SourceBasis
-    lensing: tuple[SplineSampling, ...]  # from source to lensed image, for each observation
-    design: DesignMatrix  # (data, n + K), from coefficients to data
-    factor: np.ndarray  # (n + K, n + K), Cholesky factor of the inverse covariance of the coefficients
+    lenses: Lenses  # as each observation sees them
     coefficients: np.ndarray  # (n + K,), of the shapes of the basis, and of the observations' other images
+    residuals: np.ndarray  # (data,), data less model, in units of the noise
     cost: float  # minus the logarithm of the evidence
     strength: float  # the lambda of the prior
     modes: float  # how many modes of the source the data measure
+
+    @cached_property
+    def lensing(self) -> tuple[SplineSampling, ...]:
+        """From source to lensed image, for each observation."""
+        return self.plane.lensing(self.lenses)
+
+    @cached_property
+    def design(self) -> DesignMatrix:
+        """From coefficients to data, (data, n + K)."""
+        return _design(self.plane, self.basis, self.lensing)
+
+    @cached_property
+    def factor(self) -> np.ndarray:
+        """Cholesky factor (n + K, n + K) of the inverse covariance of the coefficients."""
+        gram = self.design.gram(self.plane.source.of_others)
+        return _factor(gram, len(self.basis.shapes), self.strength)
+
+    @cached_property
+    def grid(self) -> PixelGrid:
+        """Pixels of the source plane."""
+        return self.plane.grid(self.lenses)
 
     @property
     def source(self) -> np.ndarray:
@@ -155,19 +180,9 @@ class Inversion:
         return flat.reshape(self.grid.shape)
 
     @property
-    def grid(self) -> PixelGrid:
-        """Pixels of the source plane."""
-        return self.lensing[0].source_grid
-
-    @property
     def others(self) -> np.ndarray:
         """Amplitudes of the other images of the observations, shape (K,)."""
         return self.coefficients[len(self.basis.shapes) :]
-
-    @cached_property
-    def residuals(self) -> np.ndarray:
-        """Data less model, in units of the noise."""
-        return self.plane.source.data - self.design.data(self.coefficients)
 
     @property
     def chi2(self) -> float:
@@ -219,15 +234,12 @@ def invert(
     """
     data, constant = plane.source.data, plane.source.constant
     lensing = plane.lensing(lenses)
-    design = DesignMatrix(plane.observe(lensing, basis.shapes), plane.source.others)
+    design = _design(plane, basis, lensing)
     gram = design.gram(plane.source.of_others)
     right = design.transposed(data)
     n = len(basis.shapes)
-    of_source = np.arange(len(right)) < n
     for step in range(tune + 1):
-        system = gram.copy()
-        system[np.diag_indices_from(system)] += np.where(of_source, strength, 1.0)
-        factor = np.linalg.cholesky(system)
+        factor = _factor(gram, n, strength)
         coefficients = cho_solve((factor, True), right)
         inverse = lapack.dtrtri(factor, lower=1)[0][:, :n]
         modes = n - strength * float(np.vdot(inverse, inverse))
@@ -239,4 +251,18 @@ def invert(
         strength *= float(np.exp(np.clip(change, -3, 3)))
     log_det = 2 * float(np.sum(np.log(np.diag(factor)))) - n * np.log(strength)
     cost = 0.5 * (float(data @ data) - float(right @ coefficients) + log_det - constant)
-    return Inversion(plane, basis, lensing, design, factor, coefficients, cost, strength, modes)
+    residuals = data - design.data(coefficients)
+    found = Inversion(plane, basis, lenses, coefficients, residuals, cost, strength, modes)
+    found.__dict__.update(lensing=lensing, design=design, factor=factor)  # they are known
+    return found
+
+
+def _design(plane, basis, lensing):
+    return DesignMatrix(plane.observe(lensing, basis.shapes), plane.source.others)
+
+
+def _factor(gram, n, strength):
+    """Return the Cholesky factor for n shapes of a source and a strength of their prior."""
+    system = gram.copy()
+    system[np.diag_indices_from(system)] += np.where(np.arange(len(gram)) < n, strength, 1.0)
+    return np.linalg.cholesky(system)

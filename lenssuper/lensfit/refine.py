@@ -81,12 +81,16 @@ def refine(
         report(k / rounds, "fitting lens and source")
         new = found is None
         last = found.inversions if found else [None] * len(sources)
-        begun = [
-            _begin(source, vector, inversion, np.random.default_rng(seed))
-            for source, inversion in zip(sources, last, strict=True)
-        ]
         before = vector
-        found = _climb(vector, begun, seed)
+        # without a name, so that the first inversions are freed as soon as there are better ones
+        found = _climb(
+            vector,
+            [
+                _begin(source, vector, inversion, np.random.default_rng(seed))
+                for source, inversion in zip(sources, last, strict=True)
+            ],
+            seed,
+        )
         vector = found.vector
         moved = vector - before
         if not new and moved @ found.information @ moved < _STILL**2 * len(vector):
@@ -203,7 +207,7 @@ def _climb(vector, inversions, seed, held=(), enough=_GAIN):
             if promised < _NOTHING:
                 gain = 0.0
                 break
-            tried = registration.inside(vector + step)
+            tried, new = registration.inside(vector + step), None
             new = _inverted(inversions, tried)
             gain = cost - _total(registration, tried, new)
             if gain >= 0 or promised < _UNSURE or damping > _STUCK:
@@ -215,7 +219,8 @@ def _climb(vector, inversions, seed, held=(), enough=_GAIN):
             break
         damping = max(damping / 10, 1e-6)
     gathering = sources[0].gathering(sources[0].lenses(vector))
-    return Refined(vector, tuple(inversions), information, cost, True, gathering)
+    # copies are without the large matrices of the steps
+    return Refined(vector, tuple(map(replace, inversions)), information, cost, True, gathering)
 
 
 def _corrected(matrix, path):

@@ -31,6 +31,8 @@ Deflection = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 # Positions that are worked on at once: few enough for their images to stay near the processor
 _CHUNK = 16
+# The same where little is made for each: few enough not to need much memory
+_SEVERAL = 128
 # Step of the derivatives by the position of the source grid, in source pixels
 _STEP = 1e-4
 
@@ -84,15 +86,18 @@ class Columns:
             shifted(self._pull, kernel, part, self.rays, pulls)
             found[:, first : first + _CHUNK] = self._camera.observe(images)
             determinant[first : first + _CHUNK] = pulls.sum(axis=(1, 2), dtype=np.float64)
-        changes = self._grid_changes(deflection, corners)
-        return found + self._follow @ changes, determinant + self._follow_determinant @ changes
+        return self._followed(found, determinant, self._grid_changes(deflection, corners))
 
     def _grid_changes(self, deflection, corners):
         """Return the affine changes (6, n) of the source grid by perturbers at corners of the lattice."""
         (columns, rows), kernel = self._corners_of_light, self._kernel(deflection, 0.0)
         ny, nx = self.cells.shape
-        moves = -kernel[:, rows[:, None] - corners[:, 1] + ny, columns[:, None] - corners[:, 0] + nx]
-        return self._affine(moves)
+        found = []
+        for first in range(0, len(corners), _SEVERAL):
+            i, j = corners[first : first + _SEVERAL].T
+            moves = -kernel[:, rows[:, None] - j + ny, columns[:, None] - i + nx]
+            found.append(self._affine(moves))
+        return np.concatenate(found, axis=1)
 
     def of(self, deflections: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the derivatives, as `at`, by fields of deflection (n, 2, ny, nx) in the cells."""
@@ -105,8 +110,14 @@ class Columns:
             images = images.reshape(-1, ny // k, k, nx // k, k).mean(axis=(2, 4))
             found[:, first : first + _CHUNK] = self._camera.observe(images)
         determinant = -np.einsum("cyx,ncyx->n", self._pull, deflections, dtype=np.float64) / k**2
-        changes = self._grid_changes_of(deflections)
-        return found + self._follow @ changes, determinant + self._follow_determinant @ changes
+        return self._followed(found, determinant, self._grid_changes_of(deflections))
+
+    def _followed(self, found, determinant, changes):
+        """Add the changes (6, n) of the source grid, in place: the columns of many positions are large."""
+        for first in range(0, changes.shape[1], _SEVERAL):
+            part = slice(first, first + _SEVERAL)
+            found[:, part] += self._follow @ changes[:, part]
+        return found, determinant + self._follow_determinant @ changes
 
     def _grid_changes_of(self, deflections):
         columns, rows = self._corners_of_light

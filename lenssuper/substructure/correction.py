@@ -53,7 +53,8 @@ class Correction:
 
 def free_correction(fitted: Fitted, grid: PixelGrid) -> Correction:
     """Return the correction of a fitted lens that has the largest evidence."""
-    columns, marginal = fitted.columns, fitted.marginal
+    scanned = fitted.copy()
+    columns, marginal = scanned.columns, scanned.marginal
     vertices = np.array([np.ravel(v) for v in np.broadcast_arrays(*grid.vertices_arcsec())])
     low, high = vertices.min(axis=1), vertices.max(axis=1)
     middle, size = (low + high) / 2, _WIDER * (high - low).max()

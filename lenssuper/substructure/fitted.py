@@ -29,11 +29,20 @@ _DRAWS = 48
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A lens of the largest evidence, the source integrated out."""
+    """
+    A lens of the largest evidence, the source integrated out.
+
+    The matrices of `inversion`, `columns` and `marginal` are large, and a search keeps many fits: where they
+    are needed once, use those of a `copy`.
+    """
 
     source: LensedSource
     registration: ClumpyLens
     refined: Refined
+
+    def copy(self) -> Fitted:
+        """Return the same fit without these matrices, which are made again when they are needed."""
+        return replace(self)
 
     def with_multipoles(self, registration: ClumpyLens) -> Fitted:
         """
@@ -55,10 +64,10 @@ class Fitted:
         """The lens as the observation sees it."""
         return self.source.lenses(self.refined.vector)
 
-    @property
+    @cached_property
     def inversion(self) -> Inversion:
         """The most probable source behind the lens."""
-        return self.refined.inversions[0]
+        return replace(self.refined.inversions[0])
 
     @property
     def log_evidence(self) -> float:

@@ -118,7 +118,8 @@ def scan(
 
     With ``finely`` there are as many other masses as the map of the sensitivity needs.
     """
-    columns, marginal = fitted.columns, fitted.marginal
+    scanned = fitted.copy()
+    columns, marginal = scanned.columns, scanned.marginal
     corners, shape, grid = _positions(columns, fitted.source.clearest.light[:2])
     masses = sorted({*(_MASSES if finely else _FEW), mass}) if perturber.has_mass else [1.0]
     numerators, informations = [], []

@@ -138,14 +138,21 @@ class ClumpyLens:
     The free parameters of one lens, with its multipoles and clumps, for a fit of `lensfit.refine`.
 
     ``smooth`` is the lens without them, as `smooth_lens` returns it; ``orders`` are those of multipoles.
+    Those with other clumps share ``known``.
     """
 
-    def __init__(self, smooth: CompositeLens, orders: Sequence[int], clumps: Clumps | None = None) -> None:
+    def __init__(
+        self,
+        smooth: CompositeLens,
+        orders: Sequence[int],
+        clumps: Clumps | None = None,
+        known: Deflections | None = None,
+    ) -> None:
         priors = {f"{name}.gamma": _SLOPE for name, part in smooth._named() if isinstance(part, EPL)}
         self._macro = FreeParameters(smooth, priors=priors)
         self.orders, self.clumps = tuple(orders), clumps
         self._main = _main_name(smooth)
-        self._known = Deflections()
+        self._known = Deflections() if known is None else known
         strength = _STRENGTH * smooth.values()[f"{self._main}.theta_E"] if self.orders else 1.0
         means, stds = (np.zeros(0), np.zeros(0)) if clumps is None else clumps.priors
         self._means = np.concatenate([np.zeros(2 * len(self.orders)), means])
@@ -162,7 +169,7 @@ class ClumpyLens:
     def with_clumps(self, clumps: Clumps | None) -> ClumpyLens:
         """Return the parameters of the same lens with other clumps."""
         smooth: Any = self._macro.template
-        return ClumpyLens(smooth, self.orders, clumps)
+        return ClumpyLens(smooth, self.orders, clumps, self._known)
 
     def without_clumps(self, vector: np.ndarray) -> np.ndarray:
         """Return the elements of a vector that belong to the lens without clumps."""

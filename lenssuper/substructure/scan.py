@@ -29,6 +29,9 @@ from lenssuper.lensfit.evidence import Inversion
 
 __all__ = ["Marginal"]
 
+# Perturbations that are worked on at once: copies of all of them would need much memory
+_CHUNK = 128
+
 
 @dataclass(frozen=True, eq=False)
 class Marginal:
@@ -59,11 +62,13 @@ class Marginal:
 
     def information(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the information (n,) of derivatives (data, n), and that with the nuisances fixed."""
-        half = self._half(columns)
-        fixed = np.einsum("ij,ij->j", columns, columns, dtype=np.float64)
-        fixed -= np.einsum("ij,ij->j", half, half, dtype=np.float64)
-        lost = self._projected.astype(np.float32) @ columns
-        return fixed - np.einsum("ij,ij->j", lost, lost, dtype=np.float64), fixed
+        fixed, lost = (np.zeros(columns.shape[1]) for _ in range(2))
+        projected = self._projected.astype(np.float32)
+        for part in _chunks(columns):
+            each = columns[:, part]
+            fixed[part] = _squares(each) - _squares(self._half(each))
+            lost[part] = _squares(projected @ each)
+        return fixed - lost, fixed
 
     def matrix(self, columns: np.ndarray) -> np.ndarray:
         """Return the information matrix (n, n) of derivatives (data, n)."""
@@ -73,7 +78,8 @@ class Marginal:
     def numerator(self, columns: np.ndarray, determinant: np.ndarray) -> np.ndarray:
         """Return the numerator (n,) of derivatives (data, n) of the data, and (n,) of the determinant."""
         left = self.inversion.residuals - self._projected.T @ self._of_slope
-        return columns.T.astype(np.float64) @ left - determinant
+        found = [columns[:, part].T.astype(np.float64) @ left for part in _chunks(columns)]
+        return np.concatenate(found) - determinant
 
     def noise(self, columns: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
         """
@@ -113,3 +119,11 @@ class Marginal:
         half = self._half(data)
         back = solve_triangular(self.inversion.factor, half, lower=True, trans="T")
         return data - self.inversion.design.data(back)
+
+
+def _chunks(columns):
+    return [slice(first, first + _CHUNK) for first in range(0, columns.shape[1], _CHUNK)]
+
+
+def _squares(columns):
+    return np.einsum("ij,ij->j", columns, columns, dtype=np.float64)

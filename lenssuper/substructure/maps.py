@@ -131,6 +131,7 @@ def scan(
         if each == mass or not perturber.has_mass:
             significances = marginal.noise(derivatives, _DRAWS, rng) / np.sqrt(informations[-1])
             levels = _levels(numerators[-1] / np.sqrt(informations[-1]), significances)
+        del derivatives  # before the next ones, which are as large
     reference = masses.index(mass) if perturber.has_mass else 0
     gains, errors = (np.array(v, dtype=np.float64).reshape(-1, *shape) for v in (numerators, informations))
     return Maps(grid, reference, np.array(masses), gains, errors, levels)

@@ -1,6 +1,8 @@
 """Derivatives by perturbers and their information, against finite differences and dense algebra."""
 
-from dataclasses import replace
+import math
+from copy import copy
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import astropy.units as u
@@ -8,11 +10,18 @@ import numpy as np
 import pytest
 from scipy.sparse.linalg import LinearOperator, cg
 
+from lenssuper import Observation
 from lenssuper.lens import DPIE
 from lenssuper.lensfit.evidence import SourceBasis, SourcePrior, invert
+from lenssuper.lensfit.exposure import Exposure
+from lenssuper.lensfit.refine import climbed
 from lenssuper.lensfit.sourceplane import envelope
 from lenssuper.solvers import GradientPrior
+from lenssuper.substructure.fitted import fit
+from lenssuper.substructure.parameters import Clumps
 from lenssuper.substructure.scan import Marginal
+
+from tests.substructure.conftest import observed
 
 POSITIONS = [
     *[(0.75, 0.45), (-0.6, 0.7), (0.1, -0.95), (-0.9, -0.2), (0.3, 0.2)],
@@ -150,3 +159,48 @@ def test_draws_of_the_noise_have_the_errors_of_the_map(fitted, derivatives):
     information, _ = marginal.information(derivatives)
     np.testing.assert_allclose(draws.std(axis=0), np.sqrt(information), rtol=0.05)
     assert np.all(np.abs(draws.mean(axis=0)) < 0.06 * np.sqrt(information))
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """A clump whose mass is an amplitude: its size does not change with it."""
+
+    clump: DPIE
+    mass: float
+
+    def lens(self, mass, x, y, concentration):
+        theta_e = self.clump.theta_E * (mass / self.mass)
+        return self.clump.replace(theta_E=theta_e, x=x * u.arcsec, y=y * u.arcsec)
+
+
+def gain_of_fit(fitted, perturber, begin):
+    """Return twice the gain in log evidence by a clump at a place, by a fit with the prior of the source as it was."""
+    registration = fitted.registration.with_clumps(Clumps(perturber, 1, begin[:2], 1.0))
+    (inversion,) = fitted.refined.inversions
+    plane = copy(inversion.plane)
+    plane.source = replace(fitted.source, registration=registration)
+    found = replace(fitted.refined, inversions=(replace(inversion, plane=plane),))
+    n, vector = len(fitted.refined.vector), np.append(fitted.refined.vector, begin)
+    for _ in range(3):
+        found = climbed(found, vector, [n, n + 1], np.random.default_rng(0))
+        vector = found.vector
+    mean, std = registration.clumps.priors
+    pulls = (registration.of_clumps(vector) - mean) / std
+    return 2 * (fitted.refined.cost - found.cost + 0.5 * pulls @ pulls)
+
+
+def test_gain_is_that_of_fits_with_the_smooth_lens(smooth, jaffe, fitted):
+    x, y, mass = 0.75, 0.45, 1e9
+    exposure = Exposure.of(Observation.of(observed(smooth + jaffe.lens(mass, x, y), 1)), None)
+    registration, prior, rng = fitted.registration, GradientPrior(), np.random.default_rng(1)
+    found = fit(exposure, registration, registration.start, 2, prior, rng, lambda share, what: None)
+    columns, clump = found.columns, jaffe.lens(mass)
+    corner = columns.nearest(x, y)[None]
+    derivatives, determinant = columns.at(clump.deflection_arcsec, corner)
+    (information,), (fixed,) = found.marginal.information(derivatives)
+    (numerator,) = found.marginal.numerator(derivatives, determinant)
+    log_mass = math.log(mass * numerator / information)
+    gain = gain_of_fit(found, Scaled(clump, mass), [*columns.offsets(corner)[0], log_mass])
+    assert 0.75 * gain < numerator**2 / information < 1.1 * gain
+    # with the smooth lens fixed it would be far off
+    assert numerator**2 / fixed < 0.75 * gain

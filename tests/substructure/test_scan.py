@@ -20,7 +20,6 @@ from lenssuper.solvers import GradientPrior
 from lenssuper.substructure.fitted import fit
 from lenssuper.substructure.parameters import Clumps
 from lenssuper.substructure.scan import Marginal
-
 from tests.substructure.conftest import observed
 
 POSITIONS = [
@@ -174,7 +173,7 @@ class Scaled:
 
 
 def gain_of_fit(fitted, perturber, begin):
-    """Return twice the gain in log evidence by a clump at a place, by a fit with the prior of the source as it was."""
+    """Return twice the gain in log evidence by a fit with a clump at a place, on the same source grid."""
     registration = fitted.registration.with_clumps(Clumps(perturber, 1, begin[:2], 1.0))
     (inversion,) = fitted.refined.inversions
     plane = copy(inversion.plane)

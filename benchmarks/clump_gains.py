@@ -135,9 +135,9 @@ def compared(number: int, log_mass: float, places: int) -> list[dict]:
             clumpy = fitted.registration.with_clumps(Held(perturber, 1, place, 1.0))
             begin = np.append(fitted.refined.vector, math.log(max(t, 0.1) * REFERENCE))
             best = on_the_same_source(fitted, clumpy, begin)
-            row[name] = 2 * (fitted.refined.cost - cost(best))
+            row[name] = 2 * float(fitted.refined.cost - cost(best))
         anew = refit(exposure, clumpy, best.refined.vector)
-        row["anew"] = 2 * (fitted.refined.cost - cost(anew))
+        row["anew"] = 2 * float(fitted.refined.cost - cost(anew))
         found.append(row)
         print({k: v if isinstance(v, int | tuple) else round(v, 2) for k, v in row.items()}, flush=True)
     return found

@@ -14,7 +14,7 @@ operator applied to a few sources: the best one (Golub & Pereyra 1973, SIAM J. N
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -139,8 +139,7 @@ class Inversion:
     """
     The most probable source for one lens and one prior.
 
-    Most of its memory is in matrices that are made when they are needed, and kept from then on. A copy by
-    `dataclasses.replace` is without them.
+    Most of its memory is in matrices that are made when they are needed, and kept from then on.
     """
 
     plane: SourcePlane
@@ -151,6 +150,10 @@ class Inversion:
     cost: float  # minus the logarithm of the evidence
     strength: float  # the lambda of the prior
     modes: float  # how many modes of the source the data measure
+
+    def bare(self) -> Inversion:
+        """Return a copy without these matrices, to be kept."""
+        return replace(self)
 
     @cached_property
     def lensing(self) -> tuple[SplineSampling, ...]:

@@ -219,8 +219,8 @@ def _climb(vector, inversions, seed, held=(), enough=_GAIN):
             break
         damping = max(damping / 10, 1e-6)
     gathering = sources[0].gathering(sources[0].lenses(vector))
-    # copies are without the large matrices of the steps
-    return Refined(vector, tuple(map(replace, inversions)), information, cost, True, gathering)
+    kept = tuple(each.bare() for each in inversions)
+    return Refined(vector, kept, information, cost, True, gathering)
 
 
 def _corrected(matrix, path):

@@ -67,7 +67,7 @@ class Fitted:
     @cached_property
     def inversion(self) -> Inversion:
         """The most probable source behind the lens."""
-        return replace(self.refined.inversions[0])
+        return self.refined.inversions[0].bare()
 
     @property
     def log_evidence(self) -> float:

@@ -55,7 +55,7 @@ def test_no_step_is_longer_than_ten_spreads(monkeypatch):
     source = SimpleNamespace(
         registration=registration, lenses=lambda vector: (), gathering=lambda lenses: 0.1
     )
-    inversion = SimpleNamespace(plane=SimpleNamespace(source=source))
+    inversion = SimpleNamespace(plane=SimpleNamespace(source=source), bare=lambda: None)
     monkeypatch.setattr(refine, "_slopes", lambda *_: (np.array([1e4, -1.0]), np.diag([1.0, 1.0])))
     monkeypatch.setattr(refine, "_total", lambda *_: 0.0)
     monkeypatch.setattr(refine, "_inverted", lambda given, vector: tried.append(vector) or given)

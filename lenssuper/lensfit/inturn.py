@@ -78,7 +78,7 @@ def _is_like(lens, guess):
 
 
 def _is_better(found, fit, guess):
-    """Return whether a lens of about the radius of the guess is better than that of ``fit``, if there is one."""
+    """Return whether a lens of about the radius of the guess is better than ``fit``, if there is one."""
     if fit is None:
         return True
     found_grade, grade = GRADES.index(found.verdict), GRADES.index(fit.verdict)
@@ -110,8 +110,8 @@ def _once(fitter, light, again):
     either does not know of the galaxy is integrated out with the source. Where the light was subtracted as if
     it were known, a lens with too small a radius, whose source is seen once, explains what is left of it, and
     has the larger evidence. A share of the difference between the first model and the light of the last fit
-    is added to the errors of the latter, see `with_disagreement`. Where another lens is almost as credible, the
-    errors reach to it. Companions are masked as soon as there is a lens.
+    is added to the errors of the latter, see `with_disagreement`. Where another lens is almost as credible,
+    the errors reach to it. Companions are masked as soon as there is a lens.
     """
     beside = light.light + light.sky
     first = fitter.roughly().beside(light)(light.unsubtracted)

@@ -435,14 +435,13 @@ def _masked(observation, lens, radius, arcs_only, done):
 def _beyond(observation, at, distance, radius):
     """The pixels of objects that lie beyond a radius for the most part: pieces of a ring do not."""
     objects = find_objects(observation)
-    (labels, sky), numbers = objects, np.arange(objects[0].max() + 1)
+    labels, sky = objects
     light = np.where(observation.mask, 0.0, np.maximum(observation.data - sky, 0.0))
-    whole = np.maximum(ndimage.sum(light, labels, numbers), 1e-300)
-    share = ndimage.sum(light * (distance > radius), labels, numbers) / whole
+    beyond, whole = (np.bincount(labels.flat, part.flat) for part in (light * (distance > radius), light))
     nearest = ndimage.distance_transform_edt(labels == 0, return_distances=False, return_indices=True)
     # around an object, what is masked belongs to the nearest one
     owner = labels[tuple(nearest)]
-    others = neighbor_mask(observation, at=at, objects=objects) & (share > _OUTSIDE)[owner]
+    others = neighbor_mask(observation, at=at, objects=objects) & (beyond > _OUTSIDE * whole)[owner]
     return others & (distance > _INWARD * radius)
 
 

@@ -212,7 +212,7 @@ def test_the_rim_of_a_neighbour_on_the_side_of_the_arcs_is_masked_too():
 
 
 def test_an_arc_with_a_faint_tail_is_not_taken_for_a_neighbour():
-    """Most of its pixels are beyond the radius up to which arcs are expected, and most of its light is not."""
+    """Most of its pixels are beyond the radius up to which arcs are expected; half of its light is not."""
     source = GaussianSource(0.06 * u.arcsec, x=0.5 * u.arcsec)
     tail = SersicSource(1.1 * u.arcsec, 1.0, x=1.35 * u.arcsec, amplitude=0.04)
     galaxy = SersicSource(0.25 * u.arcsec, 1.0)

@@ -12,7 +12,7 @@ from scipy import ndimage
 from lenssuper.exceptions import ObservationError
 from lenssuper.observation.image import Observation
 
-__all__ = ["find_objects", "main_object", "neighbor_mask", "smoothed"]
+__all__ = ["excess_light", "find_objects", "main_object", "neighbor_mask", "smoothed"]
 
 # An object is a group of at least so many touching pixels that exceed so many sigma of the smoothed image.
 _THRESHOLD, _PIXELS = 3.0, 6
@@ -77,9 +77,7 @@ def neighbor_mask(
         main = _label_at(observation, labels, at)
     mask = np.zeros(observation.shape, dtype=bool)
     islands, _ = ndimage.label(labels > 0, np.ones((3, 3)))
-    smooth, noise = smoothed(observation)
-    light = smooth - background
-    opposite = _opposite(np.where(observation.mask, np.inf, light), light, labels == main)
+    light, opposite, noise = _both_sides(observation, labels == main, background)
     for label in range(1, labels.max() + 1):
         own = labels == label
         if label == main:
@@ -93,6 +91,24 @@ def neighbor_mask(
                 continue
         mask |= _grown(own, _GROWTH * np.sqrt(own.sum() / np.pi) + 1)
     return mask
+
+
+def excess_light(
+    observation: Observation, at: tuple[float, float], objects: tuple[np.ndarray, float]
+) -> np.ndarray:
+    """
+    Return by how much an image (ny, nx) is brighter than the opposite side of the object at ``at``.
+
+    The image is smoothed. The excess is 0 where it is darker or masked, and all of the light where the
+    opposite side is masked. ``objects`` is the result of `find_objects`.
+    """
+    labels, background = objects
+    if not labels.any():
+        return np.zeros(observation.shape)
+    main = labels == _label_at(observation, labels, at)
+    light, opposite, _ = _both_sides(observation, main, background)
+    excess = np.maximum(light - np.where(np.isfinite(opposite), opposite, 0.0), 0.0)
+    return np.where(observation.mask, 0.0, excess)
 
 
 def find_objects(observation: Observation) -> tuple[np.ndarray, float]:
@@ -138,6 +154,13 @@ def smoothed(observation: Observation) -> tuple[np.ndarray, np.ndarray]:
     squared *= observation.noise_correlation / (4 * np.pi * _SMOOTHING**2) / safe**2
     noise = np.sqrt(np.maximum(squared, 1e-12 * squared.max()) / largest)
     return smooth, np.where(known, noise, np.inf)
+
+
+def _both_sides(observation, main, background):
+    """Return the smoothed light, that of the opposite side of the main object, and the noise."""
+    smooth, noise = smoothed(observation)
+    light = smooth - background
+    return light, _opposite(np.where(observation.mask, np.inf, light), light, main), noise
 
 
 def _sky(values):

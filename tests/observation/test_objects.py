@@ -9,7 +9,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 
 from lenssuper import Observation, PixelGrid
 from lenssuper.exceptions import ObservationError
-from lenssuper.observation.objects import find_objects, main_object, neighbor_mask
+from lenssuper.observation.objects import excess_light, find_objects, main_object, neighbor_mask
 
 SCALE = 0.1
 NOISE = 0.02
@@ -80,6 +80,22 @@ def test_lumps_on_both_sides_belong_to_the_main_object(grid):
     labels, _ = find_objects(observe(main + lumps, grid))
     assert labels.max() >= 3  # they are seen
     assert not neighbor_mask(observe(main + lumps, grid)).any()
+
+
+@pytest.mark.parametrize("hidden", [False, True], ids=["seen", "opposite side masked"])
+def test_excess_is_what_the_opposite_side_has_not(grid, hidden):
+    """Of a round galaxy with a star on it that is the star; where the other side is masked, all the light."""
+    x, y = np.broadcast_arrays(*grid.centers_arcsec())
+    middle, at, away = (40, 45), (43, 54), (37, 36)
+    star = blob(grid, x[at], y[at], 0.12)
+    other_side = np.hypot(x - x[away], y - y[away]) < 0.25
+    galaxy = blob(grid, x[middle], y[middle], 0.5)
+    scene = observe(galaxy + star, grid, mask=other_side if hidden else None)
+    excess = excess_light(scene, (x[middle], y[middle]), find_objects(scene))
+    smoothed = 1 / (1 + (1.2 * grid.side_arcsec / 0.12) ** 2)
+    assert excess[at] == pytest.approx(smoothed + (galaxy[at] if hidden else 0.0), abs=0.05)
+    assert np.all(excess[scene.mask] == 0)
+    assert excess.min() == 0
 
 
 def test_the_middle_counts_more_than_brightness(grid):

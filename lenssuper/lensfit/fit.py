@@ -206,7 +206,7 @@ class LensFit(Judged, Pictured):
     @property
     def light_errors(self) -> np.ndarray | None:
         """
-        Images (n, ny, nx) by which `foreground` may be wrong, half of a 68% interval each; None without one.
+        Images (n, ny, nx) by which `foreground` may be wrong, one error bar of 68% each; None without one.
 
         They are the leading errors, with the source integrated out. The first gives light of the galaxy to a
         halo of the source or takes it from there. They are 1.8 and 1.55 times as large as the posterior has

@@ -70,7 +70,7 @@ class Observation:
     noise_given : float, ndarray or None
         What was given as ``noise_correlation``; None if the correlation is measured.
     light_errors : (n, ny, nx) ndarray or None
-        Images by which light in front that was subtracted may be wrong, half of a 68% interval each, in
+        Images by which light in front that was subtracted may be wrong, one error bar of 68% each, in
         `unit`; error bars of `~lenssuper.SuperResolver` contain them. Files of lenssuper keep them, an NDData
         does not.
     """
@@ -314,7 +314,7 @@ class Observation:
         variance : array, shape (ny, nx), or float, optional
             Of ``light``; it is added to that of the data.
         errors : array, shape (n, ny, nx), optional
-            Images by which ``light`` may be wrong, half of a 68% interval each: the `light_errors` of what is
+            Images by which ``light`` may be wrong, one error bar of 68% each: the `light_errors` of what is
             left.
         """
         data = self.data - like(light, self, "light")

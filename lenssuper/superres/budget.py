@@ -66,8 +66,9 @@ class ErrorBudget(Pictured):
     source has changed, the data add t' d to the precision. What the data want instead of what was
     given, the pull, widens the errors, and does not move the result.
 
-    How wrong a galaxy's light is that was fitted has wide tails: draws have Student's distribution there, of
-    three degrees of freedom, and maps and table the half-width of its 68% in place of a standard deviation.
+    The light of a galaxy that was fitted is sometimes very wrong: along its errors draws have Student's
+    distribution of three degrees of freedom, whose tails are wide. Maps and table have half the width of the
+    interval that holds 68% of it, in place of a standard deviation.
     """
 
     responses: tuple[Response, ...]

@@ -19,8 +19,8 @@ from lenssuper.lens import LensModel
 
 __all__ = ["Change", "FittedLens", "Systematics", "psf_modes", "stretched"]
 
-# Degrees of freedom of the distribution of how wrong the light of a galaxy is that was fitted, of which the
-# images of its errors are the half-widths: see `lensfit.lighterrors`, where both were measured
+# Degrees of freedom of Student's distribution of the errors of a galaxy's light that was fitted. Images of
+# its errors are one error bar of 68% each: `lensfit.lighterrors` has how both were measured
 _LIGHT_DEGREES = 3.0
 # Of a set of PSFs, the modes that are kept.
 _MODES = 4
@@ -51,8 +51,8 @@ class Change:
     fitted : bool
         Whether the error is already that of a fit to these data, which cannot tell any more of it.
     degrees : float
-        Degrees of freedom of Student's distribution of how wrong it is; infinite for a normal one. Between
-        minus and plus one are 68% of either.
+        Degrees of freedom of Student's distribution of the error; infinite for a normal one. Of either, 68%
+        are between minus and plus one.
     """
 
     part: str

@@ -52,7 +52,7 @@ class ForegroundFit(Judged, Pictured):
     unmodelled : ndarray, shape (ny, nx)
         Standard deviation of what a smooth galaxy cannot describe, such as dust; part of ``variance``.
     light_errors : ndarray, shape (n, ny, nx), or None
-        Images by which the galaxy may be wrong all at once, half of a 68% interval each, where it was fitted
+        Images by which the galaxy may be wrong all at once, one error bar of 68% each, where it was fitted
         together with the arcs, see ``LensFit.light_errors``.
     model_error : float
         Share of the light of the image that was added to its noise for the fit, 0 if none was: where the core
